@@ -1,0 +1,105 @@
+"""Teach a retriever a new query language from parallel sentences alone.
+
+A well-trained English encoder, the *teacher*, already knows which English document answers which English query. From
+bitext, a *student* learns to put a sentence of language X where the teacher puts its English translation, token by
+token, with an optimal-transport loss; the documents are embedded once, by the teacher, and never change::
+
+    text -> encoder -> tokens -> cost -> Sinkhorn plan -> <P, C> -> trainer -> student
+    collection -> teacher vectors (once) -> index -> student's queries -> run -> measures -> report
+
+:mod:`optical.text` reads, :mod:`optical.encoders` loads, :mod:`optical.vocabulary` gives the teacher the words of X,
+:mod:`optical.transport` and :mod:`optical.objectives` say what is to be learnt, :mod:`optical.distillation` learns it,
+:mod:`optical.embed`, :mod:`optical.retrieval` and :mod:`optical.search` find, :mod:`optical.evaluate` measures,
+:mod:`optical.report` shows, and :mod:`optical.chain` does all of it in order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optical.encoders import Encoder
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "distill"]
+
+
+def distill(
+    teacher: str | Path | Encoder = "all-MiniLM-L6-v2",
+    *,
+    bitext: str | Path | Iterable[tuple[str, str]],
+    lang: str = "xx",
+    documents: Iterable[str] | None = None,
+    dev: Callable[[Encoder], float] | None = None,
+    folder: str | Path | None = None,
+    cache: str | Path | None = None,
+    vocabulary: Mapping[str, Any] | None = None,
+    objective: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Encoder:
+    """A student that answers queries in X over documents embedded by the teacher.
+
+    Args:
+        teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
+        bitext: Pairs (English, X), or a path that :func:`optical.text.bitext.read_bitext` reads.
+        lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language.
+        documents: English passages that the student learns to rank as the teacher does; without them that objective is
+            left out.
+        dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
+        folder: Where the student is saved; without it nothing is kept.
+        cache: Where the teacher's vectors are kept; without it they are computed again next time.
+        vocabulary: Options of :class:`optical.recipe.Vocabulary`.
+        objective: Options of :class:`optical.recipe.Objective`.
+        training: Options of :class:`optical.recipe.Training`.
+        seed: Of everything random.
+        progress: Show progress bars.
+
+    Returns:
+        A ``SentenceTransformer``, or a ``MultiVectorEncoder`` when the teacher is one.
+
+    Raises:
+        DataError: Bitext or teacher that cannot be used.
+        RecipeError: An unknown option, or a value out of range.
+    """
+    from optical import chain, encoders
+    from optical.distillation import distill_student
+    from optical.recipe import load_recipe
+    from optical.text.bitext import Pair, read_bitext
+    from optical.vocabulary.transplant import transplant
+
+    sections = {
+        "vocabulary": dict(vocabulary or {}),
+        "objective": dict(objective or {}),
+        "training": dict(training or {}),
+    }
+    recipe = load_recipe(None, {"lang": lang, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
+    loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
+    pairs = read_bitext(bitext, lang).pairs if isinstance(bitext, str | Path) else [Pair(*pair) for pair in bitext]
+    student = transplant(loaded, pairs, **recipe.vocabulary.model_dump()).student
+    passages = (
+        None
+        if documents is None or encoders.is_multi_vector(loaded)
+        else encoders.encode_sentences(loaded, list(documents))
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        student = distill_student(
+            student,
+            loaded,
+            pairs,
+            objective=recipe.objective,
+            training=recipe.training,
+            folder=Path(folder or scratch),
+            cache=Path(cache or scratch),
+            documents=passages,
+            dev=dev,
+            seed=seed,
+            progress=progress,
+        ).student
+    if folder is not None:
+        chain.save_encoder(student, Path(folder))
+    return student

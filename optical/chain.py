@@ -1,0 +1,363 @@
+"""The main job: every room of the package in its order, one folder a run.
+
+Takes a recipe, leaves a folder: the recipe, the transplant, the student, the index, the runs, the measures, and a
+manifest that says what they were made of. Each part is written whole; what is already there from the same inputs (the
+teacher's vectors, the last checkpoint) is used again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optical import encoders, report
+from optical.distillation import DevScore, distill_student
+from optical.embed import Vectors, document_vectors
+from optical.encoders import Encoder
+from optical.errors import DataError
+from optical.evaluate import measure
+from optical.files import file_written_whole, written_whole
+from optical.recipe import Recipe, write_recipe
+from optical.report import Report
+from optical.retrieval import dense
+from optical.run import write_run
+from optical.search import search
+from optical.text.bitext import Bitext, Pair, read_bitext, split, without
+from optical.text.collection import Collection, Doc, Qrel, Query, queries_of, read_collection
+from optical.vocabulary.transplant import Transplant, transplant
+
+Say = Callable[[str], None]
+SAMPLE = Path("data/sample")
+DOWNLOADS = Path("data/bitext")
+MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
+
+
+class Searched(NamedTuple):
+    """A collection with the teacher's vectors of its documents."""
+
+    collection: Collection
+    vectors: Vectors
+    ids: list[str]
+
+
+def bitext_path(recipe: Recipe) -> str:
+    """Where the recipe's bitext is: named, downloaded, or the sample's.
+
+    Raises:
+        DataError: None of the three.
+    """
+    if recipe.bitext:
+        return recipe.bitext
+    for folder in (DOWNLOADS / recipe.lang, SAMPLE / recipe.lang / "bitext"):
+        if folder.is_dir():
+            return str(folder)
+    known = sorted(p.parent.name for p in SAMPLE.glob("*/bitext"))
+    raise DataError(
+        f"no bitext for the language {recipe.lang!r}: neither {DOWNLOADS / recipe.lang} nor a sample (there is one for "
+        f"{', '.join(known) or 'none'}); give your own with BITEXT=path, or fetch public bitext with "
+        f"`make data LANG={recipe.lang}`"
+    )
+
+
+def collection_path(recipe: Recipe) -> str | None:
+    """Where the recipe's collection is: named, or the sample's; None where the language has none."""
+    sample = SAMPLE / recipe.lang / "collection"
+    return recipe.collection or (str(sample) if sample.is_dir() else None)
+
+
+def load_teacher(recipe: Recipe) -> Encoder:
+    """The teacher as the recipe reads it: as it is, or token by token."""
+    teacher = encoders.load(recipe.teacher, recipe.device)
+    return encoders.as_multi_vector(teacher) if recipe.late_interaction else teacher
+
+
+def read_inputs(recipe: Recipe, say: Say) -> tuple[Bitext, Collection | None]:
+    """Bitext without the collection's queries, and the collection; what was left out is said."""
+    path = collection_path(recipe)
+    collection = read_collection(path, ["en", recipe.lang]) if path else None
+    bitext = read_bitext(bitext_path(recipe), recipe.lang)
+    for reason, count in bitext.skipped.items():
+        say(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
+    if collection is None:
+        return bitext, None
+    for reason, count in collection.skipped.items():
+        say(f"collection: {count} left out, {reason}")
+    kept = without(bitext.pairs, [q.text for queries in collection.queries.values() for q in queries])
+    if len(kept) < len(bitext.pairs):
+        say(f"bitext: {len(bitext.pairs) - len(kept)} pairs left out, a side is a query of the collection")
+    return bitext._replace(pairs=kept), collection
+
+
+def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
+    """The student before training, saved in the folder of the run."""
+    grown = transplant(teacher, pairs, **recipe.vocabulary.model_dump())
+    before, after = grown.before, grown.after
+    say(
+        f"vocabulary: {grown.added} words added from {len(pairs)} pairs in {grown.seconds:.0f} s; "
+        f"tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
+        f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
+    )
+    save_encoder(grown.student, recipe.folder / "transplant")
+    return grown
+
+
+def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) -> Report | None:
+    """The whole chain; the report is None where there is no collection to measure on.
+
+    Raises:
+        DataError: Inputs that cannot be used.
+        Interrupted: Ctrl-C during training; the same call goes on.
+    """
+    clock = _Clock()
+    bitext, collection = read_inputs(recipe, say)
+    teacher = load_teacher(recipe)
+    clock("read")
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
+    searched = embed(recipe, teacher, collection, progress) if collection else None
+    clock("documents")
+    dev, pairs = _development(recipe, teacher, bitext.pairs, searched, say)
+    grown = make_transplant(recipe, teacher, pairs, say)
+    clock("transplant")
+    student = copy.deepcopy(grown.student)
+    distilled = distill_student(
+        student, teacher, pairs, objective=recipe.objective, training=recipe.training, folder=recipe.folder,
+        cache=Path(recipe.cache), documents=_passages(recipe, searched), dev=dev, seed=recipe.seed, progress=progress,
+    )  # fmt: skip
+    clock("training")
+    say(f"training: {distilled.pairs} pairs, development MAP {distilled.start:.4f} -> {distilled.best:.4f}")
+    save_encoder(distilled.student, recipe.folder / "student")
+    facts = {"transplant": grown.report(), "development": {"start": distilled.start, "best": distilled.best}}
+    facts |= {"trained_pairs": distilled.pairs, "bitext": bitext.sources, "pairs": len(pairs), "seconds": clock.seconds}
+    _write(recipe.folder / "training.json", json.dumps(distilled.history, indent=1))
+    result = None
+    if searched:
+        build_index(recipe, teacher, searched)
+        systems = {report.TRANSPLANT: grown.student, report.STUDENT: distilled.student}
+        result = compare_systems(recipe, teacher, systems, searched, _evaluation_folder(recipe, collection), say)
+        clock("index, search, measures")
+    write_manifest(recipe, teacher, facts)
+    return result
+
+
+def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bool = True) -> Searched:
+    """The teacher's vectors of the documents, from the cache where they are there."""
+    ids = [doc.id for doc in collection.docs]
+    texts = [doc.full for doc in collection.docs]
+    vectors = document_vectors(teacher, ids, texts, Path(recipe.cache), progress=progress)
+    return Searched(collection, vectors, ids)
+
+
+def embed_collection(recipe: Recipe) -> Searched:
+    """Read the recipe's collection and embed it.
+
+    Raises:
+        DataError: The recipe has no collection.
+    """
+    return embed(recipe, load_teacher(recipe), _collection(recipe))
+
+
+def index_run(recipe: Recipe) -> Path | None:
+    """Build the index of a finished run, as the recipe now has it."""
+    teacher = load_teacher(recipe)
+    folder = build_index(recipe, teacher, embed(recipe, teacher, _collection(recipe)))
+    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
+    return folder
+
+
+def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> Report:
+    """Measure the student of a finished run, or another one of the same teacher, on the recipe's collection."""
+    teacher, collection = load_teacher(recipe), _collection(recipe)
+    folder = _evaluation_folder(recipe, collection)
+    systems: dict[str, Encoder] = {}
+    if student is None and (recipe.folder / "transplant").is_dir():
+        systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
+    systems[report.STUDENT] = encoders.load(student or recipe.folder / "student", recipe.device)
+    return compare_systems(recipe, teacher, systems, embed(recipe, teacher, collection), folder, say)
+
+
+def answer(recipe: Recipe, question: str, depth: int) -> list[tuple[Doc, float]]:
+    """Passages for one question, best first, by the student and the index of a finished run."""
+    collection = _collection(recipe)
+    student = encoders.load(recipe.folder / "student", recipe.device)
+    docs = {doc.id: doc for doc in collection.docs}
+    if encoders.is_multi_vector(student):
+        run = search(
+            student, [Query("q", question)], *embed(recipe, load_teacher(recipe), collection, False)[1:], depth
+        )
+        return [(docs[doc], score) for doc, score in run["q"].items()]
+    index = dense.load(recipe.folder / "index")
+    if index.manifest.get("collection_checksum") != collection.checksum:
+        raise DataError(
+            f"{recipe.folder / 'index'} is of other documents than {collection_path(recipe)} has now; run "
+            f"`optical index {recipe.folder}`"
+        )
+    found = dense.search(index, encoders.encode_sentences(student, [question]), depth)[0]
+    return [(docs[doc], score) for doc, score in found]
+
+
+def _evaluation_folder(recipe: Recipe, collection: Collection) -> Path:
+    name = collection.name.strip("/").replace("/", "-").replace(":", "-")
+    return recipe.folder / "evaluation" / f"{name}-{recipe.search.split}"
+
+
+def _collection(recipe: Recipe) -> Collection:
+    path = collection_path(recipe)
+    if path is None:
+        raise DataError(
+            f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements (COLLECTION=path)"
+        )
+    return read_collection(path, ["en", recipe.lang])
+
+
+def build_index(recipe: Recipe, teacher: Encoder, searched: Searched) -> Path | None:
+    """The faiss index of the run; None for late interaction, which compares with the cached tokens exactly."""
+    if encoders.is_multi_vector(teacher):
+        return None
+    folder = recipe.folder / "index"
+    manifest = {
+        "teacher": recipe.teacher,
+        "teacher_fingerprint": encoders.fingerprint(teacher),
+        "collection": collection_path(recipe),
+        "collection_checksum": searched.collection.checksum,
+    }
+    dense.build(searched.vectors.sentences, searched.ids, folder, recipe.search.factory, manifest=manifest)
+    return folder
+
+
+def compare_systems(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, folder: Path, say: Say
+) -> Report:
+    """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder."""
+    collection, name = searched.collection, recipe.search.split
+    qrels = collection.qrels.get(name)
+    if not qrels:
+        raise DataError(
+            f"{collection.name} has no split {name!r}, only {', '.join(collection.qrels)}; set search.split"
+        )
+    index = recipe.folder / "index" if _serves(recipe.folder / "index", searched) else None
+    asked: dict[str, tuple[Encoder, str]] = {}
+    if "en" in collection.queries:
+        asked[report.CEILING] = (teacher, "en")
+    asked |= {report.ZERO_SHOT: (teacher, recipe.lang)} | {s: (encoder, recipe.lang) for s, encoder in systems.items()}
+    scores = {}
+    for system, (encoder, lang) in asked.items():
+        queries = queries_of(collection, lang, name)
+        run = search(encoder, queries, searched.vectors, searched.ids, recipe.search.depth, index)
+        tag = system.replace(", ", "-").replace(" ", "-")
+        write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
+        scores[system] = measure(run, qrels)
+    result = Report(collection.name, name, recipe.lang, len(searched.ids), scores)
+    _write(folder / "results.json", json.dumps(report.as_dict(result), indent=1, ensure_ascii=False))
+    _write(folder / "table.md", report.as_markdown(result))
+    say(f"runs, results.json and table.md are in {folder}")
+    return result
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Save a model folder whole; an earlier one stays until then."""
+    with written_whole(folder) as unfinished:
+        encoder.save(str(unfinished))
+
+
+def write_manifest(recipe: Recipe, teacher: Encoder, facts: dict[str, Any]) -> None:
+    """What the run was made of: versions, commit, checksums, seed, machine, times."""
+    packages = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "ir-measures", "numpy")
+    known = {"optical": _own_version(), "commit": _commit(), "python": platform.python_version()}
+    known |= {"packages": {p: version(p) for p in packages}, "machine": platform.platform(), "seed": recipe.seed}
+    known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
+    _write(recipe.folder / "manifest.json", json.dumps({**known, **facts}, indent=1, ensure_ascii=False))
+
+
+def _development(
+    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: Searched | None, say: Say
+) -> tuple[DevScore | None, list[Pair]]:
+    """The score that chooses the checkpoint, and the pairs left to train on.
+
+    A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, and each X sentence
+    has to find its own translation among many: no judgement is needed for that.
+    """
+    if searched and queries_of(searched.collection, recipe.lang, "dev") and recipe.search.split != "dev":
+        queries = queries_of(searched.collection, recipe.lang, "dev")
+        say(f"development score: MAP of {len(queries)} dev queries")
+        return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
+    count = min(recipe.training.held_out, len(pairs) // 10)
+    if not count:
+        return None, pairs
+    rest, held_out = split(pairs, count, recipe.seed)
+    english = list(dict.fromkeys(p.english for p in [*held_out, *rest[:MATES_AMONG]]))
+    ids = [f"s{k}" for k in range(len(english))]
+    row = dict(zip(english, ids, strict=True))
+    vectors = document_vectors(teacher, ids, english, Path(recipe.cache))
+    queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(held_out)]
+    qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
+    say(f"development score: {count} held-out sentences find their translation among {len(english)}")
+    return _scorer(queries, vectors, ids, qrels), rest
+
+
+def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
+    return lambda encoder: measure(search(encoder, queries, vectors, ids, 100), qrels, ("AP",)).mean["AP"]
+
+
+def _passages(recipe: Recipe, searched: Searched | None):
+    """Sentence vectors of the passages that the scores objective ranks; None where there are none."""
+    if searched is None or not searched.vectors.sentences.shape[1]:
+        return None
+    return searched.vectors.sentences[: recipe.objective.documents]
+
+
+def _serves(index: Path, searched: Searched) -> bool:
+    """Whether an index on disk is of exactly these documents."""
+    if not (index / dense.MANIFEST).is_file():
+        return False
+    manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
+    return manifest.get("collection_checksum") == searched.collection.checksum and manifest.get("count") == len(
+        searched.ids
+    )
+
+
+class _Clock:
+    """Seconds since the last call, by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self.last, 1)
+        self.last = now
+
+
+def _write(path: Path, text: str) -> None:
+    with file_written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _own_version() -> str:
+    from optical import __version__
+
+    return __version__
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package runs from; None for an installed package."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,237 @@
+"""The command line: parses, calls, prints. No logic lives here."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from optical import __version__
+from optical.errors import OpticalError
+from optical.recipe import Recipe, load_recipe, options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Teach a retriever a new query language from parallel sentences alone.",
+)
+console = Console()
+OPTIONS = "\n\n".join(f"[cyan]{escape(name)}[/cyan]  {escape(text)}" for name, text in options().items())
+EPILOG = f"[bold]Options of a recipe[/bold] (TOML, or --set name=value):\n\n{OPTIONS}"
+
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", "-r", help="TOML recipe; what is not in it has its default.")
+]
+Lang = Annotated[str | None, typer.Option("--lang", "-l", help="Language of the queries: sw, so, tl, mr, ...")]
+Teacher = Annotated[str | None, typer.Option("--teacher", help="Folder or hub id of an English encoder.")]
+BitextOption = Annotated[
+    str | None, typer.Option("--bitext", help="File, folder or Moses pair 'a.en,a.sw' of sentence pairs.")
+]
+CollectionOption = Annotated[
+    str | None, typer.Option("--collection", help="Folder with documents, queries and judgements, or irds:<id>.")
+]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="NAME=VALUE", help="Change one option; may be repeated.")
+]
+Run = Annotated[Path, typer.Argument(help="Folder of a run, as `optical distill` leaves it.")]
+
+
+@app.command(epilog=EPILOG)
+def distill(
+    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, bitext: BitextOption = None,
+    collection: CollectionOption = None, out: Out = None, settings: Settings = None,
+) -> None:  # fmt: skip
+    """The whole chain: transplant, distillation, index, runs, measures.
+
+    Interrupted with Ctrl-C, the same command goes on from the last checkpoint.
+    """
+    from optical import chain, report
+
+    chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, collection=collection, out=out)
+    result = chain.distil(chosen, _say)
+    if result is not None:
+        console.print(report.as_table(result))
+        for sentence in report.as_sentences(result):
+            console.print(sentence)
+    else:
+        console.print("no collection was given, so nothing was measured: add --collection")
+    folder = chosen.folder
+    console.print(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
+    console.print(
+        f"  optical search {folder} 'your question'\n  optical evaluate {folder} --collection FOLDER", highlight=False
+    )
+
+
+@app.command(epilog=EPILOG)
+def transplant(
+    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, bitext: BitextOption = None, out: Out = None,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Give the teacher the words of a language, nothing trained: a student in under a minute."""
+    from optical import chain
+
+    chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
+    pairs = chain.read_inputs(chosen, _say)[0].pairs
+    grown = chain.make_transplant(chosen, chain.load_teacher(chosen), pairs, _say)
+    for name, value in grown.report().items():
+        console.print(f"  {name}: {value}", highlight=False)
+    console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
+
+
+@app.command()
+def embed(
+    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, collection: CollectionOption = None,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Embed the documents of a collection by the teacher, once; later runs read the result."""
+    from optical import chain
+
+    chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, collection=collection)
+    searched = chain.embed_collection(chosen)
+    console.print(f"{len(searched.ids)} documents are in [bold]{searched.vectors.folder}[/bold]")
+
+
+@app.command()
+def index(run: Run, collection: CollectionOption = None, settings: Settings = None) -> None:
+    """Build the faiss index of a run, for another collection or with another factory."""
+    from optical import chain
+
+    folder = chain.index_run(_recipe(_kept(run), settings, collection=collection, out=str(run)))
+    console.print(
+        f"the index is in [bold]{folder}[/bold]" if folder else "late interaction is searched exactly, without an index"
+    )
+
+
+@app.command()
+def search(
+    run: Run,
+    query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
+    depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
+    settings: Settings = None,
+) -> None:
+    """Answer a question from the terminal: titles, snippets, scores."""
+    from optical import chain
+
+    for place, (doc, score) in enumerate(
+        chain.answer(_recipe(_kept(run), settings, out=str(run)), query, depth), start=1
+    ):
+        title = escape(doc.title or doc.text[:60])
+        console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
+        console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
+    collection: CollectionOption = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
+    settings: Settings = None,
+) -> None:
+    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values."""
+    from optical import chain, report
+
+    chosen = _recipe(_kept(run), settings, collection=collection, out=str(run), **{"search.split": split})
+    result = chain.evaluate(chosen, student, _say)
+    console.print(report.as_table(result))
+    for sentence in report.as_sentences(result):
+        console.print(sentence)
+
+
+@app.command()
+def data(
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Language code as the hub has it.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows of each set.")] = 100_000,
+    out: Out = None,
+) -> None:
+    """Fetch public bitext of a language from the hub (needs a network)."""
+    from optical import chain
+    from optical.text.fetch import fetch_bitext
+
+    files = fetch_bitext(lang, Path(out) if out else chain.DOWNLOADS / lang, limit=limit)
+    for file in files:
+        console.print(f"wrote [bold]{file}[/bold]")
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are printed as one message, everything else shows its trace."""
+    _quiet()
+    try:
+        app()
+    except OpticalError as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop("stopped", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        place = error.filename or "a file"
+        _stop(
+            f"{place} cannot be written: {error.strerror}; what was there is untouched; free some space, or name "
+            "another folder with --out"
+        )
+
+
+def _stop(message: str, code: int = 1) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _recipe(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:  # noqa: ANN401 - values of options
+    """The recipe with the options of the command line in it; --set wins over named options."""
+    overrides = {name: value for name, value in named.items() if value is not None}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{setting!r} is not NAME=VALUE, as in training.steps=100", param_hint="--set")
+        overrides[name.strip()] = value.strip()
+    return load_recipe(path, overrides)
+
+
+def _kept(run: Path) -> Path:
+    """The recipe that a run keeps; a folder without one is refused by reading it."""
+    return run / "recipe.toml"
+
+
+def _say(message: str) -> None:
+    console.print(f"[dim]{escape(message)}[/dim]", highlight=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"optical {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def _quiet() -> None:
+    """The libraries' own bars and notices say nothing that a user of this program can use."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+"""Bitext and a teacher in, a student out: the only file that meets the trainer of sentence-transformers.
+
+The teacher's vectors of the English side are read from disk, the student runs over the X side, the objectives compare
+the two, and the library's trainer does the rest: precision, accumulation, several GPUs, checkpoints, logging, the hub.
+Knows objectives, encoders and pairs; knows no collection and no index (the development score is a function it is
+given).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+
+from optical.embed import Vectors, teacher_vectors
+from optical.encoders import Encoder, encode_batch, fingerprint, is_multi_vector
+from optical.errors import DataError
+from optical.files import checksum
+from optical.interrupt import Interruption
+from optical.objectives.ot import ot
+from optical.objectives.pooled import pooled
+from optical.objectives.scores import scores
+from optical.recipe import Objective, Training
+from optical.text.bitext import Pair
+from optical.vocabulary.words import split_words
+
+logger = logging.getLogger(__name__)
+DevScore = Callable[[Encoder], float]
+BATCHES_SORTED_TOGETHER = 50
+
+
+class Distilled(NamedTuple):
+    """A student and how it came about.
+
+    Attributes:
+        student: The encoder with the best development score.
+        start: Development score before training, NaN without a development score.
+        best: Development score of ``student``.
+        history: What the trainer logged, one dict an entry: losses by objective, marginal error of the plans, scores.
+        pairs: Sentence pairs trained on, repeats not counted.
+    """
+
+    student: Encoder
+    start: float
+    best: float
+    history: list[dict[str, float]]
+    pairs: int
+
+
+def distill_student(
+    student: Encoder,
+    teacher: Encoder,
+    pairs: Sequence[Pair],
+    *,
+    objective: Objective,
+    training: Training,
+    folder: Path,
+    cache: Path,
+    documents: np.ndarray | None = None,
+    dev: DevScore | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Distilled:
+    """Train a student (usually a transplant) to put sentences of X where the teacher puts their translations.
+
+    Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same arguments it goes on from there.
+    The result is never worse on ``dev`` than the start: if no checkpoint beats it, the start is returned.
+
+    Args:
+        student: Changed by training; pass a copy to keep it.
+        teacher: Stays as it is.
+        pairs: Bitext.
+        objective: Which objectives with which weights.
+        training: The loop.
+        folder: For checkpoints; emptied of them when training ends well.
+        cache: For the teacher's vectors.
+        documents: Sentence vectors of English passages, ``(n, e)``, unit length, for the ``scores`` objective; without
+            them that objective is left out.
+        dev: Higher is better; called before training and at every evaluation.
+        seed: Of the order of the pairs.
+        progress: Show progress bars.
+
+    Raises:
+        DataError: Fewer usable pairs than one optimizer step takes.
+        Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
+    """
+    chosen = usable(pairs, training)
+    start = dev(student) if dev is not None else float("nan")
+    if training.steps == 0:
+        return Distilled(student, start, start, [], 0)
+    need = training.batch_size * training.accumulation
+    if len(chosen) < need:
+        raise DataError(
+            f"{len(chosen)} sentence pairs of {training.min_words} to {training.max_words} words are fewer than one "
+            f"step takes ({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
+            f"{max(1, len(chosen) // 2)}"
+        )
+    vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
+    before = copy.deepcopy(student.state_dict()) if dev is not None else None
+    loss = Distillation(student, vectors, None if is_multi_vector(student) else documents, objective)
+    run = folder / f"checkpoints-{_key(student, vectors, objective, training, seed)}"
+    interruption = Interruption()
+    trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, [interruption, _LogPlans(loss)])
+    _train(trainer, interruption, run)
+    best = trainer.state.best_metric if dev is not None and trainer.state.best_metric is not None else float("nan")
+    if before is not None and not best > start:
+        logger.warning(
+            "no checkpoint beats the start on the development score (%.4f against %.4f): the start is kept", best, start
+        )
+        student.load_state_dict(before)
+        best = start
+    history = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_dev" in entry]
+    shutil.rmtree(run, ignore_errors=True)
+    student.eval()
+    return Distilled(student, start, best, history, len(chosen))
+
+
+def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
+    """Pairs whose X side has the length that training asks for; the order stays."""
+    return [p for p in pairs if training.min_words <= len(split_words(p.foreign)) <= training.max_words]
+
+
+class Distillation(nn.Module):
+    """The weighted objectives, as the trainer calls them: student features and row numbers in, named losses out.
+
+    Attributes:
+        model: The student.
+        plan: Mean marginal error and mean number of iterations of the last batch's plans, for the log.
+    """
+
+    def __init__(self, model: Encoder, vectors: Vectors, documents: np.ndarray | None, objective: Objective) -> None:
+        """Keep what the objectives compare with: teacher vectors by row, passages for the ``scores`` objective."""
+        super().__init__()
+        self.model = model
+        self.vectors = vectors
+        self.objective = objective
+        self.plan = (0.0, 0.0)
+        documents = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
+        self.register_buffer("documents", documents, persistent=False)
+
+    def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
+        """Losses by name, already weighted; the trainer adds them up and logs each.
+
+        Args:
+            features: One entry, the tokenized X sentences ``(b, n)``.
+            labels: Row of each sentence in the teacher's vectors, ``(b,)``.
+        """
+        x = encode_batch(self.model, features[0])
+        device = x.sentence.device
+        y = self.vectors.batch(labels.cpu().numpy())
+        y_tokens, y_sentence = type(y.tokens)(*(t.to(device) for t in y.tokens)), y.sentence.to(device)
+        weights, losses = self.objective, {}
+        if weights.ot:
+            transport = ot(x.tokens, y_tokens, weights.epsilon)
+            losses["ot"] = weights.ot * transport.loss
+            self.plan = (float(transport.error), float(transport.steps))
+        if weights.pooled:
+            losses["pooled"] = weights.pooled * pooled(x.sentence, y_sentence, weights.distance)
+        if weights.scores and self.documents is not None:
+            unit = torch.nn.functional.normalize(x.sentence.float(), dim=-1)
+            losses["scores"] = weights.scores * scores(unit, y_sentence, self.documents, weights.temperature)
+        return losses
+
+
+class _LengthGrouped(DefaultBatchSampler):
+    """Batches of sentences of about one length, in random order; row i is drawn ``repeats[i]`` times an epoch."""
+
+    def __init__(
+        self, dataset: Any, *, lengths: np.ndarray, repeats: np.ndarray, batch_size: int, seed: int, **_: Any
+    ) -> None:
+        super().__init__(dataset, batch_size=batch_size, drop_last=True, seed=seed)
+        self.lengths, self.rows = lengths, np.repeat(np.arange(len(lengths)), repeats)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        rows = self.rows[random.permutation(len(self.rows))]
+        batches = []
+        for k in range(0, len(rows), self.batch_size * BATCHES_SORTED_TOGETHER):
+            block = rows[k : k + self.batch_size * BATCHES_SORTED_TOGETHER]
+            block = block[np.argsort(self.lengths[block], kind="stable")]
+            batches += [block[j : j + self.batch_size].tolist() for j in range(0, len(block), self.batch_size)]
+        batches = [batch for batch in batches if len(batch) == self.batch_size]
+        for k in random.permutation(len(batches)):
+            yield batches[k]
+
+    def __len__(self) -> int:
+        block = self.batch_size * BATCHES_SORTED_TOGETHER
+        full, rest = divmod(len(self.rows), block)
+        return full * BATCHES_SORTED_TOGETHER + rest // self.batch_size
+
+
+class _Dev(BaseEvaluator):
+    """The development score, as the trainer asks for it."""
+
+    def __init__(self, score: DevScore) -> None:
+        super().__init__()
+        self.score = score
+
+    def __call__(self, model: Encoder, *_: Any, **__: Any) -> dict[str, float]:
+        was_training = model.training
+        score = self.score(model)
+        model.train(was_training)
+        return {"dev": score}
+
+
+def _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks):
+    """The library's trainer for the class of the student, set up from the recipe."""
+    from datasets import Dataset
+
+    dataset = Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
+    lengths = np.array([len(p.foreign) for p in chosen])
+    repeats = np.where([p.english.rstrip().endswith("?") for p in chosen], training.question_repeats, 1)
+    if not training.dropout:
+        _switch_off_dropout(student)
+    cls, arguments = _classes(student)
+    args = arguments(
+        output_dir=str(run),
+        max_steps=training.steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.learning_rate,
+        learning_rate_mapping={_embedding_pattern(student): training.embedding_learning_rate},
+        warmup_steps=training.warmup,
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        bf16=_bfloat16(training.precision),
+        use_cpu=student.device.type == "cpu",
+        batch_sampler=partial(_LengthGrouped, lengths=lengths, repeats=repeats),
+        eval_strategy="steps" if dev is not None else "no",
+        eval_steps=min(training.evaluate_every, training.steps),
+        save_strategy="steps",
+        save_steps=min(training.evaluate_every, training.steps),
+        save_total_limit=2,
+        load_best_model_at_end=dev is not None,
+        metric_for_best_model="eval_dev",
+        greater_is_better=True,
+        logging_steps=max(1, min(10, training.steps // 10)),
+        report_to=training.report_to,
+        push_to_hub=training.hub_model_id is not None,
+        hub_model_id=training.hub_model_id,
+        seed=seed,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+    )
+    if dev is not None:
+        callbacks = [*callbacks, EarlyStoppingCallback(training.patience)]
+    evaluator = _Dev(dev) if dev is not None else None
+    trainer = cls(model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks)
+    trainer.remove_callback(PrinterCallback)
+    if progress:
+        trainer.add_callback(_Progress())
+    return trainer
+
+
+def _train(trainer, interruption: Interruption, run: Path) -> None:
+    """Train from the last whole checkpoint, if there is one; on Ctrl-C leave a new one and stop."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    last = get_last_checkpoint(str(run)) if run.is_dir() else None
+    if last:
+        logger.warning("going on from %s", last)
+    with interruption:
+        trainer.train(resume_from_checkpoint=last)
+    interruption.raise_if_interrupted(run)
+
+
+class _Progress(TrainerCallback):
+    """One bar for the whole training, with the last loss and the last development score."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="Distilling", unit="step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        names = {"loss": "loss", "eval_dev": "dev MAP"}
+        self.shown |= {names[k]: f"{float(v):.4f}" for k, v in (logs or {}).items() if k in names}
+        if self.bar is not None:
+            self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class _LogPlans(TrainerCallback):
+    """Adds the marginal error and the iterations of the last plans to what the trainer logs."""
+
+    def __init__(self, loss: Distillation) -> None:
+        self.loss = loss
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if logs is not None and "ot" in logs:
+            logs["plan_error"], logs["plan_steps"] = self.loss.plan
+            state.log_history[-1].update(plan_error=self.loss.plan[0], plan_steps=self.loss.plan[1])
+
+
+def _classes(student: Encoder):
+    from sentence_transformers import (
+        MultiVectorEncoderTrainer,
+        MultiVectorEncoderTrainingArguments,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+
+    if is_multi_vector(student):
+        return MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
+    return SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+
+
+def _switch_off_dropout(student: Encoder) -> None:
+    for module in student.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+def _embedding_pattern(student: Encoder) -> str:
+    """A regular expression for the name of the token embeddings, as the trainer's learning rates want it."""
+    weight = student[0].auto_model.get_input_embeddings().weight
+    name = next(name for name, parameter in student.named_parameters() if parameter is weight)
+    return re.escape(name) + "$"
+
+
+def _bfloat16(precision: str) -> bool:
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
+def _key(student, vectors: Vectors, objective: Objective, training: Training, seed: int) -> str:
+    """What a checkpoint belongs to: the start, the targets and the settings."""
+    settings = f"{objective.model_dump_json()} {training.model_dump_json()} {seed}"
+    return checksum([fingerprint(student), vectors.folder.name, settings])[:8]

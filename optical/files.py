@@ -1,0 +1,64 @@
+"""Files and folders that are written whole or not at all, and checksums of what is read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside the wanted one, which takes its name when all went well and vanishes when it did not.
+
+    A folder that was there before stays until the new one is complete, so an interrupted or failed run loses nothing.
+    """
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        _take_place(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def file_written_whole(path: Path) -> Iterator[Path]:
+    """The same for a single file: the path to write to, renamed at the end."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        with contextlib.suppress(OSError):  # gone after the rename, or never made
+            unfinished.unlink()
+
+
+def checksum(texts: Iterable[str]) -> str:
+    """Sixteen hexadecimal digits over texts in their order; no two lists of texts can run into each other."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+def _take_place(new: Path, folder: Path) -> None:
+    """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = new.with_suffix(".old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

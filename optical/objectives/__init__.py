@@ -1,0 +1,9 @@
+"""What a student is asked to do, one idea a file: tensors in, scalar out.
+
+An objective compares what the student made of a sentence of X with what the teacher made of its English translation. It
+holds no model, no optimizer and no text, and it never writes into its arguments; :mod:`optical.distill` calls it.
+
+- :mod:`optical.objectives.ot`: tokens, by optimal transport (OPTICAL).
+- :mod:`optical.objectives.pooled`: sentence vectors, by cosine or squared distance (Reimers & Gurevych 2020).
+- :mod:`optical.objectives.scores`: the ranking of a collection, by KL divergence of score distributions.
+"""

@@ -1,0 +1,228 @@
+"""Recipes: every option of a run, validated, with its default and its unit; TOML in and out.
+
+A recipe is the one description of a run: what the command line and ``make`` change are fields of it, and every output
+folder keeps the one it was made by. Knows no torch, no model and no data.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from optical.errors import RecipeError
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+def _positive(epsilon: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    values = epsilon if isinstance(epsilon, tuple) else (epsilon,)
+    if not values or min(values) <= 0:
+        raise ValueError("must be positive, in units of the cost; try 0.05")
+    return epsilon
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Vocabulary(_Section):
+    """The transplant (:func:`optical.vocabulary.transplant.transplant`)."""
+
+    mode: Literal["extend", "replace", "off"] = Field(
+        "extend", description="keep the teacher's pieces and add words; replace; leave"
+    )
+    min_count: int = Field(1, ge=1, description="least occurrences of a word of X that gets a row")
+    max_words: int = Field(100_000, ge=1, description="most words added")
+    size: int = Field(16_000, ge=100, description="vocabulary size, mode replace only")
+    romanise: bool = Field(True, description="spell letters that the teacher cannot read in Latin, outside added words")
+
+
+class Objective(_Section):
+    """What the student is asked to do; a weight of 0 leaves an objective out."""
+
+    ot: Weight = Field(1.0, description="weight of the transport cost between tokens")
+    pooled: Weight = Field(1.0, description="weight of the distance between sentence vectors")
+    scores: Weight = Field(1.0, description="weight of the divergence from the teacher's ranking; single vectors only")
+    epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
+        0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
+    )
+    distance: Literal["cosine", "squared"] = Field("cosine", description="distance of sentence vectors")
+    temperature: float = Field(0.05, gt=0, description="of the score distributions, in units of the score")
+    documents: int = Field(20_000, ge=1, description="most passages that the scores objective ranks")
+
+
+class Training(_Section):
+    """The loop; everything that is not said here is the default of the sentence-transformers trainer."""
+
+    steps: int = Field(300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
+    batch_size: int = Field(64, ge=1, description="sentence pairs of one forward pass")
+    accumulation: int = Field(1, ge=1, description="forward passes of one optimizer step")
+    learning_rate: float = Field(2e-4, gt=0, description="of the transformer's body")
+    embedding_learning_rate: float = Field(1e-4, gt=0, description="of the token embeddings")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
+    dropout: bool = Field(False, description="keep the teacher's dropout on; the targets are exact, so it is off")
+    min_words: int = Field(2, ge=1, description="fewest words of an X sentence to train on")
+    max_words: int = Field(24, ge=1, description="most words of an X sentence to train on; the transplant reads all")
+    question_repeats: int = Field(3, ge=1, description="how often a question is drawn for every other sentence")
+    held_out: int = Field(
+        200, ge=0, description="pairs kept for the development score where the collection has no dev split"
+    )
+    evaluate_every: int = Field(50, ge=1, description="steps between two development scores and checkpoints")
+    patience: int = Field(5, ge=1, description="development scores without a new best before training stops")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    report_to: str = Field("none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+    hub_model_id: str | None = Field(None, description="push the student to this hub repository while training")
+
+
+class Search(_Section):
+    """Retrieval and measures."""
+
+    depth: int = Field(1000, ge=1, description="documents retrieved for a query")
+    factory: str = Field("Flat", description="faiss index, single vectors only")
+    split: str = Field("test", description="judgements that the table reports")
+
+
+class Recipe(_Section):
+    """A whole run."""
+
+    lang: str = Field(description="language of the queries, as in the names of the files (sw, so, tl, mr, ...)")
+    teacher: str = Field("all-MiniLM-L6-v2", description="folder or hub id of an English encoder")
+    late_interaction: bool = Field(False, description="read a single-vector teacher token by token, under MaxSim")
+    bitext: str | None = Field(
+        None, description="file, folder or Moses pair; default data/bitext/<lang>, then the sample"
+    )
+    collection: str | None = Field(
+        None, description="folder or irds:<id>; default the sample's, where the language has one"
+    )
+    out: str | None = Field(None, description="folder of the run; default runs/<lang>")
+    cache: str = Field("runs/cache", description="folder of the teacher's vectors, shared by all runs")
+    seed: int = Field(0, ge=0, description="of sampling and initialisation")
+    device: str | None = Field(None, description="cpu, cuda, ...; default what torch finds")
+    vocabulary: Vocabulary = Vocabulary()
+    objective: Objective = Objective()
+    training: Training = Training()
+    search: Search = Search()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self.out or f"runs/{self.lang}")
+
+
+def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe and change single options.
+
+    Args:
+        path: A TOML file, or None for the defaults.
+        overrides: Dotted names to values, ``{"training.steps": "100"}``. Text is read as TOML where it can be.
+
+    Raises:
+        RecipeError: Not readable, not TOML, an unknown option (the nearest known one is named), a wrong type or range.
+    """
+    values = _read(Path(path)) if path is not None else {}
+    for name, value in (overrides or {}).items():
+        section, _, key = name.rpartition(".")
+        target = values.setdefault(section, {}) if section else values
+        if not isinstance(target, dict):
+            raise RecipeError(f"{name}: {section} is an option, not a section; {_nearest(name)}")
+        target[key] = _parse(value)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, path)) from error
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, every option spelled out; ``load_recipe`` of it gives the same recipe."""
+    plain = recipe.model_dump(exclude_none=True)
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+    for section, options in plain.items():
+        if isinstance(options, dict):
+            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in options.items())]
+    return "\n".join(lines) + "\n"
+
+
+def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, str]:
+    """Every option's dotted name -> its description with its default, for help texts."""
+    found = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= options(field.annotation, f"{prefix}{name}.")
+        else:
+            default = "required" if field.is_required() else f"default {field.default!r}"
+            found[f"{prefix}{name}"] = f"{field.description} ({default})"
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: the recipe cannot be read ({error.strerror}); give the path of a TOML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
+
+
+def _parse(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+    if not isinstance(value, str):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _explain(error: ValidationError, path: str | Path | None) -> str:
+    """The first fault: where, which option, what is wrong, what to write."""
+    fault = error.errors()[0]
+    # Pydantic adds the member of a union (float, tuple) to the path; names of options alone remain.
+    known = set(options()) | {"vocabulary", "objective", "training", "search"}
+    parts = [str(part) for part in fault["loc"]]
+    name = ".".join(parts)
+    while name not in known and fault["type"] != "extra_forbidden" and len(parts) > 1:
+        parts = parts[:-1]
+        name = ".".join(parts)
+    where = _line(path, parts) if path is not None else "recipe"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown option {name}; {_nearest(name)}"
+    if fault["type"] == "missing":
+        return f"{where}: {name} is missing; {options()[name]}"
+    return f"{where}: {name} = {fault['input']!r}: {fault['msg']}; {options().get(name, 'a section of options')}"
+
+
+def _nearest(name: str) -> str:
+    known = list(options())
+    by_key = {option.rpartition(".")[2]: option for option in known}
+    match = difflib.get_close_matches(name, known, 1, 0.6)
+    if not match:
+        match = [by_key[k] for k in difflib.get_close_matches(name.rpartition(".")[2], by_key, 1, 0.6)]
+    return f"did you mean {match[0]}?" if match else f"known options: {', '.join(known)}"
+
+
+def _line(path: str | Path, parts: list[str]) -> str:
+    """``path:line`` of an option, found again in the text, since tomllib keeps no places."""
+    section, key = ".".join(parts[:-1]), parts[-1]
+    current = ""
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            current = header[1].strip()
+        if current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return f"{path}:{number}"
+    return str(path)
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 - a plain value of a recipe
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,59 @@
+"""Queries in, ranking out: one door to single-vector and late-interaction retrieval.
+
+Takes an encoder, texts and the document vectors of a teacher, gives a run. Knows no judgement and no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from optical.embed import Vectors, padded
+from optical.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
+from optical.retrieval import dense, late
+from optical.run import Run, rank
+from optical.text.collection import Query
+
+
+def search(
+    encoder: Encoder,
+    queries: Sequence[Query],
+    documents: Vectors,
+    ids: Sequence[str],
+    depth: int,
+    index: Path | None = None,
+) -> Run:
+    """Rank documents for queries.
+
+    Args:
+        encoder: Query side: a student on queries in X, or the teacher on English ones.
+        queries: What to search for.
+        documents: Vectors of the documents by the teacher.
+        ids: Document ids, row by row.
+        depth: Documents for a query.
+        index: A faiss index of these documents (:mod:`optical.retrieval.dense`); without one, single vectors are
+            compared with every document by the same exact inner product.
+    """
+    texts = [query.text for query in queries]
+    if is_multi_vector(encoder):
+        rows = encode_tokens(encoder, texts, query=True)
+        everything = padded([documents.of(i) for i in range(len(ids))])
+        found = late.search(padded(rows), everything, ids, depth)
+    else:
+        vectors = encode_sentences(encoder, texts)
+        found = (
+            dense.search(dense.load(index), vectors, depth)
+            if index is not None
+            else _exact(vectors, documents, ids, depth)
+        )
+    return {query.id: rank(scored) for query, scored in zip(queries, found, strict=True)}
+
+
+def _exact(vectors: np.ndarray, documents: Vectors, ids: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
+    """Inner products with every document; the same ranking as a Flat index, without the folder."""
+    scores = vectors @ documents.sentences.T  # (q, n)
+    depth = min(depth, len(ids))
+    best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    return [[(ids[j], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]

@@ -1,0 +1,12 @@
+"""Text as the other rooms want it: pairs of sentences to learn from, collections to search.
+
+Takes files, folders, hub names and ir_datasets ids; gives NamedTuples of clean strings (Unicode NFC, single spaces)
+that carry what was skipped and why, and a checksum. What cannot be used at all stops with a
+:class:`~optical.errors.DataError` that names the place and the remedy; a single bad line of bitext is counted. Knows no
+model, no tokenizer and no measure, and never imports torch.
+
+- :mod:`optical.text.bitext`: ``Pair`` and ``Bitext``; which files a path means, what is kept of them, held-out splits.
+- :mod:`optical.text.formats`: one reader for each file format, each giving rows with line numbers.
+- :mod:`optical.text.fetch`: public bitext from the hub, written as files that ``bitext`` reads.
+- :mod:`optical.text.collection`: ``Doc``, ``Query``, ``Qrel`` and ``Collection``, from folders and from ir_datasets.
+"""

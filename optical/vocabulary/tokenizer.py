@@ -1,0 +1,236 @@
+"""The student's tokenizer: the teacher's, plus whole words of X, as an ordinary fast tokenizer.
+
+Saved and reloaded by plain transformers with the same ids. This file knows tokenizers and words; it knows no embeddings.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import regex
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from optical.errors import DataError
+from optical.vocabulary.backoff import choose_pieces, cut
+from optical.vocabulary.words import Words, is_latin, split_words
+
+RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
+_KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "model_input_names")
+_FOREIGN_LETTER = regex.compile(r"(?!\p{Latin})[\p{L}\p{M}]")
+
+
+class Fit(NamedTuple):
+    """How well a tokenizer fits a language.
+
+    Attributes:
+        tokens_per_word: Mean number of tokens of a word in running text (its fertility); 1 is best.
+        unknown_rate: Share of those tokens that are the unknown token.
+        words: Running words measured.
+    """
+
+    tokens_per_word: float
+    unknown_rate: float
+    words: int
+
+
+class Extension(NamedTuple):
+    """A tokenizer with words of X, and where they are.
+
+    Attributes:
+        tokenizer: The base's, with pieces and words added; every id of the base means what it meant.
+        ids: Word -> ids of its written forms.
+        spelling: Word -> how the tokenizer's model sees it: normalised and romanised.
+        pieces: Part of words (a suffix after ``##``) -> its id.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    ids: dict[str, list[int]]
+    spelling: dict[str, str]
+    pieces: dict[str, int]
+
+
+def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
+    """Measure a tokenizer on running text, word by word, punctuation and numbers left out."""
+    words = Counter(w for text in texts for w in split_words(text))
+    if not words:
+        return Fit(0.0, 0.0, 0)
+    ids = token_ids(tokenizer, list(words))
+    tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
+    unknown = sum(row.count(tokenizer.unk_token_id) * n for row, n in zip(ids, words.values(), strict=True))
+    return Fit(tokens / words.total(), unknown / max(tokens, 1), words.total())
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, whole and without special tokens; several times faster than calling the tokenizer."""
+    backend = _backend(tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def extend(base: PreTrainedTokenizerBase, words: Words, *, romanise: str, min_types: int = 0) -> Extension:
+    """The base tokenizer with whole words added, and for WordPiece the parts that words share.
+
+    A word of Latin letters is matched after the base's normalisation (so case and accents fold as they do for English); a word of
+    another script is matched as it is written. Each matches whole words only; everything else is left to the model's pieces: the
+    base's, and where ``min_types`` is set parts of words (:func:`optical.vocabulary.backoff.choose_pieces`).
+
+    Args:
+        base: A fast tokenizer; not changed.
+        words: What to add.
+        romanise: Letters of other scripts to spell in Latin wherever they are not part of an added word (see :func:`unread_letters`).
+        min_types: Words that must share a part to make it a piece; 0 adds no pieces, as do models other than WordPiece.
+
+    Raises:
+        DataError: The base is not a fast tokenizer.
+    """
+    backend = _backend(base)
+    plain = backend.normalizer
+    if backend.normalizer is not None or romanise:
+        backend.normalizer = _normalizer(backend.normalizer, romanise)
+    spelling = {word: _read_as(word, backend.normalizer, plain) for word in words.forms}
+    names = []
+    if min_types and isinstance(backend.model, models.WordPiece):
+        names = choose_pieces(cut(set(spelling.values()) - {""}), set(backend.get_vocab()), min_types=min_types)
+        backend = _with_pieces(backend, names)
+    tokenizer = _wrap(base, backend)
+    spelled = {word: _surfaces(forms, backend.normalizer, plain) for word, forms in words.forms.items()}
+    known = tokenizer.get_vocab()
+    new = {s: raw for surfaces in spelled.values() for s, raw in surfaces.items() if s not in known}
+    tokenizer.add_tokens([AddedToken(s, single_word=True, normalized=not raw) for s, raw in new.items()])
+    known = tokenizer.get_vocab()
+    ids = {word: [known[s] for s in surfaces] for word, surfaces in spelled.items() if surfaces}
+    return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in names})
+
+
+def replace(base: PreTrainedTokenizerBase, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of the base's kind trained on X alone: the ablation that loses the teacher's names and numbers."""
+    _backend(base)
+    return base.train_new_from_iterator((texts[k : k + 1000] for k in range(0, len(texts), 1000)), vocab_size=size)
+
+
+def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
+    """Letters of other scripts that the base can only spell letter by letter, or not at all.
+
+    A script is unread when the base makes more than two thirds as many tokens as there are letters in the words that use it
+    (MiniLM on Devanagari), and read when it has pieces of its own (XLM-R on Devanagari). Scripts of fewer than one word in
+    ``1 / RARE_SCRIPT`` are guests, not worth a rule a letter. Returns every unread letter and mark, sorted.
+    """
+    all_words = {w for text in texts for w in split_words(text)}
+    by_script: dict[str, list[str]] = {}
+    for word in sorted(w for w in all_words if _FOREIGN_LETTER.search(w)):
+        by_script.setdefault(_script(word), []).append(word)
+    unread: set[str] = set()
+    for members in by_script.values():
+        if len(members) < RARE_SCRIPT * len(all_words):
+            continue
+        pieces = token_ids(base, members[:2000])
+        letters = sum(len(regex.findall(r"\p{L}", w)) for w in members[:2000])
+        unknown = sum(row.count(base.unk_token_id) for row in pieces)
+        if unknown or sum(map(len, pieces)) > letters * 2 / 3:
+            unread.update(c for w in members for c in w if _FOREIGN_LETTER.match(c))
+    return "".join(sorted(unread))
+
+
+def romanisation(letters: str) -> list[tuple[str, str]]:
+    """Rules, as regular expressions applied in order, that spell the given letters in lower-case Latin.
+
+    The spelling of each character is anyascii's. Scripts with an inherent vowel (Devanagari and its relatives) need one rule more:
+    a consonant carries "a" unless a vowel sign, a virama or the end of the word follows.
+    """
+    from anyascii import anyascii
+
+    rules, signs = [], "".join(c for c in letters if _is_vowel_sign(c))
+    # The tokenizer may have decomposed the text, so signs of the same script outside the sample count too.
+    block = "".join({chr(c) for s in signs for c in range(ord(s) & ~0x7F, (ord(s) & ~0x7F) + 0x80) if _is_vowel_sign(chr(c))})
+    for letter in letters:
+        latin = anyascii(letter).lower().strip()
+        if block and _has_inherent_vowel(letter):
+            bare = regex.escape(letter)
+            rules.append((bare + rf"(?=[{block}]|(?![\p{{L}}\p{{M}}]))", latin))
+            rules.append((bare, latin + "a"))
+        elif unicodedata.name(letter, "").endswith("SIGN ANUSVARA"):
+            rules.append((letter, "n"))
+        else:
+            rules.append((regex.escape(letter), latin))
+    # Signs last: the rules for consonants look at them.
+    return sorted(rules, key=lambda rule: any(_is_vowel_sign(c) for c in rule[0][:1]))
+
+
+def _read_as(form: str, full, plain) -> str:
+    """A word as the tokenizer's model sees it; empty where it sees several words."""
+    # The base's own normaliser is much faster than all the rules for unread letters, which no Latin word has.
+    normalizer = plain if is_latin(form) else full
+    surface = form if normalizer is None else normalizer.normalize_str(form)
+    surface = surface.replace("▁", " ").strip()
+    return "" if " " in surface else surface
+
+
+def _surfaces(forms: Sequence[str], full, plain) -> dict[str, bool]:
+    """How a word appears in text that the tokenizer looks at -> whether that is the raw text."""
+    surfaces = {}
+    for form in forms:
+        raw = not is_latin(form)
+        surface = form if raw else _read_as(form, full, plain)
+        if surface and " " not in surface:
+            surfaces[surface] = raw
+    return surfaces
+
+
+def _with_pieces(backend, names: Sequence[str]):
+    """The tokenizer with pieces behind every id it has, its own added tokens included: the model numbers words after them."""
+    state = json.loads(backend.to_str())
+    vocab = state["model"]["vocab"]
+    for token in sorted(state["added_tokens"], key=lambda token: token["id"]):
+        vocab.setdefault(token["content"], token["id"])
+    free = max(vocab.values()) + 1
+    vocab.update({name: free + k for k, name in enumerate(names)})
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _normalizer(base, romanise: str):
+    """The base's normaliser, after one that straightens apostrophes and spells unread letters."""
+    steps = [normalizers.Replace(Regex("[’ʼ]"), "'")]
+    steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
+    return normalizers.Sequence(steps + ([base] if base is not None else []))
+
+
+def _backend(base: PreTrainedTokenizerBase):
+    backend = getattr(base, "backend_tokenizer", None)
+    if backend is None:
+        raise DataError(
+            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so words cannot be added to it; save the "
+            "teacher with a fast tokenizer, or set vocabulary = \"off\""
+        )
+    return copy.deepcopy(backend)
+
+
+def _wrap(base: PreTrainedTokenizerBase, backend) -> PreTrainedTokenizerFast:
+    """A generic fast tokenizer: the classes named after a model rebuild their own normaliser when they are loaded."""
+    kept = {name: getattr(base, name) for name in _KEPT if getattr(base, name, None) is not None}
+    special = {name: token for name, token in base.special_tokens_map.items() if isinstance(token, str)}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **special, **kept)
+
+
+def _script(word: str) -> str:
+    letter = next(c for c in word if _FOREIGN_LETTER.match(c))
+    return unicodedata.name(letter, "UNKNOWN").split()[0]
+
+
+def _is_vowel_sign(c: str) -> bool:
+    name = unicodedata.name(c, "")
+    return "VOWEL SIGN" in name or name.endswith(("SIGN VIRAMA", "SIGN PULLI", "SIGN AL-LAKUNA"))
+
+
+def _has_inherent_vowel(c: str) -> bool:
+    """A consonant of a script that writes other vowels as signs."""
+    from anyascii import anyascii
+
+    latin = anyascii(c).lower()
+    return unicodedata.category(c) == "Lo" and bool(latin) and latin[-1] not in "aeiou"

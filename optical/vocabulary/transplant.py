@@ -1,0 +1,201 @@
+"""The transplant: a teacher and bitext in, a student that reads X out, nothing trained.
+
+Four steps: choose the words, add them to the tokenizer, align them with the teacher's pieces, mix their embeddings.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from optical.encoders import Encoder
+from optical.errors import DataError
+from optical.text.bitext import Pair
+from optical.vocabulary.align import Hints, align, lean_on, mix_rows, pool
+from optical.vocabulary.backoff import letters, parts_of
+from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
+from optical.vocabulary.words import choose_words
+
+Mode = Literal["extend", "replace", "off"]
+
+
+class Transplant(NamedTuple):
+    """A student and what was done to make it.
+
+    Attributes:
+        student: A copy of the teacher with the new vocabulary; the teacher is not touched.
+        mode: ``extend``, ``replace`` or ``off``.
+        added: Rows that the embedding matrix gained (``extend``) or has (``replace``).
+        pieces: Of these, parts of words for unseen ones to fall apart into.
+        aligned: Rows whose embedding was mixed from aligned English pieces.
+        romanised: Letters of other scripts that are spelled in Latin where no added word covers them.
+        before: How the teacher's tokenizer fits the X side of the bitext.
+        after: How the student's fits it.
+        seconds: Wall time of the whole transplant.
+    """
+
+    student: Encoder
+    mode: Mode
+    added: int
+    pieces: int
+    aligned: int
+    romanised: str
+    before: Fit
+    after: Fit
+    seconds: float
+
+    def report(self) -> dict[str, float | int | str]:
+        """The figures, flat, for a JSON file or a table."""
+        return {
+            "mode": self.mode,
+            "words_added": self.added - self.pieces,
+            "pieces_added": self.pieces,
+            "rows_aligned": self.aligned,
+            "letters_romanised": self.romanised,
+            "tokens_per_word_before": round(self.before.tokens_per_word, 3),
+            "tokens_per_word_after": round(self.after.tokens_per_word, 3),
+            "unknown_rate_before": round(self.before.unknown_rate, 5),
+            "unknown_rate_after": round(self.after.unknown_rate, 5),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def transplant(
+    teacher: Encoder,
+    pairs: Sequence[Pair],
+    *,
+    mode: Mode = "extend",
+    min_count: int = 1,
+    max_words: int = 100_000,
+    size: int = 16_000,
+    steps: int = 5,
+    top: int = 8,
+    lean: float = 1.0,
+    piece_types: int = 3,
+    romanise: bool = True,
+) -> Transplant:
+    """Give a copy of the teacher the words of X.
+
+    ``extend`` keeps every piece of the teacher and adds whole words; ``replace`` trains a tokenizer of the same kind on X and gives
+    every piece of it an aligned embedding; ``off`` copies the teacher. Word alignment runs between the teacher's pieces of the
+    English side and the student's own tokens of the X side, so that names, numbers and punctuation explain each other and
+    not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022), FOCUS (Dobler & de Melo 2023).
+
+    Args:
+        teacher: Any encoder with a fast tokenizer; stays as it is.
+        pairs: Bitext.
+        mode: See above.
+        min_count: Least occurrences of a word of X that gets a row (``extend``).
+        max_words: Most words added (``extend``).
+        size: Vocabulary size (``replace``).
+        steps: EM iterations of the alignment.
+        top: English pieces mixed into a row.
+        lean: Occurrences that a word needs before they weigh more than the parts it shares with other words (``extend``).
+        piece_types: Words that must share a part of a word to make it a piece of the tokenizer (WordPiece only); 0 adds none.
+        romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
+
+    Raises:
+        DataError: No pairs, or a tokenizer that words cannot be added to.
+    """
+    started = time.perf_counter()
+    if not pairs:
+        raise DataError("a transplant needs bitext, received no pairs; give at least a few hundred sentence pairs")
+    english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
+    base = teacher.tokenizer
+    before = fit(base, foreign[:5000])
+    student = copy.deepcopy(teacher)
+    unread, rows, pieces, aligned = "", len(base), 0, 0
+    if mode == "extend":
+        unread = unread_letters(base, foreign) if romanise else ""
+        words = choose_words(foreign, english, min_count=min_count, max_words=max_words)
+        extension = extend(base, words, romanise=unread, min_types=piece_types)
+        rows, pieces = len(extension.tokenizer), len(extension.pieces)
+        aligned = _extend_student(student, extension, english, foreign, steps, top, lean)
+    elif mode == "replace":
+        tokenizer = replace(base, foreign, size)
+        rows = len(tokenizer)
+        aligned = _replace_student(student, tokenizer, english, foreign, steps, top)
+    elif mode != "off":
+        raise ValueError(f"mode must be extend, replace or off; received {mode!r}")
+    after = fit(student.tokenizer, foreign[:5000])
+    added = rows if mode == "replace" else rows - len(base)
+    return Transplant(student, mode, added, pieces, aligned, unread, before, after, time.perf_counter() - started)
+
+
+def _extend_student(student, extension, english, foreign, steps, top, lean) -> int:
+    """Rows for the words and pieces of an extended tokenizer; returns how many were aligned."""
+    base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
+    size = len(tokenizer)
+    first = {word: ids[0] for word, ids in extension.ids.items()}
+    one = np.arange(size)
+    for ids in extension.ids.values():
+        one[ids] = ids[0]  # all written forms of a word count together
+    parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
+    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=lean)
+    foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
+    table = align(token_ids(base, english), foreign_ids, steps=steps, hints=hints)
+    rows, mixed = mix_rows(table, old, size, top=top)
+    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=top)
+    counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
+    rows = lean_on(parts, rows, part_rows, part_mixed, counts, lean)
+    new = np.empty((max(size, len(old)), old.shape[1]), dtype=old.dtype)
+    new[: len(old)] = old
+    # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing in particular.
+    new[len(old) :] = old.mean(axis=0)
+    targets = []
+    for ids in extension.ids.values():
+        if mixed[ids[0]]:
+            new[ids] = rows[ids[0]]
+            targets += ids
+    index = {name: k for k, name in enumerate(parts.names)}
+    for piece, i in extension.pieces.items():
+        if part_mixed[index[piece]]:
+            new[i] = part_rows[index[piece]]
+            targets.append(i)
+    _install(student, tokenizer, new)
+    return len(targets)
+
+
+def _replace_student(student, tokenizer, english, foreign, steps, top) -> int:
+    """Aligned rows where there are any, the teacher's for special tokens, the mean of the teacher's elsewhere."""
+    base, old = student.tokenizer, _embeddings(student)
+    table = align(token_ids(base, english), token_ids(tokenizer, foreign), steps=steps)
+    rows, mixed = mix_rows(table, old, len(tokenizer), top=top)
+    new = np.where(mixed[:, None] > 0, rows, old.mean(axis=0)).astype(old.dtype)
+    theirs, ours = base.get_vocab(), tokenizer.get_vocab()
+    for token in base.all_special_tokens:
+        if token in ours:
+            new[ours[token]] = old[theirs[token]]
+    _install(student, tokenizer, new)
+    return int((mixed > 0).sum())
+
+
+def _letters(base, tokenizer, extension, first):
+    """Character pairs of the X ids and of the teacher's pieces that begin a word; special tokens and word ends have none."""
+    special = set(base.all_special_tokens)
+    ours, theirs = (
+        ["" if t in special or t.startswith("##") else t.lstrip("▁") for t in tok.convert_ids_to_tokens(list(range(len(tok))))]
+        for tok in (tokenizer, base)
+    )
+    for word, i in first.items():
+        ours[i] = extension.spelling[word]
+    return letters(ours), letters(theirs)
+
+
+def _embeddings(encoder: Encoder) -> np.ndarray:
+    return encoder[0].auto_model.get_input_embeddings().weight.detach().cpu().float().numpy()
+
+
+def _install(student: Encoder, tokenizer, rows: np.ndarray) -> None:
+    """Make the tokenizer and the embedding matrix the student's, with the teacher's length limit."""
+    model = student[0].auto_model
+    model.resize_token_embeddings(len(rows), mean_resizing=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(torch.as_tensor(rows))
+    tokenizer.model_max_length = student[0].tokenizer.model_max_length
+    student[0].processor = tokenizer

@@ -1,0 +1,70 @@
+"""Which words of X deserve a row of their own in the student's vocabulary.
+
+Plain text in, words out: no tokenizer, no embeddings.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import regex
+
+# Letters with their marks; an apostrophe inside holds a word together (Swahili ng'ombe), so do the invisible joiners of
+# Indic and Arabic scripts. Digits and hyphens end a word: the teacher reads numbers already.
+_WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
+_LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
+
+
+class Words(NamedTuple):
+    """The words of X to add.
+
+    Attributes:
+        forms: Written forms of each word as they occur in the bitext, ``folded word -> forms``.
+        counts: How often each word occurs on the X side.
+    """
+
+    forms: dict[str, list[str]]
+    counts: dict[str, int]
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in order, as written, with straight apostrophes."""
+    return [w.replace("’", "'").replace("ʼ", "'") for w in _WORD.findall(text)]
+
+
+def fold(word: str) -> str:
+    """The form under which the occurrences of a word are counted together."""
+    return unicodedata.normalize("NFC", word).casefold()
+
+
+def is_latin(word: str) -> bool:
+    """Whether a word is written in Latin letters only."""
+    return _LATIN.match(word) is not None
+
+
+def choose_words(foreign: Iterable[str], english: Iterable[str], *, min_count: int = 1, max_words: int = 100_000) -> Words:
+    """Words of the X side that are not just English on the other side.
+
+    A word is kept when it occurs at least ``min_count`` times in X and at most half as often in English: names and loans, which
+    look alike on both sides, keep the teacher's pieces. When more than ``max_words`` remain, the most frequent stay.
+
+    Args:
+        foreign: Sentences of X.
+        english: Their translations, in any order.
+        min_count: Least occurrences, >= 1.
+        max_words: Most words.
+    """
+    counts: Counter[str] = Counter()
+    forms: defaultdict[str, set[str]] = defaultdict(set)
+    for sentence in foreign:
+        for word in split_words(sentence):
+            counts[fold(word)] += 1
+            forms[fold(word)].add(word)
+    in_english = Counter(fold(word) for sentence in english for word in split_words(sentence))
+    kept = [w for w, n in counts.items() if n >= min_count and 2 * in_english[w] <= n]
+    kept.sort(key=lambda w: (-counts[w], w))
+    kept = kept[:max_words]
+    return Words({w: sorted(forms[w] | {w}) for w in kept}, {w: counts[w] for w in kept})

@@ -1,0 +1,107 @@
+"""Our measures against trec_eval itself (pytrec_eval, used directly) on the runs that people get wrong."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import pytrec_eval
+
+from optical.evaluate import measure
+from optical.run import Run, rank, read_run, write_run
+from optical.text.collection import Qrel
+
+NAMES = {  # ours -> trec_eval's, as asked and as answered
+    "AP": ("map", "map"),
+    "nDCG@10": ("ndcg_cut.10", "ndcg_cut_10"),
+    "nDCG": ("ndcg", "ndcg"),
+    "R@100": ("recall.100", "recall_100"),
+    "R@5": ("recall.5", "recall_5"),
+    "RR": ("recip_rank", "recip_rank"),
+    "P@1": ("P.1", "P_1"),
+    "P@10": ("P.10", "P_10"),
+    "Success@5": ("success.5", "success_5"),
+}
+
+
+def awkward_qrels(seed: int) -> list[Qrel]:
+    """Several relevant documents a query, graded, some judged not relevant or worse, one query with none relevant."""
+    chance = random.Random(seed)
+    qrels = []
+    for query in range(25):
+        for document in chance.sample(range(200), chance.choice([1, 2, 7, 30])):
+            qrels.append(Qrel(f"q{query}", f"d{document}", chance.choice([-1, 0, 1, 1, 2, 3])))
+        qrels.append(Qrel(f"q{query}", "d0" if query else "d199", int(query > 0)))
+    return [qrel._replace(relevance=0) if qrel.query_id == "q7" else qrel for qrel in qrels]
+
+
+def awkward_run(seed: int, values: list[float] | None) -> Run:
+    """Rankings of 1 to 150 documents, most of them unjudged, queries missing, others not judged, ties on request."""
+    chance = random.Random(seed)
+    run: Run = {}
+    for query in range(30):
+        if query % 6 == 4:
+            continue
+        documents = chance.sample(range(200), chance.choice([1, 12, 150]))
+        run[f"q{query}"] = {f"d{n}": chance.choice(values) if values else chance.uniform(-1, 1) for n in documents}
+    return run
+
+
+def by_trec_eval(run: Run, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
+    """Measure -> query id -> value, from trec_eval alone; a query that the run lacks is 0, as with its option -c."""
+    judged: dict[str, dict[str, int]] = {}
+    for qrel in qrels:
+        judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+    judged = {query_id: documents for query_id, documents in judged.items() if max(documents.values()) > 0}
+    answer = pytrec_eval.RelevanceEvaluator(judged, {asked for asked, _ in NAMES.values()}).evaluate(run)
+    return {
+        ours: {query_id: answer.get(query_id, {}).get(answered, 0.0) for query_id in judged}
+        for ours, (_, answered) in NAMES.items()
+    }
+
+
+def assert_agreement(run: Run, expected_from: Run, qrels: list[Qrel]) -> None:
+    found, expected = measure(run, qrels, list(NAMES)), by_trec_eval(expected_from, qrels)
+    for name in NAMES:
+        assert found.per_query[name] == pytest.approx(expected[name], abs=1e-6), name
+        assert found.mean[name] == pytest.approx(sum(expected[name].values()) / len(expected[name]), abs=1e-6), name
+    assert 0.01 < found.mean["AP"] < 0.9, "a run that scores nothing, or all, shows nothing"
+    assert found.missing > 0, "the case must have missing queries"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        [0.5],
+        [0.25, 0.5, 0.75],
+        [0.5, 0.5 + 1e-9, 0.5 - 1e-9],  # different numbers, equal in the single precision of trec_eval
+        [31.999998, 31.999999, 32.0],
+        [0.0, -0.0],
+    ],
+    ids=["no ties", "all tied", "many ties", "tied in single precision", "tied at high scores", "two zeros"],
+)
+def test_any_run_gets_the_numbers_of_trec_eval(seed: int, values: list[float] | None) -> None:
+    run = awkward_run(seed, values)
+    assert_agreement(run, run, awkward_qrels(seed))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ranked_run_means_the_same_to_everyone(seed: int, tmp_path: Path) -> None:
+    qrels = awkward_qrels(seed)
+    tied = awkward_run(seed, [0.25, 0.5, 0.75, 20.0])
+    ranked = {query_id: rank(list(scores.items())) for query_id, scores in tied.items()}
+    write_run(ranked, tmp_path / "a.trec", "tag")
+    assert_agreement(read_run(tmp_path / "a.trec"), ranked, qrels)
+    by_position = {
+        query_id: {doc_id: -float(position) for position, doc_id in enumerate(ranking)}
+        for query_id, ranking in ranked.items()
+    }
+    assert_agreement(ranked, by_position, qrels)
+    found = measure(
+        ranked, qrels, ["RR", "RR@10"]
+    )  # RR@10 comes from MS MARCO's program, which breaks ties differently
+    for query_id, value in found.per_query["RR"].items():
+        assert found.per_query["RR@10"][query_id] == pytest.approx(value if value >= 0.1 else 0.0)

@@ -1,0 +1,70 @@
+"""Cutting words in two, and what the halves lend."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from optical.vocabulary.backoff import borrow, cut, letters, likeness, parts_of
+
+VERBS = [p + s for p in ("ana", "wana", "ali") for s in ("tengeneza", "zungumza", "andika")]
+
+
+def test_words_fall_into_prefix_and_stem():
+    cuts = cut(VERBS)
+    assert cuts["alizungumza"] == ("ali", "zungumza")
+    # "wana" starts three words and "ana" three others: no letter is taken from either.
+    assert cuts["wanaandika"] == ("wana", "andika")
+
+
+def test_suffixing_languages_are_cut_too():
+    words = [stem + end for stem in ("talo", "koulu", "kirja") for end in ("ssa", "lla", "sta")]
+    assert cut(words)["koulussa"] == ("koulu", "ssa")
+
+
+def test_both_parts_must_be_shared_and_one_of_them_long():
+    assert cut(["zebra", "tango"]) == {}
+    assert cut(["aba", "abo", "oba", "obo"]) == {}
+    assert "alizungumza" not in cut(VERBS, min_types=4)
+
+
+def test_the_rarer_half_weighs_more():
+    words = [p + "zungumza" for p in ("ana", "ali", "tuna", "mna")] + ["ana" + s for s in ("tengeneza", "andika")] + ["alitengeneza", "aliandika"]
+    parts = parts_of([(k + 5, w) for k, w in enumerate(words)], 20)
+    assert parts.of[:5].max() == -1
+    of, share = parts.of[5], parts.share[5]
+    prefix, suffix = (parts.types[k] for k in of)
+    assert [parts.names[k] for k in of] == ["ana", "##zungumza"]
+    assert (prefix, suffix) == (3, 4)
+    np.testing.assert_allclose(share, [4 / 7, 3 / 7], rtol=1e-6)
+    assert parts.share[0].sum() == 0
+
+
+def test_borrowed_probability_agrees_with_a_slow_reference():
+    parts = parts_of(list(enumerate(VERBS)), len(VERBS) + 1)
+    rng = np.random.default_rng(0)
+    key = np.unique(rng.integers(0, (len(VERBS) + 1) * 6, 40))
+    f, e, counts = key // 6, key % 6, rng.random(len(key)).astype(np.float32)
+    together, alone = defaultdict(float), defaultdict(float)
+    for i, j, c in zip(f, e, counts, strict=True):
+        for side in (0, 1):
+            if parts.of[i, side] >= 0:
+                together[parts.of[i, side], j] += c
+                alone[parts.of[i, side]] += c
+    expected = [
+        sum(parts.share[i, s] * together[parts.of[i, s], j] / alone[parts.of[i, s]] for s in (0, 1) if parts.of[i, s] >= 0)
+        for i, j in zip(f, e, strict=True)
+    ]
+    np.testing.assert_allclose(borrow(parts, f, e)(counts), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "dice"),
+    [("viktoria", "victoria", 12 / 16), ("nairobi", "nairobi", 1.0), ("maji", "water", 0.0), ("the", "the", 0.0), ("éé!é", "ôôôô", 1.0)],
+)
+def test_likeness_is_the_dice_coefficient_of_letter_pairs(a, b, dice):
+    """Words under four letters resemble nothing; characters outside a to z count as one."""
+    value = likeness(letters([a]), letters([b]), np.array([0]), np.array([0]))
+    np.testing.assert_allclose(value, [dice], rtol=1e-6)

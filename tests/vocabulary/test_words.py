@@ -1,0 +1,56 @@
+"""Which words are chosen: what counts as a word, what is left to the teacher."""
+
+from __future__ import annotations
+
+import pytest
+
+from optical.vocabulary.words import choose_words, fold, is_latin, split_words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ng'ombe watatu, 3 na nusu!", ["Ng'ombe", "watatu", "na", "nusu"]),
+        ("ng’ombe ngʼombe", ["ng'ombe", "ng'ombe"]),
+        ("'ndiyo' alisema", ["ndiyo", "alisema"]),
+        ("COVID-19 half-time", ["COVID", "half", "time"]),
+        ("Ọjọ́ ìbí", ["Ọjọ́", "ìbí"]),
+        ("नरेंद्र मोदी।", ["नरेंद्र", "मोदी"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("", []),
+    ],
+)
+def test_words_are_runs_of_letters_with_marks_and_inner_apostrophes(text, words):
+    assert split_words(text) == words
+
+
+def test_folding_joins_case_and_composition():
+    assert fold("É") == fold("e\u0301") == "é"
+    assert fold("STRASSE") == fold("straße")
+
+
+def test_latin_means_every_letter():
+    assert is_latin("Ọjọ́")
+    assert is_latin("ng'ombe")
+    assert not is_latin("मोदी")
+    assert not is_latin("Xабв")
+
+
+def test_words_as_frequent_in_english_are_left_to_the_teacher():
+    words = choose_words(["Maji ya Nairobi", "maji baridi"], ["Water of Nairobi", "cold water"])
+    assert set(words.forms) == {"maji", "ya", "baridi"}
+    assert words.counts["maji"] == 2
+    assert words.forms["maji"] == ["Maji", "maji"]
+
+
+def test_a_word_twice_as_frequent_in_x_is_added_though_english_has_it():
+    """Swahili "me" style homographs: one English occurrence against two of X."""
+    foreign, english = ["kila moja", "kila mbili"], ["one kila", "two"]
+    assert "kila" in choose_words(foreign, english).forms
+    assert "kila" not in choose_words(foreign, [*english, "kila"]).forms
+
+
+def test_rare_words_go_first_and_ties_are_alphabetical():
+    foreign = ["b b b a a c c d"]
+    assert list(choose_words(foreign, [], max_words=2).forms) == ["b", "a"]
+    assert list(choose_words(foreign, [], min_count=3).forms) == ["b"]
