@@ -51,7 +51,7 @@ def distill(
         documents: English passages that the student learns to rank as the teacher does; without them that objective is
             left out.
         dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
-        folder: Where the student is saved; without it nothing is kept.
+        folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
         vocabulary: Options of :class:`optical.recipe.Vocabulary`.
         objective: Options of :class:`optical.recipe.Objective`.
@@ -63,11 +63,12 @@ def distill(
         A ``SentenceTransformer``, or a ``MultiVectorEncoder`` when the teacher is one.
 
     Raises:
-        DataError: Bitext or teacher that cannot be used.
+        DataError: Bitext, teacher or folder that cannot be used.
         RecipeError: An unknown option, or a value out of range.
     """
     from optical import chain, encoders
     from optical.distillation import distill_student
+    from optical.files import check_replaceable
     from optical.recipe import load_recipe
     from optical.text.bitext import Pair, read_bitext
     from optical.vocabulary.transplant import transplant
@@ -78,6 +79,8 @@ def distill(
         "training": dict(training or {}),
     }
     recipe = load_recipe(None, {"lang": lang, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
+    if folder is not None:
+        check_replaceable(Path(folder), "modules.json")
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
     pairs = read_bitext(bitext, lang).pairs if isinstance(bitext, str | Path) else [Pair(*pair) for pair in bitext]
     student = transplant(loaded, pairs, **recipe.vocabulary.model_dump()).student

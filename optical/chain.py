@@ -12,14 +12,14 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from optical import encoders, report
-from optical.distillation import DevScore, distill_student
-from optical.embed import Vectors, document_vectors
+from optical.development import Say, Searched, about, development_score
+from optical.distillation import check_enough, distill_student
+from optical.embed import document_vectors
 from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.evaluate import measure
@@ -29,22 +29,12 @@ from optical.report import Report
 from optical.retrieval import dense
 from optical.run import write_run
 from optical.search import search
-from optical.text.bitext import Bitext, Pair, read_bitext, split, without
-from optical.text.collection import Collection, Doc, Qrel, Query, queries_of, read_collection
+from optical.text.bitext import Bitext, Pair, read_bitext, without
+from optical.text.collection import Collection, Doc, Query, queries_of, read_collection
 from optical.vocabulary.transplant import Transplant, transplant
 
-Say = Callable[[str], None]
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
-MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
-
-
-class Searched(NamedTuple):
-    """A collection with the teacher's vectors of its documents."""
-
-    collection: Collection
-    vectors: Vectors
-    ids: list[str]
 
 
 def bitext_path(recipe: Recipe) -> str:
@@ -97,6 +87,12 @@ def read_inputs(recipe: Recipe, say: Say) -> tuple[Bitext, Collection | None]:
 
 def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
     """The student before training, saved in the folder of the run."""
+    grown = _grow(recipe, teacher, pairs, say)
+    save_encoder(grown.student, recipe.folder / "transplant")
+    return grown
+
+
+def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
     grown = transplant(teacher, pairs, **recipe.vocabulary.model_dump())
     before, after = grown.before, grown.after
     say(
@@ -104,12 +100,13 @@ def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Sa
         f"tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
         f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
     )
-    save_encoder(grown.student, recipe.folder / "transplant")
     return grown
 
 
 def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) -> Report | None:
     """The whole chain; the report is None where there is no collection to measure on.
+
+    An earlier run in the same folder stays as it was until training has ended well.
 
     Raises:
         DataError: Inputs that cannot be used.
@@ -117,14 +114,15 @@ def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) 
     """
     clock = _Clock()
     bitext, collection = read_inputs(recipe, say)
+    if collection:
+        _check_split(recipe, collection)
     teacher = load_teacher(recipe)
     clock("read")
-    recipe.folder.mkdir(parents=True, exist_ok=True)
-    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
     searched = embed(recipe, teacher, collection, progress) if collection else None
     clock("documents")
-    dev, pairs = _development(recipe, teacher, bitext.pairs, searched, say)
-    grown = make_transplant(recipe, teacher, pairs, say)
+    dev, pairs = development_score(recipe, teacher, bitext.pairs, searched, say)
+    check_enough(pairs, recipe.training)
+    grown = _grow(recipe, teacher, pairs, say)
     clock("transplant")
     student = copy.deepcopy(grown.student)
     distilled = distill_student(
@@ -133,12 +131,16 @@ def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) 
     )  # fmt: skip
     clock("training")
     say(f"training: {distilled.pairs} pairs, development MAP {distilled.start:.4f} -> {distilled.best:.4f}")
-    save_encoder(distilled.student, recipe.folder / "student")
+    with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
+        grown.student.save(str(start))
+        distilled.student.save(str(end))
+    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
     facts = {"transplant": grown.report(), "development": {"start": distilled.start, "best": distilled.best}}
     facts |= {"trained_pairs": distilled.pairs, "bitext": bitext.sources, "pairs": len(pairs), "seconds": clock.seconds}
+    facts |= {"collection": collection and {"name": collection.name, "checksum": collection.checksum}}
     _write(recipe.folder / "training.json", json.dumps(distilled.history, indent=1))
     result = None
-    if searched:
+    if searched and collection:
         build_index(recipe, teacher, searched)
         systems = {report.TRANSPLANT: grown.student, report.STUDENT: distilled.student}
         result = compare_systems(recipe, teacher, systems, searched, _evaluation_folder(recipe, collection), say)
@@ -235,30 +237,47 @@ def build_index(recipe: Recipe, teacher: Encoder, searched: Searched) -> Path | 
 def compare_systems(
     recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, folder: Path, say: Say
 ) -> Report:
-    """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder."""
+    """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
+
+    All rows answer the same questions: those that are judged in the split and asked in X. The ceiling is left out, and
+    that is said, where one of them has no English version.
+    """
     collection, name = searched.collection, recipe.search.split
-    qrels = collection.qrels.get(name)
-    if not qrels:
-        raise DataError(
-            f"{collection.name} has no split {name!r}, only {', '.join(collection.qrels)}; set search.split"
-        )
-    index = recipe.folder / "index" if _serves(recipe.folder / "index", searched) else None
-    asked: dict[str, tuple[Encoder, str]] = {}
-    if "en" in collection.queries:
-        asked[report.CEILING] = (teacher, "en")
-    asked |= {report.ZERO_SHOT: (teacher, recipe.lang)} | {s: (encoder, recipe.lang) for s, encoder in systems.items()}
-    scores = {}
-    for system, (encoder, lang) in asked.items():
-        queries = queries_of(collection, lang, name)
-        run = search(encoder, queries, searched.vectors, searched.ids, recipe.search.depth, index)
+    _check_split(recipe, collection)
+    foreign = queries_of(collection, recipe.lang, name)
+    qrels = about(foreign, collection.qrels[name])
+    index = recipe.folder / "index" if _serves(recipe.folder / "index", teacher, searched) else None
+    ids = {query.id for query in foreign}
+    english = [query for query in collection.queries.get("en", []) if query.id in ids]
+    asked: dict[str, tuple[Encoder, list[Query]]] = {}
+    if len(english) == len(foreign):
+        asked[report.CEILING] = (teacher, english)
+    else:
+        missing = len(foreign) - len(english)
+        say(f"no ceiling: {missing} of {len(foreign)} {recipe.lang} questions have no English version")
+    asked |= {report.ZERO_SHOT: (teacher, foreign)} | {s: (encoder, foreign) for s, encoder in systems.items()}
+    runs = {
+        system: search(encoder, queries, searched.vectors, searched.ids, recipe.search.depth, index)
+        for system, (encoder, queries) in asked.items()
+    }
+    scores = {system: measure(run, qrels) for system, run in runs.items()}
+    result = Report(collection.name, name, recipe.lang, len(searched.ids), scores)
+    for system, run in runs.items():
         tag = system.replace(", ", "-").replace(" ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
-        scores[system] = measure(run, qrels)
-    result = Report(collection.name, name, recipe.lang, len(searched.ids), scores)
     _write(folder / "results.json", json.dumps(report.as_dict(result), indent=1, ensure_ascii=False))
     _write(folder / "table.md", report.as_markdown(result))
     say(f"runs, results.json and table.md are in {folder}")
     return result
+
+
+def _check_split(recipe: Recipe, collection: Collection) -> None:
+    """Before anything takes time: there are judged queries in X to measure on."""
+    name, there = recipe.search.split, ", ".join(collection.qrels)
+    if name not in collection.qrels:
+        raise DataError(f"{collection.name} has no split {name!r}, only {there}; set search.split")
+    if not queries_of(collection, recipe.lang, name):
+        raise DataError(f"{collection.name} judges no {recipe.lang} query in {name!r}; set search.split: {there}")
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
@@ -276,36 +295,6 @@ def write_manifest(recipe: Recipe, teacher: Encoder, facts: dict[str, Any]) -> N
     _write(recipe.folder / "manifest.json", json.dumps({**known, **facts}, indent=1, ensure_ascii=False))
 
 
-def _development(
-    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: Searched | None, say: Say
-) -> tuple[DevScore | None, list[Pair]]:
-    """The score that chooses the checkpoint, and the pairs left to train on.
-
-    A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, and each X sentence
-    has to find its own translation among many: no judgement is needed for that.
-    """
-    if searched and queries_of(searched.collection, recipe.lang, "dev") and recipe.search.split != "dev":
-        queries = queries_of(searched.collection, recipe.lang, "dev")
-        say(f"development score: MAP of {len(queries)} dev queries")
-        return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
-    count = min(recipe.training.held_out, len(pairs) // 10)
-    if not count:
-        return None, pairs
-    rest, held_out = split(pairs, count, recipe.seed)
-    english = list(dict.fromkeys(p.english for p in [*held_out, *rest[:MATES_AMONG]]))
-    ids = [f"s{k}" for k in range(len(english))]
-    row = dict(zip(english, ids, strict=True))
-    vectors = document_vectors(teacher, ids, english, Path(recipe.cache))
-    queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(held_out)]
-    qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
-    say(f"development score: {count} held-out sentences find their translation among {len(english)}")
-    return _scorer(queries, vectors, ids, qrels), rest
-
-
-def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
-    return lambda encoder: measure(search(encoder, queries, vectors, ids, 100), qrels, ("AP",)).mean["AP"]
-
-
 def _passages(recipe: Recipe, searched: Searched | None):
     """Sentence vectors of the passages that the scores objective ranks; None where there are none."""
     if searched is None or not searched.vectors.sentences.shape[1]:
@@ -313,14 +302,13 @@ def _passages(recipe: Recipe, searched: Searched | None):
     return searched.vectors.sentences[: recipe.objective.documents]
 
 
-def _serves(index: Path, searched: Searched) -> bool:
-    """Whether an index on disk is of exactly these documents."""
+def _serves(index: Path, teacher: Encoder, searched: Searched) -> bool:
+    """Whether an index on disk is of exactly these documents, by this teacher."""
     if not (index / dense.MANIFEST).is_file():
         return False
     manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
-    return manifest.get("collection_checksum") == searched.collection.checksum and manifest.get("count") == len(
-        searched.ids
-    )
+    made_of = (manifest.get("teacher_fingerprint"), manifest.get("collection_checksum"), manifest.get("count"))
+    return made_of == (encoders.fingerprint(teacher), searched.collection.checksum, len(searched.ids))
 
 
 class _Clock:

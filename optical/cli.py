@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -171,16 +172,26 @@ def main() -> None:
         app()
     except OpticalError as error:
         _stop(str(error))
-    except KeyboardInterrupt:
-        _stop("stopped", 130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except SystemExit as stop:
+        if stop.code == 130:  # what typer makes of Ctrl-C, without a word
+            _stop("stopped", 130)
+        raise
+    except Exception as error:  # noqa: BLE001 - each library reports a full disk by a class of its own, some by Exception
+        fault = _write_fault(error)
+        if fault is None:
             raise
-        place = error.filename or "a file"
-        _stop(
-            f"{place} cannot be written: {error.strerror}; what was there is untouched; free some space, or name "
-            "another folder with --out"
-        )
+        _stop(f"{fault}; what was there is untouched; free some space, or name another folder with --out")
+
+
+def _write_fault(error: Exception) -> str | None:
+    """What could not be written and why; None for every other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+    # safetensors and tokenizers quote the system, numpy counts items, torch names its writer.
+    match = re.search(
+        r"No space left on device|quota exceeded|\d+ requested and \d+ written|inline_container", str(error)
+    )
+    return f"a file cannot be written, the disk seems to be full ({str(error)[:100]})" if match else None
 
 
 def _stop(message: str, code: int = 1) -> None:

@@ -12,7 +12,7 @@ import copy
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from optical.embed import Vectors, teacher_vectors
-from optical.encoders import Encoder, encode_batch, fingerprint, is_multi_vector
+from optical.encoders import DevScore, Encoder, encode_batch, fingerprint, is_multi_vector, transformer
 from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
@@ -38,7 +38,6 @@ from optical.text.bitext import Pair
 from optical.vocabulary.words import split_words
 
 logger = logging.getLogger(__name__)
-DevScore = Callable[[Encoder], float]
 BATCHES_SORTED_TOGETHER = 50
 
 
@@ -97,21 +96,15 @@ def distill_student(
         DataError: Fewer usable pairs than one optimizer step takes.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
+    check_enough(pairs, training)
     chosen = usable(pairs, training)
     start = dev(student) if dev is not None else float("nan")
     if training.steps == 0:
         return Distilled(student, start, start, [], 0)
-    need = training.batch_size * training.accumulation
-    if len(chosen) < need:
-        raise DataError(
-            f"{len(chosen)} sentence pairs of {training.min_words} to {training.max_words} words are fewer than one "
-            f"step takes ({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
-            f"{max(1, len(chosen) // 2)}"
-        )
     vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
     before = copy.deepcopy(student.state_dict()) if dev is not None else None
     loss = Distillation(student, vectors, None if is_multi_vector(student) else documents, objective)
-    run = folder / f"checkpoints-{_key(student, vectors, objective, training, seed)}"
+    run = folder / f"checkpoints-{_key(student, chosen, vectors, objective, training, seed)}"
     interruption = Interruption()
     trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, [interruption, _LogPlans(loss)])
     _train(trainer, interruption, run)
@@ -133,6 +126,21 @@ def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
     return [p for p in pairs if training.min_words <= len(split_words(p.foreign)) <= training.max_words]
 
 
+def check_enough(pairs: Sequence[Pair], training: Training) -> None:
+    """Refuse fewer usable pairs than one optimizer step takes.
+
+    Raises:
+        DataError: With the batch size that would do.
+    """
+    count, need = len(usable(pairs, training)), training.batch_size * training.accumulation
+    if training.steps and count < need:
+        raise DataError(
+            f"{count} sentence pairs of {training.min_words} to {training.max_words} words are fewer than one "
+            f"step takes ({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
+            f"{max(1, count // (2 * training.accumulation))}"
+        )
+
+
 class Distillation(nn.Module):
     """The weighted objectives, as the trainer calls them: student features and row numbers in, named losses out.
 
@@ -148,8 +156,9 @@ class Distillation(nn.Module):
         self.vectors = vectors
         self.objective = objective
         self.plan = (0.0, 0.0)
-        documents = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
-        self.register_buffer("documents", documents, persistent=False)
+        passages = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
+        self.documents: Tensor | None
+        self.register_buffer("documents", passages, persistent=False)
 
     def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
         """Losses by name, already weighted; the trainer adds them up and logs each.
@@ -160,7 +169,7 @@ class Distillation(nn.Module):
         """
         x = encode_batch(self.model, features[0])
         device = x.sentence.device
-        y = self.vectors.batch(labels.cpu().numpy())
+        y = self.vectors.batch(labels.tolist())
         y_tokens, y_sentence = type(y.tokens)(*(t.to(device) for t in y.tokens)), y.sentence.to(device)
         weights, losses = self.objective, {}
         if weights.ot:
@@ -267,13 +276,13 @@ def _trainer(student, loss, chosen, training, run, dev, seed, progress, callback
 
 def _train(trainer, interruption: Interruption, run: Path) -> None:
     """Train from the last whole checkpoint, if there is one; on Ctrl-C leave a new one and stop."""
-    from transformers.trainer_utils import get_last_checkpoint
-
-    last = get_last_checkpoint(str(run)) if run.is_dir() else None
+    # The trainer writes its state last: a folder without it was cut short by a full disk or a kill.
+    whole = {int(path.parent.name.split("-")[-1]): path.parent for path in run.glob("checkpoint-*/trainer_state.json")}
+    last = whole[max(whole)] if whole else None
     if last:
         logger.warning("going on from %s", last)
     with interruption:
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     interruption.raise_if_interrupted(run)
 
 
@@ -315,7 +324,7 @@ class _LogPlans(TrainerCallback):
             state.log_history[-1].update(plan_error=self.loss.plan[0], plan_steps=self.loss.plan[1])
 
 
-def _classes(student: Encoder):
+def _classes(student: Encoder) -> tuple[Any, Any]:
     from sentence_transformers import (
         MultiVectorEncoderTrainer,
         MultiVectorEncoderTrainingArguments,
@@ -336,7 +345,7 @@ def _switch_off_dropout(student: Encoder) -> None:
 
 def _embedding_pattern(student: Encoder) -> str:
     """A regular expression for the name of the token embeddings, as the trainer's learning rates want it."""
-    weight = student[0].auto_model.get_input_embeddings().weight
+    weight = transformer(student).auto_model.get_input_embeddings().weight
     name = next(name for name, parameter in student.named_parameters() if parameter is weight)
     return re.escape(name) + "$"
 
@@ -347,7 +356,7 @@ def _bfloat16(precision: str) -> bool:
     return precision == "bfloat16"
 
 
-def _key(student, vectors: Vectors, objective: Objective, training: Training, seed: int) -> str:
-    """What a checkpoint belongs to: the start, the targets and the settings."""
+def _key(student, chosen: Sequence[Pair], vectors: Vectors, objective: Objective, training: Training, seed: int) -> str:
+    """What a checkpoint belongs to: the start, the sentences, the targets and the settings."""
     settings = f"{objective.model_dump_json()} {training.model_dump_json()} {seed}"
-    return checksum([fingerprint(student), vectors.folder.name, settings])[:8]
+    return checksum([fingerprint(student), *(p.foreign for p in chosen), vectors.folder.name, settings])[:8]

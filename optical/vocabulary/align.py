@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt64
 from scipy.sparse import csr_matrix
 
 from optical.vocabulary.backoff import Parts, borrow, likeness
 
-MAX_ENTRIES = 40_000_000  # co-occurrences held in memory, some 20 bytes each; the longest sentence pairs beyond it are left out
+REVERSE = 0.2  # of 0.1 to 0.7 the best on the development sets: more favours English words that are rare by chance
+MAX_ENTRIES = (
+    40_000_000  # co-occurrences held in memory, some 20 bytes each; the longest sentence pairs beyond it are left out
+)
 
 
 class Lexicon(NamedTuple):
@@ -36,8 +39,8 @@ class Lexicon(NamedTuple):
 
     @property
     def weight(self) -> Float[np.ndarray, " k"]:
-        """``t(e | f) sqrt(t(f | e))``: what f means, less what every f means ("the", commas)."""
-        return self.probability * np.sqrt(self.reverse)
+        """``t(e | f) t(f | e)^0.2``: what f means, less what every f means ("the", commas)."""
+        return self.probability * self.reverse**REVERSE
 
 
 class Hints(NamedTuple):
@@ -53,12 +56,12 @@ class Hints(NamedTuple):
     parts: Parts
     letters: tuple[UInt64[np.ndarray, "f 12"], UInt64[np.ndarray, "e 12"]]
     alike: float = 20.0
-    lean: float = 2.0
+    lean: float = 1.0
 
 
 def align(
-    english: Sequence[Sequence[int]],
-    foreign: Sequence[Sequence[int]],
+    english: Sequence[Sequence[int] | np.ndarray],
+    foreign: Sequence[Sequence[int] | np.ndarray],
     *,
     steps: int = 5,
     max_length: int = 100,
@@ -67,8 +70,8 @@ def align(
     """IBM model 1 by expectation maximisation over sparse co-occurrence (Brown et al. 1993, section 4.3).
 
     Every (English token, X token) pair of every sentence pair is one entry of a flat array; each step is a gather, two
-    sums over groups and a division. Time and memory are linear in ``sum_k n_k m_k``: some 20 million entries for 40k news
-    sentences. With hints, the start favours words that look alike, and each step estimates
+    sums over groups and a division. Time and memory are linear in ``sum_k n_k m_k``: some 20 million entries for 40k
+    news sentences. With hints, the start favours words that look alike, and each step estimates
     ``t(e | f) ~ c(f, e) + lean * b(e | f)``, with b from the halves of f (:func:`optical.vocabulary.backoff.borrow`).
 
     Args:
@@ -98,7 +101,8 @@ def align(
         share = probability[entry]
         share /= np.repeat(np.add.reduceat(share, first), lengths)
         counts = np.bincount(entry, weights=share, minlength=len(f)).astype(np.float32)
-        probability = _per_id(counts if smooth is None else counts + hints.lean * smooth(counts), f)
+        borrowed = 0.0 if hints is None or smooth is None else hints.lean * smooth(counts)
+        probability = _per_id(counts + borrowed, f)
     return lexicon(f, e, counts, probability)
 
 
@@ -106,9 +110,13 @@ def lexicon(f, e, counts, probability) -> Lexicon:
     """A sorted :class:`Lexicon` of distinct pairs."""
     reverse = (counts / np.maximum(np.bincount(e, weights=counts)[e], 1e-30)).astype(np.float32)
     table = Lexicon(f, e, counts, probability, reverse)
-    # X ids arrive sorted; one sort of a combined key is faster than lexsort.
-    order = np.argsort(f.astype(np.float64) * 2 - table.weight, kind="stable")
+    order = _order(table)
     return Lexicon(*(values[order] for values in table))
+
+
+def _order(table: Lexicon):
+    """By X id, then by falling weight: one sort of a combined key, weights being at most 1, is faster than lexsort."""
+    return np.argsort(table.foreign.astype(np.float64) * 2 - table.weight, kind="stable")
 
 
 def _per_id(values, f):
@@ -120,8 +128,8 @@ def _co_occurrences(english, foreign, max_length):
     """Distinct (X id, English id) pairs, and for every co-occurrence which pair it is.
 
     Returns:
-        ``entry`` (which pair) ordered by English token of the corpus, where each token's run starts and how long it is, and the
-        ids ``f`` and ``e`` of each pair; None when nothing co-occurs.
+        ``entry`` (which pair) ordered by English token of the corpus, where each token's run starts and how long it
+        is, and the ids ``f`` and ``e`` of each pair; None when nothing co-occurs.
     """
     n, m = (np.fromiter(map(len, side), dtype=np.int64, count=len(side)) for side in (english, foreign))
     keep = np.flatnonzero((n > 0) & (m > 0) & (n <= max_length) & (m <= max_length))
@@ -134,11 +142,14 @@ def _co_occurrences(english, foreign, max_length):
     lengths = np.repeat(m, n)  # X tokens that each English token meets
     first = np.cumsum(lengths) - lengths
     start = np.repeat(np.cumsum(m) - m, n)  # where its sentence starts on the X side
-    # One sort of (X id, English id, position), packed into 64 bits, is faster and smaller than numpy.unique with its inverse.
+    # One sort of (X id, English id, position), packed into 64 bits, is faster and smaller than numpy.unique with its
+    # inverse.
     shift = int(lengths.sum()).bit_length()
     width = int(e_tokens.max()) + 1
     if (int(f_tokens.max()) + 1) * width >= 1 << (63 - shift):
-        raise ValueError(f"too many ids to align: {int(f_tokens.max()) + 1} of X and {width} of English; lower max_words or size")
+        raise ValueError(
+            f"too many ids to align: {int(f_tokens.max()) + 1} of X and {width} of English; lower max_words or size"
+        )
     within = np.arange(int(lengths.sum()), dtype=np.int64)
     key = f_tokens[within - np.repeat(first - start, lengths)]
     key *= width
@@ -159,7 +170,12 @@ def _co_occurrences(english, foreign, max_length):
 
 
 def mix_rows(
-    lexicon: Lexicon, vectors: Float[np.ndarray, "v d"], size: int, *, top: int = 8
+    lexicon: Lexicon,
+    vectors: Float[np.ndarray, "v d"],
+    size: int,
+    *,
+    top: int = 8,
+    empty: Bool[np.ndarray, " v"] | None = None,
 ) -> tuple[Float[np.ndarray, "s d"], Int[np.ndarray, " s"]]:
     """The embedding of each X id: the weighted mean of the vectors of its ``top`` likeliest English pieces.
 
@@ -168,10 +184,14 @@ def mix_rows(
         vectors: Embeddings of the English pieces, row by English id.
         size: How many X ids there are.
         top: Pieces mixed for each word.
+        empty: English pieces that mean nothing, such as commas: mixed only where there is nothing else.
 
     Returns:
         Rows ``(size, d)``, zero where an id was never aligned, and how many pieces each row mixes.
     """
+    if empty is not None:
+        lexicon = lexicon._replace(probability=np.where(empty[lexicon.english], 1e-6, 1) * lexicon.probability)
+        lexicon = Lexicon(*(values[_order(lexicon)] for values in lexicon))
     start = np.searchsorted(lexicon.foreign, np.arange(size))
     kept = (np.arange(len(lexicon.foreign)) - start[lexicon.foreign]) < top if len(lexicon.foreign) else slice(0)
     f, e, weight = lexicon.foreign[kept], lexicon.english[kept], lexicon.weight[kept]

@@ -1,8 +1,8 @@
 """Sub-word back-off: what a word means when too little has been seen of it.
 
-Words are cut in two where both parts are shared with other words ("linalo|uzwa"), by counting alone: no morphology of any
-language. Parts then vouch for words: seldom-seen words lean on them in the alignment, and unseen words fall apart into
-them. Strings and ids in, indices and probabilities out: this file knows neither tokenizers nor embeddings.
+Words are cut in two where both parts are shared with other words ("linalo|uzwa"), by counting alone: no morphology of
+any language. Parts then vouch for words: seldom-seen words lean on them in the alignment, and unseen words fall apart
+into them. Strings and ids in, indices and probabilities out: this file knows neither tokenizers nor embeddings.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 
 LONG = 4  # letters of the longer part: below, parts are shared by accident
+ENDS = 2  # words that share an end which becomes a piece
 _ALPHABET = 27  # a to z, and one place for every other character
 _BITS = 768  # holds all 27 * 27 character pairs
 
@@ -39,8 +40,9 @@ class Parts(NamedTuple):
 def cut(words: Iterable[str], *, min_types: int = 2) -> dict[str, tuple[str, str]]:
     """Cut each word where both parts are shared with most other words.
 
-    The cut maximises ``log P log S``, P the number of words that start with the prefix and S the number that end with the
-    suffix. One part has at least ``LONG`` letters; words for which no cut has two parts shared by ``min_types`` words are absent.
+    The cut maximises ``log P log S``, P the number of words that start with the prefix and S the number that end with
+    the suffix. One part has at least ``LONG`` letters; words for which no cut has two parts shared by ``min_types``
+    words are absent.
 
     Args:
         words: Distinct words, as the tokenizer's model sees them.
@@ -65,7 +67,8 @@ def cut(words: Iterable[str], *, min_types: int = 2) -> dict[str, tuple[str, str
 def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int = 2) -> Parts:
     """Cut the words that have X ids.
 
-    The rarer half says more: a stem is shared by few words, an inflection by many. So each half weighs as much as the other is common.
+    The rarer half says more: a stem is shared by few words, an inflection by many. So each half weighs as much as the
+    other is common.
 
     Args:
         spelling: X id of each word and the word as the tokenizer's model sees it.
@@ -93,16 +96,20 @@ def choose_pieces(cuts: dict[str, tuple[str, str]], taken: set[str], *, min_type
     Args:
         cuts: From :func:`cut`.
         taken: Pieces that there are already.
-        min_types: Least number of words that were cut so that they share the part.
+        min_types: Least number of words that were cut so that they share a beginning. An end needs ``ENDS`` only: it
+            is not reached but through a beginning.
     """
     counts = Counter(part for p, s in cuts.values() for part in (p, "##" + s))
-    return sorted(part for part, n in counts.items() if n >= min_types and part not in taken)
+    return sorted(
+        part for part, n in counts.items() if n >= (ENDS if part.startswith("##") else min_types) and part not in taken
+    )
 
 
 def borrow(parts: Parts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> Callable[[np.ndarray], np.ndarray]:
     """The back-off probability of each (X id, English id) pair, as a function of the pairs' expected counts.
 
-    ``b(e | f) = sum_h share(f, h) c(h, e) / c(h)`` over the two halves h, with ``c(h, .)`` summed over all words that share h.
+    ``b(e | f) = sum_h share(f, h) c(h, e) / c(h)`` over the two halves h, with ``c(h, .)`` summed over all words that
+    share h.
 
     Args:
         parts: Halves of the X ids.
@@ -146,7 +153,10 @@ def letters(words: Sequence[str]) -> UInt64[np.ndarray, "w 12"]:
 
 
 def likeness(
-    foreign: UInt64[np.ndarray, "f 12"], english: UInt64[np.ndarray, "e 12"], f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]
+    foreign: UInt64[np.ndarray, "f 12"],
+    english: UInt64[np.ndarray, "e 12"],
+    f: Int[np.ndarray, " k"],
+    e: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, " k"]:
     """Dice coefficient of the character pairs of each (X id, English id) pair, in [0, 1]."""
     result = np.empty(len(f), dtype=np.float32)

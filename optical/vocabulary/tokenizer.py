@@ -1,6 +1,7 @@
 """The student's tokenizer: the teacher's, plus whole words of X, as an ordinary fast tokenizer.
 
-Saved and reloaded by plain transformers with the same ids. This file knows tokenizers and words; it knows no embeddings.
+Saved and reloaded by plain transformers with the same ids. This file knows tokenizers and words; it knows no
+embeddings.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import regex
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
@@ -21,6 +22,7 @@ from optical.vocabulary.backoff import choose_pieces, cut
 from optical.vocabulary.words import Words, is_latin, split_words
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
+ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
 _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "model_input_names")
 _FOREIGN_LETTER = regex.compile(r"(?!\p{Latin})[\p{L}\p{M}]")
 
@@ -62,7 +64,8 @@ def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
         return Fit(0.0, 0.0, 0)
     ids = token_ids(tokenizer, list(words))
     tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
-    unknown = sum(row.count(tokenizer.unk_token_id) * n for row, n in zip(ids, words.values(), strict=True))
+    nothing: Any = tokenizer.unk_token_id
+    unknown = sum(row.count(nothing) * n for row, n in zip(ids, words.values(), strict=True))
     return Fit(tokens / words.total(), unknown / max(tokens, 1), words.total())
 
 
@@ -74,42 +77,56 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
     return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def extend(base: PreTrainedTokenizerBase, words: Words, *, romanise: str, min_types: int = 0) -> Extension:
+def extend(
+    base: PreTrainedTokenizerBase, words: Words, *, romanise: str, piece_types: int = 0, english: Iterable[str] = ()
+) -> Extension:
     """The base tokenizer with whole words added, and for WordPiece the parts that words share.
 
-    A word of Latin letters is matched after the base's normalisation (so case and accents fold as they do for English); a word of
-    another script is matched as it is written. Each matches whole words only; everything else is left to the model's pieces: the
-    base's, and where ``min_types`` is set parts of words (:func:`optical.vocabulary.backoff.choose_pieces`).
+    A word of Latin letters is matched after the base's normalisation (so case and accents fold as they do for
+    English); a word of another script is matched as it is written. Each matches whole words only; everything else is
+    left to the model's pieces: the base's, and where ``piece_types`` is set parts of words
+    (:func:`optical.vocabulary.backoff.choose_pieces`) that English does not use.
 
     Args:
         base: A fast tokenizer; not changed.
         words: What to add.
-        romanise: Letters of other scripts to spell in Latin wherever they are not part of an added word (see :func:`unread_letters`).
-        min_types: Words that must share a part to make it a piece; 0 adds no pieces, as do models other than WordPiece.
+        romanise: Letters of other scripts to spell in Latin wherever they are not part of an added word (see
+            :func:`unread_letters`).
+        piece_types: Words that must share a beginning to make it a piece; 0 adds no pieces, as do models other than
+            WordPiece.
+        english: Words, names above all, that the base's pieces should go on spelling as the English side does.
 
     Raises:
-        DataError: The base is not a fast tokenizer.
+        DataError: The base is not a fast tokenizer, or its ids are not consecutive.
     """
     backend = _backend(base)
     plain = backend.normalizer
     if backend.normalizer is not None or romanise:
         backend.normalizer = _normalizer(backend.normalizer, romanise)
     spelling = {word: _read_as(word, backend.normalizer, plain) for word in words.forms}
-    names = []
-    if min_types and isinstance(backend.model, models.WordPiece):
-        names = choose_pieces(cut(set(spelling.values()) - {""}), set(backend.get_vocab()), min_types=min_types)
-        backend = _with_pieces(backend, names)
+    pieces: list[str] = []
+    if piece_types and isinstance(backend.model, models.WordPiece):
+        read = sorted(set(spelling.values()) - {""})
+        pieces = choose_pieces(cut(read), set(backend.get_vocab()), min_types=piece_types)
+        pieces = _without_english(backend, pieces, read, sorted(set(english) - words.forms.keys()))
+        backend = _with_pieces(backend, pieces)
     tokenizer = _wrap(base, backend)
     spelled = {word: _surfaces(forms, backend.normalizer, plain) for word, forms in words.forms.items()}
     known = tokenizer.get_vocab()
     new = {s: raw for surfaces in spelled.values() for s, raw in surfaces.items() if s not in known}
-    tokenizer.add_tokens([AddedToken(s, single_word=True, normalized=not raw) for s, raw in new.items()])
+    added: list[Any] = [AddedToken(s, single_word=True, normalized=not raw) for s, raw in new.items()]
+    tokenizer.add_tokens(added)
     known = tokenizer.get_vocab()
+    if len(set(known.values())) != max(known.values()) + 1:
+        raise DataError(
+            f"the ids of the teacher's tokenizer ({len(base)} tokens) have gaps or repeat, so new tokens would take "
+            'the place of old ones; save the teacher with consecutive ids, or set vocabulary = "off"'
+        )
     ids = {word: [known[s] for s in surfaces] for word, surfaces in spelled.items() if surfaces}
-    return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in names})
+    return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in pieces})
 
 
-def replace(base: PreTrainedTokenizerBase, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+def replace(base: Any, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     """A tokenizer of the base's kind trained on X alone: the ablation that loses the teacher's names and numbers."""
     _backend(base)
     return base.train_new_from_iterator((texts[k : k + 1000] for k in range(0, len(texts), 1000)), vocab_size=size)
@@ -118,9 +135,9 @@ def replace(base: PreTrainedTokenizerBase, texts: Sequence[str], size: int) -> P
 def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
     """Letters of other scripts that the base can only spell letter by letter, or not at all.
 
-    A script is unread when the base makes more than two thirds as many tokens as there are letters in the words that use it
-    (MiniLM on Devanagari), and read when it has pieces of its own (XLM-R on Devanagari). Scripts of fewer than one word in
-    ``1 / RARE_SCRIPT`` are guests, not worth a rule a letter. Returns every unread letter and mark, sorted.
+    A script is unread when the base makes more than two thirds as many tokens as there are letters in the words that
+    use it (MiniLM on Devanagari), and read when it has pieces of its own (XLM-R on Devanagari). Scripts of fewer than
+    one word in ``1 / RARE_SCRIPT`` are guests, not worth a rule a letter. Returns every unread letter and mark, sorted.
     """
     all_words = {w for text in texts for w in split_words(text)}
     by_script: dict[str, list[str]] = {}
@@ -132,7 +149,8 @@ def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
             continue
         pieces = token_ids(base, members[:2000])
         letters = sum(len(regex.findall(r"\p{L}", w)) for w in members[:2000])
-        unknown = sum(row.count(base.unk_token_id) for row in pieces)
+        nothing: Any = base.unk_token_id
+        unknown = sum(row.count(nothing) for row in pieces)
         if unknown or sum(map(len, pieces)) > letters * 2 / 3:
             unread.update(c for w in members for c in w if _FOREIGN_LETTER.match(c))
     return "".join(sorted(unread))
@@ -141,22 +159,25 @@ def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
 def romanisation(letters: str) -> list[tuple[str, str]]:
     """Rules, as regular expressions applied in order, that spell the given letters in lower-case Latin.
 
-    The spelling of each character is anyascii's. Scripts with an inherent vowel (Devanagari and its relatives) need one rule more:
-    a consonant carries "a" unless a vowel sign, a virama or the end of the word follows.
+    The spelling of each character is anyascii's, but for a few that English spells otherwise. Scripts with an
+    inherent vowel (Devanagari and its relatives) need one rule more: a consonant carries "a" unless a vowel sign or a
+    virama follows, or the word ends and the consonant stands alone (Modi's "Ram", but "Narendra").
     """
-    from anyascii import anyascii
-
     rules, signs = [], "".join(c for c in letters if _is_vowel_sign(c))
     # The tokenizer may have decomposed the text, so signs of the same script outside the sample count too.
-    block = "".join({chr(c) for s in signs for c in range(ord(s) & ~0x7F, (ord(s) & ~0x7F) + 0x80) if _is_vowel_sign(chr(c))})
+    block = "".join(
+        sorted(
+            {c for s in signs for c in map(chr, range(ord(s) & ~0x7F, (ord(s) & ~0x7F) + 0x80)) if _is_vowel_sign(c)}
+        )
+    )
+    viramas = "".join(c for c in block if _is_virama(c))
+    alone = rf"(?<![{viramas}])" if viramas else ""
     for letter in letters:
-        latin = anyascii(letter).lower().strip()
+        latin = _latin(letter)
         if block and _has_inherent_vowel(letter):
             bare = regex.escape(letter)
-            rules.append((bare + rf"(?=[{block}]|(?![\p{{L}}\p{{M}}]))", latin))
+            rules.append((rf"{bare}(?=[{block}])|{alone}{bare}(?![\p{{L}}\p{{M}}])", latin))
             rules.append((bare, latin + "a"))
-        elif unicodedata.name(letter, "").endswith("SIGN ANUSVARA"):
-            rules.append((letter, "n"))
         else:
             rules.append((regex.escape(letter), latin))
     # Signs last: the rules for consonants look at them.
@@ -183,8 +204,23 @@ def _surfaces(forms: Sequence[str], full, plain) -> dict[str, bool]:
     return surfaces
 
 
+def _without_english(backend, pieces: Sequence[str], words: Sequence[str], english: Sequence[str]) -> list[str]:
+    """The pieces that spell words of X and hardly ever English ones: "muse" of "wamuseleti" would cut up Museveni."""
+    for _ in range(2):  # once pieces are gone, others take their place
+        trial = _with_pieces(backend, pieces)
+        mine, theirs = (
+            Counter(
+                i for encoding in trial.encode_batch_fast(side, add_special_tokens=False) for i in set(encoding.ids)
+            )
+            for side in (words, english)
+        )
+        vocab = trial.get_vocab()
+        pieces = [p for p in pieces if theirs[vocab[p]] <= ENGLISH_SHARE * mine[vocab[p]]]
+    return list(pieces)
+
+
 def _with_pieces(backend, names: Sequence[str]):
-    """The tokenizer with pieces behind every id it has, its own added tokens included: the model numbers words after them."""
+    """The tokenizer with pieces behind every id it has, its own added tokens included; words come after them."""
     state = json.loads(backend.to_str())
     vocab = state["model"]["vocab"]
     for token in sorted(state["added_tokens"], key=lambda token: token["id"]):
@@ -205,8 +241,8 @@ def _backend(base: PreTrainedTokenizerBase):
     backend = getattr(base, "backend_tokenizer", None)
     if backend is None:
         raise DataError(
-            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so words cannot be added to it; save the "
-            "teacher with a fast tokenizer, or set vocabulary = \"off\""
+            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so words cannot be added to it; "
+            'save the teacher with a fast tokenizer, or set vocabulary = "off"'
         )
     return copy.deepcopy(backend)
 
@@ -224,13 +260,28 @@ def _script(word: str) -> str:
 
 
 def _is_vowel_sign(c: str) -> bool:
-    name = unicodedata.name(c, "")
-    return "VOWEL SIGN" in name or name.endswith(("SIGN VIRAMA", "SIGN PULLI", "SIGN AL-LAKUNA"))
+    return "VOWEL SIGN" in unicodedata.name(c, "") or _is_virama(c)
+
+
+def _is_virama(c: str) -> bool:
+    return unicodedata.name(c, "").endswith(("SIGN VIRAMA", "SIGN PULLI", "SIGN AL-LAKUNA"))
 
 
 def _has_inherent_vowel(c: str) -> bool:
     """A consonant of a script that writes other vowels as signs."""
+    latin = _latin(c)
+    return unicodedata.category(c) == "Lo" and bool(latin) and latin[-1] not in "aeiou"
+
+
+def _latin(c: str) -> str:
+    """One character in lower-case Latin letters."""
     from anyascii import anyascii
 
-    latin = anyascii(c).lower()
-    return unicodedata.category(c) == "Lo" and bool(latin) and latin[-1] not in "aeiou"
+    # The Unicode name of an Indic letter is its sound: scholars write c and s where names in English have ch and sh.
+    sounds = {"LETTER CA": "ch", "LETTER CHA": "ch", "LETTER SHA": "sh", "LETTER SSA": "sh", "SIGN ANUSVARA": "n"}
+    name = unicodedata.name(c, "")
+    if unicodedata.category(c) in ("Lo", "Mc", "Mn"):
+        for ending, sound in sounds.items():
+            if name.endswith(ending):
+                return sound
+    return anyascii(c).lower().strip()

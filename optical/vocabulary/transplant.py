@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from optical.encoders import Encoder
+from optical.encoders import Encoder, transformer
 from optical.errors import DataError
 from optical.text.bitext import Pair
 from optical.vocabulary.align import Hints, align, lean_on, mix_rows, pool
 from optical.vocabulary.backoff import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
-from optical.vocabulary.words import choose_words
+from optical.vocabulary.words import choose_words, fold, split_words
 
 Mode = Literal["extend", "replace", "off"]
 
@@ -76,15 +76,16 @@ def transplant(
     steps: int = 5,
     top: int = 8,
     lean: float = 1.0,
-    piece_types: int = 3,
+    piece_types: int = 8,
     romanise: bool = True,
 ) -> Transplant:
     """Give a copy of the teacher the words of X.
 
-    ``extend`` keeps every piece of the teacher and adds whole words; ``replace`` trains a tokenizer of the same kind on X and gives
-    every piece of it an aligned embedding; ``off`` copies the teacher. Word alignment runs between the teacher's pieces of the
-    English side and the student's own tokens of the X side, so that names, numbers and punctuation explain each other and
-    not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022), FOCUS (Dobler & de Melo 2023).
+    ``extend`` keeps every piece of the teacher and adds whole words; ``replace`` trains a tokenizer of the same kind
+    on X and gives every piece of it an aligned embedding; ``off`` copies the teacher. Word alignment runs between the
+    teacher's pieces of the English side and the student's own tokens of the X side, so that names, numbers and
+    punctuation explain each other and not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022),
+    FOCUS (Dobler & de Melo 2023).
 
     Args:
         teacher: Any encoder with a fast tokenizer; stays as it is.
@@ -95,8 +96,10 @@ def transplant(
         size: Vocabulary size (``replace``).
         steps: EM iterations of the alignment.
         top: English pieces mixed into a row.
-        lean: Occurrences that a word needs before they weigh more than the parts it shares with other words (``extend``).
-        piece_types: Words that must share a part of a word to make it a piece of the tokenizer (WordPiece only); 0 adds none.
+        lean: Occurrences that a word needs before they weigh more than the parts it shares with other words
+            (``extend``).
+        piece_types: Words that must share a beginning to make it a piece of the tokenizer (WordPiece only); 0 adds no
+            pieces.
         romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
 
     Raises:
@@ -113,7 +116,8 @@ def transplant(
     if mode == "extend":
         unread = unread_letters(base, foreign) if romanise else ""
         words = choose_words(foreign, english, min_count=min_count, max_words=max_words)
-        extension = extend(base, words, romanise=unread, min_types=piece_types)
+        known = {fold(word) for sentence in english for word in split_words(sentence)} if piece_types else set()
+        extension = extend(base, words, romanise=unread, piece_types=piece_types, english=known)
         rows, pieces = len(extension.tokenizer), len(extension.pieces)
         aligned = _extend_student(student, extension, english, foreign, steps, top, lean)
     elif mode == "replace":
@@ -139,26 +143,23 @@ def _extend_student(student, extension, english, foreign, steps, top, lean) -> i
     hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=lean)
     foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
     table = align(token_ids(base, english), foreign_ids, steps=steps, hints=hints)
-    rows, mixed = mix_rows(table, old, size, top=top)
-    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=top)
+    empty = _punctuation(base)
+    rows, mixed = mix_rows(table, old, size, top=top, empty=empty)
+    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=top, empty=empty)
     counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
     rows = lean_on(parts, rows, part_rows, part_mixed, counts, lean)
     new = np.empty((max(size, len(old)), old.shape[1]), dtype=old.dtype)
     new[: len(old)] = old
-    # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing in particular.
+    # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing.
     new[len(old) :] = old.mean(axis=0)
-    targets = []
-    for ids in extension.ids.values():
-        if mixed[ids[0]]:
-            new[ids] = rows[ids[0]]
-            targets += ids
     index = {name: k for k, name in enumerate(parts.names)}
-    for piece, i in extension.pieces.items():
-        if part_mixed[index[piece]]:
-            new[i] = part_rows[index[piece]]
-            targets.append(i)
+    mixed_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
+    new[list(mixed_pieces)] = part_rows[list(mixed_pieces.values())]
+    # After the pieces: a beginning that is a word too ("kwa") means what the word means.
+    mixed_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
+    new[list(mixed_words)] = rows[list(mixed_words.values())]
     _install(student, tokenizer, new)
-    return len(targets)
+    return len(mixed_pieces.keys() | mixed_words.keys())
 
 
 def _replace_student(student, tokenizer, english, foreign, steps, top) -> int:
@@ -176,10 +177,13 @@ def _replace_student(student, tokenizer, english, foreign, steps, top) -> int:
 
 
 def _letters(base, tokenizer, extension, first):
-    """Character pairs of the X ids and of the teacher's pieces that begin a word; special tokens and word ends have none."""
+    """Character pairs of the X ids and of the teacher's pieces that begin a word."""
     special = set(base.all_special_tokens)
     ours, theirs = (
-        ["" if t in special or t.startswith("##") else t.lstrip("▁") for t in tok.convert_ids_to_tokens(list(range(len(tok))))]
+        [
+            "" if t in special or t.startswith("##") else t.lstrip("▁")
+            for t in tok.convert_ids_to_tokens(list(range(len(tok))))
+        ]
         for tok in (tokenizer, base)
     )
     for word, i in first.items():
@@ -187,15 +191,20 @@ def _letters(base, tokenizer, extension, first):
     return letters(ours), letters(theirs)
 
 
+def _punctuation(base) -> np.ndarray:
+    """Which of the tokenizer's ids have neither a letter nor a digit."""
+    return np.array([not any(c.isalnum() for c in t) for t in base.convert_ids_to_tokens(list(range(len(base))))])
+
+
 def _embeddings(encoder: Encoder) -> np.ndarray:
-    return encoder[0].auto_model.get_input_embeddings().weight.detach().cpu().float().numpy()
+    return transformer(encoder).auto_model.get_input_embeddings().weight.detach().cpu().float().numpy()
 
 
 def _install(student: Encoder, tokenizer, rows: np.ndarray) -> None:
-    """Make the tokenizer and the embedding matrix the student's, with the teacher's length limit."""
-    model = student[0].auto_model
+    """Make the tokenizer and the embedding matrix the student's; the tokenizer has the teacher's length limit."""
+    module = transformer(student)
+    model = module.auto_model
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     with torch.no_grad():
         model.get_input_embeddings().weight.copy_(torch.as_tensor(rows))
-    tokenizer.model_max_length = student[0].tokenizer.model_max_length
-    student[0].processor = tokenizer
+    module.processor = tokenizer

@@ -18,12 +18,39 @@ from transformers import (
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-ENGLISH = "the a water milk child children drink drinks wrote who is how many born in of cat dog house nairobi kenya".split()
+ENGLISH = [
+    "the",
+    "water",
+    "milk",
+    "child",
+    "children",
+    "drink",
+    "drinks",
+    "wrote",
+    "who",
+    "is",
+    "how",
+    "many",
+    "born",
+    "in",
+    "of",
+    "cat",
+    "dog",
+    "house",
+    "nairobi",
+    "kenya",
+]
 
 
 def wordpiece(lowercase: bool, folder) -> BertTokenizerFast:
     letters = LETTERS if lowercase else LETTERS + LETTERS.upper()
-    pieces = SPECIAL + list(letters + "'.,?!-0123456789") + ["##" + c for c in letters + "0123456789"] + ENGLISH + ["##ing", "nai"]
+    pieces = (
+        SPECIAL
+        + list(letters + "'.,?!-0123456789")
+        + ["##" + c for c in letters + "0123456789"]
+        + ENGLISH
+        + ["##ing", "nai"]
+    )
     (folder / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
     return BertTokenizerFast.from_pretrained(folder, do_lower_case=lowercase, model_max_length=64)
 
@@ -39,9 +66,15 @@ def unigram() -> PreTrainedTokenizerFast:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=64, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
-        pad_token="<pad>", unk_token="<unk>",
-    )  # fmt: skip
+        tokenizer_object=backend,
+        model_max_length=64,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+    )
 
 
 def encoder(tokenizer, folder, model) -> SentenceTransformer:
@@ -51,7 +84,13 @@ def encoder(tokenizer, folder, model) -> SentenceTransformer:
     return SentenceTransformer(modules=[transformer, Pooling(transformer.get_embedding_dimension())], device="cpu")
 
 
-SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 80}
+SHAPE = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 80,
+}
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +117,9 @@ def xlmr(tmp_path_factory) -> SentenceTransformer:
     folder = tmp_path_factory.mktemp("xlmr")
     tokenizer = unigram()
     torch.manual_seed(2)
-    return encoder(tokenizer, folder, XLMRobertaModel(XLMRobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SHAPE)))
+    return encoder(
+        tokenizer, folder, XLMRobertaModel(XLMRobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SHAPE))
+    )
 
 
 @pytest.fixture(params=["bert", "mbert", "xlmr"])

@@ -36,21 +36,35 @@ def test_latin_means_every_letter():
     assert not is_latin("Xабв")
 
 
-def test_words_as_frequent_in_english_are_left_to_the_teacher():
+def test_words_repeated_in_the_translation_are_left_to_the_teacher():
     words = choose_words(["Maji ya Nairobi", "maji baridi"], ["Water of Nairobi", "cold water"])
     assert set(words.forms) == {"maji", "ya", "baridi"}
     assert words.counts["maji"] == 2
     assert words.forms["maji"] == ["Maji", "maji"]
 
 
-def test_a_word_twice_as_frequent_in_x_is_added_though_english_has_it():
-    """Swahili "me" style homographs: one English occurrence against two of X."""
-    foreign, english = ["kila moja", "kila mbili"], ["one kila", "two"]
-    assert "kila" in choose_words(foreign, english).forms
-    assert "kila" not in choose_words(foreign, [*english, "kila"]).forms
+def test_only_the_sentence_beside_counts():
+    """An X word that English has too, elsewhere and with another meaning, is a word of X."""
+    foreign, english = ["kila pia", "kila mbili", "kila"], ["one kila", "two pia pia", "pia kila"]
+    words = choose_words(foreign, english).forms
+    assert "pia" in words
+    assert "kila" not in words  # beside two of three
+
+
+def test_english_that_says_it_more_often_counts_no_more_than_x_does():
+    assert "kila" in choose_words(["kila", "kila moja", "kila tatu"], ["kila kila kila", "one", "three"]).forms
+
+
+def test_half_repeated_is_left_to_the_teacher():
+    assert "kila" not in choose_words(["kila", "kila"], ["kila", "every"]).forms
+
+
+def test_sides_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        choose_words(["maji"], [])
 
 
 def test_rare_words_go_first_and_ties_are_alphabetical():
-    foreign = ["b b b a a c c d"]
-    assert list(choose_words(foreign, [], max_words=2).forms) == ["b", "a"]
-    assert list(choose_words(foreign, [], min_count=3).forms) == ["b"]
+    foreign, english = ["b b b a a c c d"], [""]
+    assert list(choose_words(foreign, english, max_words=2).forms) == ["b", "a"]
+    assert list(choose_words(foreign, english, min_count=3).forms) == ["b"]

@@ -1,0 +1,69 @@
+# `make help` lists the targets. Variables: LANG (language of the queries), BITEXT, COLLECTION, TEACHER, STUDENT, OUT,
+# RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual environment).
+
+# LANG is also the locale of every shell: only a LANG given on make's own command line is a language, and no child
+# process inherits it.
+ifeq ($(origin LANG),command line)
+X := $(LANG)
+else
+X := sw
+endif
+unexport LANG
+export LC_ALL := C.UTF-8
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= runs/$(X)
+OPTICAL := $(BIN)/optical
+settings = $(foreach pair,$(SET),--set '$(pair)')
+given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $(BITEXT),--bitext '$(BITEXT)') \
+	$(if $(TEACHER),--teacher '$(TEACHER)')
+collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-all data transplant distill evaluate search report clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(VENV)/.ready ## virtual environment with pinned dependencies and the default teacher
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"optical needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[teacher,dev]'
+	@touch $@
+
+check: setup ## formatter, linter, type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+test: setup ## the tests that take seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-all: setup ## every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+data: setup ## fetch public bitext for LANG from the hub (needs a network)
+	$(OPTICAL) data --lang '$(X)'
+
+transplant: setup ## LANG's words for the teacher, nothing trained
+	$(OPTICAL) transplant $(given) $(settings)
+
+distill: setup ## the whole chain for LANG: transplant, distil, index, search, measure
+	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
+	$(OPTICAL) distill $(given) $(collection) $(settings)
+
+evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder)
+	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(settings)
+
+search: setup ## answer one question: make search LANG=sw Q='swali'
+	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)
+
+report: ## the tables of every run
+	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done
+
+clean: ## remove the virtual environment and all runs
+	rm -rf $(VENV) runs

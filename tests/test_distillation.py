@@ -1,0 +1,365 @@
+"""Training: the loss falls, equal configurations give equal parameters, and an interruption costs nothing."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from optical import distillation
+from optical.distillation import Distillation, _LengthGrouped, check_enough, distill_student, usable
+from optical.embed import teacher_vectors
+from optical.encoders import as_multi_vector, encode_batch
+from optical.errors import DataError
+from optical.interrupt import Interrupted
+from optical.recipe import Objective, Training
+from optical.text.bitext import Pair
+from tests.conftest import bert
+
+PAIRS = [
+    Pair("i drink water .", "ninakunywa maji"),
+    Pair("the children read books .", "watoto wanasoma vitabu vyao"),
+    Pair("where is the market ?", "soko liko wapi"),
+    Pair("the farmer plants maize .", "mkulima anapanda mahindi shambani leo"),
+    Pair("she cooks rice .", "anapika wali"),
+    Pair("the cow gives milk .", "ng'ombe anatoa maziwa mengi sana"),
+    Pair("who built this house ?", "nani alijenga nyumba hii"),
+    Pair("rain falls in april .", "mvua inanyesha mwezi wa aprili"),
+]
+OBJECTIVE = Objective(scores=0.0, epsilon=0.1)
+
+
+def training(**more) -> Training:
+    usual = {
+        "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "embedding_learning_rate": 1e-3, "warmup": 0.0,
+        "min_words": 1, "question_repeats": 1, "evaluate_every": 2,
+    }  # fmt: skip
+    return Training(**{**usual, **more})
+
+
+def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PAIRS, **more):
+    """A copy of the student after training, and everything else that came out."""
+    return distill_student(
+        copy.deepcopy(student), teacher, pairs, objective=objective, training=how or training(), folder=folder,
+        cache=folder.parent / "cache", progress=False, **more,
+    )  # fmt: skip
+
+
+def parameters(model) -> torch.Tensor:
+    return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
+
+
+@pytest.fixture
+def student(tmp_path):
+    """Another start than the teacher's, so that there is something to learn."""
+    model = bert(tmp_path / "student")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):
+    documents = torch.nn.functional.normalize(torch.randn(5, 32), dim=-1).numpy()
+    found = trained(
+        student, teacher, tmp_path / "run", how=training(steps=30), objective=Objective(), documents=documents
+    )
+    losses = [entry for entry in found.history if "loss" in entry]
+    assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
+    last = losses[-1]
+    assert last["ot"] + last["pooled"] + last["scores"] == pytest.approx(last["loss"], rel=1e-3)
+    assert last["plan_steps"] >= 1
+    assert found.pairs == len(PAIRS)
+    assert not torch.equal(parameters(found.student), parameters(student))
+    assert not found.student.training
+
+
+def test_the_teacher_and_the_pairs_stay_as_they_are(student, teacher, tmp_path):
+    before, pairs = parameters(teacher), list(PAIRS)
+    trained(student, teacher, tmp_path / "run", pairs=pairs)
+    assert torch.equal(parameters(teacher), before)
+    assert pairs == PAIRS
+
+
+def test_an_objective_of_weight_zero_is_left_out(student, teacher, tmp_path):
+    for weights, name in (({"ot": 0.0}, "pooled"), ({"pooled": 0.0}, "ot")):
+        found = trained(student, teacher, tmp_path / name, objective=Objective(scores=1.0, **weights))
+        logged = {key for entry in found.history for key in entry if key in ("ot", "pooled", "scores")}
+        assert logged == {name}, "scores has no documents to rank, the other has weight 0"
+
+
+class _InOrder(_LengthGrouped):
+    """The eight pairs as they are, so that one batch of eight is two of four: the usual one groups by length."""
+
+    def __iter__(self):
+        rows = list(range(len(self.lengths)))
+        for k in range(0, len(rows), self.batch_size):
+            yield rows[k : k + self.batch_size]
+
+
+@pytest.mark.parametrize("smaller", [(4, 2), (2, 4)])
+def test_accumulating_small_batches_is_one_large_batch(student, teacher, tmp_path, monkeypatch, smaller):
+    monkeypatch.setattr(distillation, "_LengthGrouped", _InOrder)
+    batch, accumulation = smaller
+    whole = trained(student, teacher, tmp_path / "whole", how=training(steps=3, batch_size=8))
+    parts = trained(
+        student, teacher, tmp_path / "parts", how=training(steps=3, batch_size=batch, accumulation=accumulation)
+    )
+    other = trained(student, teacher, tmp_path / "other", how=training(steps=3, batch_size=batch))
+    # Adam divides by the size of a gradient: entries whose gradient is rounding error alone move by their sign.
+    apart = (parameters(whole.student) - parameters(parts.student)).abs()
+    moved = (parameters(whole.student) - parameters(student)).abs()
+    assert apart.quantile(0.99) < 1e-5
+    assert apart.norm() < 0.02 * moved.norm()
+    assert (parameters(whole.student) - parameters(other.student)).norm() > 0.2 * moved.norm()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(student, teacher, tmp_path):
+    first = trained(student, teacher, tmp_path / "a", seed=3)
+    again = trained(student, teacher, tmp_path / "b", seed=3)
+    other = trained(student, teacher, tmp_path / "c", seed=4)
+    assert torch.equal(parameters(first.student), parameters(again.student))
+    assert not torch.equal(parameters(first.student), parameters(other.student))
+
+
+def ctrl_c_at(monkeypatch, call: int) -> list[int]:
+    """SIGINT to this process while the given forward pass runs; the list grows with every pass."""
+    original, calls = Distillation.forward, []
+
+    def forward(self, features, labels):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    return calls
+
+
+@pytest.mark.parametrize("how", [{}, {"accumulation": 2, "batch_size": 2}, {"dropout": True}, {"evaluate_every": 50}])
+def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp_path, monkeypatch, how):
+    how = training(steps=4, **how)
+    expected = trained(student, teacher, tmp_path / "whole", how=how)
+    calls = ctrl_c_at(monkeypatch, 2 * how.accumulation)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=re.escape(str(tmp_path / "halves" / "checkpoints-"))):
+        trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 2 * how.accumulation
+    assert signal.getsignal(signal.SIGINT) is before
+    (run,) = (tmp_path / "halves").iterdir()
+    assert "checkpoint-2" in [p.name for p in run.iterdir()]
+    found = trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 4 * how.accumulation, "training began anew"
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert list((tmp_path / "halves").iterdir()) == [], "checkpoints stay behind"
+
+
+def test_an_interruption_with_a_development_score_resumes_too(student, teacher, tmp_path, monkeypatch):
+    scores = iter([0.0, 0.1, 0.2, 0.0, 0.2, 0.2, 0.2])
+    calls = ctrl_c_at(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    found = trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    assert len(calls) == 4
+    assert found.best > 0
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    (run,) = (tmp_path / "run").iterdir()
+    (run / "checkpoint-3").mkdir()
+    (run / "checkpoint-3" / "config.json").write_text("{")
+    trained(student, teacher, tmp_path / "run")
+    assert len(calls) == 4
+
+
+def test_a_second_ctrl_c_stops_at_once(student, teacher, tmp_path, monkeypatch):
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    with pytest.raises(KeyboardInterrupt):
+        trained(student, teacher, tmp_path / "run")
+
+
+def test_a_checkpoint_of_other_settings_or_sentences_is_not_resumed(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    trained(student, teacher, tmp_path / "run", how=training(learning_rate=2e-3))
+    assert len(calls) == 2 + 4
+    other = [*PAIRS[:-1], Pair(PAIRS[-1].english, "mvua nyingi")]
+    trained(student, teacher, tmp_path / "run", pairs=other)
+    assert len(calls) == 2 + 4 + 4
+
+
+def test_fewer_pairs_than_a_step_takes_say_what_to_set(student, teacher, tmp_path):
+    with pytest.raises(DataError, match="8 sentence pairs") as caught:
+        trained(student, teacher, tmp_path / "run", how=training(batch_size=3, accumulation=3))
+    advice = int(re.search(r"batch_size to (\d+)", str(caught.value))[1])
+    check_enough(PAIRS, training(batch_size=advice, accumulation=3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_sentences_of_the_right_length_are_trained_on():
+    kept = usable(PAIRS, training(min_words=3, max_words=4))
+    assert [p.foreign for p in kept] == ["watoto wanasoma vitabu vyao", "soko liko wapi", "nani alijenga nyumba hii"]
+    with pytest.raises(DataError, match="3 sentence pairs of 3 to 4 words"):
+        check_enough(PAIRS, training(min_words=3, max_words=4, batch_size=4))
+
+
+def test_the_start_is_kept_when_training_hurts(student, teacher, tmp_path, caplog):
+    scores = iter([0.5, 0.4, 0.5, 0.3])
+    found = trained(student, teacher, tmp_path / "run", dev=lambda _: next(scores))
+    assert torch.equal(parameters(found.student), parameters(student))
+    assert found.start == found.best == 0.5
+    assert "the start is kept" in caplog.text
+
+
+def test_the_best_checkpoint_is_taken_not_the_last(student, teacher, tmp_path):
+    seen = []
+
+    def dev(model):
+        seen.append(parameters(model))
+        return [0.1, 0.9, 0.2][len(seen) - 1]
+
+    found = trained(student, teacher, tmp_path / "run", dev=dev)
+    assert len(seen) == 3
+    assert found.best == 0.9
+    assert torch.equal(parameters(found.student), seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert [entry["eval_dev"] for entry in found.history if "eval_dev" in entry] == [0.9, 0.2]
+
+
+def test_patience_ends_training(student, teacher, tmp_path):
+    scores = iter([0.0, 0.9, *[0.1] * 10])
+    found = trained(
+        student,
+        teacher,
+        tmp_path / "run",
+        how=training(steps=10, evaluate_every=1, patience=2),
+        dev=lambda _: next(scores),
+    )
+    assert [entry["eval_dev"] for entry in found.history if "eval_dev" in entry] == [0.9, 0.1, 0.1]
+
+
+def test_no_steps_give_the_start(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", how=training(steps=0), dev=lambda _: 0.25)
+    assert torch.equal(parameters(found.student), parameters(student))
+    assert (found.start, found.best, found.history) == (0.25, 0.25, [])
+
+
+def test_embeddings_and_body_have_their_own_learning_rates(student, teacher, tmp_path):
+    """Adam's first step moves every entry with a gradient by the learning rate."""
+    how = training(steps=1, learning_rate=1e-3, embedding_learning_rate=1e-2)
+    found = trained(student, teacher, tmp_path / "run", how=how)
+    moved = {
+        name: float((value - student.state_dict()[name]).abs().max())
+        for name, value in found.student.state_dict().items()
+    }
+    (embedding,) = [name for name in moved if "word_embeddings" in name]
+    assert moved.pop(embedding) == pytest.approx(1e-2, rel=0.01)
+    assert max(moved.values()) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_dropout_is_off_unless_asked_for(student, teacher, tmp_path):
+    rates = {}
+    for dropout in (False, True):
+        model = copy.deepcopy(student)
+        distill_student(
+            model, teacher, PAIRS, objective=OBJECTIVE, training=training(steps=1, dropout=dropout), progress=False,
+            folder=tmp_path / "run", cache=tmp_path / "cache",
+        )  # fmt: skip
+        rates[dropout] = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {False: {0.0}, True: {0.1}}
+
+
+def test_a_multi_vector_student_learns_too(student, teacher, tmp_path):
+    many, target = as_multi_vector(student), as_multi_vector(teacher)
+    found = trained(many, target, tmp_path / "run", how=training(steps=20))
+    losses = [entry["loss"] for entry in found.history if "loss" in entry]
+    assert type(found.student) is type(many)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_loss_compares_each_row_with_its_own_target(student, teacher, tmp_path):
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    loss = Distillation(teacher, vectors, None, Objective(ot=0.0, scores=0.0))
+    features = teacher.preprocess([PAIRS[k].english for k in (5, 2)])
+    right = loss([features], torch.tensor([5, 2]))["pooled"]
+    wrong = loss([features], torch.tensor([2, 5]))["pooled"]
+    assert right.item() == pytest.approx(0.0, abs=1e-5)
+    assert wrong.item() > 1e-2
+
+
+def test_the_loss_carries_gradient_to_the_student_only(student, teacher, tmp_path):
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    loss = Distillation(student, vectors, None, OBJECTIVE)
+    losses = loss([student.preprocess([p.foreign for p in PAIRS[:3]])], torch.arange(3))
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in teacher.parameters())
+    assert float(student[0].auto_model.get_input_embeddings().weight.grad.abs().sum()) > 0
+    assert not encode_batch(teacher, teacher.preprocess(["a"])).tokens.vectors.isnan().any()
+
+
+class TestLengthGrouped:
+    def sampler(self, n=1000, batch_size=8, seed=0):
+        random = np.random.default_rng(1)
+        lengths, repeats = random.integers(5, 200, n), random.integers(1, 4, n)
+        return _LengthGrouped(range(n), lengths=lengths, repeats=repeats, batch_size=batch_size, seed=seed)
+
+    def test_all_batches_are_full_and_as_many_as_promised(self):
+        for n, size in ((1000, 8), (37, 4), (400, 7), (8, 8)):
+            sampler = self.sampler(n, size)
+            batches = list(sampler)
+            assert {len(batch) for batch in batches} == {size}
+            assert len(batches) == len(sampler)
+
+    def test_every_row_is_drawn_as_often_as_asked(self):
+        sampler = self.sampler(batch_size=8)
+        drawn = np.bincount(np.concatenate(list(sampler)), minlength=1000)
+        wanted = np.bincount(sampler.rows, minlength=1000)
+        assert (drawn <= wanted).all()
+        assert wanted.sum() - drawn.sum() < 8, "more is left out than what fills no batch"
+
+    def test_batches_are_of_about_one_length_but_come_in_no_order_of_it(self):
+        sampler = self.sampler()
+        batches = list(sampler)
+        spread = np.mean([np.ptp(sampler.lengths[batch]) for batch in batches])
+        assert spread < 0.1 * np.ptp(sampler.lengths)
+        few = self.sampler(150)  # sorted together, all of them
+        means = np.array([few.lengths[batch].mean() for batch in few])
+        assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.5
+
+    def test_epochs_differ_and_can_be_repeated(self):
+        first, again = self.sampler(), self.sampler()
+        other = list(self.sampler(seed=1))
+        epoch = list(first)
+        assert epoch == list(again)
+        assert epoch != other
+        first.set_epoch(1)
+        assert list(first) != epoch
+
+    def test_questions_are_drawn_more_often(self, student, teacher, tmp_path, monkeypatch):
+        seen = []
+        original = Distillation.forward
+
+        def forward(self, features, labels):
+            seen.extend(labels.tolist())
+            return original(self, features, labels)
+
+        monkeypatch.setattr(Distillation, "forward", forward)
+        how = training(steps=6, batch_size=2, question_repeats=3)  # 6 statements + 2 questions x 3 = 12 rows, one epoch
+        trained(student, teacher, tmp_path / "run", how=how)
+        assert np.bincount(seen).tolist() == [1, 1, 3, 1, 1, 1, 3, 1]

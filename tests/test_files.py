@@ -1,0 +1,110 @@
+"""Files and folders are there whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from optical import files
+from optical.errors import DataError
+from optical.files import check_replaceable, checksum, file_written_whole, written_whole
+
+
+def names(folder) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path):
+    with written_whole(tmp_path / "deep" / "new") as unfinished:
+        (unfinished / "file").write_text("x")
+        assert not (tmp_path / "deep" / "new").exists()
+    assert names(tmp_path) == ["deep", "deep/new", "deep/new/file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_a_folder_that_was_there_stays_when_the_new_one_fails(tmp_path, error):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("kept")
+
+    def half() -> None:
+        with written_whole(tmp_path / "run") as unfinished:
+            (unfinished / "new").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        half()
+    assert names(tmp_path) == ["run", "run/old"]
+    assert (tmp_path / "run" / "old").read_text() == "kept"
+
+
+def test_a_folder_that_was_there_is_replaced_as_a_whole(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("gone")
+    with written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "new").write_text("x")
+        assert names(tmp_path / "run") == ["old"]
+    assert names(tmp_path) == ["run", "run/new"]
+
+
+def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("kept")
+    rename = files.Path.rename
+
+    def fail(self, target):
+        if self.name.endswith(".tmp"):
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(files.Path, "rename", fail)
+    with pytest.raises(OSError, match="no"), written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "new").write_text("x")
+    assert names(tmp_path) == ["run", "run/old"]
+
+
+def test_what_an_earlier_crash_left_is_not_mixed_in(tmp_path):
+    with written_whole(tmp_path / "run") as unfinished:
+        place = unfinished
+    place.mkdir()
+    (place / "leftover").write_text("x")
+    with written_whole(tmp_path / "run"):
+        pass
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_file_is_replaced_when_it_is_complete(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    for text in ("one", "two"):
+        with file_written_whole(path) as unfinished:
+            unfinished.write_text(text)
+    assert path.read_text() == "two"
+
+    def half() -> None:
+        with file_written_whole(path) as unfinished:
+            unfinished.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert path.read_text() == "two"
+    assert names(tmp_path) == ["deep", "deep/file.json"]
+
+
+def test_a_checksum_is_of_the_texts_and_their_borders():
+    sums = [checksum(t) for t in ([], [""], ["ab"], ["a", "b"], ["b", "a"], ["a", "b", ""], ["é"], ["e\u0301"])]
+    assert len(set(sums)) == len(sums)
+    assert checksum(iter(["a", "b"])) == checksum(("a", "b"))
+    assert {len(s) for s in sums} == {16}
+
+
+def test_only_folders_of_our_own_kind_are_replaced(tmp_path):
+    check_replaceable(tmp_path / "none", "modules.json")
+    check_replaceable(tmp_path, "modules.json")
+    (tmp_path / "checkpoints-1a").mkdir()
+    check_replaceable(tmp_path, "modules.json")
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(DataError, match=r"letter\.txt"):
+        check_replaceable(tmp_path, "modules.json")
+    with pytest.raises(DataError, match=r"letter\.txt"):
+        check_replaceable(tmp_path / "letter.txt", "modules.json")
+    (tmp_path / "modules.json").write_text("[]")
+    check_replaceable(tmp_path, "modules.json")

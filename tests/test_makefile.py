@@ -1,0 +1,91 @@
+"""The Makefile: LANG is a language only on make's own command line, and never a child's locale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def make(*arguments: str, **environment: str) -> str:
+    """What make prints, run in the repository with this environment and no LANG but a given one."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("LANG", "LC_ALL", "MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments], cwd=ROOT, env={**clean, **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def distil_line(printed: str) -> str:
+    (line,) = [line for line in printed.splitlines() if "optical distill" in line]
+    return line
+
+
+@pytest.mark.parametrize("locale", [{}, {"LANG": "C.UTF-8"}, {"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, {"LANG": "so"}])
+def test_without_a_language_on_the_command_line_it_is_the_sample(locale):
+    line = distil_line(make("-n", "distill", **locale))
+    assert "--lang 'sw'" in line
+    assert "--out 'runs/sw'" in line
+    assert "--bitext" not in line
+    assert "--collection" not in line
+
+
+def test_the_default_is_said_and_a_given_language_is_not():
+    assert "taking sw" in make("-n", "distill")
+    assert "taking sw" not in make("-n", "distill", "LANG=so")
+
+
+def test_language_and_paths_of_the_command_line_are_passed_on():
+    line = distil_line(make("-n", "distill", "LANG=so", "BITEXT=my bitext", "COLLECTION=y", LANG="C.UTF-8"))
+    assert "--lang 'so'" in line
+    assert "--bitext 'my bitext'" in line
+    assert "--collection 'y'" in line
+    assert "--out 'runs/so'" in line
+
+
+def test_recipe_teacher_and_settings_are_passed_on():
+    line = distil_line(
+        make("-n", "distill", "LANG=so", "RECIPE=r.toml", "TEACHER=t", "OUT=o", "SET=training.steps=3 seed=1")
+    )
+    for part in ("--recipe 'r.toml'", "--teacher 't'", "--out 'o'", "--set 'training.steps=3'", "--set 'seed=1'"):
+        assert part in line
+
+
+def test_evaluate_and_search_name_the_run():
+    assert "evaluate 'runs/so' --collection 'c' --student 's'" in " ".join(
+        make("-n", "evaluate", "LANG=so", "COLLECTION=c", "STUDENT=s").split()
+    )
+    assert "search 'runs/so' 'swali gani'" in make("-n", "search", "LANG=so", "Q=swali gani")
+
+
+@pytest.mark.parametrize("arguments", [[], ["LANG=sw"]])
+def test_a_child_does_not_inherit_the_language_as_its_locale(tmp_path, arguments):
+    probe = tmp_path / "probe.mk"
+    probe.write_text(f"include {ROOT / 'Makefile'}\n\nprobe:\n\t@env\n", encoding="utf-8")
+    printed = make("-f", str(probe), "probe", *arguments, LANG="sw").splitlines()
+    assert "LC_ALL=C.UTF-8" in printed
+    assert [line for line in printed if line.startswith(("LANG=", "LANGUAGE="))] == []
+
+
+def test_help_lists_every_target_and_is_what_make_alone_does():
+    printed = make("help")
+    targets = [
+        line.split(":")[0] for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ": " in line
+    ]
+    targets = [t for t in targets if t.replace("-", "").isalpha() and t.islower()]
+    assert {"setup", "check", "test", "test-all", "data", "distill", "evaluate", "search", "report"} <= set(targets)
+    assert [target for target in targets if f"make {target} " not in printed] == []
+    assert make() == printed
+
+
+def test_every_file_that_it_names_is_there():
+    for name in ("pyproject.toml", "constraints.txt", ".ci/run"):
+        assert (ROOT / name).is_file()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

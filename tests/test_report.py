@@ -1,0 +1,94 @@
+"""The table and the JSON: the numbers are those that were measured, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from optical import report
+from optical.evaluate import measure
+from optical.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT, Report
+from optical.text.collection import Qrel
+
+QRELS = [Qrel(f"q{k}", f"d{k}", 1) for k in range(4)]
+
+
+def scores_of(*ranks: int):
+    """Measured scores of a system that puts the relevant document of query k at the given rank; 0 is nowhere."""
+    run = {}
+    for k, rank in enumerate(ranks):
+        others = [f"x{i}" for i in range(5)]
+        if rank:
+            others.insert(rank - 1, f"d{k}")
+        run[f"q{k}"] = {doc: 10.0 - i for i, doc in enumerate(others)}
+    return measure(run, QRELS)
+
+
+@pytest.fixture
+def measured() -> Report:
+    systems = {
+        CEILING: scores_of(1, 1, 1, 2), ZERO_SHOT: scores_of(0, 4, 1, 0), TRANSPLANT: scores_of(1, 2, 1, 0),
+        STUDENT: scores_of(1, 1, 2, 2),
+    }  # fmt: skip
+    return Report("sample", "test", "sw", 1234, systems)
+
+
+def test_shares_are_of_the_ceilings_map(measured):
+    assert measured.share(CEILING) == 1.0
+    assert measured.share(STUDENT) == pytest.approx((3.0 / 4) / (3.5 / 4))
+    assert Report("c", "test", "sw", 1, {STUDENT: measured.scores[STUDENT]}).share(STUDENT) is None
+
+
+def test_the_student_is_compared_with_every_other_system_in_x(measured):
+    tests = measured.tests()
+    assert list(tests) == [f"{STUDENT} - {ZERO_SHOT}", f"{STUDENT} - {TRANSPLANT}"]
+    first, second = tests.values()
+    assert first.difference == pytest.approx((1 + 1 + 0.5 + 0.5 - (0 + 0.25 + 1 + 0)) / 4)
+    assert (first.win, first.tie, first.loss) == (3, 0, 1)
+    assert (second.win, second.tie, second.loss) == (2, 1, 1)
+    without_student = {k: v for k, v in measured.scores.items() if k != STUDENT}
+    assert measured._replace(scores=without_student).tests() == {}
+
+
+def test_the_lines_hold_what_was_measured(measured):
+    head, *body = report.as_lines(measured)
+    assert head == ["system", "queries", "MAP", "nDCG@10", "R@100", "share of ceiling"]
+    assert [row[:3] for row in body] == [
+        [CEILING, "en", "0.8750"], [ZERO_SHOT, "sw", "0.3125"], [TRANSPLANT, "sw", "0.6250"], [STUDENT, "sw", "0.7500"],
+    ]  # fmt: skip
+    assert [row[4] for row in body] == ["1.0000", "0.5000", "0.7500", "1.0000"]
+    assert [row[5] for row in body] == ["100.0 %", "35.7 %", "71.4 %", "85.7 %"]
+    assert report.as_lines(measured._replace(scores={STUDENT: measured.scores[STUDENT]}))[1][5] == ""
+
+
+def test_the_json_keeps_every_query_and_can_be_written(measured):
+    kept = json.loads(json.dumps(report.as_dict(measured)))
+    assert (kept["collection"], kept["split"], kept["lang"], kept["documents"]) == ("sample", "test", "sw", 1234)
+    assert list(kept["systems"]) == list(measured.scores)
+    student = kept["systems"][STUDENT]
+    assert student["per_query"]["AP"] == {"q0": 1.0, "q1": 1.0, "q2": 0.5, "q3": 0.5}
+    assert student["share_of_ceiling"] == pytest.approx(6 / 7)
+    assert kept["tests"][f"{STUDENT} - {ZERO_SHOT}"]["win"] == 3
+
+
+def test_markdown_terminal_and_sentences_say_the_same(measured):
+    markdown = report.as_markdown(measured)
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
+    console.print(report.as_table(measured))
+    terminal = console.export_text()
+    for row in report.as_lines(measured):
+        assert "| " + " | ".join(row) + " |" in markdown
+        assert all(cell in terminal for cell in row)
+    assert report.title(measured) == "sample (test): 4 sw queries, 1234 English documents"
+    assert report.title(measured) in terminal
+    assert report.title(measured) in markdown
+    first = report.as_sentences(measured)[0]
+    assert first.startswith(f"{STUDENT} - {ZERO_SHOT}: MAP +0.4375, p = ")
+    assert first.endswith("3 won / 0 tied / 1 lost")
+    assert first in markdown
+
+
+def test_a_report_of_nothing_has_a_title():
+    assert "0 sw queries" in report.title(Report("c", "test", "sw", 0, {}))

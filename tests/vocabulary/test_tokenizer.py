@@ -1,0 +1,178 @@
+"""The student's tokenizer: what it matches, what it leaves alone, and that any transformers reads it the same."""
+
+from __future__ import annotations
+
+import pytest
+import regex
+from transformers import AutoTokenizer
+
+from optical.errors import DataError
+from optical.vocabulary.backoff import choose_pieces, cut
+from optical.vocabulary.tokenizer import extend, fit, replace, romanisation, token_ids, unread_letters
+from optical.vocabulary.words import choose_words
+
+VERBS = [p + s for p in ("ana", "wana", "ali") for s in ("tengeneza", "zungumza", "andika")]
+FOREIGN = ["Mtoto anakunywa maji ya Nairobi.", "Ng'ombe watatu", "Ọjọ́ ìbí ni", "नरेंद्र मोदी", " ".join(VERBS)]
+ENGLISH = ["The child drinks water of Nairobi.", "Three cows", "It is a birthday", "Narendra Modi", ""]
+HARD = [
+    "Mtoto anakunywa maji",
+    "MTOTO, mtoto; mtoto.",
+    "Nairobi na Museveni",
+    "ng'ombe ng’ombe 'ng'ombe'",
+    "Ọjọ́ O\u0323jo\u0301 ojo",
+    "alizungumza walizungumza hazungumza",
+    "नरेंद्र नरेंद्रमोदी पुणे",
+    "maji123 maji-maji (maji)",
+    "",
+    "  maji   ya ",
+    "日本 Москва",
+    "?!...",
+    "mtotox xmtoto",
+]
+
+
+def words():
+    return choose_words(FOREIGN, ENGLISH)
+
+
+def test_words_are_single_tokens_and_case_folds_as_in_the_teacher(bert):
+    tokenizer = extend(bert.tokenizer, words(), romanise="").tokenizer
+    assert tokenizer.tokenize("Mtoto ANAKUNYWA maji.") == ["mtoto", "anakunywa", "maji", "."]
+    assert tokenizer.tokenize("ng’ombe Ng'ombe") == ["ng'ombe", "ng'ombe"]
+
+
+def test_a_cased_teacher_gets_every_written_form(mbert):
+    extension = extend(mbert.tokenizer, words(), romanise="")
+    assert extension.tokenizer.tokenize("Mtoto mtoto") == ["Mtoto", "mtoto"]
+    assert len(set(extension.ids["mtoto"])) == 2
+
+
+def test_words_match_only_as_wholes(teacher):
+    tokenizer = extend(teacher.tokenizer, words(), romanise="").tokenizer
+    for text in ("mtotox", "xmtoto"):
+        assert tokenizer.tokenize(text) == teacher.tokenizer.tokenize(text)
+
+
+def test_english_and_names_keep_the_teachers_ids(teacher):
+    tokenizer = extend(teacher.tokenizer, words(), romanise="", piece_types=3, english=["museveni"]).tokenizer
+    for text in ("who wrote the house?", "nairobi kenya", "museveni 1986"):
+        assert tokenizer(text)["input_ids"] == teacher.tokenizer(text)["input_ids"]
+    theirs, ours = teacher.tokenizer.get_vocab(), tokenizer.get_vocab()
+    assert all(ours[token] == i for token, i in theirs.items())
+    assert len(ours) == len(tokenizer) == len(set(ours.values())) == max(ours.values()) + 1
+
+
+def test_the_base_is_not_changed(teacher):
+    before = teacher.tokenizer.backend_tokenizer.to_str()
+    extend(teacher.tokenizer, words(), romanise="नम", piece_types=2)
+    replace(teacher.tokenizer, FOREIGN * 5, 120)
+    assert teacher.tokenizer.backend_tokenizer.to_str() == before
+
+
+@pytest.mark.parametrize("piece_types", [0, 2])
+def test_reloaded_by_plain_transformers_with_the_same_ids(teacher, tmp_path, piece_types):
+    letters = unread_letters(teacher.tokenizer, FOREIGN)
+    tokenizer = extend(teacher.tokenizer, words(), romanise=letters, piece_types=piece_types).tokenizer
+    tokenizer.save_pretrained(tmp_path)
+    teacher[0].auto_model.config.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)(HARD)["input_ids"] == tokenizer(HARD)["input_ids"]
+
+
+def test_unseen_inflections_fall_into_known_parts(bert):
+    seen = [w for w in VERBS if w != "wanazungumza"]
+    extension = extend(bert.tokenizer, choose_words([" ".join(seen)], [""]), romanise="", piece_types=2)
+    assert extension.tokenizer.tokenize("wanazungumza") == ["wana", "##zungumza"]
+    assert extension.tokenizer.tokenize("alizungumza") == ["alizungumza"]
+    assert extension.pieces["wana"] == extension.tokenizer.convert_tokens_to_ids("wana")
+
+
+def test_pieces_that_spell_english_are_not_taken(bert):
+    seen = choose_words([" ".join(w for w in VERBS if w != "wanazungumza")], [""])
+    extension = extend(bert.tokenizer, seen, romanise="", piece_types=2, english=["wanamaker", "analog"])
+    assert "wana" not in extension.pieces
+    assert extension.tokenizer.tokenize("wanamaker") == bert.tokenizer.tokenize("wanamaker")
+
+
+def test_pieces_are_for_wordpiece_only(xlmr):
+    assert extend(xlmr.tokenizer, words(), romanise="", piece_types=2).pieces == {}
+
+
+def test_pieces_come_after_tokens_that_the_teacher_had_added(bert, tmp_path):
+    """ColBERT's [Q] and [D] lie behind the model's vocabulary and must stay there."""
+    bert.tokenizer.save_pretrained(tmp_path)
+    base = AutoTokenizer.from_pretrained(tmp_path)
+    base.add_tokens(["[Q]", "[D]"], special_tokens=True)
+    extension = extend(base, words(), romanise="", piece_types=2)
+    ours = extension.tokenizer.get_vocab()
+    assert extension.pieces
+    assert [ours["[Q]"], ours["[D]"]] == [len(base) - 2, len(base) - 1]
+    assert len(set(ours.values())) == len(ours) == max(ours.values()) + 1
+    extension.tokenizer.save_pretrained(tmp_path / "out")
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "out")("[Q] maji [D]")["input_ids"]
+        == extension.tokenizer("[Q] maji [D]")["input_ids"]
+    )
+
+
+def test_ends_need_fewer_words_than_beginnings():
+    cuts = cut(VERBS)
+    assert choose_pieces(cuts, set(), min_types=99) == ["##andika", "##tengeneza", "##zungumza"]
+    assert "##andika" not in choose_pieces(cuts, {"##andika"}, min_types=3)
+
+
+def test_names_in_another_script_meet_the_teachers_spelling(bert):
+    letters = unread_letters(bert.tokenizer, FOREIGN + ["पुणे महाराष्ट्र"])
+    empty = choose_words([], [])
+    tokenizer = extend(bert.tokenizer, empty, romanise=letters).tokenizer
+    for text, latin in (("नरेंद्र मोदी", "narendra modi"), ("मोदी।", "modi।"), ("Nairobi", "nairobi")):
+        assert tokenizer(text)["input_ids"] == bert.tokenizer(latin)["input_ids"]
+
+
+def test_an_added_word_of_another_script_is_not_romanised(bert):
+    letters = unread_letters(bert.tokenizer, FOREIGN)
+    tokenizer = extend(bert.tokenizer, words(), romanise=letters).tokenizer
+    assert tokenizer.tokenize("मोदी नरेंद्र") == ["मोदी", "नरेंद्र"]
+
+
+def test_scripts_the_teacher_reads_and_guests_are_left_alone(bert, xlmr):
+    assert "म" in unread_letters(bert.tokenizer, FOREIGN)
+    assert unread_letters(bert.tokenizer, ["maji " * 3, "mtoto"]) == ""
+    guests = [" ".join(f"w{a}{b}" for a in "abcdefghijklm" for b in "abcdefghijklm"), "Д"]
+    assert unread_letters(bert.tokenizer, guests) == ""
+
+
+@pytest.mark.parametrize(
+    ("letters", "text", "latin"),
+    [("नम", "नमन", "naman"), ("Дом", "Дом", "dom"), ("", "abc", "abc"), ("नरदशच्", "नरद्र शच", "naradra shach")],
+)
+def test_rules_spell_letters(letters, text, latin):
+    for pattern, replacement in romanisation(letters + ("ा" if "न" in letters else "")):
+        text = regex.sub(pattern, replacement, text)
+    assert text == latin
+
+
+def test_consonants_behind_the_signs_in_unicode_still_see_them():
+    text = "ॻि"
+    for pattern, replacement in romanisation("िॻ"):
+        text = regex.sub(pattern, replacement, text)
+    assert text == romanisation("ॻ")[0][1] + "i"
+
+
+def test_fit_counts_running_words(bert):
+    measured = fit(bert.tokenizer, ["the cat, the zq 12", "日"])
+    # the, cat, the: one token each; zq: two; 日: unknown.
+    assert measured.words == 5
+    assert measured.tokens_per_word == pytest.approx(6 / 5)
+    assert measured.unknown_rate == pytest.approx(1 / 6)
+    assert fit(bert.tokenizer, ["1 2 3"]).words == 0
+
+
+def test_ids_are_whole_whatever_the_length_limit(bert):
+    bert.tokenizer(["the"], truncation=True, padding="max_length", max_length=8)
+    assert len(token_ids(bert.tokenizer, ["the cat " * 100, "the"])[0]) == 200
+    assert len(token_ids(bert.tokenizer, ["the cat " * 100, "the"])[1]) == 1
+
+
+def test_a_slow_tokenizer_is_refused():
+    with pytest.raises(DataError, match="not a fast tokenizer"):
+        extend(object(), words(), romanise="")

@@ -1,0 +1,132 @@
+"""The whole transplant on tiny teachers: rows, ids after reloading, the report, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from optical.errors import DataError
+from optical.text.bitext import Pair
+from optical.vocabulary.transplant import transplant
+
+PAIRS = [
+    Pair("the child drinks water", "mtoto anakunywa maji"),
+    Pair("the cat drinks milk", "paka anakunywa maziwa"),
+    Pair("the dog drinks water", "mbwa anakunywa maji"),
+    Pair("children drink milk", "watoto wanakunywa maziwa"),
+    Pair("who is the child?", "mtoto ni nani?"),
+    Pair("who wrote?", "nani aliandika?"),
+    Pair("the house in Nairobi", "nyumba ya Nairobi"),
+    Pair("Narendra wrote", "नरेंद्र aliandika"),
+]
+HARD = ["Mtoto anakunywa maji.", "mtoto wa Nairobi", "watakunywa?", "ng’ombe ng'ombe", "Ọjọ́", "नरेंद्र नरें", "日本", ""]
+
+
+def matrix(encoder) -> np.ndarray:
+    return encoder[0].auto_model.get_input_embeddings().weight.detach().numpy()
+
+
+@pytest.mark.parametrize("mode", ["extend", "replace", "off"])
+def test_the_teacher_is_untouched_and_the_student_reloads_the_same(teacher, tmp_path, mode):
+    weights, vocabulary = matrix(teacher).copy(), teacher.tokenizer.backend_tokenizer.to_str()
+    student = transplant(teacher, PAIRS, mode=mode, size=80, piece_types=2).student
+    np.testing.assert_array_equal(matrix(teacher), weights)
+    assert teacher.tokenizer.backend_tokenizer.to_str() == vocabulary
+    student.save(str(tmp_path))
+    again = SentenceTransformer(str(tmp_path), device="cpu")
+    assert again.tokenizer(HARD)["input_ids"] == student.tokenizer(HARD)["input_ids"]
+    np.testing.assert_allclose(again.encode(HARD), student.encode(HARD), rtol=1e-5, atol=1e-6)
+    assert again.max_seq_length == teacher.max_seq_length
+
+
+def test_rows_of_the_teacher_stay_and_words_mean_their_translations(bert):
+    done = transplant(bert, PAIRS, steps=10)
+    old, new, vocab = matrix(bert), matrix(done.student), done.student.tokenizer.get_vocab()
+    np.testing.assert_array_equal(new[: len(old)], old)
+    assert len(new) == len(done.student.tokenizer) == len(old) + done.added
+
+    def nearest(word):
+        unit = old / np.maximum(np.linalg.norm(old, axis=1, keepdims=True), 1e-9)  # [PAD] is zero
+        return bert.tokenizer.convert_ids_to_tokens(int((unit @ new[vocab[word]]).argmax()))
+
+    assert [nearest(w) for w in ("maji", "maziwa", "nani")] == ["water", "milk", "who"]
+    assert "nairobi" in bert.tokenizer.get_vocab()
+    assert done.student.tokenizer("Nairobi")["input_ids"] == bert.tokenizer("Nairobi")["input_ids"]
+
+
+def test_one_pair_of_words_is_the_mixture_by_hand(bert):
+    """One X word against two English ones: t is 1/2 each, so the mean of their rows."""
+    done = transplant(bert, [Pair("water milk", "maji")])
+    vocab, old = bert.tokenizer.get_vocab(), matrix(bert)
+    row = matrix(done.student)[done.student.tokenizer.get_vocab()["maji"]]
+    np.testing.assert_allclose(row, (old[vocab["water"]] + old[vocab["milk"]]) / 2, rtol=1e-5)
+
+
+def test_english_punctuation_is_not_mixed_into_words(bert):
+    done = transplant(bert, [Pair("water!", "maji")])
+    row = matrix(done.student)[done.student.tokenizer.get_vocab()["maji"]]
+    np.testing.assert_allclose(row, matrix(bert)[bert.tokenizer.get_vocab()["water"]], rtol=1e-4)
+
+
+def test_a_word_that_is_also_a_beginning_keeps_its_own_meaning(bert):
+    """ "wana" begins three verbs of drinking, and as a word it is "house"."""
+    verbs = [Pair("drinks drinks", f"{p}{s}") for p in ("wana", "tuna") for s in ("kunywa", "meza", "fyonza")]
+    done = transplant(
+        bert, [*verbs, *[Pair(f"house {n}", f"wana {n}") for n in range(9)]], piece_types=2, romanise=False
+    )
+    vocab = done.student.tokenizer.get_vocab()
+    old, row = matrix(bert), matrix(done.student)[vocab["wana"]]
+    nearest = (old @ row / np.maximum(np.linalg.norm(old, axis=1), 1e-9)).argmax()
+    assert done.pieces
+    assert bert.tokenizer.convert_ids_to_tokens(int(nearest)) == "house"
+    assert done.student.tokenizer.tokenize("wanameza") == ["wanameza"]
+
+
+def test_all_written_forms_of_a_word_share_a_row(mbert):
+    done = transplant(mbert, [*PAIRS, Pair("water is born", "Maji ni")])
+    vocab = done.student.tokenizer.get_vocab()
+    np.testing.assert_array_equal(matrix(done.student)[vocab["Maji"]], matrix(done.student)[vocab["maji"]])
+
+
+def test_written_forms_are_counted_together(mbert):
+    done = transplant(mbert, [Pair("water", "Maji"), Pair("milk", "maji")])
+    old, vocab = matrix(mbert), mbert.tokenizer.get_vocab()
+    row = matrix(done.student)[done.student.tokenizer.get_vocab()["maji"]]
+    np.testing.assert_allclose(row, (old[vocab["water"]] + old[vocab["milk"]]) / 2, rtol=1e-5)
+
+
+def test_the_report_is_flat_and_counts_rows(bert):
+    done = transplant(bert, PAIRS)
+    report = done.report()
+    assert all(isinstance(v, (int, float, str)) for v in report.values())
+    assert report["words_added"] + report["pieces_added"] == len(done.student.tokenizer) - len(bert.tokenizer)
+    assert report["tokens_per_word_after"] < report["tokens_per_word_before"]
+    assert "न" in report["letters_romanised"]
+    assert transplant(bert, PAIRS, romanise=False).report()["letters_romanised"] == ""
+
+
+def test_off_copies_and_replace_trains_a_vocabulary_on_x(bert):
+    off = transplant(bert, PAIRS, mode="off")
+    assert off.added == off.aligned == 0
+    np.testing.assert_array_equal(matrix(off.student), matrix(bert))
+    replaced = transplant(bert, PAIRS * 3, mode="replace", size=90)
+    vocab, old = replaced.student.tokenizer.get_vocab(), matrix(bert)
+    assert len(vocab) == len(matrix(replaced.student)) == replaced.added
+    np.testing.assert_array_equal(matrix(replaced.student)[vocab["[CLS]"]], old[bert.tokenizer.get_vocab()["[CLS]"]])
+
+
+def test_the_student_trains(bert):
+    student = transplant(bert, PAIRS).student
+    student(student.preprocess(["maji"]))["sentence_embedding"].sum().backward()
+    weight = student[0].auto_model.get_input_embeddings().weight
+    assert torch.isfinite(weight.grad).all()
+    assert weight.grad[student.tokenizer.get_vocab()["maji"]].any()
+
+
+def test_bad_input(bert):
+    with pytest.raises(DataError, match="needs bitext"):
+        transplant(bert, [])
+    with pytest.raises(ValueError, match="extend, replace or off"):
+        transplant(bert, PAIRS, mode="both")
