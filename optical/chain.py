@@ -7,12 +7,14 @@ teacher's vectors, the last checkpoint) is used again.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import math
 import platform
 import subprocess
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ from optical.vocabulary.transplant import Transplant, transplant
 
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
+PACKAGES = (  # whose versions a manifest names, where they are installed
+    "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy",
+)  # fmt: skip
 
 
 def bitext_path(recipe: Recipe) -> str:
@@ -135,10 +140,13 @@ def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) 
         grown.student.save(str(start))
         distilled.student.save(str(end))
     _write(recipe.folder / "recipe.toml", write_recipe(recipe))
-    facts = {"transplant": grown.report(), "development": {"start": distilled.start, "best": distilled.best}}
+    facts = {
+        "transplant": grown.report(),
+        "development": {"start": distilled.start, "best": distilled.best, "share": distilled.share},
+    }
     facts |= {"trained_pairs": distilled.pairs, "bitext": bitext.sources, "pairs": len(pairs), "seconds": clock.seconds}
     facts |= {"collection": collection and {"name": collection.name, "checksum": collection.checksum}}
-    _write(recipe.folder / "training.json", json.dumps(distilled.history, indent=1))
+    _write(recipe.folder / "training.json", _json(distilled.history))
     result = None
     if searched and collection:
         build_index(recipe, teacher, searched)
@@ -175,9 +183,12 @@ def index_run(recipe: Recipe) -> Path | None:
 
 
 def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> Report:
-    """Measure the student of a finished run, or another one of the same teacher, on the recipe's collection."""
+    """Measure the student of a finished run, or another one of the same teacher, on the recipe's collection.
+
+    The results of another student go to a folder with its name, so that those of the run's own stay.
+    """
     teacher, collection = load_teacher(recipe), _collection(recipe)
-    folder = _evaluation_folder(recipe, collection)
+    folder = _evaluation_folder(recipe, collection, student)
     systems: dict[str, Encoder] = {}
     if student is None and (recipe.folder / "transplant").is_dir():
         systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
@@ -205,9 +216,10 @@ def answer(recipe: Recipe, question: str, depth: int) -> list[tuple[Doc, float]]
     return [(docs[doc], score) for doc, score in found]
 
 
-def _evaluation_folder(recipe: Recipe, collection: Collection) -> Path:
+def _evaluation_folder(recipe: Recipe, collection: Collection, student: Path | None = None) -> Path:
     name = collection.name.strip("/").replace("/", "-").replace(":", "-")
-    return recipe.folder / "evaluation" / f"{name}-{recipe.search.split}"
+    other = f"-{student.resolve().name}" if student else ""
+    return recipe.folder / "evaluation" / f"{name}-{recipe.search.split}{other}"
 
 
 def _collection(recipe: Recipe) -> Collection:
@@ -265,7 +277,7 @@ def compare_systems(
     for system, run in runs.items():
         tag = system.replace(", ", "-").replace(" ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
-    _write(folder / "results.json", json.dumps(report.as_dict(result), indent=1, ensure_ascii=False))
+    _write(folder / "results.json", _json(report.as_dict(result)))
     _write(folder / "table.md", report.as_markdown(result))
     say(f"runs, results.json and table.md are in {folder}")
     return result
@@ -288,11 +300,10 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 
 def write_manifest(recipe: Recipe, teacher: Encoder, facts: dict[str, Any]) -> None:
     """What the run was made of: versions, commit, checksums, seed, machine, times."""
-    packages = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "ir-measures", "numpy")
     known = {"optical": _own_version(), "commit": _commit(), "python": platform.python_version()}
-    known |= {"packages": {p: version(p) for p in packages}, "machine": platform.platform(), "seed": recipe.seed}
+    known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
-    _write(recipe.folder / "manifest.json", json.dumps({**known, **facts}, indent=1, ensure_ascii=False))
+    _write(recipe.folder / "manifest.json", _json({**known, **facts}))
 
 
 def _passages(recipe: Recipe, searched: Searched | None):
@@ -327,6 +338,27 @@ class _Clock:
 def _write(path: Path, text: str) -> None:
     with file_written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def _json(value: dict | list) -> str:
+    """Strict JSON, which has no NaN and no infinity: they become null."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _own_version() -> str:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from optical.averaging import SHARES, average
 from optical.embed import Vectors, teacher_vectors
 from optical.encoders import DevScore, Encoder, encode_batch, fingerprint, is_multi_vector, transformer
 from optical.errors import DataError
@@ -35,6 +36,7 @@ from optical.objectives.pooled import pooled
 from optical.objectives.scores import scores
 from optical.recipe import Objective, Training
 from optical.text.bitext import Pair
+from optical.vocabulary.dropout import WordDropout
 from optical.vocabulary.words import split_words
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Distilled(NamedTuple):
         student: The encoder with the best development score.
         start: Development score before training, NaN without a development score.
         best: Development score of ``student``.
+        share: Weight of training in ``student``: 1 for the best checkpoint itself, less for an average with the start.
         history: What the trainer logged, one dict an entry: losses by objective, marginal error of the plans, scores.
         pairs: Sentence pairs trained on, repeats not counted.
     """
@@ -55,6 +58,7 @@ class Distilled(NamedTuple):
     student: Encoder
     start: float
     best: float
+    share: float
     history: list[dict[str, float]]
     pairs: int
 
@@ -76,7 +80,8 @@ def distill_student(
     """Train a student (usually a transplant) to put sentences of X where the teacher puts their translations.
 
     Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same arguments it goes on from there.
-    The result is never worse on ``dev`` than the start: if no checkpoint beats it, the start is returned.
+    With ``dev``, the result is the best of the start, the best checkpoint and averages of the two, so never worse than
+    the start.
 
     Args:
         student: Changed by training; pass a copy to keep it.
@@ -100,7 +105,7 @@ def distill_student(
     chosen = usable(pairs, training)
     start = dev(student) if dev is not None else float("nan")
     if training.steps == 0:
-        return Distilled(student, start, start, [], 0)
+        return Distilled(student, start, start, 0.0, [], 0)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
     before = copy.deepcopy(student.state_dict()) if dev is not None else None
     loss = Distillation(student, vectors, None if is_multi_vector(student) else documents, objective)
@@ -108,17 +113,16 @@ def distill_student(
     interruption = Interruption()
     trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, [interruption, _LogPlans(loss)])
     _train(trainer, interruption, run)
-    best = trainer.state.best_metric if dev is not None and trainer.state.best_metric is not None else float("nan")
-    if before is not None and not best > start:
-        logger.warning(
-            "no checkpoint beats the start on the development score (%.4f against %.4f): the start is kept", best, start
-        )
-        student.load_state_dict(before)
-        best = start
+    best, share = float("nan"), 1.0
+    if dev is not None and before is not None:
+        end = trainer.state.best_metric if trainer.state.best_metric is not None else float("-inf")
+        share, best = average(student, before, dev, (start, end), SHARES if training.averaging else ())
+    if share == 0.0:
+        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
     history = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_dev" in entry]
     shutil.rmtree(run, ignore_errors=True)
     student.eval()
-    return Distilled(student, start, best, history, len(chosen))
+    return Distilled(student, start, best, share, history, len(chosen))
 
 
 def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
@@ -269,6 +273,9 @@ def _trainer(student, loss, chosen, training, run, dev, seed, progress, callback
     evaluator = _Dev(dev) if dev is not None else None
     trainer = cls(model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
+    if training.word_dropout:
+        collator: Any = trainer.data_collator
+        collator.preprocess_fn = WordDropout(collator.preprocess_fn, student.tokenizer, training.word_dropout, seed)
     if progress:
         trainer.add_callback(_Progress())
     return trainer

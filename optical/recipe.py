@@ -74,12 +74,16 @@ class Training(_Section):
     steps: int = Field(default=300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
     batch_size: int = Field(default=64, ge=1, description="sentence pairs of one forward pass")
     accumulation: int = Field(default=1, ge=1, description="forward passes of one optimizer step")
-    learning_rate: float = Field(default=2e-4, gt=0, description="of the transformer's body")
+    learning_rate: float = Field(default=3e-4, gt=0, description="of the transformer's body")
     embedding_learning_rate: float = Field(default=1e-4, gt=0, description="of the token embeddings")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     dropout: bool = Field(
         default=False, description="keep the teacher's dropout on; the targets are exact, so it is off"
     )
+    word_dropout: float = Field(
+        default=0.15, ge=0, lt=1, description="share of added words that fall apart into pieces while training"
+    )
+    averaging: bool = Field(default=True, description="try averages of start and student on the development score")
     min_words: int = Field(default=2, ge=1, description="fewest words of an X sentence to train on")
     max_words: int = Field(
         default=24, ge=1, description="most words of an X sentence to train on; the transplant reads all"

@@ -39,10 +39,9 @@ class Report(NamedTuple):
     scores: dict[str, Scores]
 
     def share(self, system: str) -> float | None:
-        """AP of a system as a share of the ceiling's; None without a ceiling."""
-        if CEILING not in self.scores:
-            return None
-        return share_of_ceiling(self.scores[system].mean["AP"], self.scores[CEILING].mean["AP"])
+        """AP of a system as a share of the ceiling's; None without a ceiling, or with one of 0."""
+        ceiling = self.scores[CEILING].mean["AP"] if CEILING in self.scores else 0.0
+        return share_of_ceiling(self.scores[system].mean["AP"], ceiling) if ceiling > 0 else None
 
     def tests(self) -> dict[str, Comparison]:
         """The student against every other system in X: paired randomisation tests on AP."""

@@ -7,14 +7,13 @@ Measures break ties differently (trec_eval puts the higher document id first, MS
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
 from optical.errors import DataError
+from optical.files import file_written_whole
 
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score; the documents of a query in rank order."""
@@ -82,19 +81,13 @@ def write_run(run: Run, path: str | Path, tag: str) -> None:
     """
     path = Path(path)
     _check_word(tag, "the tag")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        with file_written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(_lines(run, tag))
-        os.replace(unfinished, path)
     except OSError as error:
         raise DataError(
             f"the run cannot be written: {error.strerror}; at {path}; free some space or name another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # gone after the rename, or never made
-            unfinished.unlink()
 
 
 def _lines(run: Run, tag: str) -> Iterator[str]:

@@ -5,7 +5,9 @@ Takes an encoder, texts and the document vectors of a teacher, gives a run. Know
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from optical.errors import DataError
 from optical.retrieval import dense, late
 from optical.run import Run, rank
 from optical.text.collection import Query
+
+NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction: 256 MB of float32
 
 
 def search(
@@ -42,9 +46,7 @@ def search(
     """
     texts = [query.text for query in queries]
     if is_multi_vector(encoder):
-        rows = encode_tokens(encoder, texts, query=True)
-        everything = padded([documents.of(i) for i in range(len(ids))])
-        found = late.search(padded(rows), everything, ids, depth)
+        found = _late(encode_tokens(encoder, texts, query=True), documents, ids, depth)
     else:
         vectors = encode_sentences(encoder, texts)
         found = (
@@ -53,6 +55,23 @@ def search(
             else _exact(vectors, documents, ids, depth)
         )
     return {query.id: rank(scored) for query, scored in zip(queries, found, strict=True)}
+
+
+def _late(
+    queries: Sequence[np.ndarray], documents: Vectors, ids: Sequence[str], depth: int
+) -> list[list[tuple[str, float]]]:
+    """MaxSim with every document, read from disk and padded a block at a time; only the best so far are kept."""
+    asked = padded(queries)
+    lengths = np.diff(documents.start)
+    some = np.flatnonzero(lengths)  # a document without tokens is never found
+    block = max(1, NUMBERS_AT_ONCE // max(1, int(lengths.max(initial=0)) * documents.tokens.shape[1]))
+    best: list[list[tuple[str, float]]] = [[] for _ in queries]
+    for start in range(0, len(some), block):
+        rows = some[start : start + block].tolist()
+        found = late.search(asked, padded([documents.of(i) for i in rows]), [ids[i] for i in rows], depth)
+        # Stable: among equal scores the earlier document stays first, as within a block.
+        best = [heapq.nlargest(depth, old + new, key=itemgetter(1)) for old, new in zip(best, found, strict=True)]
+    return best
 
 
 def _exact(vectors: np.ndarray, documents: Vectors, ids: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:

@@ -24,6 +24,7 @@ from optical.run import read_run
 from optical.text.bitext import Pair
 from tests.conftest import ENGLISH, bert
 
+OWN = "sample-collection-test"  # where a run keeps its own results, below evaluation/
 PAIRS = [
     ("I drink water.", "Ninakunywa maji."),
     ("The children read books.", "Watoto wanasoma vitabu."),
@@ -75,7 +76,8 @@ MUCH_TO_LEARN = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Bitext and a collection on disk, with the sixth question among the bitext."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("data") / "sample"
+    folder.mkdir()
     leak = [QUESTIONS[5], ("A cow in the river.", "NANI, analinda mlango")]
     lines = [f"{english}\t{swahili}\n" for english, swahili in [*PAIRS, *leak]]
     (folder / "bitext.tsv").write_text("".join(lines) + "no tab here\n", encoding="utf-8")
@@ -210,7 +212,7 @@ def test_every_file_of_a_run_is_there(run):
     folder = recipe.folder
     assert (folder / "recipe.toml").is_file()
     assert load_recipe(folder / "recipe.toml") == recipe
-    evaluation = folder / "evaluation" / "collection-test"
+    evaluation = folder / "evaluation" / OWN
     for system, scores in found.scores.items():
         trec = read_run(evaluation / f"{system.replace(', ', '-').replace(' ', '-')}.trec")
         assert trec.keys() == scores.per_query["AP"].keys() == {f"q{i}" for i in (1, 3, 5, 6, 7, 8, 9)}
@@ -231,13 +233,34 @@ def test_the_manifest_says_what_the_run_was_made_of(run, data):
     bitext = data / "bitext.tsv"
     assert manifest["bitext"] == {str(bitext): hashlib.sha256(bitext.read_bytes()).hexdigest()}
     checksum = chain.read_collection(data / "collection", ["en", "sw"]).checksum
-    assert manifest["collection"] == {"name": "collection", "checksum": checksum}
+    assert manifest["collection"] == {"name": "sample/collection", "checksum": checksum}
     assert manifest["seed"] == 0
     assert manifest["pairs"] == len(PAIRS)
     assert manifest["transplant"]["tokens_per_word_after"] < manifest["transplant"]["tokens_per_word_before"]
     assert len(manifest["teacher_fingerprint"]) == 16
     assert manifest["packages"]["torch"] == torch.__version__
     assert {"read", "documents", "transplant", "training", "index, search, measures"} <= manifest["seconds"].keys()
+
+
+def test_the_manifest_is_strict_json_and_names_installed_packages_only(tmp_path, teacher, monkeypatch):
+    def version(package):
+        if package == "faiss-cpu":
+            raise chain.PackageNotFoundError(package)
+        return f"1 of {package}"
+
+    monkeypatch.setattr(chain, "version", version)
+    recipe = load_recipe(None, {"out": str(tmp_path / "run"), "lang": "sw"})
+    facts = {"development": {"start": float("nan"), "best": 0.5}, "other": [float("inf"), 1, True, None, "NaN"]}
+    chain.write_manifest(recipe, teacher, facts)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    kept = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert kept["development"] == {"start": None, "best": 0.5}
+    assert kept["other"] == [None, 1, True, None, "NaN"]
+    assert kept["packages"]["faiss-gpu"] == "1 of faiss-gpu"
+    assert "faiss-cpu" not in kept["packages"]
 
 
 def test_pairs_equal_to_a_query_are_left_out_and_said(run):
@@ -257,10 +280,14 @@ def test_evaluate_gives_the_same_table_again(run):
 
 def test_evaluate_takes_another_student(run):
     recipe, found, _ = run
-    other = chain.evaluate(recipe.model_copy(update={"out": recipe.out}), recipe.folder / "transplant")
+    own = recipe.folder / "evaluation" / OWN
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    other = chain.evaluate(recipe, recipe.folder / "transplant")
     assert list(other.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT]
     assert other.scores[report.STUDENT] == found.scores[report.TRANSPLANT]
-    chain.evaluate(recipe)
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before, "the run's own results were overwritten"
+    kept = json.loads((own.with_name(f"{OWN}-transplant") / "results.json").read_text(encoding="utf-8"))
+    assert kept["systems"][report.STUDENT]["mean"] == other.scores[report.STUDENT].mean
 
 
 def test_a_question_is_answered_with_documents(run):

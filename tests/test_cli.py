@@ -112,7 +112,7 @@ def test_search_prints_titles_snippets_and_scores(command, finished):
 def test_evaluate_prints_the_table_of_the_run_and_names_the_folder(command, finished):
     code, out, _ = command("evaluate", finished.out)
     assert code == 0
-    kept = json.loads((finished.folder / "evaluation" / "collection-test" / "results.json").read_text())
+    kept = json.loads((finished.folder / "evaluation" / "sample-collection-test" / "results.json").read_text())
     assert f"{kept['systems']['student']['mean']['AP']:.4f}" in out
     assert "MAP" in out
     assert "share of ceiling" in out

@@ -41,6 +41,13 @@ def test_shares_are_of_the_ceilings_map(measured):
     assert Report("c", "test", "sw", 1, {STUDENT: measured.scores[STUDENT]}).share(STUDENT) is None
 
 
+def test_a_ceiling_of_nothing_has_no_shares(measured):
+    found = measured._replace(scores={**measured.scores, CEILING: scores_of(0, 0, 0, 0)})
+    assert [found.share(system) for system in found.scores] == [None] * 4
+    assert {system["share_of_ceiling"] for system in report.as_dict(found)["systems"].values()} == {None}
+    assert [row[5] for row in report.as_lines(found)[1:]] == [""] * 4
+
+
 def test_the_student_is_compared_with_every_other_system_in_x(measured):
     tests = measured.tests()
     assert list(tests) == [f"{STUDENT} - {ZERO_SHOT}", f"{STUDENT} - {TRANSPLANT}"]

@@ -20,12 +20,13 @@ MAY_KNOW = {
     "files": {"errors"},
     "tokens": set(),
     "transport": set(),
-    "run": {"errors"},
+    "run": {"errors", "files"},
     "text": {"errors"},
     "recipe": {"errors"},
     "interrupt": {"errors"},
+    "averaging": {"encoders"},
     "objectives": {"tokens", "transport"},
-    "retrieval": {"tokens", "errors", "run"},
+    "retrieval": {"tokens", "errors", "files", "run"},
     "evaluate": {"errors", "run", "text"},
     "report": {"evaluate"},
     "encoders": {"errors", "tokens"},
@@ -34,7 +35,7 @@ MAY_KNOW = {
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
     "development": {"recipe", "text", "evaluate", "encoders", "embed", "search"},
     "distillation": {
-        "errors", "files", "interrupt", "recipe", "text", "objectives", "encoders", "embed", "vocabulary",
+        "errors", "files", "interrupt", "averaging", "recipe", "text", "objectives", "encoders", "embed", "vocabulary",
     },
     "chain": {
         "errors", "files", "recipe", "text", "run", "evaluate", "report", "encoders", "embed", "vocabulary",
@@ -168,6 +169,16 @@ def test_only_distillation_and_interrupt_meet_the_trainer(trees):
         if i.module.split(".")[0] in HEAVY and (i.name.endswith(TRAINER_WORDS) or "trainer" in i.module)
     }
     assert met == {"distillation.py", "interrupt.py"}
+
+
+def test_only_files_replaces_what_is_on_disk(trees):
+    calls = {
+        file.relative_to(PACKAGE).as_posix()
+        for file, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (ast.unparse(node.func).endswith((".rename", "os.replace", "os.getpid")))
+    }
+    assert calls == {"files.py", "text/fetch.py"}  # a download in progress has a name of its own, .part
 
 
 def test_print_only_in_the_command_line(trees):

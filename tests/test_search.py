@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.embed import document_vectors
+from optical.embed import document_vectors, padded
 from optical.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector
 from optical.errors import DataError
-from optical.retrieval import dense
+from optical.retrieval import dense, late
 from optical.search import search
 from optical.text.collection import Query
 from tests.conftest import bert
@@ -63,6 +63,32 @@ def test_with_an_index_and_without_one_the_run_is_the_same(teacher, tmp_path):
     assert {q: list(r) for q, r in with_index.items()} == {q: list(r) for q, r in without.items()}
     for query, ranking in with_index.items():
         np.testing.assert_allclose(list(ranking.values()), list(without[query].values()), atol=1e-5)
+
+
+@pytest.mark.parametrize("numbers", [1, 700, 2**26])
+@pytest.mark.parametrize("depth", [1, 4, 100])
+def test_late_interaction_pads_a_block_of_documents_at_a_time(teacher, tmp_path, monkeypatch, numbers, depth):
+    encoder = as_multi_vector(teacher)
+    texts, ids = DOCUMENTS * 3, [f"{i}{k}" for k in range(3) for i in IDS]  # equal scores lie in different blocks
+    made = document_vectors(encoder, ids, texts, tmp_path)
+    documents = made._replace(start=np.insert(made.start, 2, made.start[2]))  # number 2 has no token and is not found
+    ids.insert(2, "empty")
+    queries = padded(encode_tokens(encoder, [query.text for query in QUERIES], query=True))
+    everything = padded([documents.of(i) for i in range(len(ids))])
+    expected = late.search(queries, everything, ids, depth)
+    sizes, one = [], late.search
+    monkeypatch.setattr(late, "search", lambda q, d, *rest: (sizes.append(d.vectors.shape), one(q, d, *rest))[1])
+    monkeypatch.setattr("optical.search.NUMBERS_AT_ONCE", numbers)
+    run = search(encoder, QUERIES, documents, ids, depth)
+    largest = everything.vectors[0].numel()
+    assert all(np.prod(shape) <= max(numbers, largest) for shape in sizes)
+    assert sum(shape[0] for shape in sizes) == len(texts), "every document once, the empty one left out"
+    assert len(sizes) == -(-len(texts) // max(1, numbers // largest))
+    assert {len(ranking) for ranking in run.values()} == {min(depth, len(texts))}
+    for query, found in zip(QUERIES, expected, strict=True):
+        same = dict(zip([i for i in ids if i != "empty"], texts, strict=True))  # the last bits may swap equal texts
+        assert [same[i] for i in run[query.id]] == [same[i] for i, _ in found]
+        np.testing.assert_allclose(list(run[query.id].values()), [score for _, score in found], atol=2e-5)  # untied
 
 
 @pytest.mark.parametrize("indexed", [True, False])

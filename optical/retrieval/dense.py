@@ -7,12 +7,9 @@ vectors and ids, gives scored ids; knows no model, no text and no torch.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optical.errors import DataError, RecipeError
+from optical.files import written_whole
 
 ROWS_AT_ONCE = 65_536  # cast to float32 a block at a time, so that half-precision vectors are never held twice
 TRAINING_ROWS = 262_144  # faiss itself samples 256 rows a cluster; this is enough for a thousand clusters
@@ -61,12 +59,17 @@ def build(vectors: np.ndarray, ids: Sequence[str], folder: Path, factory: str = 
     _check_documents(vectors, ids)
     _check_free(folder)
     index = _index(vectors, factory)
-    with _written_whole(folder) as unfinished:
-        facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
-        _faiss().write_index(index, str(unfinished / INDEX))
-        (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
-        text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
-        (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+    facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
+    text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
+    try:
+        with written_whole(folder) as unfinished:
+            _faiss().write_index(index, str(unfinished / INDEX))
+            (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+            (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+    except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
+        raise DataError(
+            f"the index cannot be written: {_first_line(error)}; at {folder}; free some space or name another folder"
+        ) from error
 
 
 def load(folder: Path) -> DenseIndex:
@@ -206,38 +209,6 @@ def _check_free(folder: Path) -> None:
         raise DataError(
             f"this would be overwritten by the index, but is not one; at {folder}; name another folder, or remove it"
         )
-
-
-@contextlib.contextmanager
-def _written_whole(folder: Path) -> Iterator[Path]:
-    """A folder beside the wanted one, which takes its name when all went well and vanishes when it did not."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        _take_place(unfinished, folder)
-    except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
-        raise DataError(
-            f"the index cannot be written: {_first_line(error)}; at {folder}; free some space or name another folder"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _take_place(new: Path, folder: Path) -> None:
-    """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = new.with_suffix(".old")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

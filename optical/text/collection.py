@@ -20,6 +20,7 @@ from optical.text.formats import json_object, lines
 
 IR_DATASETS = "irds:"  # prefix of an ir_datasets id
 UNNAMED_SPLIT = "test"
+UNTELLING = frozenset({"collection", "data", "test"})  # folder names that say nothing without their parent
 
 _QUERIES = re.compile(r"(?:queries|topics)(?:\.(?P<lang>[^.]+))?(?P<suffix>\.tsv|\.jsonl)(?:\.gz)?")
 _QRELS = re.compile(r"qrels(?:\.(?P<split>[^.]+))?\.(?:tsv|txt)(?:\.gz)?")
@@ -71,7 +72,7 @@ class Collection(NamedTuple):
     """Documents, queries and judgements that belong together.
 
     Attributes:
-        name: Name of the folder, or the ir_datasets id.
+        name: Name of the folder (``sw/collection`` where it says nothing alone), or the ir_datasets id.
         docs: In the order of the file; ids are distinct.
         queries: Language -> queries with at least one judgement, in the order of the file.
         qrels: Split -> judgements of known documents; a split without a name is ``test``.
@@ -118,7 +119,11 @@ def read_collection(path: str | Path, langs: Sequence[str]) -> Collection:
     docs = _read_docs(folder)
     queries = _read_queries(folder, langs)
     qrels = {split: list(_judgements(file)) for split, file in _qrels_files(folder).items()}
-    return _collect(folder.resolve().name, str(folder), docs, queries, qrels, langs)
+    return _collect(_name(folder.resolve()), str(folder), docs, queries, qrels, langs)
+
+
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}" if folder.name in UNTELLING else folder.name
 
 
 def queries_of(collection: Collection, lang: str, split: str) -> list[Query]:

@@ -49,6 +49,11 @@ def message(folder, langs=("sw",)):
     return str(caught.value)
 
 
+@pytest.mark.parametrize("folder", ["collection", "data", "test"])
+def test_a_folder_with_a_name_of_no_meaning_is_named_with_its_parent(ours, folder):
+    assert read_collection(ours.rename(ours.parent / folder), ["sw"]).name == f"{ours.parent.name}/{folder}"
+
+
 def test_our_layout(ours):
     collection = read_collection(str(ours), ["sw", "en", "fr"])
     assert collection.name == "lakes"

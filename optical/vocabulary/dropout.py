@@ -1,0 +1,70 @@
+"""Word dropout: while training, some added words fall apart into the pieces that an unseen word would have.
+
+The student so learns to read pieces in context, and cannot learn sentences by heart from words that occur in one only.
+Wraps a tokenization function; knows tokenizers and ids, no embeddings and no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:  # noqa: ANN401 - tokenizers have no common type
+    """Id of each added word -> ids of the pieces that its text has without that word in the vocabulary."""
+    backend = tokenizer.backend_tokenizer
+    special = set(tokenizer.all_special_ids)
+    found = {}
+    for i, token in tokenizer.added_tokens_decoder.items():
+        if i in special or token.special:
+            continue
+        text = backend.normalizer.normalize_str(token.content) if backend.normalizer else token.content
+        parts = backend.pre_tokenizer.pre_tokenize_str(text) if backend.pre_tokenizer else [(text, None)]
+        found[i] = [piece.id for part, _ in parts for piece in backend.model.tokenize(part)]
+    return {i: pieces for i, pieces in found.items() if pieces}
+
+
+class WordDropout:
+    """A tokenization function that takes words apart at random.
+
+    The choice depends on the seed and the batch alone, so a run that is resumed sees what it would have seen.
+    """
+
+    def __init__(
+        self, preprocess: Callable[..., dict[str, Any]], tokenizer: Any, probability: float, seed: int
+    ) -> None:
+        """Wrap ``preprocess``; each added word falls apart with the given probability."""
+        self.preprocess = preprocess
+        self.probability = probability
+        self.seed = seed
+        self.pieces = pieces_of_words(tokenizer)
+        self.padding, self.limit = tokenizer.pad_token_id or 0, tokenizer.model_max_length
+
+    def __call__(self, inputs: Sequence[str], **options: Any) -> dict[str, Any]:
+        """The features of ``preprocess`` with other ids, masks and padding; untouched under query expansion."""
+        features = self.preprocess(inputs, **options)
+        ids, mask = features["input_ids"], features["attention_mask"].bool()
+        if "query_expansion_positions" in features:  # its positions count in tokens, which are about to change
+            return features
+        random = np.random.default_rng((self.seed, int(ids.sum())))
+        rows = [self._apart(row[real].tolist(), random) for row, real in zip(ids, mask, strict=True)]
+        return {**features, **self._padded(rows, features)}
+
+    def _apart(self, row: list[int], random: np.random.Generator) -> list[int]:
+        fall = random.random(len(row)) < self.probability
+        apart = [piece for i, f in zip(row, fall, strict=True) for piece in (self.pieces.get(i, (i,)) if f else (i,))]
+        return apart if len(apart) <= self.limit else row
+
+    def _padded(self, rows: list[list[int]], features: dict[str, Any]) -> dict[str, Tensor]:
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.padding, dtype=features["input_ids"].dtype)
+        mask = torch.zeros((len(rows), width), dtype=features["attention_mask"].dtype)
+        for k, row in enumerate(rows):
+            ids[k, : len(row)] = torch.tensor(row)
+            mask[k, : len(row)] = 1
+        padded = {"input_ids": ids, "attention_mask": mask}
+        return padded | ({"token_type_ids": torch.zeros_like(ids)} if "token_type_ids" in features else {})
