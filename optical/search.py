@@ -67,7 +67,7 @@ def _late(
     block = max(1, NUMBERS_AT_ONCE // max(1, int(lengths.max(initial=0)) * documents.tokens.shape[1]))
     best: list[list[tuple[str, float]]] = [[] for _ in queries]
     for start in range(0, len(some), block):
-        rows = some[start : start + block].tolist()
+        rows = [int(i) for i in some[start : start + block]]
         found = late.search(asked, padded([documents.of(i) for i in rows]), [ids[i] for i in rows], depth)
         # Stable: among equal scores the earlier document stays first, as within a block.
         best = [heapq.nlargest(depth, old + new, key=itemgetter(1)) for old, new in zip(best, found, strict=True)]

@@ -37,7 +37,7 @@ OBJECTIVE = Objective(scores=0.0, epsilon=0.1)
 def training(**more) -> Training:
     usual = {
         "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "embedding_learning_rate": 1e-3, "warmup": 0.0,
-        "min_words": 1, "question_repeats": 1, "evaluate_every": 2,
+        "min_words": 1, "question_repeats": 1, "evaluate_every": 2, "averaging": False,
     }  # fmt: skip
     return Training(**{**usual, **more})
 

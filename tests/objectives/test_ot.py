@@ -20,7 +20,9 @@ def batch(dtype=torch.float64):
 def test_value_is_the_mean_cost_of_the_plans():
     x, y = batch()
     C = cosine_cost(x.vectors, y.vectors)[:2]
-    P = sinkhorn(C, uniform_mass(x.mask[:2], C.dtype), uniform_mass(y.mask[:2], C.dtype), 0.1, tolerance=1e-9, max_steps=5000)
+    P = sinkhorn(
+        C, uniform_mass(x.mask[:2], C.dtype), uniform_mass(y.mask[:2], C.dtype), 0.1, tolerance=1e-9, max_steps=5000
+    )
     expected = (P.coupling * C).sum() / 3  # the empty sentence counts, with cost 0
     torch.testing.assert_close(ot(x, y, 0.1, tolerance=1e-9, max_steps=5000).loss, expected)
 

@@ -31,7 +31,8 @@ def test_zero_vectors_cost_one_and_give_no_nan():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64, torch.float64)]
+    ("given", "expected"),
+    [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64, torch.float64)],
 )
 def test_half_precision_is_cast_up_and_double_stays(given, expected):
     assert cosine_cost(torch.randn(1, 2, 3).to(given), torch.randn(1, 2, 3).to(given)).dtype == expected
