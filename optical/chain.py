@@ -56,7 +56,7 @@ def bitext_path(recipe: Recipe) -> str:
     known = sorted(p.parent.name for p in SAMPLE.glob("*/bitext"))
     raise DataError(
         f"no bitext for the language {recipe.lang!r}: neither {DOWNLOADS / recipe.lang} nor a sample (there is one for "
-        f"{', '.join(known) or 'none'}); give your own with BITEXT=path, or fetch public bitext with "
+        f"{', '.join(known) or 'none'}); give your own with --bitext (make: BITEXT=path), or fetch public bitext with "
         f"`make data LANG={recipe.lang}`"
     )
 
@@ -226,7 +226,8 @@ def _collection(recipe: Recipe) -> Collection:
     path = collection_path(recipe)
     if path is None:
         raise DataError(
-            f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements (COLLECTION=path)"
+            f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by "
+            "--collection (make: COLLECTION=path)"
         )
     return read_collection(path, ["en", recipe.lang])
 

@@ -63,7 +63,8 @@ QUESTIONS = {  # document -> (English, Swahili); none of them is in the bitext
     9: ("where we sell fish ?", "Wapi tunauza samaki?"),
 }
 SETTINGS = {
-    "training.steps": 12, "training.batch_size": 6, "training.evaluate_every": 6, "training.warmup": 0.0,
+    "training.word_dropout": 0.0, "training.steps": 12, "training.batch_size": 6, "training.evaluate_every": 6,
+    "training.warmup": 0.0,
     "training.learning_rate": 1e-3, "training.embedding_learning_rate": 1e-2, "training.min_words": 1,
 }  # fmt: skip
 # Words that occur once get no row, so that the transplant is poor and there is something left to learn.
