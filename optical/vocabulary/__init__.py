@@ -10,4 +10,5 @@ knows no objective, no trainer and no index.
 - :mod:`optical.vocabulary.backoff`: which parts words share, and what the parts mean for rare and unseen words.
 - :mod:`optical.vocabulary.tokenizer`: an ordinary fast tokenizer that knows those words; other scripts romanised.
 - :mod:`optical.vocabulary.transplant`: the four steps in order, and the report.
+- :mod:`optical.vocabulary.dropout`: for training, a tokenization in which some added words fall apart.
 """

@@ -120,7 +120,7 @@ def extend(
     if len(set(known.values())) != max(known.values()) + 1:
         raise DataError(
             f"the ids of the teacher's tokenizer ({len(base)} tokens) have gaps or repeat, so new tokens would take "
-            'the place of old ones; save the teacher with consecutive ids, or set vocabulary = "off"'
+            'the place of old ones; save the teacher with consecutive ids, or set vocabulary.mode = "off"'
         )
     ids = {word: [known[s] for s in surfaces] for word, surfaces in spelled.items() if surfaces}
     return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in pieces})
@@ -242,7 +242,7 @@ def _backend(base: PreTrainedTokenizerBase):
     if backend is None:
         raise DataError(
             f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so words cannot be added to it; "
-            'save the teacher with a fast tokenizer, or set vocabulary = "off"'
+            'save the teacher with a fast tokenizer, or set vocabulary.mode = "off"'
         )
     return copy.deepcopy(backend)
 
