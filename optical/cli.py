@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from optical import __version__
-from optical.errors import OpticalError
+from optical.errors import DataError, OpticalError
 from optical.recipe import Recipe, load_recipe, options
 
 app = typer.Typer(
@@ -211,7 +211,11 @@ def _recipe(path: Path | None, settings: list[str] | None, **named: Any) -> Reci
 
 
 def _kept(run: Path) -> Path:
-    """The recipe that a run keeps; a folder without one is refused by reading it."""
+    """The recipe that a run keeps."""
+    if not (run / "recipe.toml").is_file():
+        raise DataError(
+            f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
+        )
     return run / "recipe.toml"
 
 
