@@ -13,7 +13,7 @@ import pytest
 from optical.errors import DataError
 from optical.text.collection import Doc, Qrel, Query, queries_of, read_collection
 
-CLIR = Path("/work/shared/data/clir")
+CLIR = Path(__file__).parents[3] / "shared" / "data" / "clir"
 DOCS = [
     {"id": "d1", "title": "Nile", "text": "A river\nin Africa."},
     {"id": "d2", "title": "", "text": "A lake."},
