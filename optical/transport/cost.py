@@ -15,12 +15,13 @@ def cosine_cost(x: Float[Tensor, "b n d"], y: Float[Tensor, "b m d"]) -> Float[T
 
     The vectors are normalised here, each by its own length (not the rows of the similarity matrix). A zero vector
     costs 1 to everything. Half precision is cast up to float32, because the solver divides costs by an epsilon of
-    a few hundredths; float64 stays. Differentiable in both arguments (OPTICAL, section 3).
+    a few hundredths; float64 stays, and autocast has no say. Differentiable in both arguments (OPTICAL, section 3).
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     x = torch.nn.functional.normalize(x.to(dtype), dim=-1)
     y = torch.nn.functional.normalize(y.to(dtype), dim=-1)
-    return 1.0 - x @ y.transpose(-1, -2)
+    with torch.autocast(x.device.type, enabled=False):
+        return 1.0 - x @ y.transpose(-1, -2)
 
 
 def uniform_mass(mask: Bool[Tensor, "b n"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "b n"]:

@@ -26,6 +26,15 @@ def test_plans_are_those_of_ot_sinkhorn(epsilon):
         np.testing.assert_allclose(P[k].numpy()[rows][:, columns], reference, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("epsilon", [0.1, 0.05, 0.02])
+def test_float32_plans_are_those_of_pot_in_float64(epsilon):
+    C, a, b = (t[:4] for t in problem())  # costs up to 2, so exp(-C / 0.02) is below the smallest float32
+    reference = ot.solve_batch(C, epsilon, a, b, max_iter=20_000, tol=1e-10, method="log_sinkhorn", grad="detach").plan
+    plan = sinkhorn(C.float(), a.float(), b.float(), epsilon, tolerance=3e-6, max_steps=20_000)
+    assert (plan.error <= 4e-6).all()
+    torch.testing.assert_close(plan.coupling.double(), reference, rtol=1e-2, atol=1e-5)
+
+
 def test_plans_are_those_of_pots_batch_solver():
     C, a, b = (t[:4] for t in problem())
     reference = ot.solve_batch(C, 0.1, a, b, max_iter=20_000, tol=1e-10, method="log_sinkhorn", grad="detach").plan

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from optical.transport import sinkhorn as solver
 from optical.transport.cost import uniform_mass
 from optical.transport.sinkhorn import sinkhorn
 
@@ -60,6 +63,16 @@ def test_what_padding_holds_has_no_effect():
     garbage = C.clone()
     garbage[(a == 0)[:, :, None].expand_as(C)] = 1e4
     torch.testing.assert_close(sinkhorn(garbage, a, b, 0.05).coupling, sinkhorn(C, a, b, 0.05).coupling)
+
+
+@pytest.mark.parametrize("garbage", [-1e3, 1e3])
+def test_padding_may_hold_costs_of_either_sign_on_either_side(garbage):
+    C, a, b = problem(torch.float32)
+    padded = (a == 0)[:, :, None] | (b == 0)[:, None, :]
+    assert padded[:4].any((1, 2)).all()
+    plan = sinkhorn(torch.where(padded, garbage, C), a, b, 0.02)
+    torch.testing.assert_close(plan.coupling, sinkhorn(C, a, b, 0.02).coupling)
+    assert (plan.coupling[padded] == 0).all()
 
 
 def test_permuting_tokens_permutes_the_plan():
@@ -183,3 +196,149 @@ def test_a_mask_of_one_token_moves_everything_to_it():
     mask = torch.tensor([[True, False, False]])
     P = sinkhorn(torch.rand(1, 3, 2), uniform_mass(mask), torch.full((1, 2), 0.5)).coupling
     torch.testing.assert_close(P[0], torch.tensor([[0.5, 0.5], [0.0, 0.0], [0.0, 0.0]]))
+
+
+def in_the_log_domain(C, a, b, epsilon, *, tolerance=1e-10, max_steps=5000):
+    """Plan and steps of the slow loop in float64: no kernel, no jump, nothing that could overflow."""
+    C, a, b = (t.double() for t in (C, a, b))
+    plan, _, steps = solver._log_domain(
+        C, a[:, None, :], b[:, None, :], epsilon, solver._Stop(tolerance, max_steps, check_every=10)
+    )
+    return plan, steps
+
+
+def marginal_error(P, a, b):
+    return (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
+
+
+def aligned(count=8, n=12, m=10, dtype=torch.float32, seed=0):
+    """Each y a noisy copy of some x, as tokens of a translation are; this converges slowly."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, n, 64, generator=random)
+    y = x.gather(1, torch.randint(0, n, (count, m, 1), generator=random).expand(-1, -1, 64))
+    y = y + 0.5 * torch.randn(count, m, 64, generator=random)
+    C = 1 - torch.nn.functional.normalize(x, dim=-1) @ torch.nn.functional.normalize(y, dim=-1).mT
+    return C.to(dtype), torch.full((count, n), 1 / n, dtype=dtype), torch.full((count, m), 1 / m, dtype=dtype)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10**6), shape=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)),
+    epsilon=st.floats(0.003, 1.0), spread=st.sampled_from([0.0, 0.5, 2.0]), offset=st.sampled_from([0.0, -10.0, 1e3]),
+    skew=st.sampled_from([0, 1, 30]), coarse=st.booleans(), check_every=st.sampled_from([1, 2, 10, 50]),
+)  # fmt: skip
+@example(
+    seed=0, shape=(4, 9, 3), epsilon=0.003, spread=2.0, offset=0.0, skew=0, coarse=False, check_every=10
+)  # the error rests while the potentials move
+def test_whatever_the_problem_the_plan_is_that_of_the_log_domain(
+    seed, shape, epsilon, spread, offset, skew, coarse, check_every
+):
+    random = torch.Generator().manual_seed(seed)
+    count, n, m = shape
+    C = spread * torch.rand(shape, generator=random, dtype=torch.float64)
+    C = (4 * C).round() / 4 if coarse else C  # ties, identical rows
+    masses = []
+    for size in (n, m):
+        mass = (torch.rand(count, size, generator=random, dtype=torch.float64) ** skew).clamp(min=1e-8)
+        mass[torch.rand(count, size, generator=random) < 0.2] = 0
+        masses.append(mass)
+    both = (masses[0].sum(-1, keepdim=True) > 0) & (masses[1].sum(-1, keepdim=True) > 0)
+    a, b = (torch.where(both, mass / mass.sum(-1, keepdim=True), 0.0) for mass in masses)
+    plan = sinkhorn(C + offset, a, b, epsilon, tolerance=1e-9, max_steps=5000, check_every=check_every)
+    P = plan.coupling
+    assert torch.isfinite(P).all()
+    assert (P >= 0).all()
+    assert (P[((a == 0)[:, :, None] | (b == 0)[:, None, :])] == 0).all()
+    torch.testing.assert_close(plan.error, marginal_error(P, a, b))
+    slow, steps = in_the_log_domain(C, a, b, epsilon, tolerance=1e-9)
+    settled = steps < 2500  # with room for checks at every step, where jumps have nothing to go by
+    assert (plan.error[settled] <= 1.1e-9).all()
+    # A plan is known as well as its marginals are, and less so where the smallest epsilon hardly holds it.
+    torch.testing.assert_close(P[settled], slow[settled], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.003])
+def test_float32_kernels_hold_what_exp_of_minus_cost_would_lose(epsilon):
+    random = torch.Generator().manual_seed(4)
+    C = torch.rand(6, 9, 7, generator=random)
+    C[:, :3] += 1.0  # rows that exp(-C / epsilon) would empty
+    C[:, :, 5:] += 0.5
+    a, b = torch.rand(6, 9, generator=random), torch.rand(6, 7, generator=random)
+    a, b = a / a.sum(-1, keepdim=True), b / b.sum(-1, keepdim=True)
+    plan = sinkhorn(C, a, b, epsilon, tolerance=2e-6, max_steps=5000)
+    exact, _ = in_the_log_domain(C, a, b, epsilon, tolerance=1e-8)
+    assert (plan.error <= 3e-6).all()
+    torch.testing.assert_close(plan.coupling.double(), exact, rtol=1e-2, atol=2e-5)
+
+
+def test_a_large_constant_in_the_costs_changes_nothing():
+    C, a, b = aligned()
+    C = (1024 * C).round() / 1024  # so that adding 4096 is exact
+    torch.testing.assert_close(sinkhorn(C + 4096, a, b, 0.02).coupling, sinkhorn(C, a, b, 0.02).coupling)
+    tall = torch.arange(12.0)[:, None] * 512  # a constant for each row is one too
+    torch.testing.assert_close(
+        sinkhorn(C + tall, a, b, 0.02, tolerance=1e-5, max_steps=5000).coupling,
+        sinkhorn(C, a, b, 0.02, tolerance=1e-5, max_steps=5000).coupling, rtol=1e-3, atol=1e-5,
+    )  # fmt: skip
+
+
+def test_masses_of_very_different_size_are_met_each_for_itself():
+    C, a, b = aligned()
+    a[:, 0], b[:, 1] = 1e-8, 1e-8
+    a, b = a / a.sum(-1, keepdim=True), b / b.sum(-1, keepdim=True)
+    P = sinkhorn(C, a, b, 0.05, tolerance=1e-6, max_steps=5000).coupling
+    torch.testing.assert_close(P.sum(-1)[:, 0], a[:, 0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(P.sum(-2)[:, 1], b[:, 1], rtol=1e-3, atol=0)
+
+
+def overflowing():
+    """A column of almost no mass beside a row that has no other: its scaling leaves float32 at once."""
+    C = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat_interleave(6, 0).repeat_interleave(5, 1)
+    b = torch.cat((torch.full((5,), 1e-38), torch.full((5,), 0.2)))
+    return C[None], torch.full((1, 12), 1 / 12), b[None]
+
+
+def test_a_problem_that_no_kernel_holds_is_solved_in_the_log_domain_and_disturbs_no_other(monkeypatch):
+    easy, hard = aligned(), overflowing()
+    places = []
+    slow = solver._log_domain
+    monkeypatch.setattr(solver, "_log_domain", lambda C, *rest: places.append(len(C)) or slow(C, *rest))
+    alone = sinkhorn(*easy, 0.003, max_steps=500)
+    assert places == []
+    C, a, b = (torch.cat((e[:3], h, e[3:])) for e, h in zip(easy, hard, strict=True))
+    plan = sinkhorn(C, a, b, 0.003, max_steps=500)
+    assert places == [1]
+    others = [0, 1, 2, *range(4, 9)]
+    torch.testing.assert_close(plan.coupling[others], alone.coupling)
+    assert torch.equal(plan.steps[others], alone.steps)
+    assert plan.error[3] < 1e-3
+    exact, _ = in_the_log_domain(*hard, 0.003, tolerance=1e-6)
+    torch.testing.assert_close(plan.coupling[3].double(), exact[0], rtol=1e-3, atol=1e-5)
+
+
+def test_centring_a_kernel_leaves_the_plan_as_it_was(monkeypatch):
+    monkeypatch.setattr(solver, "NEGLIGIBLE", 0.0)  # so that every problem is wide
+    C, a, b = aligned(dtype=torch.float64)
+    a, b = a[:, None, :], b[:, None, :]
+    K, g = solver._kernel(C, a, b, torch.zeros_like(b), 0.02)
+    w = b * torch.exp(3 * torch.randn(b.shape, dtype=b.dtype, generator=torch.Generator().manual_seed(0)))
+    z = a / torch.bmm(w, K.mT)
+    live = solver._Live(torch.arange(8), a, b, K, z, w, torch.full((8,), torch.inf, dtype=a.dtype))
+    now, centred, _ = solver._mend(live, live, C, g, 0.02)
+    assert (centred != g).any()
+    torch.testing.assert_close(now.z.mT * now.K * now.w, z.mT * K * w)
+
+
+def test_jumps_save_at_least_half_of_the_iterations():
+    C, a, b = aligned(4, 24, 24, dtype=torch.float64)
+    plan = sinkhorn(C, a, b, 0.05, tolerance=1e-5, max_steps=5000)
+    _, plain = in_the_log_domain(C, a, b, 0.05, tolerance=1e-5)
+    assert (plan.error <= 1e-5).all()
+    assert plan.steps.sum() < plain.sum() / 2
+
+
+def test_more_iterations_never_leave_a_worse_plan():
+    C, a, b = aligned(4, 14, 17, torch.float64, seed=5)  # a jump that is not taken back raises the error by a third
+    looks = (20, 30, 40, 60, 80, 100, 150)
+    errors = torch.stack([sinkhorn(C, a, b, 0.01, tolerance=0, max_steps=most).error for most in looks])
+    assert (errors[1:] <= errors[:-1] * (1 + 1e-9)).all()

@@ -1,0 +1,113 @@
+"""Fair timing: candidates take turns, medians are compared, and every table says where and when it was made."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGES = ("optical", "torch", "transformers", "sentence-transformers", "pot", "onnxruntime", "numpy")
+
+
+class CannotRunError(Exception):
+    """A benchmark lacks something on this machine; the text says what."""
+
+
+class Options(NamedTuple):
+    """What every benchmark is told.
+
+    Attributes:
+        repeats: Timed rounds of each candidate.
+        threads: Threads of torch on the CPU.
+        device: Where tensors live.
+    """
+
+    repeats: int = 7
+    threads: int = 2
+    device: str = "cpu"
+
+
+class Times(NamedTuple):
+    """Seconds of one candidate over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], repeats: int, *, warmup: int = 1, device: str = "cpu"
+) -> dict[str, Times]:
+    """Time the candidates in turns, so that a slow minute of the machine falls on all of them alike.
+
+    Each round starts with another candidate. Returns the median and the extremes of each.
+    """
+    wait = _synchronise(device)
+    names = list(candidates)
+    for name in names:
+        for _ in range(warmup):
+            candidates[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for k in range(repeats):
+        for name in names[k % len(names) :] + names[: k % len(names)]:
+            wait()
+            start = time.perf_counter()
+            candidates[name]()
+            wait()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: Times(statistics.median(s), min(s), max(s)) for name, s in seconds.items()}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def stamp(options: Options) -> str:
+    """Machine, date, commit and versions, as one paragraph."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return (
+        f"{_processor()}, {options.threads} threads, {platform.system()}, Python {platform.python_version()}; "
+        f"{date.today().isoformat()}, commit {_commit()}; {', '.join(found)}; medians of {options.repeats} "
+        "interleaved rounds."
+    )
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({len(names)} cores seen)"
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    try:
+        text = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return text.strip()
+
+
+def _synchronise(device: str) -> Callable[[], object]:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.synchronize
+    return lambda: None
