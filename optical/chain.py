@@ -26,6 +26,7 @@ from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.evaluate import measure
 from optical.files import file_written_whole, written_whole
+from optical.layers import keep_layers
 from optical.recipe import Recipe, write_recipe
 from optical.report import Report
 from optical.retrieval import dense
@@ -99,9 +100,12 @@ def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Sa
 
 def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
     grown = transplant(teacher, pairs, **recipe.vocabulary.model_dump())
+    if recipe.layers is not None:
+        grown = grown._replace(student=keep_layers(grown.student, recipe.layers))
     before, after = grown.before, grown.after
+    rows = f"{grown.size_before.rows} -> {grown.size_after.rows} rows"
     say(
-        f"vocabulary: {grown.added} words added from {len(pairs)} pairs in {grown.seconds:.0f} s; "
+        f"vocabulary: {grown.added} words added, {rows}, from {len(pairs)} pairs in {grown.seconds:.0f} s; "
         f"tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
         f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
     )

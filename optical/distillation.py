@@ -8,8 +8,9 @@ given).
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,9 @@ from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from optical.averaging import SHARES, average
+from optical.batches import length_grouped
 from optical.embed import Vectors, teacher_vectors
-from optical.encoders import DevScore, Encoder, encode_batch, fingerprint, is_multi_vector, transformer
+from optical.encoders import DevScore, Encoder, encode_batch, fingerprint, is_multi_vector, token_counts, transformer
 from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
@@ -35,12 +37,12 @@ from optical.objectives.ot import ot
 from optical.objectives.pooled import pooled
 from optical.objectives.scores import scores
 from optical.recipe import Objective, Training
+from optical.row_adam import RowAdamW, rows_in_use
 from optical.text.bitext import Pair
 from optical.vocabulary.dropout import WordDropout
 from optical.vocabulary.words import split_words
 
 logger = logging.getLogger(__name__)
-BATCHES_SORTED_TOGETHER = 50
 
 
 class Distilled(NamedTuple):
@@ -107,19 +109,24 @@ def distill_student(
     if training.steps == 0:
         return Distilled(student, start, start, 0.0, [], 0)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
-    before = copy.deepcopy(student.state_dict()) if dev is not None else None
     loss = Distillation(student, vectors, None if is_multi_vector(student) else documents, objective)
     run = folder / f"checkpoints-{_key(student, chosen, vectors, objective, training, seed)}"
-    interruption = Interruption()
-    trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, [interruption, _LogPlans(loss)])
-    _train(trainer, interruption, run)
+    run.mkdir(parents=True, exist_ok=True)
+    if dev is not None:
+        torch.save(student.state_dict(), run / "start.pt")
+    with _optimizer(student, training) as optimizer:
+        callbacks = [interruption := Interruption(), _LogPlans(loss)]
+        trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer)
+        _train(trainer, interruption, run)
+    state = trainer.state
+    del trainer, optimizer  # the moments of Adam are twice the student
     best, share = float("nan"), 1.0
-    if dev is not None and before is not None:
-        end = trainer.state.best_metric if trainer.state.best_metric is not None else float("-inf")
-        share, best = average(student, before, dev, (start, end), SHARES if training.averaging else ())
+    if dev is not None:
+        end = state.best_metric if state.best_metric is not None else float("-inf")
+        share, best = average(student, run / "start.pt", dev, (start, end), SHARES if training.averaging else ())
     if share == 0.0:
         logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
-    history = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_dev" in entry]
+    history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
     shutil.rmtree(run, ignore_errors=True)
     student.eval()
     return Distilled(student, start, best, share, history, len(chosen))
@@ -189,30 +196,18 @@ class Distillation(nn.Module):
 
 
 class _LengthGrouped(DefaultBatchSampler):
-    """Batches of sentences of about one length, in random order; row i is drawn ``repeats[i]`` times an epoch."""
+    """The batches of :func:`optical.batches.length_grouped`, as the trainer asks for them."""
 
-    def __init__(
-        self, dataset: Any, *, lengths: np.ndarray, repeats: np.ndarray, batch_size: int, seed: int, **_: Any
-    ) -> None:
+    def __init__(self, dataset: Any, *, batch_size: int, seed: int, **how: Any) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=True, seed=seed)
-        self.lengths, self.rows = lengths, np.repeat(np.arange(len(lengths)), repeats)
+        self.how = {key: how[key] for key in ("lengths", "repeats", "batch_tokens")}
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        rows = self.rows[random.permutation(len(self.rows))]
-        batches = []
-        for k in range(0, len(rows), self.batch_size * BATCHES_SORTED_TOGETHER):
-            block = rows[k : k + self.batch_size * BATCHES_SORTED_TOGETHER]
-            block = block[np.argsort(self.lengths[block], kind="stable")]
-            batches += [block[j : j + self.batch_size].tolist() for j in range(0, len(block), self.batch_size)]
-        batches = [batch for batch in batches if len(batch) == self.batch_size]
-        for k in random.permutation(len(batches)):
-            yield batches[k]
+        yield from length_grouped(**self.how, random=random, batch_size=self.batch_size)
 
     def __len__(self) -> int:
-        block = self.batch_size * BATCHES_SORTED_TOGETHER
-        full, rest = divmod(len(self.rows), block)
-        return full * BATCHES_SORTED_TOGETHER + rest // self.batch_size
+        return len(list(iter(self)))
 
 
 class _Dev(BaseEvaluator):
@@ -229,12 +224,12 @@ class _Dev(BaseEvaluator):
         return {"dev": score}
 
 
-def _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks):
+def _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer):
     """The library's trainer for the class of the student, set up from the recipe."""
     from datasets import Dataset
 
     dataset = Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
-    lengths = np.array([len(p.foreign) for p in chosen])
+    lengths = token_counts(student, [p.foreign for p in chosen])
     repeats = np.where([p.english.rstrip().endswith("?") for p in chosen], training.question_repeats, 1)
     if not training.dropout:
         _switch_off_dropout(student)
@@ -249,9 +244,12 @@ def _trainer(student, loss, chosen, training, run, dev, seed, progress, callback
         warmup_steps=training.warmup,
         lr_scheduler_type="linear",
         weight_decay=0.0,
-        bf16=_bfloat16(training.precision),
+        bf16=_bfloat16(training.precision, student.device.type),
+        torch_compile=training.compile,
+        # RowAdamW clips: it alone sees the gradient of the rows in use.
+        max_grad_norm=1.0 if optimizer is None else float("inf"),
         use_cpu=student.device.type == "cpu",
-        batch_sampler=partial(_LengthGrouped, lengths=lengths, repeats=repeats),
+        batch_sampler=partial(_LengthGrouped, lengths=lengths, repeats=repeats, batch_tokens=training.batch_tokens),
         eval_strategy="steps" if dev is not None else "no",
         eval_steps=min(training.evaluate_every, training.steps),
         save_strategy="steps",
@@ -271,7 +269,10 @@ def _trainer(student, loss, chosen, training, run, dev, seed, progress, callback
     if dev is not None:
         callbacks = [*callbacks, EarlyStoppingCallback(training.patience)]
     evaluator = _Dev(dev) if dev is not None else None
-    trainer = cls(model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks)
+    trainer = cls(
+        model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks,
+        optimizers=(optimizer, None),
+    )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     if training.word_dropout:
         collator: Any = trainer.data_collator
@@ -357,10 +358,24 @@ def _embedding_pattern(student: Encoder) -> str:
     return re.escape(name) + "$"
 
 
-def _bfloat16(precision: str) -> bool:
-    if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"
+def _bfloat16(precision: str, device: str) -> bool:
+    """Whether to train in bfloat16; on a processor without instructions for it, it would be slower."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device == "cpu":
+        there = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractContextManager[RowAdamW | None]:
+    """Adam on the embedding rows in use, where that is faster: on a processor. None leaves Adam to the trainer."""
+    model = transformer(student).auto_model
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not training.compile
+    if student.device.type != "cpu" or not alone or type(model.get_input_embeddings()) is not nn.Embedding:
+        return contextlib.nullcontext()
+    parameters = [p for p in student.parameters() if p.requires_grad]
+    return rows_in_use(model, parameters, lr=training.learning_rate, embedding_lr=training.embedding_learning_rate)
 
 
 def _key(student, chosen: Sequence[Pair], vectors: Vectors, objective: Objective, training: Training, seed: int) -> str:

@@ -171,6 +171,15 @@ def encode_tokens(
     )
 
 
+def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+    """Tokens of each text, special ones and the limit of the encoder counted, ``(len(texts),)``."""
+    counts: list[int] = []
+    for k in range(0, len(texts), 1000):
+        ids = encoder.tokenizer(list(texts[k : k + 1000]), truncation=True, max_length=encoder.max_seq_length)
+        counts += map(len, ids["input_ids"])
+    return np.array(counts, dtype=np.int64)
+
+
 def fingerprint(encoder: Encoder) -> str:
     """Sixteen hexadecimal digits that change with the weights, the tokenizer, the length limit or the class."""
     digest = hashlib.sha256(type(encoder).__name__.encode())

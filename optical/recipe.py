@@ -35,10 +35,16 @@ class _Section(BaseModel):
 class Vocabulary(_Section):
     """The transplant (:func:`optical.vocabulary.transplant.transplant`)."""
 
-    mode: Literal["extend", "replace", "off"] = Field(
-        default="extend", description="keep the teacher's pieces and add words; replace; leave"
+    mode: Literal["extend", "replace", "trim", "off"] = Field(
+        default="extend",
+        description="keep the teacher's pieces and add words; replace; keep only pieces in use (multilingual teachers); "
+        "leave",
     )
-    min_count: int = Field(default=1, ge=1, description="least occurrences of a word of X that gets a row")
+    min_count: int = Field(
+        default=1,
+        ge=1,
+        description="least occurrences of a word of X that gets a row (extend), or of a longer piece that stays (trim)",
+    )
     max_words: int = Field(default=100_000, ge=1, description="most words added")
     size: int = Field(default=16_000, ge=100, description="vocabulary size, mode replace only")
     piece_types: int = Field(
@@ -73,6 +79,9 @@ class Training(_Section):
 
     steps: int = Field(default=300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
     batch_size: int = Field(default=64, ge=1, description="sentence pairs of one forward pass")
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="tokens of one forward pass, padding counted, instead of batch_size sentences"
+    )
     accumulation: int = Field(default=1, ge=1, description="forward passes of one optimizer step")
     learning_rate: float = Field(default=3e-4, gt=0, description="of the transformer's body")
     embedding_learning_rate: float = Field(default=1e-4, gt=0, description="of the token embeddings")
@@ -95,8 +104,9 @@ class Training(_Section):
     evaluate_every: int = Field(default=50, ge=1, description="steps between two development scores and checkpoints")
     patience: int = Field(default=5, ge=1, description="development scores without a new best before training stops")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on a GPU that has it"
+        default="auto", description="auto: bfloat16 on a GPU or processor with instructions for it"
     )
+    compile: bool = Field(default=False, description="compile the student with torch.compile")
     report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
     hub_model_id: str | None = Field(default=None, description="push the student to this hub repository while training")
 
@@ -127,6 +137,9 @@ class Recipe(_Section):
     cache: str = Field(default="runs/cache", description="folder of the teacher's vectors, shared by all runs")
     seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
     device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    layers: int | None = Field(
+        default=None, ge=1, description="layers of the student, evenly taken from the teacher's; default all"
+    )
     vocabulary: Vocabulary = Vocabulary()
     objective: Objective = Objective()
     training: Training = Training()

@@ -387,6 +387,19 @@ def test_other_architectures_go_the_same_way(kind, tmp_path, data):
     assert chain.evaluate(recipe).scores == found.scores
 
 
+@pytest.mark.parametrize("kind", [uncased, unigram])
+def test_a_trimmed_student_of_fewer_layers_goes_the_same_way(kind, tmp_path, data):
+    kind(tmp_path / "made").save(str(tmp_path / "teacher"))
+    more = {"training.steps": 4, "layers": 1, "vocabulary.mode": "trim", "training.averaging": False}
+    recipe, said = recipe_of(tmp_path, data, tmp_path / "teacher", **more), []
+    chain.distil(recipe, said.append, progress=False)
+    student = encoders.load(recipe.folder / "student")
+    facts = json.loads((recipe.folder / "manifest.json").read_text())["transplant"]
+    assert student[0].auto_model.config.num_hidden_layers == 1
+    assert len(student.tokenizer) == facts["rows_after"] <= facts["rows_before"]
+    assert any(f"0 words added, {facts['rows_before']} -> {facts['rows_after']} rows" in line for line in said)
+
+
 def test_without_a_collection_nothing_is_measured(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))

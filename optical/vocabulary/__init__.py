@@ -2,13 +2,15 @@
 
 Takes a teacher and bitext, gives a student that answers queries in X before any training. Every piece of the teacher's
 vocabulary stays, so names, numbers and loans keep their vectors; whole words of X are added, and the embedding of each
-starts as the mean of the English pieces it is aligned with in the bitext. Knows tokenizers and embedding matrices;
-knows no objective, no trainer and no index.
+starts as the mean of the English pieces it is aligned with in the bitext. A multilingual teacher has pieces of X
+already, and of a hundred other languages: those go. Knows tokenizers and embedding matrices; knows no objective, no
+trainer and no index.
 
 - :mod:`optical.vocabulary.words`: which words of X are worth a row of their own.
 - :mod:`optical.vocabulary.align`: which English pieces a word of X means (IBM model 1).
 - :mod:`optical.vocabulary.backoff`: which parts words share, and what the parts mean for rare and unseen words.
 - :mod:`optical.vocabulary.tokenizer`: an ordinary fast tokenizer that knows those words; other scripts romanised.
 - :mod:`optical.vocabulary.transplant`: the four steps in order, and the report.
+- :mod:`optical.vocabulary.trim`: for teachers that read X already, which of their pieces stay.
 - :mod:`optical.vocabulary.dropout`: for training, a tokenization in which some added words fall apart.
 """

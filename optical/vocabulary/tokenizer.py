@@ -71,7 +71,7 @@ def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, whole and without special tokens; several times faster than calling the tokenizer."""
-    backend = _backend(tokenizer)
+    backend = backend_of(tokenizer)
     backend.no_truncation()
     backend.no_padding()
     return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
@@ -99,7 +99,7 @@ def extend(
     Raises:
         DataError: The base is not a fast tokenizer, or its ids are not consecutive.
     """
-    backend = _backend(base)
+    backend = backend_of(base)
     plain = backend.normalizer
     if backend.normalizer is not None or romanise:
         backend.normalizer = _normalizer(backend.normalizer, romanise)
@@ -110,7 +110,7 @@ def extend(
         pieces = choose_pieces(cut(read), set(backend.get_vocab()), min_types=piece_types)
         pieces = _without_english(backend, pieces, read, sorted(set(english) - words.forms.keys()))
         backend = _with_pieces(backend, pieces)
-    tokenizer = _wrap(base, backend)
+    tokenizer = wrap(base, backend)
     spelled = {word: _surfaces(forms, backend.normalizer, plain) for word, forms in words.forms.items()}
     known = tokenizer.get_vocab()
     new = {s: raw for surfaces in spelled.values() for s, raw in surfaces.items() if s not in known}
@@ -128,7 +128,7 @@ def extend(
 
 def replace(base: Any, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     """A tokenizer of the base's kind trained on X alone: the ablation that loses the teacher's names and numbers."""
-    _backend(base)
+    backend_of(base)
     return base.train_new_from_iterator((texts[k : k + 1000] for k in range(0, len(texts), 1000)), vocab_size=size)
 
 
@@ -237,17 +237,22 @@ def _normalizer(base, romanise: str):
     return normalizers.Sequence(steps + ([base] if base is not None else []))
 
 
-def _backend(base: PreTrainedTokenizerBase):
+def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
+    """A copy of the tokenizer proper, which does the work.
+
+    Raises:
+        DataError: The tokenizer is not a fast one.
+    """
     backend = getattr(base, "backend_tokenizer", None)
     if backend is None:
         raise DataError(
-            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so words cannot be added to it; "
-            'save the teacher with a fast tokenizer, or set vocabulary.mode = "off"'
+            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it cannot be changed; save "
+            'the teacher with a fast tokenizer, or set vocabulary.mode = "off"'
         )
     return copy.deepcopy(backend)
 
 
-def _wrap(base: PreTrainedTokenizerBase, backend) -> PreTrainedTokenizerFast:
+def wrap(base: PreTrainedTokenizerBase, backend) -> PreTrainedTokenizerFast:
     """A generic fast tokenizer: the classes named after a model rebuild their own normaliser when they are loaded."""
     kept = {name: getattr(base, name) for name in _KEPT if getattr(base, name, None) is not None}
     special = {name: token for name, token in base.special_tokens_map.items() if isinstance(token, str)}

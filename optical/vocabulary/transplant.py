@@ -1,6 +1,7 @@
 """The transplant: a teacher and bitext in, a student that reads X out, nothing trained.
 
-Four steps: choose the words, add them to the tokenizer, align them with the teacher's pieces, mix their embeddings.
+Four steps: choose the words, add them to the tokenizer, align them with the teacher's pieces, mix their embeddings. A
+teacher that reads X already is trimmed instead (:mod:`optical.vocabulary.trim`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,24 @@ from optical.text.bitext import Pair
 from optical.vocabulary.align import Hints, align, lean_on, mix_rows, pool
 from optical.vocabulary.backoff import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
+from optical.vocabulary.trim import trim
 from optical.vocabulary.words import choose_words, fold, split_words
 
-Mode = Literal["extend", "replace", "off"]
+Mode = Literal["extend", "replace", "trim", "off"]
+
+
+class Size(NamedTuple):
+    """How large an encoder is.
+
+    Attributes:
+        rows: Rows of the embedding matrix.
+        parameters: Numbers in the whole encoder, the embedding matrix included.
+        megabytes: What they take in memory.
+    """
+
+    rows: int
+    parameters: int
+    megabytes: float
 
 
 class Transplant(NamedTuple):
@@ -29,13 +45,15 @@ class Transplant(NamedTuple):
 
     Attributes:
         student: A copy of the teacher with the new vocabulary; the teacher is not touched.
-        mode: ``extend``, ``replace`` or ``off``.
-        added: Rows that the embedding matrix gained (``extend``) or has (``replace``).
+        mode: ``extend``, ``replace``, ``trim`` or ``off``.
+        added: Rows that the embedding matrix gained (``extend``) or has (``replace``); 0 for ``trim``.
         pieces: Of these, parts of words for unseen ones to fall apart into.
         aligned: Rows whose embedding was mixed from aligned English pieces.
         romanised: Letters of other scripts that are spelled in Latin where no added word covers them.
         before: How the teacher's tokenizer fits the X side of the bitext.
         after: How the student's fits it.
+        size_before: How large the teacher is.
+        size_after: How large the student is.
         seconds: Wall time of the whole transplant.
     """
 
@@ -47,6 +65,8 @@ class Transplant(NamedTuple):
     romanised: str
     before: Fit
     after: Fit
+    size_before: Size
+    size_after: Size
     seconds: float
 
     def report(self) -> dict[str, float | int | str]:
@@ -61,6 +81,12 @@ class Transplant(NamedTuple):
             "tokens_per_word_after": round(self.after.tokens_per_word, 3),
             "unknown_rate_before": round(self.before.unknown_rate, 5),
             "unknown_rate_after": round(self.after.unknown_rate, 5),
+            "rows_before": self.size_before.rows,
+            "rows_after": self.size_after.rows,
+            "parameters_before": self.size_before.parameters,
+            "parameters_after": self.size_after.parameters,
+            "megabytes_before": round(self.size_before.megabytes, 1),
+            "megabytes_after": round(self.size_after.megabytes, 1),
             "seconds": round(self.seconds, 1),
         }
 
@@ -79,19 +105,21 @@ def transplant(
     piece_types: int = 8,
     romanise: bool = True,
 ) -> Transplant:
-    """Give a copy of the teacher the words of X.
+    """Give a copy of the teacher the vocabulary of X.
 
     ``extend`` keeps every piece of the teacher and adds whole words; ``replace`` trains a tokenizer of the same kind
-    on X and gives every piece of it an aligned embedding; ``off`` copies the teacher. Word alignment runs between the
-    teacher's pieces of the English side and the student's own tokens of the X side, so that names, numbers and
-    punctuation explain each other and not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022),
-    FOCUS (Dobler & de Melo 2023).
+    on X and gives every piece of it an aligned embedding; ``trim`` keeps the pieces of a multilingual teacher that
+    English and X use (Abdaoui et al. 2020); ``off`` copies the teacher. Word alignment runs between the teacher's
+    pieces of the English side and the student's own tokens of the X side, so that names, numbers and punctuation
+    explain each other and not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022), FOCUS
+    (Dobler & de Melo 2023).
 
     Args:
         teacher: Any encoder with a fast tokenizer; stays as it is.
         pairs: Bitext.
         mode: See above.
-        min_count: Least occurrences of a word of X that gets a row (``extend``).
+        min_count: Least occurrences of a word of X that gets a row (``extend``), or of a longer piece that stays
+            (``trim``).
         max_words: Most words added (``extend``).
         size: Vocabulary size (``replace``).
         steps: EM iterations of the alignment.
@@ -103,7 +131,7 @@ def transplant(
         romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
 
     Raises:
-        DataError: No pairs, or a tokenizer that words cannot be added to.
+        DataError: No pairs, or a tokenizer that words cannot be added to or pieces taken from.
     """
     started = time.perf_counter()
     if not pairs:
@@ -111,7 +139,8 @@ def transplant(
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
     base = teacher.tokenizer
     before = fit(base, foreign[:5000])
-    student = copy.deepcopy(teacher)
+    # Trimming makes the copy itself: it never holds the matrix whole.
+    student = trim(teacher, english + foreign, min_count=min_count) if mode == "trim" else copy.deepcopy(teacher)
     unread, rows, pieces, aligned = "", len(base), 0, 0
     if mode == "extend":
         unread = unread_letters(base, foreign) if romanise else ""
@@ -124,11 +153,13 @@ def transplant(
         tokenizer = replace(base, foreign, size)
         rows = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, steps, top)
-    elif mode != "off":
-        raise ValueError(f"mode must be extend, replace or off; received {mode!r}")
+    elif mode not in ("trim", "off"):
+        raise ValueError(f"mode must be extend, replace, trim or off; received {mode!r}")
     after = fit(student.tokenizer, foreign[:5000])
     added = rows if mode == "replace" else rows - len(base)
-    return Transplant(student, mode, added, pieces, aligned, unread, before, after, time.perf_counter() - started)
+    sizes = _size(teacher), _size(student)
+    seconds = time.perf_counter() - started
+    return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
 
 
 def _extend_student(student, extension, english, foreign, steps, top, lean) -> int:
@@ -194,6 +225,13 @@ def _letters(base, tokenizer, extension, first):
 def _punctuation(base) -> np.ndarray:
     """Which of the tokenizer's ids have neither a letter nor a digit."""
     return np.array([not any(c.isalnum() for c in t) for t in base.convert_ids_to_tokens(list(range(len(base))))])
+
+
+def _size(encoder: Encoder) -> Size:
+    parameters = list(encoder.parameters())
+    rows = len(transformer(encoder).auto_model.get_input_embeddings().weight)
+    megabytes = sum(p.numel() * p.element_size() for p in parameters) / 1e6
+    return Size(rows, sum(p.numel() for p in parameters), megabytes)
 
 
 def _embeddings(encoder: Encoder) -> np.ndarray:

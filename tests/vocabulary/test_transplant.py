@@ -28,7 +28,7 @@ def matrix(encoder) -> np.ndarray:
     return encoder[0].auto_model.get_input_embeddings().weight.detach().numpy()
 
 
-@pytest.mark.parametrize("mode", ["extend", "replace", "off"])
+@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "off"])
 def test_the_teacher_is_untouched_and_the_student_reloads_the_same(teacher, tmp_path, mode):
     weights, vocabulary = matrix(teacher).copy(), teacher.tokenizer.backend_tokenizer.to_str()
     student = transplant(teacher, PAIRS, mode=mode, size=80, piece_types=2).student
@@ -128,5 +128,5 @@ def test_the_student_trains(bert):
 def test_bad_input(bert):
     with pytest.raises(DataError, match="needs bitext"):
         transplant(bert, [])
-    with pytest.raises(ValueError, match="extend, replace or off"):
+    with pytest.raises(ValueError, match="extend, replace, trim or off"):
         transplant(bert, PAIRS, mode="both")

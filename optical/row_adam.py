@@ -1,0 +1,177 @@
+"""Adam that touches only the embedding rows of the batch, and yet takes the steps of the dense one.
+
+A student with a grown vocabulary has most of its weights in one matrix, of which a batch reads a few hundred rows. The
+dense gradient of that matrix, its norm and its update cost memory and time for rows that have nothing to learn. Here
+the batch's rows are gathered into a small parameter, and what Adam's momentum still owes a row that is not read is
+paid, in closed form, when the row is next read. Knows modules and optimizers of torch; no encoder and no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class RowsInUse(nn.Module):
+    """Stands in for an ``nn.Embedding`` while training; its rows get their gradients in small parameters.
+
+    Attributes:
+        weight: The embedding matrix ``(v, d)``, under the name that it has in the module replaced; without gradient.
+        read: Called with the rows about to be read, and with None before all are (saving, loading).
+        used: For every forward pass since the last step: the rows read, ``(u,)``, and the parameter that holds them.
+    """
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        """Take over the matrix of an embedding; nothing is copied."""
+        super().__init__()
+        self.weight = embedding.weight
+        self.padding_idx = embedding.padding_idx
+        self.read: Callable[[Tensor | None], None] = lambda _: None
+        self.used: list[tuple[Tensor, nn.Parameter]] = []
+        self.register_state_dict_pre_hook(lambda module, *_: module.read(None))
+        self.register_load_state_dict_pre_hook(lambda module, *_: module.read(None))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors ``(*, d)`` of ids ``(*)``."""
+        rows, inverse = ids.unique(return_inverse=True)
+        self.read(rows)
+        if not torch.is_grad_enabled():
+            return nn.functional.embedding(ids, self.weight)
+        leaf = nn.Parameter(self.weight.detach()[rows])
+        self.used.append((rows, leaf))
+        return nn.functional.embedding(inverse, leaf)
+
+    def take_gradient(self) -> tuple[Tensor, Tensor]:
+        """Rows read since the last call that have a gradient ``(u,)``, and the gradient ``(u, d)``; both are forgotten.
+
+        A padding row has none, as in ``nn.Embedding``.
+        """
+        found = [(rows, leaf.grad) for rows, leaf in self.used if leaf.grad is not None]
+        self.used = []
+        if not found:
+            return torch.zeros(0, dtype=torch.int64), self.weight.new_zeros(0, self.weight.shape[1])
+        rows, inverse = torch.cat([rows for rows, _ in found]).unique(return_inverse=True)
+        gradient = self.weight.new_zeros(len(rows), self.weight.shape[1])
+        gradient.index_add_(0, inverse, torch.cat([grad for _, grad in found]))
+        if self.padding_idx is not None:
+            gradient[rows == self.padding_idx] = 0.0
+        return rows, gradient
+
+
+class RowAdamW(torch.optim.AdamW):
+    """AdamW without weight decay for a body of dense parameters and one :class:`RowsInUse`.
+
+    A row without gradient moves on by its momentum in dense Adam: after the step s that read it last, step k adds
+    ``-c_k m b1^(k-s) / sqrt(v b2^(k-s))`` with ``c_k = lr_k sqrt(1 - b2^k) / (1 - b1^k)`` (Kingma & Ba 2015, section 2).
+    All of it is ``-(sum_k c_k r^(k-s)) m / sqrt(v)`` with ``r = b1 / sqrt(b2)``: one number for all rows that were last
+    read in step s. What is left out is Adam's epsilon growing against the decaying ``sqrt(v)``.
+    """
+
+    def __init__(
+        self,
+        body: Iterable[nn.Parameter],
+        embedding: RowsInUse,
+        *,
+        lr: float,
+        embedding_lr: float,
+        max_norm: float = 1.0,
+    ) -> None:
+        """Two groups of parameters, the body's first, for a schedule of learning rates; their gradients are clipped."""
+        groups = [{"params": list(body)}, {"params": [embedding.weight], "lr": embedding_lr}]
+        super().__init__(groups, lr=lr, weight_decay=0.0, fused=True)
+        self.embedding, self.max_norm = embedding, max_norm
+        self.last = torch.zeros(len(embedding.weight), dtype=torch.int64)  # step up to which each row is paid
+        self.owed = torch.zeros(1, dtype=torch.float64)  # by the step that read a row last: the sum over k above
+        weight = embedding.weight
+        moments = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+        self.state[weight] = {"step": torch.zeros(()), **moments}
+        weight.requires_grad_(False)
+        embedding.read = self.pay
+
+    @property
+    def taken(self) -> int:
+        """Steps taken."""
+        return int(self.state[self.embedding.weight]["step"])
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Clip all gradients together, step the body, step the rows that were read."""
+        rows, gradient = self.embedding.take_gradient()
+        body = [p.grad for p in self.param_groups[0]["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([*body, gradient])
+        torch._foreach_mul_([*body, gradient], torch.clamp(self.max_norm / (norm + 1e-6), max=1.0))
+        super().step(closure)
+        self._step_rows(rows, gradient)
+
+    def _step_rows(self, rows: Tensor, gradient: Tensor) -> None:
+        group, state = self.param_groups[1], self.state[self.embedding.weight]
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        t = self.taken
+        scale = group["lr"] * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+        ages = t - torch.arange(t, dtype=torch.float64)  # since steps 0 .. t - 1
+        self.owed = torch.cat([self.owed + scale * (beta1 / beta2**0.5) ** ages, torch.zeros(1, dtype=torch.float64)])
+        m = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
+        v = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        self.embedding.weight[rows] -= scale * m / (v.sqrt() + group["eps"] * (1 - beta2**t) ** 0.5)
+        state["exp_avg"][rows], state["exp_avg_sq"][rows] = m, v
+        self.last[rows] = t
+
+    @torch.no_grad()
+    def pay(self, rows: Tensor | None = None) -> None:
+        """Bring rows, or all of them, to where dense Adam would have them after the steps taken."""
+        group, state, weight = self.param_groups[1], self.state[self.embedding.weight], self.embedding.weight
+        (beta1, beta2), taken = group["betas"], self.taken
+        late = (self.last < taken).nonzero()[:, 0] if rows is None else rows[self.last[rows] < taken]
+        for some in late.split(8192):  # a full matrix of temporaries would be as large as what is saved
+            s = self.last[some]
+            age = (taken - s).to(weight.dtype)[:, None]
+            m, v = state["exp_avg"][some], state["exp_avg_sq"][some]
+            weight[some] -= self.owed[s].to(weight.dtype)[:, None] * m / (v.sqrt() + group["eps"])
+            state["exp_avg"][some], state["exp_avg_sq"][some] = m * beta1**age, v * beta2**age
+            self.last[some] = taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows are paid first, so that the number of steps is all that has to be kept of what was owed."""
+        self.pay()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state; the weights must be those of the same moment."""
+        super().load_state_dict(state_dict)
+        self.last.fill_(self.taken)
+        self.owed = torch.zeros(self.taken + 1, dtype=torch.float64)
+
+    def close(self) -> None:
+        """Pay all rows and let go of the embedding."""
+        self.pay()
+        self.embedding.read = lambda _: None
+        self.embedding.weight.requires_grad_(True)
+
+
+@contextmanager
+def rows_in_use(
+    model: Any, parameters: Iterable[nn.Parameter], *, lr: float, embedding_lr: float
+) -> Iterator[RowAdamW]:
+    """While this lasts, the input embedding of a transformers model is a :class:`RowsInUse`; gives its optimizer.
+
+    Args:
+        model: With ``get_input_embeddings`` and ``set_input_embeddings``.
+        parameters: What is to be trained; the embedding matrix may be among them.
+        lr: Learning rate of the body.
+        embedding_lr: Learning rate of the embedding matrix.
+    """
+    embedding = model.get_input_embeddings()
+    rows = RowsInUse(embedding)
+    body = [parameter for parameter in parameters if parameter is not embedding.weight]
+    optimizer = RowAdamW(body, rows, lr=lr, embedding_lr=embedding_lr)
+    model.set_input_embeddings(rows)
+    try:
+        yield optimizer
+    finally:
+        optimizer.close()
+        model.set_input_embeddings(embedding)
