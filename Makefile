@@ -22,7 +22,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all data transplant distill evaluate search report clean
+.PHONY: help setup check test test-all data transplant distill evaluate export search report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -58,6 +58,9 @@ distill: setup ## the whole chain for LANG: transplant, distil, index, search, m
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder)
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(settings)
+
+export: setup ## LANG's student as ONNX for serving: make export LANG=sw
+	$(OPTICAL) export '$(OUT)' $(settings)
 
 search: setup ## answer one question: make search LANG=sw Q='swali'
 	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)

@@ -151,6 +151,28 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Run,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="Folder of the export; default RUN/onnx.")] = None,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Also a graph with int8 weights.")] = True,
+    settings: Settings = None,
+) -> None:
+    """The student as ONNX, to be used without torch: files, and a table of what they cost and lose."""
+    from optical import delivery
+
+    chosen = _recipe(_kept(run), settings, out=str(run))
+    result = delivery.export_run(chosen, Path(out) if out else None, int8=int8, say=_say)
+    console.print(delivery.as_table(result))
+    for sentence in delivery.as_sentences(result):
+        console.print(sentence)
+    console.print(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
+    console.print("  from optical.serving import OnnxEncoder", highlight=False)
+    console.print(
+        f"  OnnxEncoder.load({str(result.folder)!r}).encode(['your question'])", highlight=False, markup=False
+    )
+
+
+@app.command()
 def data(
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language code as the hub has it.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows of each set.")] = 100_000,

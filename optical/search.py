@@ -45,16 +45,27 @@ def search(
         DataError: The encoder's vectors have another dimension than the documents'.
     """
     texts = [query.text for query in queries]
-    if is_multi_vector(encoder):
-        found = _late(encode_tokens(encoder, texts, query=True), documents, ids, depth)
+    late_interaction = is_multi_vector(encoder)
+    vectors = encode_tokens(encoder, texts, query=True) if late_interaction else encode_sentences(encoder, texts)
+    return search_vectors(vectors, [query.id for query in queries], documents, ids, depth, index)
+
+
+def search_vectors(
+    vectors: np.ndarray | Sequence[np.ndarray],
+    query_ids: Sequence[str],
+    documents: Vectors,
+    ids: Sequence[str],
+    depth: int,
+    index: Path | None = None,
+) -> Run:
+    """The same for queries that are vectors already: ``(q, e)`` unit vectors, or a list of q unit token matrices."""
+    if not isinstance(vectors, np.ndarray):
+        found = _late(vectors, documents, ids, depth)
+    elif index is not None:
+        found = dense.search(dense.load(index), vectors, depth)
     else:
-        vectors = encode_sentences(encoder, texts)
-        found = (
-            dense.search(dense.load(index), vectors, depth)
-            if index is not None
-            else _exact(vectors, documents, ids, depth)
-        )
-    return {query.id: rank(scored) for query, scored in zip(queries, found, strict=True)}
+        found = _exact(vectors, documents, ids, depth)
+    return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
 
 
 def _late(

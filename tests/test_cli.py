@@ -15,9 +15,9 @@ import torch
 
 from optical import chain, cli, encoders
 from optical.recipe import load_recipe, options
-from tests.test_chain import MUCH_TO_LEARN, data, uncased  # noqa: F401 - data is a fixture
+from tests.test_chain import MUCH_TO_LEARN, OWN, data, uncased  # noqa: F401 - data is a fixture
 
-VERBS = ("distill", "transplant", "embed", "index", "search", "evaluate", "data")
+VERBS = ("distill", "transplant", "embed", "index", "search", "evaluate", "export", "data")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     code, out, _ = command(verb, "--help")
     assert code == 0
     assert f"optical {verb}" in out
-    assert ("Folder of a run" if verb in ("index", "search", "evaluate") else "--lang") in out
+    assert ("Folder of a run" if verb in ("index", "search", "evaluate", "export") else "--lang") in out
     if verb in ("distill", "transplant"):
         assert [name for name in options() if name not in out] == []
 
@@ -117,6 +117,25 @@ def test_evaluate_prints_the_table_of_the_run_and_names_the_folder(command, fini
     assert "MAP" in out
     assert "share of ceiling" in out
     assert "paired randomisation" in out
+
+
+def test_export_leaves_graphs_that_find_what_torch_finds_and_says_so(command, finished, tmp_path):
+    code, out, err = command("export", finished.out, "--out", tmp_path / "onnx")
+    assert (code, err) == (0, "")
+    kept = json.loads((tmp_path / "onnx" / "report.json").read_text())
+    command("evaluate", finished.out)
+    told = json.loads((finished.folder / "evaluation" / OWN / "results.json").read_text())
+    ap = {name: system["scores"]["mean"]["AP"] for name, system in kept["systems"].items()}
+    assert ap["torch"] == ap["ONNX fp32"] == told["systems"]["student"]["mean"]["AP"]
+    assert list(ap) == ["torch", "ONNX fp32", "ONNX int8"]
+    assert kept["count"] == told["systems"]["student"]["queries"]
+    assert all(f"{value:.4f}" in out for value in ap.values())
+    assert "ONNX int8 - torch: MAP" in out
+    assert f"OnnxEncoder.load('{tmp_path / 'onnx'}')" in "".join(out.split("\n"))
+    code, _, err = command("export", finished.out, "--out", finished.folder)  # not over the run itself
+    assert code == 1
+    assert "would be replaced as a whole" in err
+    assert (finished.folder / "recipe.toml").is_file()
 
 
 def test_distill_ends_by_naming_the_folder_and_the_next_commands(command, finished, tmp_path):
@@ -249,7 +268,7 @@ def test_a_setting_without_a_value(command):
     assert "NAME=VALUE" in err
 
 
-@pytest.mark.parametrize("verb", ["search", "evaluate", "index"])
+@pytest.mark.parametrize("verb", ["search", "evaluate", "index", "export"])
 def test_a_folder_that_is_no_run(command, tmp_path, verb):
     code, _, err = command(verb, tmp_path / "none", *(["swali"] if verb == "search" else []))
     assert code == 1
@@ -257,7 +276,7 @@ def test_a_folder_that_is_no_run(command, tmp_path, verb):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("verb", ["search", "evaluate"])
+@pytest.mark.parametrize("verb", ["search", "evaluate", "export"])
 def test_a_run_without_a_student(command, finished, tmp_path, verb):
     write(tmp_path / "recipe.toml", (finished.folder / "recipe.toml").read_text())
     code, _, err = command(verb, tmp_path, *(["swali"] if verb == "search" else []))

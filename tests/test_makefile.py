@@ -58,10 +58,11 @@ def test_recipe_teacher_and_settings_are_passed_on():
         assert part in line
 
 
-def test_evaluate_and_search_name_the_run():
+def test_evaluate_export_and_search_name_the_run():
     assert "evaluate 'runs/so' --collection 'c' --student 's'" in " ".join(
         make("-n", "evaluate", "LANG=so", "COLLECTION=c", "STUDENT=s").split()
     )
+    assert "export 'runs/so' --set 'seed=1'" in " ".join(make("-n", "export", "LANG=so", "SET=seed=1").split())
     assert "search 'runs/so' 'swali gani'" in make("-n", "search", "LANG=so", "Q=swali gani")
 
 
@@ -80,7 +81,9 @@ def test_help_lists_every_target_and_is_what_make_alone_does():
         line.split(":")[0] for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ": " in line
     ]
     targets = [t for t in targets if t.replace("-", "").isalpha() and t.islower()]
-    assert {"setup", "check", "test", "test-all", "data", "distill", "evaluate", "search", "report"} <= set(targets)
+    assert {"setup", "check", "test", "test-all", "data", "distill", "evaluate", "export", "search", "report"} <= set(
+        targets
+    )
     assert [target for target in targets if f"make {target} " not in printed] == []
     assert make() == printed
 

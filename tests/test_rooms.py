@@ -45,9 +45,15 @@ MAY_KNOW = {
         "errors", "files", "recipe", "text", "run", "evaluate", "report", "encoders", "embed", "vocabulary",
         "layers", "retrieval", "search", "development", "distillation",
     },
-    "cli": {"errors", "recipe", "text", "report", "chain"},
+    "serving": {"errors"},
+    "export": {"errors", "files", "encoders", "serving"},
+    "delivery": {
+        "errors", "files", "recipe", "text", "evaluate", "encoders", "search", "development", "chain", "export",
+        "serving",
+    },
+    "cli": {"errors", "recipe", "text", "report", "chain", "delivery"},
 }  # fmt: skip
-WITHOUT_TORCH = ("evaluate", "run", "recipe", "text", "errors", "files")
+WITHOUT_TORCH = ("evaluate", "run", "recipe", "text", "errors", "files", "serving")
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")
 
