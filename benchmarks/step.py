@@ -282,6 +282,7 @@ def _main() -> None:
     given = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
+
     from optical import encoders
 
     torch.set_num_threads(int(given.threads))

@@ -37,7 +37,7 @@ class Vocabulary(_Section):
 
     mode: Literal["extend", "replace", "trim", "off"] = Field(
         default="extend",
-        description="keep the teacher's pieces and add words; replace; keep only pieces in use (multilingual teachers); "
+        description="keep the teacher's pieces and add words; replace; keep the pieces in use (multilingual teacher); "
         "leave",
     )
     min_count: int = Field(
