@@ -67,8 +67,8 @@ class RowAdamW(torch.optim.AdamW):
 
     A row without gradient moves on by its momentum in dense Adam: after the step s that read it last, step k adds
     ``-c_k m b1^(k-s) / sqrt(v b2^(k-s))`` with ``c_k = lr_k sqrt(1 - b2^k) / (1 - b1^k)`` (Kingma & Ba 2015, section
-    2). All of it is ``-(sum_k c_k r^(k-s)) m / sqrt(v)`` with ``r = b1 / sqrt(b2)``: one number for all rows that were last
-    read in step s. What is left out is Adam's epsilon growing against the decaying ``sqrt(v)``.
+    2). All of it is ``-(sum_k c_k r^(k-s)) m / sqrt(v)`` with ``r = b1 / sqrt(b2)``: one number for all rows that were
+    last read in step s. What is left out is Adam's epsilon growing against the decaying ``sqrt(v)``.
     """
 
     def __init__(
