@@ -22,7 +22,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all data transplant distill evaluate export search report clean
+.PHONY: help setup check test test-all data transplant distill evaluate export search report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -64,6 +64,9 @@ export: setup ## LANG's student as ONNX for serving: make export LANG=sw
 
 search: setup ## answer one question: make search LANG=sw Q='swali'
 	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)
+
+bench: setup ## time the solver, the training step and a query against what else there is (BENCH="solver step query")
+	$(BIN)/python -m benchmarks $(BENCH)
 
 report: ## the tables of every run
 	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done

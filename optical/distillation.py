@@ -9,6 +9,7 @@ given).
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
@@ -119,7 +121,8 @@ def distill_student(
         trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer)
         _train(trainer, interruption, run)
     state = trainer.state
-    del trainer, optimizer  # the moments of Adam are twice the student
+    del trainer, optimizer
+    gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
     best, share = float("nan"), 1.0
     if dev is not None:
         end = state.best_metric if state.best_metric is not None else float("-inf")
@@ -289,9 +292,14 @@ def _train(trainer, interruption: Interruption, run: Path) -> None:
     last = whole[max(whole)] if whole else None
     if last:
         logger.warning("going on from %s", last)
-    with interruption:
+    with interruption, _attention(trainer.args.device.type):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     interruption.raise_if_interrupted(run)
+
+
+def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
+    """On a processor, attention of short sentences by plain products: fused, its backward pass is far slower."""
+    return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
 
 
 class _Progress(TrainerCallback):

@@ -117,8 +117,10 @@ class RowAdamW(torch.optim.AdamW):
         self.owed = torch.cat([self.owed + scale * (beta1 / beta2**0.5) ** ages, torch.zeros(1, dtype=torch.float64)])
         m = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
         v = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        self.embedding.weight[rows] -= scale * m / (v.sqrt() + group["eps"] * (1 - beta2**t) ** 0.5)
-        state["exp_avg"][rows], state["exp_avg_sq"][rows] = m, v
+        step = m / (v.sqrt() + group["eps"] * (1 - beta2**t) ** 0.5)
+        self.embedding.weight.index_add_(0, rows, step, alpha=-scale)
+        state["exp_avg"].index_copy_(0, rows, m)
+        state["exp_avg_sq"].index_copy_(0, rows, v)
         self.last[rows] = t
 
     @torch.no_grad()
@@ -131,8 +133,9 @@ class RowAdamW(torch.optim.AdamW):
             s = self.last[some]
             age = (taken - s).to(weight.dtype)[:, None]
             m, v = state["exp_avg"][some], state["exp_avg_sq"][some]
-            weight[some] -= self.owed[s].to(weight.dtype)[:, None] * m / (v.sqrt() + group["eps"])
-            state["exp_avg"][some], state["exp_avg_sq"][some] = m * beta1**age, v * beta2**age
+            weight.index_add_(0, some, self.owed[s].to(weight.dtype)[:, None] * m / (v.sqrt() + group["eps"]), alpha=-1)
+            state["exp_avg"].index_copy_(0, some, m * beta1**age)
+            state["exp_avg_sq"].index_copy_(0, some, v * beta2**age)
             self.last[some] = taken
 
     def state_dict(self) -> dict[str, Any]:
