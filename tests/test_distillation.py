@@ -399,3 +399,28 @@ def test_a_budget_of_tokens_replaces_the_count_of_sentences(student, teacher, tm
     trained(student, teacher, tmp_path / "run", how=training(batch_tokens=90, word_dropout=0.0))
     assert all(rows * width <= 90 or rows == 1 for rows, width in seen)
     assert len({rows for rows, _ in seen}) > 1
+
+
+def test_attention_is_plain_while_training_and_as_before_afterwards(student, teacher, tmp_path, monkeypatch):
+    seen = []
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        seen.append(torch.backends.cuda.flash_sdp_enabled())  # the flag counts on a processor too
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    before = torch.backends.cuda.flash_sdp_enabled()
+    trained(student, teacher, tmp_path / "run", how=training(steps=1))
+    assert seen == [False]
+    assert torch.backends.cuda.flash_sdp_enabled() == before is True
+
+
+@pytest.mark.slow
+def test_a_compiled_student_learns_the_same(student, teacher, tmp_path):
+    plain = trained(student, teacher, tmp_path / "plain")
+    compiled = trained(student, teacher, tmp_path / "compiled", how=training(compile=True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    moved = (parameters(plain.student) - parameters(student)).norm()
+    assert (parameters(plain.student) - parameters(compiled.student)).norm() < 0.02 * moved
+    assert compiled.student.state_dict().keys() == plain.student.state_dict().keys()
