@@ -120,6 +120,8 @@ def distill_student(
         callbacks = [interruption := Interruption(), _LogPlans(loss)]
         trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer)
         _train(trainer, interruption, run)
+    # The trainer leaves its autocast in the model's forward: a student is used in the precision of its weights.
+    trainer.accelerator.unwrap_model(student, keep_fp32_wrapper=False)
     state = trainer.state
     del trainer, optimizer
     gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles

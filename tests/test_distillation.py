@@ -387,6 +387,13 @@ def test_a_trained_student_is_a_plain_one_again(student, teacher, tmp_path):
     assert found.student.state_dict().keys() == student.state_dict().keys()
 
 
+def test_a_student_trained_in_bfloat16_encodes_as_the_one_that_is_loaded(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", how=training(precision="bfloat16")).student
+    found.save(str(tmp_path / "saved"))
+    again = type(found)(str(tmp_path / "saved"), device="cpu")
+    np.testing.assert_allclose(found.encode(["habari ya asubuhi"]), again.encode(["habari ya asubuhi"]), atol=1e-6)
+
+
 def test_a_budget_of_tokens_replaces_the_count_of_sentences(student, teacher, tmp_path, monkeypatch):
     seen = []
     original = Distillation.forward
