@@ -36,6 +36,7 @@ def distill(
     dev: Callable[[Encoder], float] | None = None,
     folder: str | Path | None = None,
     cache: str | Path | None = None,
+    layers: int | None = None,
     vocabulary: Mapping[str, Any] | None = None,
     objective: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -53,6 +54,7 @@ def distill(
         dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
+        layers: Layers of the student, evenly taken from the teacher's; without it, all of them.
         vocabulary: Options of :class:`optical.recipe.Vocabulary`.
         objective: Options of :class:`optical.recipe.Objective`.
         training: Options of :class:`optical.recipe.Training`.
@@ -69,6 +71,7 @@ def distill(
     from optical import chain, encoders
     from optical.distillation import distill_student
     from optical.files import check_replaceable
+    from optical.layers import keep_layers
     from optical.recipe import load_recipe
     from optical.text.bitext import Pair, read_bitext
     from optical.vocabulary.transplant import transplant
@@ -78,12 +81,15 @@ def distill(
         "objective": dict(objective or {}),
         "training": dict(training or {}),
     }
-    recipe = load_recipe(None, {"lang": lang, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
+    given = {"lang": lang} if layers is None else {"lang": lang, "layers": layers}
+    recipe = load_recipe(None, {**given, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
     if folder is not None:
         check_replaceable(Path(folder), "modules.json")
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
     pairs = read_bitext(bitext, lang).pairs if isinstance(bitext, str | Path) else [Pair(*pair) for pair in bitext]
     student = transplant(loaded, pairs, **recipe.vocabulary.model_dump()).student
+    if recipe.layers is not None:
+        student = keep_layers(student, recipe.layers)
     passages = (
         None
         if documents is None or encoders.is_multi_vector(loaded)

@@ -34,7 +34,7 @@ from optical.run import write_run
 from optical.search import search
 from optical.text.bitext import Bitext, Pair, read_bitext, without
 from optical.text.collection import Collection, Doc, Query, queries_of, read_collection
-from optical.vocabulary.transplant import Transplant, transplant
+from optical.vocabulary.transplant import Transplant, size_of, transplant
 
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
@@ -101,7 +101,8 @@ def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Sa
 def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
     grown = transplant(teacher, pairs, **recipe.vocabulary.model_dump())
     if recipe.layers is not None:
-        grown = grown._replace(student=keep_layers(grown.student, recipe.layers))
+        shallow = keep_layers(grown.student, recipe.layers)
+        grown = grown._replace(student=shallow, size_after=size_of(shallow))
     before, after = grown.before, grown.after
     rows = f"{grown.size_before.rows} -> {grown.size_after.rows} rows"
     say(

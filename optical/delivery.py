@@ -162,11 +162,7 @@ def as_lines(delivery: Delivery) -> list[list[str]]:
 
 def as_sentences(delivery: Delivery) -> list[str]:
     """What the MAP of each graph is beside torch's, with a test."""
-    return [
-        f"{name} - {TORCH}: MAP {c.difference:+.4f}, p = {c.p_value:.4f} (paired randomisation), "
-        f"{c.win} won / {c.tie} tied / {c.loss} lost"
-        for name, c in delivery.lost().items()
-    ]
+    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in delivery.lost().items()]
 
 
 def title(delivery: Delivery) -> str:

@@ -61,6 +61,13 @@ class Comparison(NamedTuple):
     tie: int
     loss: int
 
+    def in_words(self, name: str) -> str:
+        """The comparison of two systems by AP as one sentence; ``name`` says which less which."""
+        return (
+            f"{name}: MAP {self.difference:+.4f}, p = {self.p_value:.4f} (paired randomisation), "
+            f"{self.win} won / {self.tie} tied / {self.loss} lost"
+        )
+
 
 def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> Scores:
     """Measure a run against judgements.

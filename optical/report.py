@@ -72,11 +72,7 @@ def as_lines(report: Report) -> list[list[str]]:
 
 def as_sentences(report: Report) -> list[str]:
     """The tests in words."""
-    return [
-        f"{name}: MAP {c.difference:+.4f}, p = {c.p_value:.4f} (paired randomisation), "
-        f"{c.win} won / {c.tie} tied / {c.loss} lost"
-        for name, c in report.tests().items()
-    ]
+    return [comparison.in_words(name) for name, comparison in report.tests().items()]
 
 
 def title(report: Report) -> str:

@@ -397,6 +397,7 @@ def test_a_trimmed_student_of_fewer_layers_goes_the_same_way(kind, tmp_path, dat
     facts = json.loads((recipe.folder / "manifest.json").read_text())["transplant"]
     assert student[0].auto_model.config.num_hidden_layers == 1
     assert len(student.tokenizer) == facts["rows_after"] <= facts["rows_before"]
+    assert facts["parameters_after"] == sum(p.numel() for p in student.parameters())
     assert any(f"0 words added, {facts['rows_before']} -> {facts['rows_after']} rows" in line for line in said)
 
 
@@ -442,6 +443,15 @@ def test_the_python_api(tmp_path):
     again = type(teacher)(str(tmp_path / "student"), device="cpu")
     np.testing.assert_allclose(again.encode(["maji"]), student.encode(["maji"]), atol=1e-6)
     assert not list((tmp_path / "student").glob("checkpoints-*"))
+
+
+def test_the_python_api_makes_shallow_students(tmp_path):
+    teacher = uncased(tmp_path / "made")
+    student = optical.distill(teacher, bitext=PAIRS, layers=1, training={"steps": 0}, progress=False)
+    assert student[0].auto_model.config.num_hidden_layers == 1
+    assert teacher[0].auto_model.config.num_hidden_layers == 2
+    with pytest.raises(RecipeError, match="layers = 0"):
+        optical.distill(teacher, bitext=PAIRS, layers=0)
 
 
 def test_the_python_api_keeps_nothing_without_a_folder_and_names_a_wrong_option(tmp_path, monkeypatch):

@@ -157,7 +157,7 @@ def transplant(
         raise ValueError(f"mode must be extend, replace, trim or off; received {mode!r}")
     after = fit(student.tokenizer, foreign[:5000])
     added = rows if mode == "replace" else rows - len(base)
-    sizes = _size(teacher), _size(student)
+    sizes = size_of(teacher), size_of(student)
     seconds = time.perf_counter() - started
     return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
 
@@ -227,7 +227,8 @@ def _punctuation(base) -> np.ndarray:
     return np.array([not any(c.isalnum() for c in t) for t in base.convert_ids_to_tokens(list(range(len(base))))])
 
 
-def _size(encoder: Encoder) -> Size:
+def size_of(encoder: Encoder) -> Size:
+    """Rows, parameters and megabytes of an encoder as it is in memory."""
     parameters = list(encoder.parameters())
     rows = len(transformer(encoder).auto_model.get_input_embeddings().weight)
     megabytes = sum(p.numel() * p.element_size() for p in parameters) / 1e6
