@@ -56,22 +56,77 @@ class Vocabulary(_Section):
     romanise: bool = Field(
         default=True, description="spell letters that the teacher cannot read in Latin, outside added words"
     )
+    alignment: Literal["ibm1", "symmetric", "ot"] = Field(
+        default="ibm1",
+        description="of words and pieces: IBM model 1, IBM models 1 of both directions agreed, transport on "
+        "co-occurrence",
+    )
+    rows: Literal["aligned", "random"] = Field(
+        default="aligned", description="embeddings of new words: mixed by alignment, or drawn at random (ablation)"
+    )
 
 
 class Objective(_Section):
     """What the student is asked to do; a weight of 0 leaves an objective out."""
 
     ot: Weight = Field(default=1.0, description="weight of the transport cost between tokens")
+    product: Weight = Field(default=0.0, description="weight of the same under the uniform plan (ablation)")
+    greedy: Weight = Field(default=0.0, description="weight of greedy one-to-one token alignment")
+    assignment: Weight = Field(default=0.0, description="weight of the best one-to-one token alignment")
+    posterior: Weight = Field(default=0.0, description="weight of Gaussian W2 and MMD between token posteriors")
     pooled: Weight = Field(default=1.0, description="weight of the distance between sentence vectors")
+    contrastive: Weight = Field(
+        default=0.0, description="weight of telling a translation from the others of the batch (0.2 in MIMO)"
+    )
     scores: Weight = Field(
         default=1.0, description="weight of the divergence from the teacher's ranking; single vectors only"
+    )
+    masses: Literal["uniform", "norm", "idf"] = Field(
+        default="uniform", description="mass of a token in ot: equal, by its length, by its rarity"
+    )
+    marginals: Literal["balanced", "unbalanced", "partial"] = Field(
+        default="balanced", description="whether ot moves all mass, as much as slack makes worth it, or a share"
+    )
+    slack: float = Field(
+        default=0.5, gt=0, description="price of mass not moved, in units of the cost; marginals unbalanced only"
+    )
+    share: float = Field(default=0.8, gt=0, le=1, description="share of the mass moved; marginals partial only")
+    solver: Literal["sinkhorn", "ipot", "exact"] = Field(
+        default="sinkhorn", description="of balanced plans; ipot is proximal, epsilon its step"
     )
     epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
         default=0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
     )
     distance: Literal["cosine", "squared"] = Field(default="cosine", description="distance of sentence vectors")
     temperature: float = Field(default=0.05, gt=0, description="of the score distributions, in units of the score")
+    contrastive_temperature: float = Field(default=0.05, gt=0, description="of contrastive, in units of the cosine")
+    false_negative: float = Field(
+        default=0.9,
+        gt=0,
+        description="cosine of two teacher vectors from which one is no wrong answer for the other; contrastive only",
+    )
     documents: int = Field(default=20_000, ge=1, description="most passages that the scores objective ranks")
+
+
+class Robustness(_Section):
+    """Training on worse input than the bitext has (:mod:`optical.robustness`), round any objective."""
+
+    method: Literal["none", "fgm", "pgd", "noise", "augment"] = Field(
+        default="none",
+        description="adversarial in one step or several, random noise on embeddings, other words",
+    )
+    weight: float = Field(default=1.0, gt=0, description="of the loss on the perturbed input; the clean one weighs 1")
+    norm: Literal["l2", "linf"] = Field(default="l2", description="norm of the ball, over one token's embedding")
+    radius: float = Field(
+        default=0.1, gt=0, description="of the ball, as a share of the mean norm of the batch's token embeddings"
+    )
+    steps: int = Field(default=3, ge=1, description="gradient steps of pgd")
+    rate: float = Field(default=0.15, gt=0, le=1, description="share of words replaced by augment")
+    synonyms: str | None = Field(
+        default=None,
+        description="file of synonyms for augment, word<TAB>word; without it, words are replaced by their English "
+        "translation from the bitext's own lexicon",
+    )
 
 
 class Training(_Section):
@@ -103,6 +158,9 @@ class Training(_Section):
     )
     evaluate_every: int = Field(default=50, ge=1, description="steps between two development scores and checkpoints")
     patience: int = Field(default=5, ge=1, description="development scores without a new best before training stops")
+    language_temperature: float = Field(
+        default=2.0, ge=1, description="several languages: pairs are drawn as count^(1/T); 1 as they are, large evenly"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 on a GPU or processor with instructions for it"
     )
@@ -127,6 +185,9 @@ class Recipe(_Section):
     late_interaction: bool = Field(
         default=False, description="read a single-vector teacher token by token, under MaxSim"
     )
+    query_length: int | None = Field(
+        default=None, ge=4, description="late interaction: expand queries by [MASK] to so many tokens, as ColBERT does"
+    )
     bitext: str | None = Field(
         default=None, description="file, folder or Moses pair; default data/bitext/<lang>, then the sample"
     )
@@ -142,6 +203,7 @@ class Recipe(_Section):
     )
     vocabulary: Vocabulary = Vocabulary()
     objective: Objective = Objective()
+    robustness: Robustness = Robustness()
     training: Training = Training()
     search: Search = Search()
 
@@ -228,7 +290,7 @@ def _explain(error: ValidationError, path: str | Path | None) -> str:
     """The first fault: where, which option, what is wrong, what to write."""
     fault = error.errors()[0]
     # Pydantic adds the member of a union (float, tuple) to the path; names of options alone remain.
-    known = set(options()) | {"vocabulary", "objective", "training", "search"}
+    known = set(options()) | {"vocabulary", "objective", "robustness", "training", "search"}
     parts = [str(part) for part in fault["loc"]]
     name = ".".join(parts)
     while name not in known and fault["type"] != "extra_forbidden" and len(parts) > 1:
