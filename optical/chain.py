@@ -7,88 +7,35 @@ teacher's vectors, the last checkpoint) is used again.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
-import math
-import platform
-import subprocess
-import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from optical import encoders, report
-from optical.development import Say, Searched, about, development_score
+from optical.development import Searched, about, development_score
 from optical.distillation import check_enough, distill_student
 from optical.embed import document_vectors
 from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.evaluate import measure
-from optical.files import file_written_whole, written_whole
+from optical.files import written_whole
+from optical.inputs import Say, check_split, collection_path, read_inputs, run_collection
 from optical.layers import keep_layers
+from optical.manifest import Clock, strict_json, write_manifest, write_text
 from optical.recipe import Recipe, write_recipe
 from optical.report import Report
 from optical.retrieval import dense
 from optical.run import write_run
 from optical.search import search
-from optical.text.bitext import Bitext, Pair, read_bitext, without
-from optical.text.collection import Collection, Doc, Query, queries_of, read_collection
+from optical.text.bitext import Pair
+from optical.text.collection import Collection, Doc, Query, queries_of
 from optical.vocabulary.transplant import Transplant, size_of, transplant
-
-SAMPLE = Path("data/sample")
-DOWNLOADS = Path("data/bitext")
-PACKAGES = (  # whose versions a manifest names, where they are installed
-    "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy",
-)  # fmt: skip
-
-
-def bitext_path(recipe: Recipe) -> str:
-    """Where the recipe's bitext is: named, downloaded, or the sample's.
-
-    Raises:
-        DataError: None of the three.
-    """
-    if recipe.bitext:
-        return recipe.bitext
-    for folder in (DOWNLOADS / recipe.lang, SAMPLE / recipe.lang / "bitext"):
-        if folder.is_dir():
-            return str(folder)
-    known = sorted(p.parent.name for p in SAMPLE.glob("*/bitext"))
-    raise DataError(
-        f"no bitext for the language {recipe.lang!r}: neither {DOWNLOADS / recipe.lang} nor a sample (there is one for "
-        f"{', '.join(known) or 'none'}); give your own with --bitext (make: BITEXT=path), or fetch public bitext with "
-        f"`make data LANG={recipe.lang}`"
-    )
-
-
-def collection_path(recipe: Recipe) -> str | None:
-    """Where the recipe's collection is: named, or the sample's; None where the language has none."""
-    sample = SAMPLE / recipe.lang / "collection"
-    return recipe.collection or (str(sample) if sample.is_dir() else None)
 
 
 def load_teacher(recipe: Recipe) -> Encoder:
     """The teacher as the recipe reads it: as it is, or token by token."""
     teacher = encoders.load(recipe.teacher, recipe.device)
     return encoders.as_multi_vector(teacher) if recipe.late_interaction else teacher
-
-
-def read_inputs(recipe: Recipe, say: Say) -> tuple[Bitext, Collection | None]:
-    """Bitext without the collection's queries, and the collection; what was left out is said."""
-    path = collection_path(recipe)
-    collection = read_collection(path, ["en", recipe.lang]) if path else None
-    bitext = read_bitext(bitext_path(recipe), recipe.lang)
-    for reason, count in bitext.skipped.items():
-        say(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
-    if collection is None:
-        return bitext, None
-    for reason, count in collection.skipped.items():
-        say(f"collection: {count} left out, {reason}")
-    kept = without(bitext.pairs, [q.text for queries in collection.queries.values() for q in queries])
-    if len(kept) < len(bitext.pairs):
-        say(f"bitext: {len(bitext.pairs) - len(kept)} pairs left out, a side is a query of the collection")
-    return bitext._replace(pairs=kept), collection
 
 
 def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
@@ -99,7 +46,7 @@ def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Sa
 
 
 def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
-    grown = transplant(teacher, pairs, **recipe.vocabulary.model_dump())
+    grown = transplant(teacher, pairs, seed=recipe.seed, **recipe.vocabulary.model_dump())
     if recipe.layers is not None:
         shallow = keep_layers(grown.student, recipe.layers)
         grown = grown._replace(student=shallow, size_after=size_of(shallow))
@@ -122,10 +69,10 @@ def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) 
         DataError: Inputs that cannot be used.
         Interrupted: Ctrl-C during training; the same call goes on.
     """
-    clock = _Clock()
+    clock = Clock()
     bitext, collection = read_inputs(recipe, say)
     if collection:
-        _check_split(recipe, collection)
+        check_split(recipe, collection)
     teacher = load_teacher(recipe)
     clock("read")
     searched = embed(recipe, teacher, collection, progress) if collection else None
@@ -144,14 +91,14 @@ def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) 
     with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
         grown.student.save(str(start))
         distilled.student.save(str(end))
-    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
+    write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     facts = {
         "transplant": grown.report(),
         "development": {"start": distilled.start, "best": distilled.best, "share": distilled.share},
     }
     facts |= {"trained_pairs": distilled.pairs, "bitext": bitext.sources, "pairs": len(pairs), "seconds": clock.seconds}
     facts |= {"collection": collection and {"name": collection.name, "checksum": collection.checksum}}
-    _write(recipe.folder / "training.json", _json(distilled.history))
+    write_text(recipe.folder / "training.json", strict_json(distilled.history))
     result = None
     if searched and collection:
         build_index(recipe, teacher, searched)
@@ -176,14 +123,14 @@ def embed_collection(recipe: Recipe) -> Searched:
     Raises:
         DataError: The recipe has no collection.
     """
-    return embed(recipe, load_teacher(recipe), _collection(recipe))
+    return embed(recipe, load_teacher(recipe), run_collection(recipe))
 
 
 def index_run(recipe: Recipe) -> Path | None:
     """Build the index of a finished run, as the recipe now has it."""
     teacher = load_teacher(recipe)
-    folder = build_index(recipe, teacher, embed(recipe, teacher, _collection(recipe)))
-    _write(recipe.folder / "recipe.toml", write_recipe(recipe))
+    folder = build_index(recipe, teacher, embed(recipe, teacher, run_collection(recipe)))
+    write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folder
 
 
@@ -192,7 +139,7 @@ def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: N
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
     """
-    teacher, collection = load_teacher(recipe), _collection(recipe)
+    teacher, collection = load_teacher(recipe), run_collection(recipe)
     folder = _evaluation_folder(recipe, collection, student)
     systems: dict[str, Encoder] = {}
     if student is None and (recipe.folder / "transplant").is_dir():
@@ -203,7 +150,7 @@ def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: N
 
 def answer(recipe: Recipe, question: str, depth: int) -> list[tuple[Doc, float]]:
     """Passages for one question, best first, by the student and the index of a finished run."""
-    collection = _collection(recipe)
+    collection = run_collection(recipe)
     student = encoders.load(recipe.folder / "student", recipe.device)
     docs = {doc.id: doc for doc in collection.docs}
     if encoders.is_multi_vector(student):
@@ -225,16 +172,6 @@ def _evaluation_folder(recipe: Recipe, collection: Collection, student: Path | N
     name = collection.name.strip("/").replace("/", "-").replace(":", "-")
     other = f"-{student.resolve().name}" if student else ""
     return recipe.folder / "evaluation" / f"{name}-{recipe.search.split}{other}"
-
-
-def _collection(recipe: Recipe) -> Collection:
-    path = collection_path(recipe)
-    if path is None:
-        raise DataError(
-            f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by "
-            "--collection (make: COLLECTION=path)"
-        )
-    return read_collection(path, ["en", recipe.lang])
 
 
 def build_index(recipe: Recipe, teacher: Encoder, searched: Searched) -> Path | None:
@@ -261,7 +198,7 @@ def compare_systems(
     that is said, where one of them has no English version.
     """
     collection, name = searched.collection, recipe.search.split
-    _check_split(recipe, collection)
+    check_split(recipe, collection)
     foreign = queries_of(collection, recipe.lang, name)
     qrels = about(foreign, collection.qrels[name])
     index = recipe.folder / "index" if _serves(recipe.folder / "index", teacher, searched) else None
@@ -283,33 +220,16 @@ def compare_systems(
     for system, run in runs.items():
         tag = system.replace(", ", "-").replace(" ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
-    _write(folder / "results.json", _json(report.as_dict(result)))
-    _write(folder / "table.md", report.as_markdown(result))
+    write_text(folder / "results.json", strict_json(report.as_dict(result)))
+    write_text(folder / "table.md", report.as_markdown(result))
     say(f"runs, results.json and table.md are in {folder}")
     return result
-
-
-def _check_split(recipe: Recipe, collection: Collection) -> None:
-    """Before anything takes time: there are judged queries in X to measure on."""
-    name, there = recipe.search.split, ", ".join(collection.qrels)
-    if name not in collection.qrels:
-        raise DataError(f"{collection.name} has no split {name!r}, only {there}; set search.split")
-    if not queries_of(collection, recipe.lang, name):
-        raise DataError(f"{collection.name} judges no {recipe.lang} query in {name!r}; set search.split: {there}")
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
     """Save a model folder whole; an earlier one stays until then."""
     with written_whole(folder) as unfinished:
         encoder.save(str(unfinished))
-
-
-def write_manifest(recipe: Recipe, teacher: Encoder, facts: dict[str, Any]) -> None:
-    """What the run was made of: versions, commit, checksums, seed, machine, times."""
-    known = {"optical": _own_version(), "commit": _commit(), "python": platform.python_version()}
-    known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}
-    known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
-    _write(recipe.folder / "manifest.json", _json({**known, **facts}))
 
 
 def _passages(recipe: Recipe, searched: Searched | None):
@@ -326,64 +246,3 @@ def _serves(index: Path, teacher: Encoder, searched: Searched) -> bool:
     manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
     made_of = (manifest.get("teacher_fingerprint"), manifest.get("collection_checksum"), manifest.get("count"))
     return made_of == (encoders.fingerprint(teacher), searched.collection.checksum, len(searched.ids))
-
-
-class _Clock:
-    """Seconds since the last call, by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self.last, 1)
-        self.last = now
-
-
-def _write(path: Path, text: str) -> None:
-    with file_written_whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-def _json(value: dict | list) -> str:
-    """Strict JSON, which has no NaN and no infinity: they become null."""
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _own_version() -> str:
-    from optical import __version__
-
-    return __version__
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that the package runs from; None for an installed package."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

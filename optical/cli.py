@@ -80,10 +80,10 @@ def transplant(
     settings: Settings = None,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, nothing trained: a student in under a minute."""
-    from optical import chain
+    from optical import chain, inputs
 
     chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
-    pairs = chain.read_inputs(chosen, _say)[0].pairs
+    pairs = inputs.read_inputs(chosen, _say)[0].pairs
     grown = chain.make_transplant(chosen, chain.load_teacher(chosen), pairs, _say)
     for name, value in grown.report().items():
         console.print(f"  {name}: {value}", highlight=False)
@@ -179,10 +179,10 @@ def data(
     out: Out = None,
 ) -> None:
     """Fetch public bitext of a language from the hub (needs a network)."""
-    from optical import chain
+    from optical.inputs import DOWNLOADS
     from optical.text.fetch import fetch_bitext
 
-    files = fetch_bitext(lang, Path(out) if out else chain.DOWNLOADS / lang, limit=limit)
+    files = fetch_bitext(lang, Path(out) if out else DOWNLOADS / lang, limit=limit)
     for file in files:
         console.print(f"wrote [bold]{file}[/bold]")
 

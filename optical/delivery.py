@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from optical import chain, encoders
-from optical.development import Say, about
+from optical import chain, encoders, inputs
+from optical.development import about
 from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.evaluate import Comparison, Scores, compare, measure
 from optical.export import Check, export, query_vectors
 from optical.files import file_written_whole
+from optical.inputs import Say
 from optical.recipe import Recipe
 from optical.search import search_vectors
 from optical.serving import OnnxEncoder
@@ -98,7 +99,7 @@ def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True,
     """
     folder = folder or recipe.folder / "onnx"
     student = encoders.load(recipe.folder / "student", "cpu")
-    path = chain.collection_path(recipe)
+    path = inputs.collection_path(recipe)
     collection = read_collection(path, ["en", recipe.lang]) if path else None
     queries, about_texts = _queries(recipe, collection)
     texts = [query.text for query in queries]
@@ -215,7 +216,7 @@ def as_dict(delivery: Delivery) -> dict[str, Any]:
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
     """Real texts of the language, and what they are: the judged questions, or sentences of the bitext."""
     if collection is None:
-        pairs = read_bitext(chain.bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
+        pairs = read_bitext(inputs.bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
         return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"
     queries = queries_of(collection, recipe.lang, recipe.search.split)
     if not queries:

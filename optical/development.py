@@ -6,19 +6,18 @@ train on. Knows no training.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from optical.embed import Vectors, document_vectors
 from optical.encoders import DevScore, Encoder
 from optical.evaluate import measure
+from optical.inputs import Say
 from optical.recipe import Recipe
 from optical.search import search
 from optical.text.bitext import Pair, split
 from optical.text.collection import Collection, Qrel, Query, queries_of
 
-Say = Callable[[str], None]
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
 
 

@@ -35,25 +35,28 @@ MAY_KNOW = {
     "encoders": {"errors", "tokens"},
     "embed": {"errors", "files", "tokens", "encoders"},
     "vocabulary": {"errors", "text", "encoders"},
+    "robustness": {"errors", "text", "vocabulary"},
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
-    "development": {"recipe", "text", "evaluate", "encoders", "embed", "search"},
+    "inputs": {"errors", "recipe", "text"},
+    "manifest": {"files", "recipe", "encoders"},
+    "development": {"recipe", "inputs", "text", "evaluate", "encoders", "embed", "search"},
     "distillation": {
         "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "objectives", "encoders",
         "embed", "vocabulary",
     },
     "chain": {
-        "errors", "files", "recipe", "text", "run", "evaluate", "report", "encoders", "embed", "vocabulary",
-        "layers", "retrieval", "search", "development", "distillation",
+        "errors", "files", "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "embed",
+        "vocabulary", "layers", "retrieval", "search", "development", "distillation",
     },
     "serving": {"errors"},
     "export": {"errors", "files", "encoders", "serving"},
     "delivery": {
-        "errors", "files", "recipe", "text", "evaluate", "encoders", "search", "development", "chain", "export",
-        "serving",
+        "errors", "files", "recipe", "inputs", "text", "evaluate", "encoders", "search", "development", "chain",
+        "export", "serving",
     },
-    "cli": {"errors", "recipe", "text", "report", "chain", "delivery"},
+    "cli": {"errors", "recipe", "inputs", "text", "report", "chain", "delivery"},
 }  # fmt: skip
-WITHOUT_TORCH = ("evaluate", "run", "recipe", "text", "errors", "files", "serving")
+WITHOUT_TORCH = ("evaluate", "run", "recipe", "inputs", "text", "errors", "files", "serving")
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")
 
