@@ -4,6 +4,10 @@ An objective compares what the student made of a sentence of X with what the tea
 holds no model, no optimizer and no text, and it never writes into its arguments; :mod:`optical.distill` calls it.
 
 - :mod:`optical.objectives.ot`: tokens, by optimal transport (OPTICAL).
+- :mod:`optical.objectives.product`: tokens, under the plan that knows nothing; what transport has to beat.
 - :mod:`optical.objectives.pooled`: sentence vectors, by cosine or squared distance (Reimers & Gurevych 2020).
+- :mod:`optical.objectives.contrastive`: sentence vectors, told from the others of the batch (InfoNCE).
 - :mod:`optical.objectives.scores`: the ranking of a collection, by KL divergence of score distributions.
+
+What all of them refuse is in :mod:`optical.objectives.checked`.
 """

@@ -1,0 +1,102 @@
+"""The contract of every objective of tokens: padding, order, precision, gradients, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from optical.objectives.product import product
+from optical.tokens import Tokens
+from tests.objectives.conftest import gradient_is_the_slope, ragged
+
+EVERY = {"product": product}
+
+
+@pytest.fixture(params=EVERY.values(), ids=EVERY.keys())
+def objective(request):
+    return request.param
+
+
+def test_a_scalar_with_a_gradient_on_both_sides(objective):
+    x, y = ragged()
+    u, v = x.vectors.clone().requires_grad_(), y.vectors.clone().requires_grad_()
+    loss = objective(Tokens(u, x.mask), Tokens(v, y.mask))
+    assert loss.shape == ()
+    loss.backward()
+    assert (u.grad[x.mask].abs().sum(-1) > 0).any()
+    assert (v.grad[y.mask].abs().sum(-1) > 0).any()
+
+
+def test_a_batch_costs_the_mean_of_its_sentences_without_their_padding(objective):
+    x, y = ragged()
+    alone = [
+        objective(*(Tokens(s.vectors[k][s.mask[k]][None], torch.ones(1, s.mask[k].sum()).bool()) for s in (x, y)))
+        for k in range(4)
+    ]
+    torch.testing.assert_close(objective(x, y), torch.stack(alone).mean(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("garbage", [1e6, float("nan"), float("inf")])
+def test_what_padding_holds_has_no_effect_on_value_or_gradient(objective, garbage):
+    x, y = ragged()
+    clean, dirty = x.vectors.clone().requires_grad_(), x.vectors.masked_fill(~x.mask[..., None], garbage)
+    dirty.requires_grad_()
+    other = Tokens(y.vectors.masked_fill(~y.mask[..., None], garbage), y.mask)
+    first, second = objective(Tokens(clean, x.mask), y), objective(Tokens(dirty, x.mask), other)
+    assert torch.equal(first, second)
+    first.backward()
+    second.backward()
+    assert torch.equal(clean.grad, dirty.grad)
+    assert (dirty.grad[~x.mask] == 0).all()
+
+
+def test_the_order_of_tokens_has_no_effect(objective):
+    x, y = ragged()
+    i, j = torch.tensor([3, 5, 0, 1, 4, 2]), torch.tensor([2, 0, 3, 1])
+    shuffled = objective(Tokens(x.vectors[:, i], x.mask[:, i]), Tokens(y.vectors[:, j], y.mask[:, j]))
+    torch.testing.assert_close(shuffled, objective(x, y), rtol=1e-6, atol=1e-9)
+
+
+def test_gradient_in_the_student_is_the_slope(objective):
+    x, y = ragged()
+    gradient_is_the_slope(lambda vectors: objective(Tokens(vectors, x.mask), y), x.vectors)
+
+
+def test_gradient_in_the_teacher_is_the_slope(objective):
+    x, y = ragged()
+    gradient_is_the_slope(lambda vectors: objective(x, Tokens(vectors, y.mask)), y.vectors)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_cast_up(objective, half):
+    x, y = ragged(torch.float32)
+    low = Tokens(x.vectors.to(half), x.mask), Tokens(y.vectors.to(half), y.mask)
+    loss = objective(*low)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, objective(*(Tokens(s.vectors.float(), s.mask) for s in low)))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(objective(*low), loss)
+
+
+def test_arguments_stay_as_they_were(objective):
+    x, y = ragged()
+    before = [t.clone() for t in (*x, *y)]
+    objective(x, y)
+    assert all(torch.equal(old, new) for old, new in zip(before, (*x, *y), strict=True))
+
+
+def test_gradients_are_finite_where_a_real_token_is_zero_and_where_all_are_alike(objective):
+    x, y = ragged()
+    x.vectors[0, 2] = 0
+    x.vectors[3] = y.vectors[3, 2]
+    vectors = x.vectors.requires_grad_()
+    objective(Tokens(vectors, x.mask), y).backward()
+    assert torch.isfinite(vectors.grad).all()
+
+
+def test_an_empty_sentence_is_refused(objective):
+    x, y = ragged()
+    empty = x.mask.clone()
+    empty[2] = False
+    with pytest.raises(ValueError, match=r"received none in 1 of 4 \(first: sentence 2\)"):
+        objective(Tokens(x.vectors, empty), y)
