@@ -19,13 +19,14 @@ from optical import encoders
 from optical.encoders import Encoder
 from optical.files import file_written_whole
 from optical.recipe import Recipe
+from optical.syllabus import Teaching
 
 PACKAGES = (  # whose versions a manifest names, where they are installed
     "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy",
 )  # fmt: skip
 
 
-def write_manifest(recipe: Recipe, teacher: Encoder, facts: dict[str, Any]) -> None:
+def write_manifest(recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any]) -> None:
     """What the run was made of: versions, commit, checksums, seed, machine, times."""
     known = {"optical": _own_version(), "commit": _commit(), "python": platform.python_version()}
     known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}

@@ -12,13 +12,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from optical.errors import RecipeError
 
 Weight = Annotated[float, Field(ge=0)]
+Options = TypeVar("Options", bound=BaseModel)
 
 
 def _positive(epsilon: float | tuple[float, ...]) -> float | tuple[float, ...]:
@@ -224,21 +225,28 @@ def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | N
     Raises:
         RecipeError: Not readable, not TOML, an unknown option (the nearest known one is named), a wrong type or range.
     """
+    return load_options(Recipe, path, overrides)
+
+
+def load_options(
+    model: type[Options], path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Options:
+    """The same for another set of options than a recipe's."""
     values = _read(Path(path)) if path is not None else {}
     for name, value in (overrides or {}).items():
         section, _, key = name.rpartition(".")
         target = values.setdefault(section, {}) if section else values
         if not isinstance(target, dict):
-            raise RecipeError(f"{name}: {section} is an option, not a section; {_nearest(name)}")
-        target[key] = _parse(value, name)
+            raise RecipeError(f"{name}: {section} is an option, not a section; {_nearest(name, model)}")
+        target[key] = _parse(value, name, model)
     try:
-        return Recipe.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error, path)) from error
+        raise RecipeError(_explain(error, path, model)) from error
 
 
-def write_recipe(recipe: Recipe) -> str:
-    """The recipe as TOML, every option spelled out; ``load_recipe`` of it gives the same recipe."""
+def write_recipe(recipe: BaseModel) -> str:
+    """The recipe, or another set of options, as TOML, every option spelled out; reading it gives the same again."""
     plain = recipe.model_dump(exclude_none=True)
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for section, options in plain.items():
@@ -272,7 +280,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
 
 
-def _parse(value: Any, name: str) -> Any:  # noqa: ANN401 - whatever TOML holds
+def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:  # noqa: ANN401 - whatever TOML holds
     if not isinstance(value, str):
         return value
     try:
@@ -280,17 +288,17 @@ def _parse(value: Any, name: str) -> Any:  # noqa: ANN401 - whatever TOML holds
     except tomllib.TOMLDecodeError:
         return value
     section, _, key = name.rpartition(".")
-    model: Any = Recipe.model_fields[section].annotation if section in Recipe.model_fields else Recipe
+    model: Any = whole.model_fields[section].annotation if section in whole.model_fields else whole
     field = getattr(model, "model_fields", {}).get(key)
     is_text = field is not None and field.annotation in (str, str | None)
     return value if is_text and not isinstance(read, str) else read
 
 
-def _explain(error: ValidationError, path: str | Path | None) -> str:
+def _explain(error: ValidationError, path: str | Path | None, model: type[BaseModel]) -> str:
     """The first fault: where, which option, what is wrong, what to write."""
     fault = error.errors()[0]
     # Pydantic adds the member of a union (float, tuple) to the path; names of options alone remain.
-    known = set(options()) | {"vocabulary", "objective", "robustness", "training", "search"}
+    known = set(options(model)) | set(model.model_fields)
     parts = [str(part) for part in fault["loc"]]
     name = ".".join(parts)
     while name not in known and fault["type"] != "extra_forbidden" and len(parts) > 1:
@@ -298,14 +306,14 @@ def _explain(error: ValidationError, path: str | Path | None) -> str:
         name = ".".join(parts)
     where = _line(path, parts) if path is not None else "recipe"
     if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown option {name}; {_nearest(name)}"
+        return f"{where}: unknown option {name}; {_nearest(name, model)}"
     if fault["type"] == "missing":
-        return f"{where}: {name} is missing; {options()[name]}"
-    return f"{where}: {name} = {fault['input']!r}: {fault['msg']}; {options().get(name, 'a section of options')}"
+        return f"{where}: {name} is missing; {options(model)[name]}"
+    return f"{where}: {name} = {fault['input']!r}: {fault['msg']}; {options(model).get(name, 'a section of options')}"
 
 
-def _nearest(name: str) -> str:
-    known = list(options())
+def _nearest(name: str, model: type[BaseModel]) -> str:
+    known = list(options(model))
     by_key = {option.rpartition(".")[2]: option for option in known}
     match = difflib.get_close_matches(name, known, 1, 0.6)
     if not match:

@@ -23,6 +23,7 @@ MAY_KNOW = {
     "run": {"errors", "files"},
     "text": {"errors"},
     "recipe": {"errors"},
+    "syllabus": set(),
     "interrupt": {"errors"},
     "averaging": {"encoders"},
     "batches": set(),
@@ -38,7 +39,7 @@ MAY_KNOW = {
     "robustness": {"errors", "text", "vocabulary"},
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
     "inputs": {"errors", "recipe", "text"},
-    "manifest": {"files", "recipe", "encoders"},
+    "manifest": {"files", "recipe", "encoders", "syllabus"},
     "development": {"recipe", "inputs", "text", "evaluate", "encoders", "embed", "search"},
     "distillation": {
         "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "objectives", "encoders",
