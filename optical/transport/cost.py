@@ -28,3 +28,41 @@ def uniform_mass(mask: Bool[Tensor, "b n"], dtype: torch.dtype = torch.float32) 
     """Mass ``1 / (number of real tokens)`` on each real token and exactly 0 on padding; an empty row is all zeros."""
     weight = mask.to(dtype)
     return weight / weight.sum(dim=-1, keepdim=True).clamp(min=1.0)
+
+
+def norm_mass(vectors: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """Mass in proportion to the length of a token's vector: encoders give words without content short ones.
+
+    Exactly 0 on padding, whatever it holds; sum 1 in each row with a real token. A row whose real vectors are all zero
+    has uniform masses. A constant for the gradient: a student could otherwise lower its cost by shrinking the tokens
+    that it gets wrong. The idea is that of word rotator's distance (Yokoi et al., EMNLP 2020).
+    """
+    dtype = torch.promote_types(vectors.dtype, torch.float32)
+    length = torch.linalg.vector_norm(vectors.detach().to(dtype), dim=-1)
+    return weighted_mass(length, mask)
+
+
+def weighted_mass(weights: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """Mass in proportion to given weights, such as the rarity (idf) of the tokens.
+
+    Exactly 0 on padding, whatever it holds; sum 1 in each row with a real token. A row whose real weights are all 0 has
+    uniform masses. Carries no gradient.
+
+    Raises:
+        ValueError: Shapes that differ; a weight on a real token that is negative or not finite.
+    """
+    if weights.shape != mask.shape:
+        raise ValueError(
+            f"weights and mask must have one shape (b, n); received {tuple(weights.shape)} and {tuple(mask.shape)}; "
+            "give one weight for each token, padding too"
+        )
+    weights = weights.detach().to(torch.promote_types(weights.dtype, torch.float32)).masked_fill(~mask, 0.0)
+    if not (weights.isfinite() & (weights >= 0)).all():
+        raise ValueError(
+            f"weights must be finite and not negative on real tokens; received {weights.min():.4g} to "
+            f"{weights.max():.4g}; idf should be log((1 + N) / (1 + n)) or another that stays above 0"
+        )
+    top = weights.amax(-1, keepdim=True)
+    weights = torch.where(top > 0, weights / top, 0.0)  # so that the sum does not overflow
+    total = weights.sum(-1, keepdim=True)
+    return torch.where(total > 0, weights / total.clamp(min=1.0), uniform_mass(mask, weights.dtype))

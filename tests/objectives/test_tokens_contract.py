@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from optical.objectives.assignment import assignment
+from optical.objectives.greedy import greedy
 from optical.objectives.product import product
 from optical.tokens import Tokens
 from tests.objectives.conftest import gradient_is_the_slope, ragged
 
-EVERY = {"product": product}
+EVERY = {"product": product, "greedy": greedy, "assignment": assignment}
 
 
 @pytest.fixture(params=EVERY.values(), ids=EVERY.keys())
@@ -100,3 +102,11 @@ def test_an_empty_sentence_is_refused(objective):
     empty[2] = False
     with pytest.raises(ValueError, match=r"received none in 1 of 4 \(first: sentence 2\)"):
         objective(Tokens(x.vectors, empty), y)
+
+
+@pytest.mark.parametrize("name", ["greedy", "assignment"])
+def test_equal_sets_cost_nothing_whatever_their_order_and_length(name):
+    x, _ = ragged()
+    order = torch.tensor([3, 5, 0, 1, 4, 2])
+    other = Tokens(3 * x.vectors[:, order], x.mask[:, order])
+    assert EVERY[name](x, other).abs() < 1e-12

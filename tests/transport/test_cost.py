@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optical.transport.cost import cosine_cost, uniform_mass
+from optical.transport.cost import cosine_cost, norm_mass, uniform_mass, weighted_mass
 
 
 def test_cost_is_one_minus_the_cosine_of_each_pair():
@@ -41,3 +41,46 @@ def test_half_precision_is_cast_up_and_double_stays(given, expected):
 def test_uniform_mass_is_one_over_the_real_tokens_and_zero_on_padding():
     mass = uniform_mass(torch.tensor([[True, True, False], [True, True, True], [False, False, False]]))
     torch.testing.assert_close(mass, torch.tensor([[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.0, 0.0, 0.0]]))
+
+
+def test_norm_mass_is_the_share_of_the_lengths_and_zero_on_padding():
+    vectors = torch.tensor([[[3.0, 4.0], [0.0, 15.0], [float("nan"), 1.0]], [[1.0, 0.0], [9.0, 9.0], [1.0, 0.0]]])
+    mask = torch.tensor([[True, True, False], [True, False, True]])
+    mass = norm_mass(vectors.requires_grad_(), mask)
+    torch.testing.assert_close(mass, torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5]]))
+    assert not mass.requires_grad
+
+
+@pytest.mark.parametrize("garbage", [1e9, -1.0, float("nan"), float("inf")])
+def test_weighted_mass_is_the_share_of_the_weights_and_exactly_zero_on_padding(garbage):
+    weights = torch.tensor([[1.0, 3.0, garbage], [5.0, 0.0, 0.0], [0.0, 0.0, garbage], [garbage] * 3])
+    mask = torch.tensor([[True, True, False], [True, True, True], [True, True, False], [False] * 3])
+    kept = weights.clone()
+    mass = weighted_mass(weights, mask)
+    expected = torch.tensor([[0.25, 0.75, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(mass, expected)
+    assert (mass[~mask] == 0).all()
+    torch.testing.assert_close(weights, kept, equal_nan=True)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e30, 3e38])
+def test_masses_do_not_depend_on_the_unit_of_the_weights(scale):
+    weights = torch.tensor([[1.0, 0.5, 1.0, 7.0]]) * scale
+    mask = torch.tensor([[True, True, True, False]])
+    torch.testing.assert_close(weighted_mass(weights, mask), torch.tensor([[0.4, 0.2, 0.4, 0.0]]), rtol=1e-6, atol=0)
+
+
+def test_half_precision_weights_are_cast_up():
+    mask = torch.ones(1, 2).bool()
+    assert weighted_mass(torch.ones(1, 2).bfloat16(), mask).dtype == torch.float32
+    assert norm_mass(torch.ones(1, 2, 3).half(), mask).dtype == torch.float32
+    assert norm_mass(torch.ones(1, 2, 3).double(), mask).dtype == torch.float64
+
+
+def test_weights_that_are_no_masses_are_refused():
+    mask = torch.ones(1, 2).bool()
+    for bad in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite and not negative on real tokens; received"):
+            weighted_mass(torch.tensor([[1.0, bad]]), mask)
+    with pytest.raises(ValueError, match=r"received \(1, 3\) and \(1, 2\)"):
+        weighted_mass(torch.ones(1, 3), mask)
