@@ -1,20 +1,22 @@
-"""Which sentences go into a batch together: those of about one length, so that little of it is padding.
+"""Which sentences go into a batch together, and how often: those of about one length, so that little of it is padding.
 
-On real bitext, batches drawn at random are half padding; grouped by tokens, a twentieth is. Takes lengths, gives row
-numbers; knows no text and no model.
+On real bitext, batches drawn at random are half padding; grouped by tokens, a twentieth is. Takes lengths and counts,
+gives row numbers and weights; knows no text and no model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 SORTED_TOGETHER = 50  # batches; more would save little padding and make batches of one kind of text
 
 
 def length_grouped(
     lengths: Int[np.ndarray, " n"],
-    repeats: Int[np.ndarray, " n"],
+    repeats: Int[np.ndarray, " n"] | Float[np.ndarray, " n"],
     random: np.random.Generator,
     *,
     batch_size: int,
@@ -24,13 +26,13 @@ def length_grouped(
 
     Args:
         lengths: Tokens of each row.
-        repeats: How often each row is drawn.
+        repeats: How often each row is drawn, >= 0: a row of 2.3 twice, and once more with probability .3.
         random: Decides which rows meet, and the order of the batches.
         batch_size: Rows of a batch. What does not fill one is left out, other rows in each epoch.
         batch_tokens: Tokens of a batch, padding counted, instead of ``batch_size``: many short rows or few long ones.
             No row is left out, and one that is longer than this is a batch of its own.
     """
-    rows = np.repeat(np.arange(len(lengths)), repeats)
+    rows = np.repeat(np.arange(len(lengths)), _whole(repeats, random))
     rows = rows[random.permutation(len(rows))]
     together = SORTED_TOGETHER * (batch_size if batch_tokens is None else _rows_a_batch(lengths, batch_tokens))
     batches = []
@@ -41,10 +43,44 @@ def length_grouped(
     return [batches[k] for k in random.permutation(len(batches))]
 
 
+def language_weights(counts: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """How often a pair of each language is drawn, beside the once of a single language.
+
+    Languages are drawn in proportion to ``count^(1 / temperature)`` (Arivazhagan et al. 2019; Lample & Conneau 2019
+    with alpha = 1 / temperature), each evenly over its pairs. The scale keeps the length of an epoch: the weights of
+    all pairs add up to the number of pairs, so those of large languages are below 1, those of small ones above.
+
+    Args:
+        counts: Language -> its pairs, or what they weigh together; positive.
+        temperature: >= 1. At 1 every pair weighs 1; the larger, the nearer to as many draws for every language.
+
+    Raises:
+        ValueError: A count or a temperature out of its range.
+    """
+    wrong = {lang: count for lang, count in counts.items() if not count > 0}
+    if wrong or not temperature >= 1:
+        raise ValueError(
+            f"counts must be positive and the temperature at least 1; received {wrong or dict(counts)} and "
+            f"{temperature}; leave out languages without pairs"
+        )
+    drawn = {lang: count ** (1.0 / temperature) for lang, count in counts.items()}
+    scale = sum(counts.values()) / sum(drawn.values()) if counts else 1.0
+    return {lang: scale * drawn[lang] / count for lang, count in counts.items()}
+
+
 def padding(lengths: Int[np.ndarray, " n"], batches: list[list[int]]) -> float:
     """Share of the places in the batches that hold padding."""
     places = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
     return 1.0 - sum(int(lengths[batch].sum()) for batch in batches) / max(1, places)
+
+
+def _whole(repeats: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Repeats as whole numbers; whole ones stay and cost no random number, so that their batches stay too."""
+    floor = np.floor(repeats)
+    rest = repeats - floor
+    if rest.any():
+        floor += random.random(len(repeats)) < rest
+    return floor.astype(int)
 
 
 def _rows_a_batch(lengths: np.ndarray, batch_tokens: int) -> int:

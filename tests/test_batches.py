@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.batches import length_grouped, padding
+from optical.batches import language_weights, length_grouped, padding
 
 
 def lengths(n: int = 3000) -> np.ndarray:
@@ -59,3 +59,62 @@ def test_a_row_longer_than_the_budget_is_a_batch_of_its_own():
 def test_other_seeds_other_batches():
     assert grouped(lengths()) == grouped(lengths())
     assert grouped(lengths()) != grouped(lengths(), seed=1)
+
+
+def test_whole_repeats_give_the_same_batches_whatever_their_type():
+    repeats = np.random.default_rng(2).integers(0, 4, 1000)
+    assert grouped(lengths(1000), repeats.astype(float)) == grouped(lengths(1000), repeats)
+
+
+def test_whole_repeats_give_the_batches_they_always_gave():
+    assert grouped(np.array([3, 9, 4, 9, 5, 2]), np.array([1, 3, 1, 0, 2, 1]), seed=3, batch_size=2) == [
+        [2, 4], [5, 0], [4, 1], [1, 1],
+    ]  # fmt: skip
+
+
+def test_a_fraction_of_a_repeat_is_the_probability_of_one_more():
+    repeats = np.tile([0.0, 0.25, 1.0, 2.7], 500)
+    drawn = np.zeros(2000)
+    for seed in range(20):
+        counts = np.bincount(np.concatenate(grouped(lengths(2000), repeats, seed, batch_tokens=400)), minlength=2000)
+        assert set(counts[0::4]) == {0}
+        assert set(counts[1::4]) == {0, 1}
+        assert set(counts[2::4]) == {1}
+        assert set(counts[3::4]) == {2, 3}
+        drawn += counts / 20
+    # 10,000 draws of a coin: three standard errors are .015.
+    assert drawn.reshape(-1, 4).mean(axis=0) == pytest.approx([0.0, 0.25, 1.0, 2.7], abs=0.015)
+    assert drawn[1::4].std() > 0, "the same rows in every epoch"
+
+
+def shares(counts, temperature):
+    """Share of the draws of each language in one epoch of weighted batches."""
+    weights = language_weights(counts, temperature)
+    langs = np.repeat(list(counts), list(counts.values()))
+    repeats = np.array([weights[lang] for lang in langs])
+    rows = np.concatenate(grouped(lengths(len(langs)), repeats, batch_tokens=400))
+    return {lang: (langs[rows] == lang).mean() for lang in counts}, len(rows)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0, 1e6])
+def test_languages_are_drawn_by_the_root_of_their_counts(temperature):
+    counts = {"sw": 9000, "so": 1000, "tl": 40}
+    found, draws = shares(counts, temperature)
+    roots = {lang: n ** (1 / temperature) for lang, n in counts.items()}
+    expected = {lang: root / sum(roots.values()) for lang, root in roots.items()}
+    assert found == pytest.approx(expected, abs=0.01)
+    assert draws == pytest.approx(sum(counts.values()), rel=0.01)
+    weights = language_weights(counts, temperature)
+    assert sum(weights[lang] * n for lang, n in counts.items()) == pytest.approx(10_040, rel=1e-12)
+
+
+def test_temperature_one_leaves_pairs_as_they_are_and_one_language_too():
+    assert language_weights({"sw": 7, "so": 3}, 1.0) == pytest.approx({"sw": 1.0, "so": 1.0})
+    assert language_weights({"sw": 7}, 2.0) == pytest.approx({"sw": 1.0})
+    assert language_weights({"sw": 900, "so": 100}, 2.0) == pytest.approx({"sw": 1000 / 1200, "so": 2.5})
+
+
+@pytest.mark.parametrize(("counts", "temperature"), [({"sw": 3, "so": 0}, 2.0), ({"sw": 3}, 0.5), ({"sw": 3}, np.nan)])
+def test_languages_without_pairs_and_odd_temperatures_are_refused(counts, temperature):
+    with pytest.raises(ValueError, match="must be positive and the temperature at least 1"):
+        language_weights(counts, temperature)
