@@ -29,6 +29,17 @@ def _positive(epsilon: float | tuple[float, ...]) -> float | tuple[float, ...]:
     return epsilon
 
 
+def _languages(lang: str) -> str:
+    langs = [code.strip() for code in lang.split(",")]
+    if not all(langs):
+        raise ValueError("an empty language code; write one code, or several with a comma between: sw,so,tl")
+    if twice := [code for code in langs if langs.count(code) > 1]:
+        raise ValueError(f"{twice[0]} is there twice; name every language once")
+    if "en" in langs:
+        raise ValueError("en is the teacher's language, which every student keeps; name the languages to be learnt")
+    return ",".join(langs)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -181,7 +192,9 @@ class Search(_Section):
 class Recipe(_Section):
     """A whole run."""
 
-    lang: str = Field(description="language of the queries, as in the names of the files (sw, so, tl, mr, ...)")
+    lang: Annotated[str, AfterValidator(_languages)] = Field(
+        description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"
+    )
     teacher: str = Field(default="all-MiniLM-L6-v2", description="folder or hub id of an English encoder")
     late_interaction: bool = Field(
         default=False, description="read a single-vector teacher token by token, under MaxSim"
@@ -190,12 +203,15 @@ class Recipe(_Section):
         default=None, ge=4, description="late interaction: expand queries by [MASK] to so many tokens, as ColBERT does"
     )
     bitext: str | None = Field(
-        default=None, description="file, folder or Moses pair; default data/bitext/<lang>, then the sample"
+        default=None,
+        description="file, folder or Moses pair, {lang} in it for each language; default data/bitext/<lang>, then the "
+        "sample",
     )
     collection: str | None = Field(
-        default=None, description="folder or irds:<id>; default the sample's, where the language has one"
+        default=None,
+        description="folder or irds:<id>, {lang} in it for each language; default the sample's, where there is one",
     )
-    out: str | None = Field(default=None, description="folder of the run; default runs/<lang>")
+    out: str | None = Field(default=None, description="folder of the run; default runs/<lang>, runs/sw+so for several")
     cache: str = Field(default="runs/cache", description="folder of the teacher's vectors, shared by all runs")
     seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
     device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
@@ -211,7 +227,18 @@ class Recipe(_Section):
     @property
     def folder(self) -> Path:
         """The folder of the run."""
-        return Path(self.out or f"runs/{self.lang}")
+        return Path(self.out or f"runs/{'+'.join(self.langs)}")
+
+    @property
+    def langs(self) -> tuple[str, ...]:
+        """The languages of the queries, one or several."""
+        return tuple(self.lang.split(","))
+
+    def of(self, lang: str) -> Recipe:
+        """The recipe as it reads for one language: ``{lang}`` in its paths is that language; the folder stays."""
+        paths = {"bitext": self.bitext, "collection": self.collection}
+        own = {name: path.replace("{lang}", lang) for name, path in paths.items() if path}
+        return self.model_copy(update={"lang": lang, "out": str(self.folder), **own})
 
 
 def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:

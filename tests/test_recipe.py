@@ -157,6 +157,36 @@ def test_every_option_is_described_with_its_default():
     assert [name for name, text in found.items() if text.startswith("None ")] == []
 
 
+@pytest.mark.parametrize(
+    ("lang", "fault"),
+    [
+        ("sw,,so", "an empty language code"), ("", "an empty language code"), ("sw,", "an empty language code"),
+        ("sw, sw", "sw is there twice; name every language once"), ("en", "en is the teacher's language"),
+        ("sw,en", "en is the teacher's language"),
+    ],
+)  # fmt: skip
+def test_languages_that_are_none_are_refused(lang, fault, tmp_path):
+    text = message(recipe_file(tmp_path, f'seed = 1\nlang = "{lang}"\n'))
+    assert text.startswith(f"{tmp_path / 'recipe.toml'}:2: lang = {lang!r}: ")
+    assert fault in text
+    assert "several as sw,so,tl" in text
+
+
+def test_several_languages_share_a_recipe_and_a_folder():
+    several = load_recipe(None, {"lang": "sw, so", "bitext": "a/{lang}/b.{lang}.tsv", "collection": "irds:x/{lang}"})
+    assert several.langs == ("sw", "so")
+    assert str(several.folder) == "runs/sw+so"
+    so = several.of("so")
+    assert (so.lang, so.langs, so.bitext, so.collection) == ("so", ("so",), "a/so/b.so.tsv", "irds:x/so")
+    assert so.folder == several.folder
+    assert so.training == several.training
+    assert Recipe(lang="sw,so").of("so").bitext is None
+
+
+def test_a_language_may_be_a_word_of_toml():
+    assert load_recipe(None, {"lang": "nan"}).langs == ("nan",)
+
+
 def test_the_folder_of_a_run():
     assert str(Recipe(lang="so").folder) == "runs/so"
     assert str(Recipe(lang="so", out="elsewhere").folder) == "elsewhere"
