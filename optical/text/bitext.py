@@ -46,6 +46,11 @@ class Pair(NamedTuple):
     english: str
     foreign: str
 
+    @property
+    def is_question(self) -> bool:
+        """Whether the English side ends with a question mark."""
+        return self.english.rstrip().endswith("?")
+
 
 class Bitext(NamedTuple):
     """Pairs, and an account of how they came to be these.
@@ -127,6 +132,22 @@ def read_bitext(
     if not pairs:
         raise DataError(_nothing_left(sources, lang, skipped, examples))
     return Bitext(list(pairs.values()), dict(skipped), examples, sources)
+
+
+def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Path]:
+    """The files that :func:`read_bitext` takes to be in ``lang`` because it was told so.
+
+    Two columns and gettext catalogues do not say their language, nor does a file that is the second of two Moses files
+    by its place alone. None of them can be the bitext of two languages.
+    """
+    found = []
+    for source in _sources(path, lang):
+        if isinstance(source.files, Moses):
+            found += [source.files.foreign] if _side(source.files.foreign, lang) is None else []
+        elif formats.format_of(source.files) not in formats.NAME_LANGUAGES:
+            prose = source.prose and not any("\t" in text for _, text in formats.lines(source.files))
+            found += [] if prose else [source.files]
+    return found
 
 
 def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:

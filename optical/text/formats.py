@@ -136,6 +136,7 @@ def po(path: Path, lang: str) -> Iterator[Row]:
 
 
 READERS: dict[str, Reader] = {".tsv": columns, ".txt": columns, ".jsonl": json_lines, ".tmx": tmx, ".po": po}
+NAME_LANGUAGES = frozenset({".jsonl", ".tmx"})  # formats that say which language a text is in
 
 
 def format_of(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from optical.errors import DataError
-from optical.text.bitext import Bitext, Pair, fold, read_bitext, split, tidy, without
+from optical.text.bitext import Bitext, Pair, fold, read_bitext, split, tidy, unnamed_files, without
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bitext" / "sw"
 TMX = '<tmx><body><tu><tuv xml:lang="en"><seg>{}</seg></tuv><tuv xml:lang="sw"><seg>{}</seg></tuv></tu></body></tmx>'
@@ -303,3 +303,24 @@ def test_every_line_of_real_bitext_is_a_pair_or_accounted_for():
     bitext = read_bitext(SHARED, "sw")
     assert len(bitext.pairs) + sum(bitext.skipped.values()) == 41_502
     assert len(bitext.pairs) > 41_000
+
+
+def test_files_that_do_not_name_their_language_are_told_from_those_that_do(tmp_path):
+    row = "One\tMoja\n"
+    write(tmp_path / "README.txt", "where all of this is from\n")
+    for name in ("a.tsv.gz", "b.txt", "c.po", "d.jsonl", "e.tmx", "f.en", "f.sw", "g.en", "g.so"):
+        write(tmp_path / name, row)
+    assert [file.name for file in unnamed_files(tmp_path, "sw")] == ["a.tsv.gz", "b.txt", "c.po"]
+    assert unnamed_files(tmp_path / "f", "sw") == []
+    joined = f"{tmp_path / 'f.en'},{tmp_path / 'f.sw'}"
+    assert unnamed_files(joined, "sw") == []
+    assert unnamed_files(joined, "so") == [tmp_path / "f.sw"]
+    write(tmp_path / "sw" / "own.tsv", row)
+    assert unnamed_files(tmp_path, "sw") == [tmp_path / "sw" / "own.tsv"]
+    assert tmp_path / "sw" / "own.tsv" in unnamed_files(tmp_path, "so")
+
+
+def test_a_question_ends_with_its_mark():
+    assert [p.is_question for p in (Pair("Who? ", "Nani"), Pair("Who? Me.", "Nani?"), Pair("", ""))] == [
+        True, False, False,
+    ]  # fmt: skip
