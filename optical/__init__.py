@@ -87,7 +87,7 @@ def distill(
         check_replaceable(Path(folder), "modules.json")
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
     pairs = read_bitext(bitext, lang).pairs if isinstance(bitext, str | Path) else [Pair(*pair) for pair in bitext]
-    student = transplant(loaded, pairs, **recipe.vocabulary.model_dump()).student
+    student = transplant(loaded, pairs, seed=seed, **recipe.vocabulary.model_dump()).student
     if recipe.layers is not None:
         student = keep_layers(student, recipe.layers)
     passages = (

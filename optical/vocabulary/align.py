@@ -5,19 +5,19 @@ Ids in, probabilities out: this file knows neither tokenizers nor embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 from scipy.sparse import csr_matrix
 
 from optical.vocabulary.backoff import Parts, borrow, likeness
+from optical.vocabulary.cooccurrence import co_occurrences
+
+Smooth: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 REVERSE = 0.2  # of 0.1 to 0.7 the best on the development sets: more favours English words that are rare by chance
-MAX_ENTRIES = (
-    40_000_000  # co-occurrences held in memory, some 20 bytes each; the longest sentence pairs beyond it are left out
-)
 
 
 class Lexicon(NamedTuple):
@@ -84,26 +84,40 @@ def align(
     Raises:
         ValueError: The two sides have different numbers of sentences.
     """
-    if len(english) != len(foreign):
-        raise ValueError(f"the sides must be parallel; received {len(english)} English and {len(foreign)} X sentences")
-    flat = _co_occurrences(english, foreign, max_length)
-    if flat is None:
-        empty = np.zeros(0, dtype=np.int64)
-        return Lexicon(empty, empty, np.zeros(0), np.zeros(0), np.zeros(0))
-    entry, first, lengths, f, e = flat
-    start = np.ones(len(f), dtype=np.float32)
-    smooth = None
-    if hints is not None:
-        start += hints.alike * likeness(*hints.letters, f, e) ** 2
-        smooth = borrow(hints.parts, f, e)
-    probability, counts = _per_id(start, f), start
+    met = co_occurrences(english, foreign, max_length)
+    if met is None:
+        return nothing()
+    start, smooth = beginnings(hints, met.f, met.e)
+    probability, counts = per_id(start, met.f), start
     for _ in range(max(1, steps)):
-        share = probability[entry]
-        share /= np.repeat(np.add.reduceat(share, first), lengths)
-        counts = np.bincount(entry, weights=share, minlength=len(f)).astype(np.float32)
-        borrowed = 0.0 if hints is None or smooth is None else hints.lean * smooth(counts)
-        probability = _per_id(counts + borrowed, f)
-    return lexicon(f, e, counts, probability)
+        counts = np.bincount(met.entry, weights=met.per_english(probability), minlength=len(met.f)).astype(np.float32)
+        probability = per_id(counts + smooth(counts), met.f)
+    return lexicon(met.f, met.e, counts, probability)
+
+
+def beginnings(hints: Hints | None, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> tuple[np.ndarray, Smooth]:
+    """What the hints say of distinct pairs: how likely each is before any count, and what it borrows from parts.
+
+    Args:
+        hints: None for a uniform start and nothing borrowed.
+        f: X id of each pair.
+        e: English id of each pair.
+
+    Returns:
+        Start ``(k,)``, at least 1, and a function from expected counts ``(k,)`` to occurrences borrowed ``(k,)``.
+    """
+    start = np.ones(len(f), dtype=np.float32)
+    if hints is None:
+        return start, np.zeros_like
+    start += hints.alike * likeness(*hints.letters, f, e) ** 2
+    smooth = borrow(hints.parts, f, e)
+    return start, lambda counts: hints.lean * smooth(counts)
+
+
+def nothing() -> Lexicon:
+    """The lexicon of a bitext in which nothing meets."""
+    empty = np.zeros(0, dtype=np.int64)
+    return Lexicon(empty, empty, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def lexicon(f, e, counts, probability) -> Lexicon:
@@ -119,54 +133,9 @@ def _order(table: Lexicon):
     return np.argsort(table.foreign.astype(np.float64) * 2 - table.weight, kind="stable")
 
 
-def _per_id(values, f):
-    """Values divided by their sum over the entries of one X id."""
+def per_id(values: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Values ``(k,)`` divided by their sum over the entries of the same id."""
     return (values / np.maximum(np.bincount(f, weights=values), 1e-30)[f]).astype(np.float32)
-
-
-def _co_occurrences(english, foreign, max_length):
-    """Distinct (X id, English id) pairs, and for every co-occurrence which pair it is.
-
-    Returns:
-        ``entry`` (which pair) ordered by English token of the corpus, where each token's run starts and how long it
-        is, and the ids ``f`` and ``e`` of each pair; None when nothing co-occurs.
-    """
-    n, m = (np.fromiter(map(len, side), dtype=np.int64, count=len(side)) for side in (english, foreign))
-    keep = np.flatnonzero((n > 0) & (m > 0) & (n <= max_length) & (m <= max_length))
-    shortest = keep[np.argsort(n[keep] * m[keep], kind="stable")]
-    keep = np.sort(shortest[np.cumsum(n[shortest] * m[shortest]) <= MAX_ENTRIES])
-    if not len(keep):
-        return None
-    e_tokens, f_tokens = (np.concatenate([side[k] for k in keep]).astype(np.int64) for side in (english, foreign))
-    n, m = n[keep], m[keep]
-    lengths = np.repeat(m, n)  # X tokens that each English token meets
-    first = np.cumsum(lengths) - lengths
-    start = np.repeat(np.cumsum(m) - m, n)  # where its sentence starts on the X side
-    # One sort of (X id, English id, position), packed into 64 bits, is faster and smaller than numpy.unique with its
-    # inverse.
-    shift = int(lengths.sum()).bit_length()
-    width = int(e_tokens.max()) + 1
-    if (int(f_tokens.max()) + 1) * width >= 1 << (63 - shift):
-        raise ValueError(
-            f"too many ids to align: {int(f_tokens.max()) + 1} of X and {width} of English; lower max_words or size"
-        )
-    within = np.arange(int(lengths.sum()), dtype=np.int64)
-    key = f_tokens[within - np.repeat(first - start, lengths)]
-    key *= width
-    key += np.repeat(e_tokens, lengths)
-    key <<= shift
-    key |= within
-    del within
-    key.sort()
-    position = (key & ((1 << shift) - 1)).astype(np.int32)
-    key >>= shift
-    new = np.empty(len(key), dtype=bool)
-    new[0] = True
-    np.not_equal(key[1:], key[:-1], out=new[1:])
-    distinct = key[new]
-    entry = np.empty(len(key), dtype=np.int32)
-    entry[position] = np.cumsum(new, dtype=np.int32) - 1
-    return entry, first, lengths, distinct // width, distinct % width
 
 
 def mix_rows(
@@ -200,6 +169,13 @@ def mix_rows(
     return (mixing @ vectors).astype(vectors.dtype), np.bincount(f, minlength=size)
 
 
+def random_rows(vectors: Float[np.ndarray, "v d"], size: int, seed: int) -> Float[np.ndarray, "s d"]:
+    """Rows ``(size, d)`` that mean nothing: normal, each dimension with the mean and spread it has in ``vectors``."""
+    random = np.random.default_rng(seed)
+    drawn = random.standard_normal((size, vectors.shape[1]), dtype=np.float32)
+    return (vectors.mean(axis=0) + drawn * vectors.std(axis=0)).astype(vectors.dtype)
+
+
 def pool(table: Lexicon, parts: Parts) -> Lexicon:
     """What the parts of words mean: the expected counts of all words that share a part, added up."""
     sides = [np.flatnonzero(parts.of[table.foreign, side] >= 0) for side in (0, 1)]
@@ -208,7 +184,7 @@ def pool(table: Lexicon, parts: Parts) -> Lexicon:
     width = int(table.english.max()) + 1 if len(at) else 1
     distinct, entry = np.unique(part * width + table.english[at], return_inverse=True)
     counts = np.bincount(entry, weights=table.count[at], minlength=len(distinct)).astype(np.float32)
-    return lexicon(distinct // width, distinct % width, counts, _per_id(counts, distinct // width))
+    return lexicon(distinct // width, distinct % width, counts, per_id(counts, distinct // width))
 
 
 def lean_on(parts: Parts, rows, part_rows, part_mixed, counts, lean: float) -> Float[np.ndarray, "s d"]:

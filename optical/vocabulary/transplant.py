@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,13 +18,18 @@ import torch
 from optical.encoders import Encoder, transformer
 from optical.errors import DataError
 from optical.text.bitext import Pair
-from optical.vocabulary.align import Hints, align, lean_on, mix_rows, pool
+from optical.vocabulary.agreement import agree
+from optical.vocabulary.align import Hints, Lexicon, align, lean_on, mix_rows, pool, random_rows
 from optical.vocabulary.backoff import letters, parts_of
+from optical.vocabulary.coupling import couple
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
 from optical.vocabulary.trim import trim
 from optical.vocabulary.words import choose_words, fold, split_words
 
 Mode = Literal["extend", "replace", "trim", "off"]
+Alignment = Literal["ibm1", "symmetric", "ot"]
+
+ALIGNMENTS: dict[str, Callable[..., Lexicon]] = {"ibm1": align, "symmetric": agree, "ot": couple}
 
 
 class Size(NamedTuple):
@@ -38,6 +44,15 @@ class Size(NamedTuple):
     rows: int
     parameters: int
     megabytes: float
+
+
+class _Mixing(NamedTuple):
+    """How the rows of new words come about; ``align`` is None where they are drawn at random."""
+
+    align: Callable[..., Lexicon] | None
+    top: int
+    lean: float
+    seed: int
 
 
 class Transplant(NamedTuple):
@@ -99,11 +114,14 @@ def transplant(
     min_count: int = 1,
     max_words: int = 100_000,
     size: int = 16_000,
-    steps: int = 5,
     top: int = 8,
     lean: float = 1.0,
     piece_types: int = 8,
     romanise: bool = True,
+    alignment: Alignment = "ibm1",
+    rows: Literal["aligned", "random"] = "aligned",
+    steps: int | None = None,
+    seed: int = 0,
 ) -> Transplant:
     """Give a copy of the teacher the vocabulary of X.
 
@@ -122,18 +140,23 @@ def transplant(
             (``trim``).
         max_words: Most words added (``extend``).
         size: Vocabulary size (``replace``).
-        steps: EM iterations of the alignment.
         top: English pieces mixed into a row.
         lean: Occurrences that a word needs before they weigh more than the parts it shares with other words
             (``extend``).
         piece_types: Words that must share a beginning to make it a piece of the tokenizer (WordPiece only); 0 adds no
             pieces.
         romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
+        alignment: How words are aligned with pieces: IBM model 1, two of them that agree
+            (:func:`optical.vocabulary.agreement.agree`), or transport (:func:`optical.vocabulary.coupling.couple`).
+        rows: ``random`` aligns nothing and draws the rows of new words: the ablation of everything but the tokenizer.
+        steps: Iterations of the alignment; None for as many as the method needs.
+        seed: Of random rows.
 
     Raises:
         DataError: No pairs, or a tokenizer that words cannot be added to or pieces taken from.
     """
     started = time.perf_counter()
+    mixing = _Mixing(_aligner(alignment, rows, steps), top, lean, seed)
     if not pairs:
         raise DataError("a transplant needs bitext, received no pairs; give at least a few hundred sentence pairs")
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
@@ -141,64 +164,88 @@ def transplant(
     before = fit(base, foreign[:5000])
     # Trimming makes the copy itself: it never holds the matrix whole.
     student = trim(teacher, english + foreign, min_count=min_count) if mode == "trim" else copy.deepcopy(teacher)
-    unread, rows, pieces, aligned = "", len(base), 0, 0
+    unread, total, pieces, aligned = "", len(base), 0, 0
     if mode == "extend":
         unread = unread_letters(base, foreign) if romanise else ""
         words = choose_words(foreign, english, min_count=min_count, max_words=max_words)
         known = {fold(word) for sentence in english for word in split_words(sentence)} if piece_types else set()
         extension = extend(base, words, romanise=unread, piece_types=piece_types, english=known)
-        rows, pieces = len(extension.tokenizer), len(extension.pieces)
-        aligned = _extend_student(student, extension, english, foreign, steps, top, lean)
+        total, pieces = len(extension.tokenizer), len(extension.pieces)
+        aligned = _extend_student(student, extension, english, foreign, mixing)
     elif mode == "replace":
         tokenizer = replace(base, foreign, size)
-        rows = len(tokenizer)
-        aligned = _replace_student(student, tokenizer, english, foreign, steps, top)
+        total = len(tokenizer)
+        aligned = _replace_student(student, tokenizer, english, foreign, mixing)
     elif mode not in ("trim", "off"):
         raise ValueError(f"mode must be extend, replace, trim or off; received {mode!r}")
     after = fit(student.tokenizer, foreign[:5000])
-    added = rows if mode == "replace" else rows - len(base)
+    added = total if mode == "replace" else total - len(base)
     sizes = size_of(teacher), size_of(student)
     seconds = time.perf_counter() - started
     return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
 
 
-def _extend_student(student, extension, english, foreign, steps, top, lean) -> int:
+def _aligner(alignment: str, rows: str, steps: int | None) -> Callable[..., Lexicon] | None:
+    if alignment not in ALIGNMENTS or rows not in ("aligned", "random"):
+        raise ValueError(
+            f"alignment must be {', '.join(ALIGNMENTS)} and rows aligned or random; received {alignment!r} and {rows!r}"
+        )
+    if rows == "random":
+        return None
+    return ALIGNMENTS[alignment] if steps is None else partial(ALIGNMENTS[alignment], steps=steps)
+
+
+def _extend_student(student, extension, english, foreign, mixing) -> int:
     """Rows for the words and pieces of an extended tokenizer; returns how many were aligned."""
     base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
     size = len(tokenizer)
-    first = {word: ids[0] for word, ids in extension.ids.items()}
     one = np.arange(size)
     for ids in extension.ids.values():
         one[ids] = ids[0]  # all written forms of a word count together
-    parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
-    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=lean)
-    foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
-    table = align(token_ids(base, english), foreign_ids, steps=steps, hints=hints)
-    empty = _punctuation(base)
-    rows, mixed = mix_rows(table, old, size, top=top, empty=empty)
-    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=top, empty=empty)
-    counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
-    rows = lean_on(parts, rows, part_rows, part_mixed, counts, lean)
     new = np.empty((max(size, len(old)), old.shape[1]), dtype=old.dtype)
     new[: len(old)] = old
     # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing.
     new[len(old) :] = old.mean(axis=0)
-    index = {name: k for k, name in enumerate(parts.names)}
-    mixed_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
-    new[list(mixed_pieces)] = part_rows[list(mixed_pieces.values())]
-    # After the pieces: a beginning that is a word too ("kwa") means what the word means.
-    mixed_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
-    new[list(mixed_words)] = rows[list(mixed_words.values())]
+    if mixing.align is None:
+        fresh = np.arange(len(old), size)
+        new[fresh] = random_rows(old, size, mixing.seed)[one[fresh]]
+        mixed = {}
+    else:
+        mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
+        new[list(mixed)] = list(mixed.values())
     _install(student, tokenizer, new)
-    return len(mixed_pieces.keys() | mixed_words.keys())
+    return len(mixed)
 
 
-def _replace_student(student, tokenizer, english, foreign, steps, top) -> int:
+def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int, np.ndarray]:
+    """Id of each aligned word and piece -> its row."""
+    tokenizer, size = extension.tokenizer, len(one)
+    first = {word: ids[0] for word, ids in extension.ids.items()}
+    parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
+    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean)
+    foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
+    table = mixing.align(token_ids(base, english), foreign_ids, hints=hints)
+    empty = _punctuation(base)
+    rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
+    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
+    counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
+    rows = lean_on(parts, rows, part_rows, part_mixed, counts, mixing.lean)
+    index = {name: k for k, name in enumerate(parts.names)}
+    of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
+    # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
+    of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
+    return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
+
+
+def _replace_student(student, tokenizer, english, foreign, mixing) -> int:
     """Aligned rows where there are any, the teacher's for special tokens, the mean of the teacher's elsewhere."""
     base, old = student.tokenizer, _embeddings(student)
-    table = align(token_ids(base, english), token_ids(tokenizer, foreign), steps=steps)
-    rows, mixed = mix_rows(table, old, len(tokenizer), top=top)
-    new = np.where(mixed[:, None] > 0, rows, old.mean(axis=0)).astype(old.dtype)
+    if mixing.align is None:
+        new, mixed = random_rows(old, len(tokenizer), mixing.seed), np.zeros(0)
+    else:
+        table = mixing.align(token_ids(base, english), token_ids(tokenizer, foreign))
+        rows, mixed = mix_rows(table, old, len(tokenizer), top=mixing.top)
+        new = np.where(mixed[:, None] > 0, rows, old.mean(axis=0)).astype(old.dtype)
     theirs, ours = base.get_vocab(), tokenizer.get_vocab()
     for token in base.all_special_tokens:
         if token in ours:

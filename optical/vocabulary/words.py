@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import regex
@@ -32,7 +32,21 @@ class Words(NamedTuple):
 
 def split_words(text: str) -> list[str]:
     """The words of a text in order, as written, with straight apostrophes."""
-    return [w.replace("’", "'").replace("ʼ", "'") for w in _WORD.findall(text)]
+    return [_straight(w) for w in _WORD.findall(text)]
+
+
+def replace_words(text: str, replace: Callable[[str], str | None]) -> str:
+    """A text with other words and all that is between them unchanged.
+
+    Args:
+        text: What to change.
+        replace: Called with each word of :func:`split_words` in turn; None leaves the word as it is written.
+    """
+    return _WORD.sub(lambda match: match[0] if (new := replace(_straight(match[0]))) is None else new, text)
+
+
+def _straight(word: str) -> str:
+    return word.replace("’", "'").replace("ʼ", "'")
 
 
 def fold(word: str) -> str:

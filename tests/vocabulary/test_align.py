@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from optical.vocabulary import align as module
+from optical.vocabulary import cooccurrence
 from optical.vocabulary.align import Hints, Lexicon, align, lean_on, mix_rows, pool
 from optical.vocabulary.backoff import Parts, letters
 
@@ -77,7 +77,7 @@ def test_empty_sides_and_long_pairs_are_left_out():
 
 
 def test_memory_is_bounded_by_leaving_out_the_longest_pairs(monkeypatch):
-    monkeypatch.setattr(module, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(cooccurrence, "MAX_ENTRIES", 5)
     table = align([[1, 2, 3, 4], [5], [6, 7]], [[1, 2], [3], [4, 5]])
     assert set(table.foreign) == {3, 4, 5}
 

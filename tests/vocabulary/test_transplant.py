@@ -117,6 +117,67 @@ def test_off_copies_and_replace_trains_a_vocabulary_on_x(bert):
     np.testing.assert_array_equal(matrix(replaced.student)[vocab["[CLS]"]], old[bert.tokenizer.get_vocab()["[CLS]"]])
 
 
+def test_random_rows_are_seeded_and_align_nothing(teacher):
+    first, again, other = (transplant(teacher, PAIRS, rows="random", seed=seed, piece_types=2) for seed in (0, 0, 1))
+    aligned = transplant(teacher, PAIRS, piece_types=2)
+    count = len(matrix(teacher))
+    np.testing.assert_array_equal(matrix(first.student), matrix(again.student))
+    np.testing.assert_array_equal(matrix(first.student)[:count], matrix(teacher))
+    assert first.aligned == 0
+    assert first.student.tokenizer(HARD)["input_ids"] == aligned.student.tokenizer(HARD)["input_ids"]
+    assert not np.isclose(matrix(first.student)[count:], matrix(other.student)[count:]).any(axis=1).all()
+
+
+def test_all_written_forms_of_a_word_share_a_random_row(mbert):
+    done = transplant(mbert, [*PAIRS, Pair("water is born", "Maji ni")], rows="random")
+    vocab, new = done.student.tokenizer.get_vocab(), matrix(done.student)
+    np.testing.assert_array_equal(new[vocab["Maji"]], new[vocab["maji"]])
+    assert not np.allclose(new[vocab["maji"]], new[vocab["mtoto"]])
+
+
+def test_random_rows_of_a_replaced_vocabulary_spare_the_special_tokens(bert):
+    done = transplant(bert, PAIRS * 3, mode="replace", size=90, rows="random")
+    vocab, old = done.student.tokenizer.get_vocab(), matrix(bert)
+    assert done.aligned == 0
+    np.testing.assert_array_equal(matrix(done.student)[vocab["[SEP]"]], old[bert.tokenizer.get_vocab()["[SEP]"]])
+    assert not np.allclose(matrix(done.student)[vocab["a"]], old.mean(axis=0))
+
+
+@pytest.mark.parametrize("mode", ["extend", "replace"])
+@pytest.mark.parametrize("alignment", ["ibm1", "symmetric", "ot"])
+def test_every_alignment_gives_words_their_translations(bert, mode, alignment):
+    words = {"maji": "water", "maziwa": "milk", "nyumba": "house", "mbwa": "dog"}
+    pairs = [Pair(f"{words[a]} {words[b]}", f"{a} {b}") for a in words for b in words if a != b]
+    done = transplant(bert, pairs, mode=mode, size=200, alignment=alignment, top=1)
+    vocab, old = bert.tokenizer.get_vocab(), matrix(bert)
+    rows = matrix(done.student)[[done.student.tokenizer.get_vocab()[w] for w in words]]
+    np.testing.assert_allclose(rows, old[[vocab[w] for w in words.values()]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"lean": 0}, {"piece_types": 0}, {"lean": 0, "piece_types": 0}])
+@pytest.mark.parametrize("romanise", [True, False])
+@pytest.mark.parametrize("alignment", ["ibm1", "symmetric", "ot"])
+def test_back_off_and_romanisation_switch_off_together(bert, options, romanise, alignment):
+    plain = transplant(bert, PAIRS, piece_types=2, alignment=alignment, romanise=romanise)
+    done = transplant(bert, PAIRS, alignment=alignment, romanise=romanise, **{"piece_types": 2, **options})
+    assert plain.pieces > 0
+    assert done.pieces == (0 if options.get("piece_types") == 0 else plain.pieces)
+    assert (done.romanised != "") == romanise
+    assert np.isfinite(matrix(done.student)).all()
+
+
+def test_without_leaning_a_row_is_the_mixture_alone(bert):
+    """ "walikunywa" and "tulikunywa" share an end, which draws one to the other unless lean is 0."""
+    pairs = [Pair("drinks", "walikunywa"), Pair("water", "tulikunywa"), Pair("cat", "wasema"), Pair("dog", "tusema")]
+    vocab, old = bert.tokenizer.get_vocab(), matrix(bert)
+    rows = {}
+    for lean in (0.0, 1.0):
+        done = transplant(bert, pairs, lean=lean, piece_types=0)
+        rows[lean] = matrix(done.student)[done.student.tokenizer.get_vocab()["walikunywa"]]
+    np.testing.assert_allclose(rows[0.0], old[vocab["drinks"]], rtol=1e-5)
+    assert not np.allclose(rows[1.0], old[vocab["drinks"]], rtol=1e-2)
+
+
 def test_the_student_trains(bert):
     student = transplant(bert, PAIRS).student
     student(student.preprocess(["maji"]))["sentence_embedding"].sum().backward()
@@ -130,3 +191,7 @@ def test_bad_input(bert):
         transplant(bert, [])
     with pytest.raises(ValueError, match="extend, replace, trim or off"):
         transplant(bert, PAIRS, mode="both")
+    with pytest.raises(ValueError, match="'giza' and 'aligned'"):
+        transplant(bert, PAIRS, alignment="giza")
+    with pytest.raises(ValueError, match="'ibm1' and 'zero'"):
+        transplant(bert, PAIRS, rows="zero")
