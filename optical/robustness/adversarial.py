@@ -120,8 +120,8 @@ def _gradient(loss: Callable[[Tensor], Tensor], shift: Tensor) -> Tensor:
         found = torch.autograd.grad(value, at, allow_unused=True)[0] if value.requires_grad else None
     if found is None:
         raise ValueError(
-            f"the loss does not depend on the shift; received a loss of {float(value.detach()):.4g} without gradient to "
-            "it; run the model within shifted(embedding, shift)"
+            f"the loss does not depend on the shift; received a loss of {float(value.detach()):.4g} without it; run "
+            "the model within shifted(embedding, shift)"
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optical.vocabulary.words import choose_words, fold, is_latin, split_words
+from optical.vocabulary.words import choose_words, fold, is_latin, replace_words, split_words
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,20 @@ from optical.vocabulary.words import choose_words, fold, is_latin, split_words
 )
 def test_words_are_runs_of_letters_with_marks_and_inner_apostrophes(text, words):
     assert split_words(text) == words
+
+
+def test_words_are_replaced_and_nothing_else():
+    seen = []
+
+    def upper(word):
+        seen.append(word)
+        return word.upper() if "o" in word else None
+
+    text = " Ng’ombe  wako, 3 na COVID-19... ng’ambo?\n"
+    assert replace_words(text, upper) == " NG'OMBE  WAKO, 3 na COVID-19... NG'AMBO?\n"
+    assert seen == split_words(text)
+    assert replace_words(text, lambda _: None) == text
+    assert replace_words("moja mbili", lambda _: "") == " "
 
 
 def test_folding_joins_case_and_composition():
