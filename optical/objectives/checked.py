@@ -8,7 +8,7 @@ vectors and one wait for the device.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from optical.tokens import Tokens
@@ -64,6 +64,30 @@ def sentences(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> tuple[Float[T
     return x, y
 
 
+def masses(name: str, mass: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """Masses of tokens as constants, cast up to float32 (float64 stays).
+
+    Raises:
+        ValueError: Another shape than the mask, a mass that is negative, not finite or on padding, a row without any.
+    """
+    mass = cast_up(mass.detach())
+    if mass.shape != mask.shape:
+        raise ValueError(
+            f"{name} needs one mass for each token, (b, n); received {tuple(mass.shape)} for a mask "
+            f"{tuple(mask.shape)}; see optical.transport.cost for masses from masks, lengths and weights"
+        )
+    real = torch.where(mask, mass, -mass.abs())  # any mass on padding counts as negative
+    wrong = ~((real >= 0) & real.isfinite()).all(-1) | (mass.sum(-1) <= 0)  # (b,)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{name} must be finite, 0 or more on real tokens, 0 on padding, and more than 0 in all; received "
+            f"{mass[row].tolist()} for mask {mask[row].tolist()} (sentence {row}); normalise weights with "
+            "optical.transport.cost.weighted_mass"
+        )
+    return mass
+
+
 def positive(name: str, value: float, unit: str, remedy: float) -> None:
     """Refuse a number that is not above 0.
 
@@ -84,8 +108,10 @@ def _without_padding(side: Tokens) -> Tokens:
 
 
 def _finite(vectors: Tensor) -> Tensor:
-    """Which sentences have only finite numbers, (b,): a product with 0 is 0 unless something is not."""
-    return (vectors.detach() * 0).flatten(1).sum(-1) == 0
+    """Which sentences have only finite numbers, (b,): NaN and infinity survive a sum; large numbers are looked at."""
+    vectors = vectors.detach().flatten(1)
+    fine = vectors.sum(-1).isfinite()
+    return fine if fine.all() else vectors.isfinite().all(-1)
 
 
 def _refuse(empty: Tensor, broken: Tensor) -> None:

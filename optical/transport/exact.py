@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.sinkhorn import Plan, _check_problem
+from optical.transport.sinkhorn import Plan, _check_problem, _marginal_error
 
 
 def exact(C: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "b m"]) -> Plan:
@@ -32,5 +32,4 @@ def exact(C: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "
         # The simplex wants totals that agree to the last bit; float32 masses agree to 1e-7.
         solution = ot.emd(mass_a, mass_b * (mass_a.sum() / mass_b.sum()), cost)
         P[k][rows.nonzero(), columns.nonzero().T] = torch.as_tensor(solution, dtype=C.dtype, device=C.device)
-    error = (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
-    return Plan(P, error, torch.zeros(len(C), dtype=torch.int64, device=C.device))
+    return Plan(P, _marginal_error(P, a, b), torch.zeros(len(C), dtype=torch.int64, device=C.device))

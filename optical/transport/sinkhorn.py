@@ -81,11 +81,11 @@ def sinkhorn(
     _check_problem(C, a, b)
     P, g = C, None
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
-    for value in schedule:
-        P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, _Stop(tolerance, max_steps, check_every))
-        steps += taken
-    error = (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
-    return Plan(P, error, steps)
+    with torch.autocast(C.device.type, enabled=False):  # its products would be in half precision
+        for value in schedule:
+            P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, _Stop(tolerance, max_steps, check_every))
+            steps += taken
+    return Plan(P, _marginal_error(P, a, b), steps)
 
 
 class _Stop(NamedTuple):
@@ -270,21 +270,29 @@ def _log_ratio(x: Tensor, y: Tensor) -> Tensor:
 
 def _checked_schedule(epsilon: float | Sequence[float]) -> tuple[float, ...]:
     schedule = tuple(epsilon) if isinstance(epsilon, Sequence) else (epsilon,)
-    if not schedule or min(schedule) <= 0:
+    if not schedule or not min(schedule) > 0:
         raise ValueError(f"epsilon must be positive, in units of the cost; received {epsilon!r}; try 0.05")
     return schedule
 
 
+def _marginal_error(P: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
+
+
 def _check_problem(C: Tensor, a: Tensor, b: Tensor) -> None:
-    if C.ndim != 3 or a.shape != C.shape[:2] or b.shape != (C.shape[0], C.shape[2]):
-        raise ValueError(
-            f"costs (b, n, m) need masses (b, n) and (b, m); received C {tuple(C.shape)}, a {tuple(a.shape)}, "
-            f"b {tuple(b.shape)}; give one row of masses for each problem"
-        )
+    _check_shapes(C, a, b)
     gap = (a.sum(-1) - b.sum(-1)).abs()
     if len(gap) and gap.max() > 1e-3:
         row = int(gap.argmax())
         raise ValueError(
             f"a balanced plan needs equal total masses; problem {row} has {a[row].sum():.4f} against "
             f"{b[row].sum():.4f}; normalise both, and give an empty side an empty partner"
+        )
+
+
+def _check_shapes(C: Tensor, a: Tensor, b: Tensor) -> None:
+    if C.ndim != 3 or a.shape != C.shape[:2] or b.shape != (C.shape[0], C.shape[2]):
+        raise ValueError(
+            f"costs (b, n, m) need masses (b, n) and (b, m); received C {tuple(C.shape)}, a {tuple(a.shape)}, "
+            f"b {tuple(b.shape)}; give one row of masses for each problem"
         )

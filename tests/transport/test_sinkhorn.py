@@ -130,6 +130,13 @@ def test_half_precision_is_cast_up_at_the_door(dtype):
     torch.testing.assert_close(P, sinkhorn(C.to(dtype).float(), a, b, 0.05).coupling)
 
 
+def test_autocast_has_no_say():
+    C, a, b = problem(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        plan = sinkhorn(C, a, b, 0.05)
+    torch.testing.assert_close(plan.coupling, sinkhorn(C, a, b, 0.05).coupling)
+
+
 def test_not_converging_is_said():
     C, a, b = problem()
     hurried = sinkhorn(C, a, b, 0.02, tolerance=1e-9, max_steps=3)
