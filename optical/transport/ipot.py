@@ -28,7 +28,7 @@ def ipot(
     ``epsilon = beta / T``, with few it is near it. So T decides how sharp the plan is, and nothing stops early. It is
     Algorithm 1 of Xie et al. (UAI 2019) in the log domain, where neither a small beta nor a long run underflows and
     zero masses give no NaN. Their scaling b, kept between steps, is here the straight line through the last two column
-    potentials. They start b at 1 / m, this at the masses b, the same where masses are uniform.
+    potentials. They start from ``P = 1 1'`` and ``b = 1 / m``, which is the same where masses are uniform.
 
     Args:
         C: Costs, finite. Half precision is cast up to float32; float64 stays.

@@ -29,7 +29,7 @@ def partial(
     """Solve ``min <P, C>`` with row sums at most a, column sums at most b and ``share`` of the mass moved, smoothed.
 
     A dummy row and a dummy column that cost nothing take what is not moved, and the problem is a balanced one for
-    :func:`~optical.transport.sinkhorn.sinkhorn` (Chapel, Alaya and Gasso, NeurIPS 2020, proposition 1). The entropy is
+    :func:`~optical.transport.sinkhorn.sinkhorn` (Chapel, Alaya and Gasso, NeurIPS 2020). The entropy is
     that of the balanced problem, ``-epsilon (H(P) + H(a - P 1) + H(b - P' 1))``: what stays is smoothed too, unlike in
     the entropic problem of Benamou et al. (2015), which POT solves. Both become partial transport as epsilon falls.
 

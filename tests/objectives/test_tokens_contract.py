@@ -8,6 +8,7 @@ import torch
 from optical.objectives.assignment import assignment
 from optical.objectives.greedy import greedy
 from optical.objectives.ot import ot
+from optical.objectives.posterior import posterior
 from optical.objectives.product import product
 from optical.tokens import Tokens
 from tests.objectives.conftest import gradient_is_the_slope, ragged
@@ -18,6 +19,7 @@ EVERY = {
     "product": product,
     "greedy": greedy,
     "assignment": assignment,
+    "posterior": posterior,
     "ot exact": lambda x, y: ot(x, y, solver="exact").loss,
 }
 SMOOTHED = {
