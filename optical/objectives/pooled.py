@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from optical.objectives import checked
+
+_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": lambda x, y: (1.0 - torch.nn.functional.cosine_similarity(x, y, dim=-1)).mean(),
+    "squared": torch.nn.functional.mse_loss,
+}
 
 
 def pooled(
@@ -17,13 +25,10 @@ def pooled(
     ``cosine`` is ``1 - cos(x, y)``, between 0 and 2; for unit vectors it is half the squared distance. ``squared`` is
     the mean squared error over all b d entries (Reimers & Gurevych 2020, equation 1), small when d is large. Half
     precision is cast up to float32.
+
+    Raises:
+        ValueError: What :func:`optical.objectives.checked.sentences` refuses; another distance.
     """
-    x, y = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (x, y))
-    if x.shape != y.shape:
-        raise ValueError(
-            f"student and teacher sentence vectors must have one shape; received {tuple(x.shape)} and "
-            f"{tuple(y.shape)}; a student of another width needs a projection"
-        )
-    if distance == "squared":
-        return torch.nn.functional.mse_loss(x, y)
-    return (1.0 - torch.nn.functional.cosine_similarity(x, y, dim=-1)).mean()
+    if distance not in _DISTANCES:
+        raise ValueError(f"unknown distance; received {distance!r}; choose one of {', '.join(_DISTANCES)}")
+    return _DISTANCES[distance](*checked.sentences(x, y))

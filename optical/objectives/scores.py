@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from optical.objectives import checked
+
 
 def scores(
     x: Float[Tensor, "b d"],
@@ -27,10 +29,30 @@ def scores(
 
     Returns:
         The divergence in nats, >= 0. Its gradient in x is bounded by ``2 / temperature``.
+
+    Raises:
+        ValueError: A temperature that is not positive; passages that do not fit, none, or NaN in one; what
+            :func:`optical.objectives.checked.sentences` refuses.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive, in units of the score; received {temperature}; try 0.05")
-    x, y, documents = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (x, y, documents))
+    checked.positive("temperature", temperature, "score", 0.05)
+    x, y = checked.sentences(x, y)
+    if documents.ndim != 2 or documents.shape[1] != y.shape[1] or len(documents) == 0:
+        raise ValueError(
+            f"passages need vectors (n, d) of the teacher's width, at least one; received {tuple(documents.shape)} for "
+            f"sentences {tuple(y.shape)}; embed the passages with the same teacher"
+        )
+    documents = checked.cast_up(documents)
     student = torch.log_softmax(x @ documents.T / temperature, dim=-1)  # (b, n)
     teacher = torch.log_softmax(y @ documents.T / temperature, dim=-1)
+    if not teacher.detach().sum().isfinite():  # the passages are too many to be looked at in every step
+        _refuse(documents)
     return torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def _refuse(documents: Tensor) -> None:
+    broken = (~documents.isfinite().all(-1)).nonzero()[:, 0].tolist()
+    if broken:
+        raise ValueError(
+            f"passages must have finite vectors; received NaN or infinity in {len(broken)} of {len(documents)} (first: "
+            f"passage {broken[0]}); embed the collection again"
+        )

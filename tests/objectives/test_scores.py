@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from optical.objectives.scores import scores
+from tests.objectives.conftest import gradient_is_the_slope
 
 
 def unit(*shape, dtype=torch.float64):
@@ -40,3 +41,22 @@ def test_gradient_is_bounded_by_two_over_the_temperature():
 def test_temperature_must_be_positive():
     with pytest.raises(ValueError, match="temperature must be positive"):
         scores(unit(1, 8), unit(1, 8), unit(2, 8), 0.0)
+
+
+def test_gradient_is_the_slope():
+    x, y, documents = unit(3, 8), unit(3, 8), unit(20, 8)
+    gradient_is_the_slope(lambda at: scores(at, y, documents, 0.1), x)
+
+
+def test_what_cannot_be_ranked_is_refused():
+    x, y, documents = unit(3, 8), unit(3, 8), unit(20, 8)
+    for bad in (documents[:, :7], documents[:0], documents[0]):
+        with pytest.raises(ValueError, match=r"passages need vectors.*received .* for sentences \(3, 8\)"):
+            scores(x, y, bad)
+    broken = documents.clone()
+    broken[[4, 9]] = float("nan")
+    with pytest.raises(ValueError, match=r"in 2 of 20 \(first: passage 4\); embed"):
+        scores(x, y, broken)
+    x[1, 0] = float("inf")
+    with pytest.raises(ValueError, match="first: sentence 1"):
+        scores(x, y, documents)
