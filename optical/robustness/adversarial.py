@@ -6,7 +6,7 @@ optimizer. Finding a shift leaves no gradient behind: only the shift is differen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,7 @@ def shifted(embedding: nn.Module, shift: Float[Tensor, "b n d"] | None) -> Itera
 
 def adversarial(
     loss: Callable[[Tensor], Tensor],
-    size: tuple[int, int, int],
+    size: Sequence[int],
     mask: Bool[Tensor, "b n"],
     *,
     norm: Norm = "l2",

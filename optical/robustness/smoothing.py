@@ -6,7 +6,7 @@ Takes sizes and masks, gives shifts; knows tensors only, no model and no loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +17,7 @@ Norm = Literal["l2", "linf"]
 
 
 def noise(
-    size: tuple[int, int, int],
+    size: Sequence[int],
     mask: Bool[Tensor, "b n"],
     *,
     norm: Norm = "l2",
@@ -73,7 +73,7 @@ def radius_of(
     return share * length / (math.sqrt(embeddings.shape[-1]) if norm == "linf" else 1.0)
 
 
-def check_ball(size: tuple[int, int, int], mask: Tensor, norm: str, radius: float) -> None:
+def check_ball(size: Sequence[int], mask: Tensor, norm: str, radius: float) -> None:
     """Refuse what describes no ball around each token.
 
     Raises:
@@ -90,7 +90,7 @@ def check_ball(size: tuple[int, int, int], mask: Tensor, norm: str, radius: floa
         )
 
 
-def _in_l2(size: tuple[int, int, int], generator: torch.Generator | None, device, dtype) -> Tensor:
+def _in_l2(size: Sequence[int], generator: torch.Generator | None, device, dtype) -> Tensor:
     """Even over the unit l2 ball: an even direction, and a length whose d-th power is even."""
     direction = torch.randn(size, generator=generator, device=device, dtype=dtype)
     direction = torch.nn.functional.normalize(direction, dim=-1)
@@ -98,7 +98,7 @@ def _in_l2(size: tuple[int, int, int], generator: torch.Generator | None, device
     return direction * evenly ** (1.0 / size[2])
 
 
-def _in_linf(size: tuple[int, int, int], generator: torch.Generator | None, device, dtype) -> Tensor:
+def _in_linf(size: Sequence[int], generator: torch.Generator | None, device, dtype) -> Tensor:
     """Even over the cube from -1 to 1."""
     return 2.0 * torch.rand(size, generator=generator, device=device, dtype=dtype) - 1.0
 
