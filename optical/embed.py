@@ -91,7 +91,7 @@ def document_vectors(
     progress: bool = False,
 ) -> Vectors:
     """What the teacher makes of a collection: sentence vectors, or the scoring tokens of a late-interaction model."""
-    folder = cache / f"documents-{fingerprint(teacher)}-{checksum([*ids, *texts])}"
+    folder = cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum([*ids, *texts])}"
     if not (folder / _MANIFEST).is_file():
         with written_whole(folder) as unfinished:
             if is_multi_vector(teacher):

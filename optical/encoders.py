@@ -115,8 +115,41 @@ def is_multi_vector(encoder: Encoder) -> bool:
     return isinstance(encoder, MultiVectorEncoder)
 
 
-def as_multi_vector(encoder: Encoder) -> MultiVectorEncoder:
-    """The same transformer read token by token: unit token vectors under MaxSim, nothing trained and nothing shared."""
+def as_multi_vector(encoder: Encoder, query_length: int | None = None) -> MultiVectorEncoder:
+    """The same transformer read token by token: unit token vectors under MaxSim, nothing trained and nothing shared.
+
+    Args:
+        encoder: Of either class.
+        query_length: Tokens that every query has: what it lacks is filled up with [MASK], whose vectors count in
+            MaxSim as those of words do but which no token attends to (Khattab & Zaharia 2020, section 3.2), and what is
+            longer is cut. None leaves queries as they are, or as the model has them.
+
+    Raises:
+        DataError: A tokenizer without a mask token, or a length that the model cannot read.
+    """
+    multi = _token_by_token(encoder)
+    if query_length is not None:
+        limit = multi.max_seq_length or query_length
+        if multi.tokenizer.mask_token_id is None or query_length > limit:
+            mask = multi.tokenizer.mask_token
+            raise DataError(
+                f"queries cannot be expanded to {query_length} tokens by this teacher, whose mask token is {mask} and "
+                f"whose limit is {limit} tokens; lower query_length, or leave it out"
+            )
+        module = transformer(multi)
+        if module.query_length is not None:
+            module.query_length = query_length  # a cap of the model's own, which would contradict the new one
+        module.query_expansion = {"strategy": "fixed", "attend": False, "length": query_length}
+    return multi
+
+
+def query_width(encoder: Encoder) -> int | None:
+    """How many tokens every query of a late-interaction model has; None where that differs from query to query."""
+    expansion = getattr(transformer(encoder), "query_expansion", None)
+    return expansion["length"] if expansion and expansion["strategy"] == "fixed" else None
+
+
+def _token_by_token(encoder: Encoder) -> MultiVectorEncoder:
     import copy
 
     from sentence_transformers import MultiVectorEncoder
@@ -132,7 +165,15 @@ def as_multi_vector(encoder: Encoder) -> MultiVectorEncoder:
 
 
 def encode_batch(encoder: Encoder, features: dict[str, Any], **options: Any) -> Encoded:
-    """Run an encoder over a tokenized batch, with gradient where it is enabled; ``options`` go to its forward."""
+    """Run an encoder over a tokenized batch, with gradient where it is enabled; ``options`` go to its forward.
+
+    A late-interaction model reads the batch as queries, unless ``task`` says otherwise: [MASK] expansion is real then,
+    and no punctuation is left out, in training as in search.
+    """
+    # Training in parallel or compiled wraps the model, which hides its class.
+    inner = getattr(encoder, "module", getattr(encoder, "_orig_mod", encoder))
+    if is_multi_vector(inner):
+        options = {"task": "query", **options}
     device = next(encoder.parameters()).device
     output = encoder({k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}, **options)
     tokens = Tokens(output["token_embeddings"], output["attention_mask"].bool())
@@ -172,7 +213,10 @@ def encode_tokens(
 
 
 def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """Tokens of each text, special ones and the limit of the encoder counted, ``(len(texts),)``."""
+    """Tokens of each text as a query, special ones, [MASK] and the limit of the encoder counted, ``(len(texts),)``."""
+    width = query_width(encoder)
+    if width is not None:
+        return np.full(len(texts), width, dtype=np.int64)
     counts: list[int] = []
     for k in range(0, len(texts), 1000):
         ids = encoder.tokenizer(list(texts[k : k + 1000]), truncation=True, max_length=encoder.max_seq_length)
@@ -180,13 +224,22 @@ def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return np.array(counts, dtype=np.int64)
 
 
-def fingerprint(encoder: Encoder) -> str:
-    """Sixteen hexadecimal digits that change with the weights, the tokenizer, the length limit or the class."""
+def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
+    """Sixteen hexadecimal digits that change with the weights, the tokenizer, the length limit or the class.
+
+    Args:
+        encoder: Of either class.
+        documents: Leave out what changes the vectors of queries only, their expansion, so that a collection is embedded
+            once.
+    """
     digest = hashlib.sha256(type(encoder).__name__.encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     digest.update(f"{_tokenization(encoder.tokenizer)} {encoder.max_seq_length}".encode())
+    expansion = getattr(transformer(encoder), "query_expansion", None)
+    if expansion and not documents:
+        digest.update(json.dumps(expansion, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 

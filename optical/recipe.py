@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from optical.errors import RecipeError
 
@@ -223,6 +223,13 @@ class Recipe(_Section):
     robustness: Robustness = Robustness()
     training: Training = Training()
     search: Search = Search()
+
+    @field_validator("query_length")
+    @classmethod
+    def _needs_late_interaction(cls, length: int | None, info: ValidationInfo) -> int | None:
+        if length is not None and not info.data.get("late_interaction"):
+            raise ValueError("single vectors have no query to expand: set late_interaction = true, or leave this out")
+        return length
 
     @property
     def folder(self) -> Path:

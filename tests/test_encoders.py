@@ -23,8 +23,12 @@ from optical.encoders import (
     fingerprint,
     is_multi_vector,
     load,
+    query_width,
+    token_counts,
 )
 from optical.errors import DataError
+from optical.text.bitext import Pair
+from optical.vocabulary.transplant import transplant
 from tests.conftest import bert
 
 TEXTS = ["i drink water .", "the moon", "who built this house ? she cooks rice .", "q"]
@@ -228,3 +232,88 @@ class TestFingerprint:
         shorter = copy.deepcopy(teacher)
         shorter.max_seq_length = 8
         assert len({fingerprint(m) for m in (teacher, shorter, as_multi_vector(teacher))}) == 3
+
+
+class TestQueryLength:
+    """[MASK] expansion: queries of one length, in search, in training, and after reloading."""
+
+    def test_every_query_has_the_length_and_only_words_are_attended_to(self, teacher):
+        many = as_multi_vector(teacher, 12)
+        features = many.preprocess(TEXTS, task="query")
+        tokens = many.tokenizer.convert_ids_to_tokens(features["input_ids"][3])
+        assert tokens == ["[CLS]", "q", "[SEP]", *["[MASK]"] * 9]
+        assert features["attention_mask"].sum(1).tolist() == [6, 4, 11, 3]
+        assert {len(rows) for rows in encode_tokens(many, TEXTS, query=True)} == {12}
+        assert [len(rows) for rows in encode_tokens(many, TEXTS, query=False)] == [6, 4, 11, 3]
+        assert query_width(many) == 12
+        assert token_counts(many, TEXTS).tolist() == [12] * 4
+        assert query_width(as_multi_vector(teacher)) is None
+
+    def test_vectors_of_words_are_those_of_the_query_alone(self, teacher):
+        """No token attends to [MASK], so expansion adds vectors and changes none."""
+        plain, many = as_multi_vector(teacher), as_multi_vector(teacher, 12)
+        for short, long in zip(*(encode_tokens(m, TEXTS, query=True) for m in (plain, many)), strict=True):
+            np.testing.assert_allclose(long[: len(short)], short, atol=1e-5)
+
+    def test_expansion_is_real_in_a_batch_as_the_trainer_has_it(self, teacher):
+        many = as_multi_vector(teacher, 12)
+        tokens = encode_batch(many, many.preprocess(TEXTS, task="query")).tokens
+        assert tokens.mask.all()
+        assert tokens.mask.shape == (4, 12)
+        alone = encode_tokens(many, TEXTS, query=True)
+        np.testing.assert_allclose(tokens.vectors.detach().numpy(), np.stack(alone), atol=1e-5)
+
+    def test_a_wrapped_model_reads_its_batch_as_queries_too(self, teacher):
+        class Wrapper(torch.nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+            def forward(self, *args, **kwargs):
+                return self.module(*args, **kwargs)
+
+        many = as_multi_vector(teacher, 12)
+        assert encode_batch(Wrapper(many), many.preprocess(TEXTS, task="query")).tokens.mask.all()
+
+    def test_longer_queries_are_cut(self, teacher):
+        many = as_multi_vector(teacher, 5)
+        features = many.preprocess(TEXTS, task="query")
+        assert many.tokenizer.convert_ids_to_tokens(features["input_ids"][0]) == [
+            "[CLS]",
+            "i",
+            "drink",
+            "water",
+            "[SEP]",
+        ]
+        assert {len(rows) for rows in encode_tokens(many, TEXTS, query=True)} == {5}
+
+    def test_it_is_kept_by_saving_and_changes_the_teacher_of_queries_only(self, teacher, tmp_path):
+        plain, many = as_multi_vector(teacher), as_multi_vector(teacher, 12)
+        many.save(str(tmp_path / "model"))
+        again = load(tmp_path / "model", "cpu")
+        assert query_width(again) == 12
+        for a, b in zip(*(encode_tokens(m, TEXTS, query=True) for m in (many, again)), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+        assert len({fingerprint(m) for m in (plain, many, as_multi_vector(teacher, 13))}) == 3
+        assert len({fingerprint(m, documents=True) for m in (plain, many)}) == 1
+        assert fingerprint(plain) == fingerprint(plain, documents=True)
+
+    def test_a_model_of_another_length_takes_the_new_one(self, teacher):
+        capped = as_multi_vector(teacher)
+        capped[0].query_length = 6
+        assert query_width(as_multi_vector(as_multi_vector(capped, 12), 9)) == 9
+
+    def test_a_transplanted_student_has_the_teachers_mask_token(self, teacher):
+        many = as_multi_vector(teacher, 8)
+        pairs = [Pair("i drink water .", "nakunywa maji"), Pair("the moon", "mwezi")]
+        student = transplant(many, pairs).student
+        features = student.preprocess(["mwezi"], task="query")
+        assert student.tokenizer.convert_ids_to_tokens(features["input_ids"][0])[:3] == ["[CLS]", "mwezi", "[SEP]"]
+        assert (features["input_ids"][0, 3:] == many.tokenizer.mask_token_id).all()
+
+    def test_lengths_that_cannot_be(self, teacher):
+        with pytest.raises(DataError, match="limit is 64 tokens; lower query_length"):
+            as_multi_vector(teacher, 65)
+        teacher.tokenizer.mask_token = None
+        with pytest.raises(DataError, match="mask token is None"):
+            as_multi_vector(teacher, 12)

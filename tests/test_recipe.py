@@ -190,3 +190,10 @@ def test_a_language_may_be_a_word_of_toml():
 def test_the_folder_of_a_run():
     assert str(Recipe(lang="so").folder) == "runs/so"
     assert str(Recipe(lang="so", out="elsewhere").folder) == "elsewhere"
+
+
+def test_a_query_length_needs_late_interaction(tmp_path):
+    text = message(recipe_file(tmp_path, 'lang = "sw"\nquery_length = 32\n'))
+    assert re.search(r"recipe\.toml:2: query_length = 32: .*set late_interaction = true", text)
+    recipe = load_recipe(None, {"lang": "sw", "query_length": "32", "late_interaction": "true"})
+    assert load_recipe(recipe_file(tmp_path, write_recipe(recipe))) == recipe

@@ -45,22 +45,25 @@ class WordDropout:
         self.padding, self.limit = tokenizer.pad_token_id or 0, tokenizer.model_max_length
 
     def __call__(self, inputs: Sequence[str], **options: Any) -> dict[str, Any]:
-        """The features of ``preprocess`` with other ids, masks and padding; untouched under query expansion."""
+        """The features of ``preprocess`` with other ids, masks and padding, and as much [MASK] expansion as is left."""
         features = self.preprocess(inputs, **options)
-        ids, mask = features["input_ids"], features["attention_mask"].bool()
-        if "query_expansion_positions" in features:  # its positions count in tokens, which are about to change
-            return features
+        ids, real = features["input_ids"], features["attention_mask"].bool()
+        expanded = features.get("query_expansion_positions")
+        if expanded is not None:
+            real = real & ~expanded
+        limit = self.limit if expanded is None else ids.shape[1]
         random = np.random.default_rng((self.seed, int(ids.sum())))
-        rows = [self._apart(row[real].tolist(), random) for row, real in zip(ids, mask, strict=True)]
-        return {**features, **self._padded(rows, features)}
+        rows = [self._apart(row[here].tolist(), random, limit) for row, here in zip(ids, real, strict=True)]
+        width = max(map(len, rows)) if expanded is None else ids.shape[1]
+        padded = self._padded(rows, width, features)
+        return {**features, **(padded if expanded is None else _expanded_again(padded, features))}
 
-    def _apart(self, row: list[int], random: np.random.Generator) -> list[int]:
+    def _apart(self, row: list[int], random: np.random.Generator, limit: int) -> list[int]:
         fall = random.random(len(row)) < self.probability
         apart = [piece for i, f in zip(row, fall, strict=True) for piece in (self.pieces.get(i, (i,)) if f else (i,))]
-        return apart if len(apart) <= self.limit else row
+        return apart if len(apart) <= limit else row
 
-    def _padded(self, rows: list[list[int]], features: dict[str, Any]) -> dict[str, Tensor]:
-        width = max(map(len, rows))
+    def _padded(self, rows: list[list[int]], width: int, features: dict[str, Any]) -> dict[str, Tensor]:
         ids = torch.full((len(rows), width), self.padding, dtype=features["input_ids"].dtype)
         mask = torch.zeros((len(rows), width), dtype=features["attention_mask"].dtype)
         for k, row in enumerate(rows):
@@ -68,3 +71,17 @@ class WordDropout:
             mask[k, : len(row)] = 1
         padded = {"input_ids": ids, "attention_mask": mask}
         return padded | ({"token_type_ids": torch.zeros_like(ids)} if "token_type_ids" in features else {})
+
+
+def _expanded_again(padded: dict[str, Tensor], features: dict[str, Any]) -> dict[str, Tensor]:
+    """The rows with what is left of each expanded as ``features`` has it: the same token, attended to or not."""
+    old, were = features["input_ids"], features["query_expansion_positions"]
+    if not were.any():
+        return padded
+    # Every row too short for the expansion reaches its last place; padding beyond it stays padding.
+    within = torch.arange(old.shape[1]) <= were.nonzero()[:, 1].max()
+    now = (padded["attention_mask"] == 0) & within
+    attended = int(features["attention_mask"].bool()[were].all())
+    ids = padded["input_ids"].masked_fill(now, int(old[were][0]))
+    mask = padded["attention_mask"].masked_fill(now, attended)
+    return padded | {"input_ids": ids, "attention_mask": mask, "query_expansion_positions": now}

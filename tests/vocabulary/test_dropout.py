@@ -4,6 +4,7 @@ import pytest
 import torch
 from tokenizers import AddedToken
 
+from optical.encoders import as_multi_vector
 from optical.vocabulary.dropout import WordDropout, pieces_of_words
 from tests.conftest import bert
 
@@ -74,3 +75,35 @@ def test_about_the_asked_share_falls(encoder):
 def test_a_row_that_would_outgrow_the_encoder_stays(encoder):
     features = dropped(encoder, 1.0)(["maji " * 30])
     assert features["input_ids"].shape[1] == 32
+
+
+@pytest.mark.parametrize("attend", [False, True])
+@pytest.mark.parametrize("strategy", ["fixed", "min"])
+def test_expanded_queries_fall_apart_and_are_expanded_again(encoder, strategy, attend):
+    many = as_multi_vector(encoder)
+    many[0].query_expansion = {"strategy": strategy, "attend": attend, "length": 9}
+    texts = ["maji", "i drink maji .", "i drink milk where is the market ?"]
+    features = dropped(many, 1.0)(texts, task="query")
+    spelled = ["m", "##a", "##j", "##i"]
+    expected = [["[CLS]", *spelled, "[SEP]"], ["[CLS]", "i", "drink", *spelled, ".", "[SEP]"]]
+    width = features["input_ids"].shape[1]
+    assert width == (9 if strategy == "fixed" else 10)
+    for k, tokens in enumerate(expected):
+        mask, ids = features["query_expansion_positions"][k], features["input_ids"][k]
+        found = many.tokenizer.convert_ids_to_tokens(ids)
+        padding = ["[PAD]"] * (width - 9)
+        assert found == [*tokens, *["[MASK]"] * (9 - len(tokens)), *padding]
+        assert mask.tolist() == [t == "[MASK]" for t in found]
+        assert features["attention_mask"][k].bool().tolist() == [
+            t != "[PAD]" and (attend or t != "[MASK]") for t in found
+        ]
+    plain = many.preprocess(texts, task="query")
+    assert torch.equal(features["input_ids"][2], plain["input_ids"][2])
+
+
+def test_an_expanded_query_that_would_outgrow_its_length_stays(encoder):
+    many = as_multi_vector(encoder, 8)
+    texts = ["maji maji maji"]
+    plain, features = many.preprocess(texts, task="query"), dropped(many, 1.0)(texts, task="query")
+    for name in ("input_ids", "attention_mask", "query_expansion_positions"):
+        assert torch.equal(features[name], plain[name])
