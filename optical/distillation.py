@@ -23,26 +23,26 @@ import numpy as np
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm.auto import tqdm
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from optical.averaging import SHARES, average
 from optical.batches import length_grouped
 from optical.embed import Vectors, teacher_vectors
-from optical.encoders import DevScore, Encoder, encode_batch, fingerprint, is_multi_vector, token_counts, transformer
+from optical.encoders import DevScore, Encoder, fingerprint, is_multi_vector, token_counts, transformer
 from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
-from optical.objectives.ot import ot
-from optical.objectives.pooled import pooled
-from optical.objectives.scores import scores
-from optical.recipe import Objective, Training
+from optical.lesson import Distillation, Rarity, idf
+from optical.recipe import Objective, Robustness, Training
+from optical.robustness.augment import Augment, lexicon, read_synonyms
 from optical.row_adam import RowAdamW, rows_in_use
 from optical.text.bitext import Pair
 from optical.vocabulary.dropout import WordDropout
+from optical.vocabulary.tokenizer import token_ids
 from optical.vocabulary.words import split_words
+from optical.watch import LogPlans, Progress, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ def distill_student(
     training: Training,
     folder: Path,
     cache: Path,
+    robustness: Robustness | None = None,
+    weights: Sequence[float] | None = None,
     documents: np.ndarray | None = None,
     dev: DevScore | None = None,
     seed: int = 0,
@@ -95,6 +97,8 @@ def distill_student(
         training: The loop.
         folder: For checkpoints; emptied of them when training ends well.
         cache: For the teacher's vectors.
+        robustness: Training on perturbed input; none by default.
+        weights: How often each pair is drawn, for one draw of the others; all alike by default.
         documents: Sentence vectors of English passages, ``(n, e)``, unit length, for the ``scores`` objective; without
             them that objective is left out.
         dev: Higher is better; called before training and at every evaluation.
@@ -102,23 +106,34 @@ def distill_student(
         progress: Show progress bars.
 
     Raises:
-        DataError: Fewer usable pairs than one optimizer step takes.
+        DataError: Fewer usable pairs than one optimizer step takes, or a file of synonyms that cannot be used.
+        Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in ``folder``.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
     check_enough(pairs, training)
     chosen = usable(pairs, training)
+    robustness = robustness or Robustness()
+    repeats = _repeats(pairs, weights, training)
+    augment = _replacements(robustness, pairs)
     start = dev(student) if dev is not None else float("nan")
     if training.steps == 0:
         return Distilled(student, start, start, 0.0, [], 0)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
-    loss = Distillation(student, vectors, None if is_multi_vector(student) else documents, objective)
-    run = folder / f"checkpoints-{_key(student, chosen, vectors, objective, training, seed)}"
+    loss = Distillation(
+        student, vectors, None if is_multi_vector(student) else documents, objective, robustness=robustness,
+        rarity=_rarity(student, teacher, chosen, vectors) if objective.masses == "idf" else None, seed=seed,
+    )  # fmt: skip
+    key = _key(student, chosen, vectors, (objective, robustness, training), repeats, seed)
+    run = folder / f"checkpoints-{key}"
     run.mkdir(parents=True, exist_ok=True)
     if dev is not None:
         torch.save(student.state_dict(), run / "start.pt")
     with _optimizer(student, training) as optimizer:
-        callbacks = [interruption := Interruption(), _LogPlans(loss)]
-        trainer = _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer)
+        callbacks = [interruption := Interruption(), Watch(loss, run), LogPlans(loss), *[Progress()] * progress]
+        trainer = _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer)
+        if augment:
+            collator: Any = trainer.data_collator
+            collator.preprocess_fn = Augment(collator.preprocess_fn, augment, robustness.rate, seed)
         _train(trainer, interruption, run)
     # The trainer leaves its autocast in the model's forward: a student is used in the precision of its weights.
     trainer.accelerator.unwrap_model(student, keep_fp32_wrapper=False)
@@ -157,47 +172,41 @@ def check_enough(pairs: Sequence[Pair], training: Training) -> None:
         )
 
 
-class Distillation(nn.Module):
-    """The weighted objectives, as the trainer calls them: student features and row numbers in, named losses out.
+def _repeats(pairs: Sequence[Pair], weights: Sequence[float] | None, training: Training) -> np.ndarray:
+    """How often each usable pair is drawn in an epoch."""
+    weight = dict(zip(pairs, weights, strict=True)) if weights is not None else {}
+    questions = [training.question_repeats if p.english.rstrip().endswith("?") else 1 for p in usable(pairs, training)]
+    if not weight:
+        return np.array(questions)
+    return np.array(questions) * np.array([weight[p] for p in usable(pairs, training)])
 
-    Attributes:
-        model: The student.
-        plan: Mean marginal error and mean number of iterations of the last batch's plans, for the log.
+
+def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """What augmentation puts in the place of words; empty where there is no augmentation."""
+    if robustness.method != "augment":
+        return {}
+    return read_synonyms(robustness.synonyms) if robustness.synonyms else lexicon(pairs)
+
+
+def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors: Vectors) -> Rarity:
+    """How rare tokens are among the sentences trained on, on either side.
+
+    Raises:
+        DataError: The teacher's tokens are not those of its tokenizer.
     """
-
-    def __init__(self, model: Encoder, vectors: Vectors, documents: np.ndarray | None, objective: Objective) -> None:
-        """Keep what the objectives compare with: teacher vectors by row, passages for the ``scores`` objective."""
-        super().__init__()
-        self.model = model
-        self.vectors = vectors
-        self.objective = objective
-        self.plan = (0.0, 0.0)
-        passages = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
-        self.documents: Tensor | None
-        self.register_buffer("documents", passages, persistent=False)
-
-    def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
-        """Losses by name, already weighted; the trainer adds them up and logs each.
-
-        Args:
-            features: One entry, the tokenized X sentences ``(b, n)``.
-            labels: Row of each sentence in the teacher's vectors, ``(b,)``.
-        """
-        x = encode_batch(self.model, features[0])
-        device = x.sentence.device
-        y = self.vectors.batch(labels.tolist())
-        y_tokens, y_sentence = type(y.tokens)(*(t.to(device) for t in y.tokens)), y.sentence.to(device)
-        weights, losses = self.objective, {}
-        if weights.ot:
-            transport = ot(x.tokens, y_tokens, weights.epsilon)
-            losses["ot"] = weights.ot * transport.loss
-            self.plan = (float(transport.error), float(transport.steps))
-        if weights.pooled:
-            losses["pooled"] = weights.pooled * pooled(x.sentence, y_sentence, weights.distance)
-        if weights.scores and self.documents is not None:
-            unit = torch.nn.functional.normalize(x.sentence.float(), dim=-1)
-            losses["scores"] = weights.scores * scores(unit, y_sentence, self.documents, weights.temperature)
-        return losses
+    foreign = idf(token_ids(student.tokenizer, [p.foreign for p in chosen]), len(student.tokenizer))
+    special = torch.tensor(student.tokenizer.all_special_ids)
+    limit = teacher.max_seq_length
+    ids = [teacher.tokenizer(p.english, truncation=limit is not None, max_length=limit)["input_ids"] for p in chosen]
+    english = idf(ids, len(teacher.tokenizer))
+    rows = [english[row] for row in ids]
+    if any(len(row) != len(vectors.of(k)) for k, row in enumerate(rows)):
+        raise DataError(
+            'objective.masses = "idf" needs a teacher that keeps every token of its tokenizer; this one leaves some '
+            'out or adds some; take "uniform" or "norm"'
+        )
+    weights = torch.from_numpy(foreign).index_fill(0, special, float(foreign.min()))
+    return Rarity(weights, rows)
 
 
 class _LengthGrouped(DefaultBatchSampler):
@@ -229,13 +238,12 @@ class _Dev(BaseEvaluator):
         return {"dev": score}
 
 
-def _trainer(student, loss, chosen, training, run, dev, seed, progress, callbacks, optimizer):
+def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer):
     """The library's trainer for the class of the student, set up from the recipe."""
     from datasets import Dataset
 
     dataset = Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
     lengths = token_counts(student, [p.foreign for p in chosen])
-    repeats = np.where([p.english.rstrip().endswith("?") for p in chosen], training.question_repeats, 1)
     if not training.dropout:
         _switch_off_dropout(student)
     cls, arguments = _classes(student)
@@ -282,8 +290,6 @@ def _trainer(student, loss, chosen, training, run, dev, seed, progress, callback
     if training.word_dropout:
         collator: Any = trainer.data_collator
         collator.preprocess_fn = WordDropout(collator.preprocess_fn, student.tokenizer, training.word_dropout, seed)
-    if progress:
-        trainer.add_callback(_Progress())
     return trainer
 
 
@@ -302,44 +308,6 @@ def _train(trainer, interruption: Interruption, run: Path) -> None:
 def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
     """On a processor, attention of short sentences by plain products: fused, its backward pass is far slower."""
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-
-
-class _Progress(TrainerCallback):
-    """One bar for the whole training, with the last loss and the last development score."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-        self.shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="Distilling", unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        names = {"loss": "loss", "eval_dev": "dev MAP"}
-        self.shown |= {names[k]: f"{float(v):.4f}" for k, v in (logs or {}).items() if k in names}
-        if self.bar is not None:
-            self.bar.set_postfix(self.shown)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-class _LogPlans(TrainerCallback):
-    """Adds the marginal error and the iterations of the last plans to what the trainer logs."""
-
-    def __init__(self, loss: Distillation) -> None:
-        self.loss = loss
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        if logs is not None and "ot" in logs:
-            logs["plan_error"], logs["plan_steps"] = self.loss.plan
-            state.log_history[-1].update(plan_error=self.loss.plan[0], plan_steps=self.loss.plan[1])
 
 
 def _classes(student: Encoder) -> tuple[Any, Any]:
@@ -388,7 +356,7 @@ def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractConte
     return rows_in_use(model, parameters, lr=training.learning_rate, embedding_lr=training.embedding_learning_rate)
 
 
-def _key(student, chosen: Sequence[Pair], vectors: Vectors, objective: Objective, training: Training, seed: int) -> str:
-    """What a checkpoint belongs to: the start, the sentences, the targets and the settings."""
-    settings = f"{objective.model_dump_json()} {training.model_dump_json()} {seed}"
+def _key(student, chosen: Sequence[Pair], vectors: Vectors, options, repeats: np.ndarray, seed: int) -> str:
+    """What a checkpoint belongs to: the start, the sentences, how often each is drawn, the targets, the settings."""
+    settings = " ".join([*(option.model_dump_json() for option in options), str(seed), str(repeats.tolist())])
     return checksum([fingerprint(student), *(p.foreign for p in chosen), vectors.folder.name, settings])[:8]
