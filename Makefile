@@ -1,5 +1,6 @@
-# `make help` lists the targets. Variables: LANG (language of the queries), BITEXT, COLLECTION, TEACHER, STUDENT, OUT,
-# RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual environment).
+# `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, COLLECTION,
+# TEACHER, STUDENT, OUT, RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the
+# virtual environment).
 
 # LANG is also the locale of every shell: only a LANG given on make's own command line is a language, and no child
 # process inherits it.
@@ -14,7 +15,8 @@ export LC_ALL := C.UTF-8
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OUT ?= runs/$(X)
+comma := ,
+OUT ?= runs/$(subst $(comma),+,$(X))
 OPTICAL := $(BIN)/optical
 settings = $(foreach pair,$(SET),--set '$(pair)')
 given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $(BITEXT),--bitext '$(BITEXT)') \
@@ -22,7 +24,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all data transplant distill evaluate export search report bench clean
+.PHONY: help setup check test test-all data teach transplant distill evaluate export search report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -48,6 +50,10 @@ test-all: setup ## every test
 
 data: setup ## fetch public bitext for LANG from the hub (needs a network)
 	$(OPTICAL) data --lang '$(X)'
+
+teach: setup ## an English teacher from COLLECTION, queries and judgements: make teach COLLECTION=folder
+	$(OPTICAL) teach $(if $(RECIPE),--recipe '$(RECIPE)') $(collection) $(if $(TEACHER),--teacher '$(TEACHER)') \
+		$(if $(filter command line,$(origin OUT)),--out '$(OUT)') $(settings)
 
 transplant: setup ## LANG's words for the teacher, nothing trained
 	$(OPTICAL) transplant $(given) $(settings)

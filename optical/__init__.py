@@ -18,10 +18,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from optical.encoders import Encoder
+    from optical.recipe import Recipe
+    from optical.text.bitext import Pair
+
+    Sentences = str | Path | Iterable[tuple[str, str]]
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "distill"]
@@ -30,7 +34,7 @@ __all__ = ["__version__", "distill"]
 def distill(
     teacher: str | Path | Encoder = "all-MiniLM-L6-v2",
     *,
-    bitext: str | Path | Iterable[tuple[str, str]],
+    bitext: Sentences | Mapping[str, Sentences],
     lang: str = "xx",
     documents: Iterable[str] | None = None,
     dev: Callable[[Encoder], float] | None = None,
@@ -47,8 +51,11 @@ def distill(
 
     Args:
         teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
-        bitext: Pairs (English, X), or a path that :func:`optical.text.bitext.read_bitext` reads.
-        lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language.
+        bitext: Pairs (English, X), or a path that :func:`optical.text.bitext.read_bitext` reads; for one student of
+            several languages a mapping, language code -> pairs or path. Small languages are then drawn more often than
+            they are large, by ``training.language_temperature``.
+        lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
+            reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does; without them that objective is
             left out.
         dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
@@ -71,9 +78,9 @@ def distill(
     from optical import chain, encoders
     from optical.distillation import distill_student
     from optical.files import check_replaceable
+    from optical.languages import mix
     from optical.layers import keep_layers
     from optical.recipe import load_recipe
-    from optical.text.bitext import Pair, read_bitext
     from optical.vocabulary.transplant import transplant
 
     sections = {
@@ -81,13 +88,14 @@ def distill(
         "objective": dict(objective or {}),
         "training": dict(training or {}),
     }
+    lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
     given = {"lang": lang} if layers is None else {"lang": lang, "layers": layers}
     recipe = load_recipe(None, {**given, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
     if folder is not None:
         check_replaceable(Path(folder), "modules.json")
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
-    pairs = read_bitext(bitext, lang).pairs if isinstance(bitext, str | Path) else [Pair(*pair) for pair in bitext]
-    student = transplant(loaded, pairs, seed=seed, **recipe.vocabulary.model_dump()).student
+    mixture = mix(_pairs(bitext, recipe), recipe.training)
+    student = transplant(loaded, mixture.pairs, seed=seed, **recipe.vocabulary.model_dump()).student
     if recipe.layers is not None:
         student = keep_layers(student, recipe.layers)
     passages = (
@@ -99,11 +107,12 @@ def distill(
         student = distill_student(
             student,
             loaded,
-            pairs,
+            mixture.pairs,
             objective=recipe.objective,
             training=recipe.training,
             folder=Path(folder or scratch),
             cache=Path(cache or scratch),
+            weights=mixture.weights,
             documents=passages,
             dev=dev,
             seed=seed,
@@ -112,3 +121,23 @@ def distill(
     if folder is not None:
         chain.save_encoder(student, Path(folder))
     return student
+
+
+def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:
+    """Language -> pairs, whichever way they were given."""
+    from optical.inputs import check_apart
+    from optical.text.bitext import Pair, read_bitext
+
+    if not isinstance(bitext, str | Path | Mapping) and len(recipe.langs) > 1:
+        raise ValueError(
+            f"pairs do not say which of the languages {recipe.lang} they are in; give a mapping, language -> pairs"
+        )
+    given = cast(
+        "Mapping[str, Sentences]", bitext if isinstance(bitext, Mapping) else dict.fromkeys(recipe.langs, bitext)
+    )
+    paths = {lang: str(one).replace("{lang}", lang) for lang, one in given.items() if isinstance(one, str | Path)}
+    check_apart(paths)
+    return {
+        lang: read_bitext(paths[lang], lang).pairs if isinstance(one, str | Path) else [Pair(*pair) for pair in one]
+        for lang, one in given.items()
+    }

@@ -17,7 +17,8 @@ from rich.markup import escape
 
 from optical import __version__
 from optical.errors import DataError, OpticalError
-from optical.recipe import Recipe, load_recipe, options
+from optical.recipe import Recipe, load_options, load_recipe, options
+from optical.syllabus import Teaching
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,13 +28,22 @@ app = typer.Typer(
     help="Teach a retriever a new query language from parallel sentences alone.",
 )
 console = Console()
-OPTIONS = "\n\n".join(f"[cyan]{escape(name)}[/cyan]  {escape(text)}" for name, text in options().items())
-EPILOG = f"[bold]Options of a recipe[/bold] (TOML, or --set name=value):\n\n{OPTIONS}"
+
+
+def _epilog(listed: dict[str, str]) -> str:
+    """Every option with its description, below the help of a command that takes them."""
+    rows = "\n\n".join(f"[cyan]{escape(name)}[/cyan]  {escape(text)}" for name, text in listed.items())
+    return f"[bold]Options of a recipe[/bold] (TOML, or --set name=value):\n\n{rows}"
+
+
+EPILOG = _epilog(options())
 
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", "-r", help="TOML recipe; what is not in it has its default.")
 ]
-Lang = Annotated[str | None, typer.Option("--lang", "-l", help="Language of the queries: sw, so, tl, mr, ...")]
+Lang = Annotated[
+    str | None, typer.Option("--lang", "-l", help="Language of the queries: sw, so, tl, mr, ...; several as sw,so")
+]
 Teacher = Annotated[str | None, typer.Option("--teacher", help="Folder or hub id of an English encoder.")]
 BitextOption = Annotated[
     str | None, typer.Option("--bitext", help="File, folder or Moses pair 'a.en,a.sw' of sentence pairs.")
@@ -60,12 +70,9 @@ def distill(
     from optical import chain, report
 
     chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, collection=collection, out=out)
-    result = chain.distil(chosen, _say)
-    if result is not None:
-        console.print(report.as_table(result))
-        for sentence in report.as_sentences(result):
-            console.print(sentence)
-    else:
+    reports = chain.distil_languages(chosen, _say)
+    _show(reports, report)
+    if not reports:
         console.print("no collection was given, so nothing was measured: add --collection")
     folder = chosen.folder
     console.print(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
@@ -83,11 +90,33 @@ def transplant(
     from optical import chain, inputs
 
     chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
-    pairs = inputs.read_inputs(chosen, _say)[0].pairs
+    pairs = inputs.read_inputs(chosen, _say).pairs
     grown = chain.make_transplant(chosen, chain.load_teacher(chosen), pairs, _say)
     for name, value in grown.report().items():
         console.print(f"  {name}: {value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
+
+
+@app.command(epilog=_epilog(options(Teaching)))
+def teach(
+    recipe: RecipeFile = None, teacher: Teacher = None, collection: CollectionOption = None, out: Out = None,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Teach English first: an encoder from the queries and judgements of a collection, with hard negatives.
+
+    Interrupted with Ctrl-C, the same command goes on from the last checkpoint.
+    """
+    from optical import course
+
+    named = {"teacher": teacher, "collection": collection, "out": out}
+    chosen = load_options(Teaching, recipe, _overrides(settings, named))
+    for outcome in course.teach(chosen, _say):
+        console.print(course.as_table(outcome))
+        for sentence in course.as_sentences(outcome):
+            console.print(sentence)
+    folder = chosen.folder / "teacher"
+    console.print(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")
+    console.print(f"  optical distill --lang LANG --teacher {folder}", highlight=False)
 
 
 @app.command()
@@ -99,8 +128,8 @@ def embed(
     from optical import chain
 
     chosen = _recipe(recipe, settings, lang=lang, teacher=teacher, collection=collection)
-    searched = chain.embed_collection(chosen)
-    console.print(f"{len(searched.ids)} documents are in [bold]{searched.vectors.folder}[/bold]")
+    for searched in chain.embed_collections(chosen):
+        console.print(f"{len(searched.ids)} documents are in [bold]{searched.vectors.folder}[/bold]")
 
 
 @app.command()
@@ -108,10 +137,11 @@ def index(run: Run, collection: CollectionOption = None, settings: Settings = No
     """Build the faiss index of a run, for another collection or with another factory."""
     from optical import chain
 
-    folder = chain.index_run(_recipe(_kept(run), settings, collection=collection, out=str(run)))
-    console.print(
-        f"the index is in [bold]{folder}[/bold]" if folder else "late interaction is searched exactly, without an index"
-    )
+    folders = chain.index_run(_recipe(_kept(run), settings, collection=collection, out=str(run)))
+    for folder in folders:
+        console.print(f"the index is in [bold]{folder}[/bold]")
+    if not folders:
+        console.print("late interaction is searched exactly, without an index")
 
 
 @app.command()
@@ -125,7 +155,7 @@ def search(
     from optical import chain
 
     for place, (doc, score) in enumerate(
-        chain.answer(_recipe(_kept(run), settings, out=str(run)), query, depth), start=1
+        chain.answer(_recipe(_kept(run), settings, out=str(run)), query, depth, _say), start=1
     ):
         title = escape(doc.title or doc.text[:60])
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
@@ -138,16 +168,29 @@ def evaluate(
     student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
     collection: CollectionOption = None,
     split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option("--perturb", help="Instead, on queries with typos, diacritics, case, codeswitch or drop; repeat."),
+    ] = None,
+    rate: Annotated[
+        list[float] | None, typer.Option("--rate", help="Share of words perturbed; may be repeated. Default .1, .2.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.")] = 3,
     settings: Settings = None,
 ) -> None:
     """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values."""
     from optical import chain, report
 
     chosen = _recipe(_kept(run), settings, collection=collection, out=str(run), **{"search.split": split})
-    result = chain.evaluate(chosen, student, _say)
-    console.print(report.as_table(result))
-    for sentence in report.as_sentences(result):
-        console.print(sentence)
+    if rate and not perturb:
+        raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
+    if perturb:
+        from optical import stress
+
+        for one in stress.stress_run(chosen, perturb, rate or stress.RATES, seeds=seeds, student=student, say=_say):
+            console.print(stress.as_table(one))
+        return
+    _show(chain.evaluate_languages(chosen, student, _say), report)
 
 
 @app.command()
@@ -178,13 +221,15 @@ def data(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows of each set.")] = 100_000,
     out: Out = None,
 ) -> None:
-    """Fetch public bitext of a language from the hub (needs a network)."""
+    """Fetch public bitext of a language, or of several, from the hub (needs a network)."""
     from optical.inputs import DOWNLOADS
     from optical.text.fetch import fetch_bitext
 
-    files = fetch_bitext(lang, Path(out) if out else DOWNLOADS / lang, limit=limit)
-    for file in files:
-        console.print(f"wrote [bold]{file}[/bold]")
+    langs = _recipe(None, None, lang=lang).langs
+    for one in langs:
+        folder = DOWNLOADS / one if out is None else Path(out) / one if len(langs) > 1 else Path(out)
+        for file in fetch_bitext(one, folder, limit=limit):
+            console.print(f"wrote [bold]{file}[/bold]")
 
 
 def main() -> None:
@@ -223,13 +268,17 @@ def _stop(message: str, code: int = 1) -> None:
 
 def _recipe(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:  # noqa: ANN401 - values of options
     """The recipe with the options of the command line in it; --set wins over named options."""
+    return load_recipe(path, _overrides(settings, named))
+
+
+def _overrides(settings: list[str] | None, named: dict[str, Any]) -> dict[str, Any]:
     overrides = {name: value for name, value in named.items() if value is not None}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
             raise typer.BadParameter(f"{setting!r} is not NAME=VALUE, as in training.steps=100", param_hint="--set")
         overrides[name.strip()] = value.strip()
-    return load_recipe(path, overrides)
+    return overrides
 
 
 def _kept(run: Path) -> Path:
@@ -239,6 +288,16 @@ def _kept(run: Path) -> Path:
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
         )
     return run / "recipe.toml"
+
+
+def _show(reports: dict[str, Any], report: Any) -> None:
+    """The table and the tests of each language, and a summary of several; ``report`` is the room, loaded by now."""
+    for one in reports.values():
+        console.print(report.as_table(one))
+        for sentence in report.as_sentences(one):
+            console.print(sentence)
+    if len(reports) > 1:
+        console.print(report.summary_as_table(reports))
 
 
 def _say(message: str) -> None:
@@ -265,6 +324,7 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")

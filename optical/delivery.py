@@ -97,6 +97,7 @@ def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True,
     Raises:
         DataError: The run has no student, or it cannot be exported, or the collection judges no query in X.
     """
+    recipe = inputs.first_judged(recipe, say)
     folder = folder or recipe.folder / "onnx"
     student = encoders.load(recipe.folder / "student", "cpu")
     path = inputs.collection_path(recipe)

@@ -6,13 +6,14 @@ train on. Knows no training.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from optical.embed import Vectors, document_vectors
 from optical.encoders import DevScore, Encoder
 from optical.evaluate import measure
-from optical.inputs import Say
+from optical.inputs import Say, labelled
 from optical.recipe import Recipe
 from optical.search import search
 from optical.text.bitext import Pair, split
@@ -29,23 +30,50 @@ class Searched(NamedTuple):
     ids: list[str]
 
 
+def development_scores(
+    recipe: Recipe, teacher: Encoder, pairs: Mapping[str, list[Pair]], searched: Mapping[str, Searched], say: Say
+) -> tuple[DevScore | None, dict[str, list[Pair]]]:
+    """The mean over the languages of the score of each, and by language the pairs left to train on.
+
+    A pair held out for one language is held out for all. A language with too few pairs to hold any out has no score and
+    no part in the mean.
+    """
+    scores: list[DevScore] = []
+    left: dict[str, list[Pair]] = {}
+    for lang, own in pairs.items():
+        told = labelled(recipe, lang, say)
+        score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told)
+        if score is not None:
+            scores.append(score)
+        elif len(pairs) > 1:
+            told("too few pairs for a development score")
+    held_out = {pair for lang, own in pairs.items() for pair in set(own) - set(left[lang])}
+    left = {lang: [pair for pair in own if pair not in held_out] for lang, own in left.items()}
+    return _mean(scores), left
+
+
+def _mean(scores: Sequence[DevScore]) -> DevScore | None:
+    if len(scores) < 2:
+        return scores[0] if scores else None
+    return lambda encoder: sum(score(encoder) for score in scores) / len(scores)
+
+
 def development_score(
     recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: Searched | None, say: Say
 ) -> tuple[DevScore | None, list[Pair]]:
-    """The score that chooses the checkpoint, and the pairs left to train on.
+    """The score that chooses the checkpoint for one language, and the pairs left to train on.
 
     A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, questions first, and
     no judgement is needed: over a collection, the relevant passage is the one that the teacher ranks first for the
     English side; without a collection, it is the English side itself, among other sentences.
     """
-    has_dev = searched is not None and recipe.search.split != "dev" and "dev" in searched.collection.qrels
-    if searched and has_dev and (queries := queries_of(searched.collection, recipe.lang, "dev")):
+    if searched and (queries := _dev_queries(recipe, searched.collection)):
         say(f"development score: MAP of {len(queries)} dev queries")
         return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
     count = min(recipe.training.held_out, len(pairs) // 10)
     if not count:
         return None, pairs
-    questions = [p for p in pairs if p.english.endswith("?")]
+    questions = [p for p in pairs if p.is_question]
     _, held_out = split(questions if len(questions) > 2 * count else pairs, count, recipe.seed)
     kept = set(pairs) - set(held_out)
     rest = [p for p in pairs if p in kept]
@@ -63,6 +91,11 @@ def development_score(
     qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
     say(f"development score: {count} held-out sentences find their translation among {len(english)}")
     return _scorer(queries, vectors, ids, qrels), rest
+
+
+def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
+    there = recipe.search.split != "dev" and "dev" in collection.qrels and recipe.lang in collection.queries
+    return queries_of(collection, recipe.lang, "dev") if there else []
 
 
 def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:

@@ -1,25 +1,44 @@
 """What a run is made from: where a recipe's bitext and collection are, and what is read there.
 
-Takes a recipe, gives clean pairs and a collection, and says what was left out. Knows no model and no training.
+Takes a recipe, gives clean pairs and a collection for each of its languages, and says what was left out. Knows no model
+and no training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from optical.errors import DataError
 from optical.recipe import Recipe
-from optical.text.bitext import Bitext, read_bitext, without
-from optical.text.collection import Collection, queries_of, read_collection
+from optical.text.bitext import Bitext, Pair, read_bitext, unnamed_files, without
+from optical.text.collection import IR_DATASETS, Collection, queries_of, read_collection
 
 Say = Callable[[str], None]
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
 
 
+class Inputs(NamedTuple):
+    """What a run is made from.
+
+    Attributes:
+        bitexts: Language -> its pairs, of which no side is a query of a collection.
+        collections: Language -> its collection, one object where languages share it; None where there is none.
+    """
+
+    bitexts: dict[str, Bitext]
+    collections: dict[str, Collection | None]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs of all languages, one language after the other."""
+        return [pair for bitext in self.bitexts.values() for pair in bitext.pairs]
+
+
 def bitext_path(recipe: Recipe) -> str:
-    """Where the recipe's bitext is: named, downloaded, or the sample's.
+    """Where the bitext of a recipe of one language is: named, downloaded, or the sample's.
 
     Raises:
         DataError: None of the three.
@@ -38,47 +57,156 @@ def bitext_path(recipe: Recipe) -> str:
 
 
 def collection_path(recipe: Recipe) -> str | None:
-    """Where the recipe's collection is: named, or the sample's; None where the language has none."""
+    """Where the collection of a recipe of one language is: named, or the sample's; None where it has none."""
     sample = SAMPLE / recipe.lang / "collection"
     return recipe.collection or (str(sample) if sample.is_dir() else None)
 
 
-def read_inputs(recipe: Recipe, say: Say) -> tuple[Bitext, Collection | None]:
-    """Bitext without the collection's queries, and the collection; what was left out is said."""
-    path = collection_path(recipe)
-    collection = read_collection(path, ["en", recipe.lang]) if path else None
-    bitext = read_bitext(bitext_path(recipe), recipe.lang)
-    for reason, count in bitext.skipped.items():
-        say(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
-    if collection is None:
-        return bitext, None
-    for reason, count in collection.skipped.items():
-        say(f"collection: {count} left out, {reason}")
-    kept = without(bitext.pairs, [q.text for queries in collection.queries.values() for q in queries])
-    if len(kept) < len(bitext.pairs):
-        say(f"bitext: {len(bitext.pairs) - len(kept)} pairs left out, a side is a query of the collection")
-    return bitext._replace(pairs=kept), collection
+def read_inputs(recipe: Recipe, say: Say) -> Inputs:
+    """Bitext without the collections' queries, and the collections; what was left out is said.
+
+    Raises:
+        DataError: A path that cannot be read, or a file that would be the bitext of two languages.
+    """
+    collections = read_collections(recipe)
+    paths = {lang: bitext_path(recipe.of(lang)) for lang in recipe.langs}
+    check_apart(paths)
+    bitexts = {lang: read_bitext(path, lang) for lang, path in paths.items()}
+    for lang, bitext in bitexts.items():
+        told = labelled(recipe, lang, say)
+        for reason, count in bitext.skipped.items():
+            told(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
+    different = distinct(collections)
+    for collection in different:
+        for reason, count in collection.skipped.items():
+            say(f"collection: {count} left out, {reason}")
+    asked = [q.text for collection in different for queries in collection.queries.values() for q in queries]
+    for lang, bitext in bitexts.items():
+        kept = without(bitext.pairs, asked)
+        if left := len(bitext.pairs) - len(kept):
+            labelled(recipe, lang, say)(f"bitext: {left} pairs left out, a side is a query of the collection")
+        bitexts[lang] = bitext._replace(pairs=kept)
+    return Inputs(bitexts, collections)
 
 
-def run_collection(recipe: Recipe) -> Collection:
-    """The recipe's collection, with its English queries and those in X.
+def read_collections(recipe: Recipe) -> dict[str, Collection | None]:
+    """Language -> its collection, with queries in English and in X; None where a language has none.
+
+    Languages with the same path get one object, which is read once and knows the queries of them all.
+    """
+    paths = _collection_paths(recipe)
+    sharing = {path: [lang for lang, other in paths.items() if other == path] for path in paths.values() if path}
+    read = {path: read_collection(path, ["en", *langs]) for path, langs in sharing.items()}
+    return {lang: read[path] if path else None for lang, path in paths.items()}
+
+
+def run_collections(recipe: Recipe) -> dict[str, Collection]:
+    """The collections of a recipe that has to have one; languages without are left out.
 
     Raises:
         DataError: The recipe has none.
     """
-    path = collection_path(recipe)
-    if path is None:
+    found = {lang: collection for lang, collection in read_collections(recipe).items() if collection}
+    if not found:
         raise DataError(
             f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by "
             "--collection (make: COLLECTION=path)"
         )
-    return read_collection(path, ["en", recipe.lang])
+    return found
+
+
+def distinct(collections: Mapping[str, Collection | None]) -> list[Collection]:
+    """The collections, those that languages share once."""
+    return list({id(collection): collection for collection in collections.values() if collection}.values())
+
+
+def judged(recipe: Recipe, collections: Mapping[str, Collection | None], say: Say) -> dict[str, Collection]:
+    """The collections of the languages that can be measured; of several languages, the others are named.
+
+    Raises:
+        DataError: There are collections, but none judges a query of its language in the split.
+    """
+    found, faults = {}, {}
+    for lang, collection in collections.items():
+        if collection is None:
+            faults[lang] = f"no collection for {lang!r}"
+        elif fault := _split_fault(recipe.search.split, lang, collection):
+            faults[lang] = fault
+        else:
+            found[lang] = collection
+    if not found and any(collections.values()):
+        raise DataError(next(faults[lang] for lang, collection in collections.items() if collection))
+    for lang, fault in faults.items() if found else ():
+        say(f"{lang} is not measured: {fault}")
+    return found
+
+
+def check_apart(paths: Mapping[str, str]) -> None:
+    """Refuse a file that would be the bitext of two languages: a folder without one's own folder gives all it has.
+
+    Args:
+        paths: Language -> path of its bitext.
+
+    Raises:
+        DataError: A file of two columns, or another that does not say its language, is read for two of them.
+    """
+    taken: dict[Path, str] = {}
+    for lang, path in paths.items() if len(paths) > 1 else ():
+        for file in unnamed_files(path, lang):
+            other = taken.setdefault(file, lang)
+            if other != lang:
+                raise DataError(
+                    f"no bitext for {lang!r} alone: {path} has no folder {lang}, and {file}, which does not say its "
+                    f"language, would be that of {other} too; put the files of each language into a folder of its "
+                    "name, or write {lang} into the path where the language stands"
+                )
+
+
+def first_judged(recipe: Recipe, say: Say) -> Recipe:
+    """The recipe as it reads for one language, where there is use for one: the first that can be measured.
+
+    Raises:
+        DataError: There are collections, but none judges a query of its language in the split.
+    """
+    if len(recipe.langs) == 1:
+        return recipe.of(recipe.lang)
+    lang = next(iter(judged(recipe, read_collections(recipe), lambda _: None)), recipe.langs[0])
+    say(f"taking {lang} of {', '.join(recipe.langs)}; another: --set lang=...")
+    return recipe.of(lang)
+
+
+def labelled(recipe: Recipe, lang: str, say: Say) -> Say:
+    """The same, each line beginning with the language where the recipe has several."""
+    return say if len(recipe.langs) == 1 else lambda text: say(f"{lang}: {text}")
 
 
 def check_split(recipe: Recipe, collection: Collection) -> None:
-    """Before anything takes time: there are judged queries in X to measure on."""
-    name, there = recipe.search.split, ", ".join(collection.qrels)
+    """Refuse a collection without judged queries in the recipe's one language.
+
+    Raises:
+        DataError: It says which judgements there are.
+    """
+    if fault := _split_fault(recipe.search.split, recipe.lang, collection):
+        raise DataError(fault)
+
+
+def _split_fault(name: str, lang: str, collection: Collection) -> str:
+    """Why nothing can be measured; empty when something can."""
+    there = ", ".join(collection.qrels)
     if name not in collection.qrels:
-        raise DataError(f"{collection.name} has no split {name!r}, only {there}; set search.split")
-    if not queries_of(collection, recipe.lang, name):
-        raise DataError(f"{collection.name} judges no {recipe.lang} query in {name!r}; set search.split: {there}")
+        return f"{collection.name} has no split {name!r}, only {there}; set search.split"
+    if lang not in collection.queries:
+        return f"{collection.name} has no {lang} queries, only {', '.join(collection.queries)}; add queries.{lang}.tsv"
+    if not queries_of(collection, lang, name):
+        return f"{collection.name} judges no {lang} query in {name!r}; set search.split: {there}"
+    return ""
+
+
+def _collection_paths(recipe: Recipe) -> dict[str, str | None]:
+    """Language -> path of its collection. Of several languages, one whose folder is not there has none."""
+    paths = {lang: collection_path(recipe.of(lang)) for lang in recipe.langs}
+    there = {
+        lang: path if path and (path.startswith(IR_DATASETS) or Path(path).expanduser().exists()) else None
+        for lang, path in paths.items()
+    }
+    return there if any(there.values()) else paths  # with none there, reading says what is missing

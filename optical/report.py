@@ -1,10 +1,13 @@
 """Scores of several systems on one collection: the table that is printed, and the JSON that is kept.
 
-Takes measured scores, gives text and plain dicts. Knows no torch, no model and no retrieval.
+Takes measured scores, of several languages by language, gives text and plain dicts. Knows no torch, no model and no
+retrieval.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optical.evaluate import Comparison, Scores, compare, share_of_ceiling
@@ -19,6 +22,8 @@ CEILING, ZERO_SHOT, TRANSPLANT, STUDENT = (
     "student",
 )
 MEASURES = ("AP", "nDCG@10", "R@100")
+SUMMARISED = {CEILING: "ceiling", ZERO_SHOT: "zero-shot", TRANSPLANT: "transplant", STUDENT: "student"}
+MEAN = "mean"
 
 
 class Report(NamedTuple):
@@ -66,7 +71,7 @@ def as_lines(report: Report) -> list[list[str]]:
         share = report.share(name)
         lang = "en" if name == CEILING else report.lang
         cells = [f"{scores.mean[m]:.4f}" for m in MEASURES]
-        rows.append([name, lang, *cells, "" if share is None else f"{100 * share:.1f} %"])
+        rows.append([name, lang, *cells, _percent(share)])
     return rows
 
 
@@ -85,20 +90,94 @@ def title(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """The table and the tests, for a file."""
-    head, *body = as_lines(report)
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *body])
-    return "\n\n".join([title(report), table, *as_sentences(report)]) + "\n"
+    return "\n\n".join([title(report), _markdown(as_lines(report)), *as_sentences(report)]) + "\n"
 
 
 def as_table(report: Report) -> Table:
     """The table for a terminal."""
+    return _table(title(report), as_lines(report), STUDENT)
+
+
+def summary_lines(reports: Mapping[str, Report]) -> list[list[str]]:
+    """One line a language, headings first, means last: MAP of every system, the student's share, its p-value.
+
+    The p-value is that of the student against the transplant. A mean is over the languages that have the figure.
+    """
+    head = ["language", "queries", *SUMMARISED.values(), "share of ceiling", "p"]
+    body = []
+    for lang, report in reports.items():
+        row = _summary(report)
+        figures = [_figure(row[system]) for system in SUMMARISED]
+        body.append([lang, str(row["queries"]), *figures, _percent(row["share_of_ceiling"]), _figure(row["p_value"])])
+    means = mean_summary(reports)
+    figures = [_figure(means[system]) for system in SUMMARISED]
+    return [head, *body, [MEAN, "", *figures, _percent(means["share_of_ceiling"]), ""]]
+
+
+def mean_summary(reports: Mapping[str, Report]) -> dict[str, float | None]:
+    """Mean over the languages of each system's MAP and of the student's share of the ceiling; None without figures."""
+    rows = [_summary(report) for report in reports.values()]
+    means: dict[str, float | None] = {}
+    for name in (*SUMMARISED, "share_of_ceiling"):
+        there = [value for row in rows if (value := row[name]) is not None]
+        means[name] = fmean(there) if there else None
+    return means
+
+
+def summary_as_dict(reports: Mapping[str, Report]) -> dict[str, Any]:
+    """The summary for a JSON file; per-query values are in each language's own."""
+    return {"languages": {lang: _summary(report) for lang, report in reports.items()}, "mean": mean_summary(reports)}
+
+
+def summary_title(reports: Mapping[str, Report]) -> str:
+    """What the summary is about."""
+    about = dict.fromkeys(f"{report.collection} ({report.split})" for report in reports.values())
+    return f"MAP by language, one student: {', '.join(about)}"
+
+
+def summary_as_markdown(reports: Mapping[str, Report]) -> str:
+    """The summary for a file."""
+    return "\n\n".join([summary_title(reports), _markdown(summary_lines(reports))]) + "\n"
+
+
+def summary_as_table(reports: Mapping[str, Report]) -> Table:
+    """The summary for a terminal."""
+    return _table(summary_title(reports), summary_lines(reports), MEAN)
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    ap = {system: report.scores[system].mean["AP"] if system in report.scores else None for system in SUMMARISED}
+    test = report.tests().get(f"{STUDENT} - {TRANSPLANT}")
+    return {
+        "collection": report.collection,
+        "queries": next(iter(report.scores.values())).queries,
+        **ap,
+        "share_of_ceiling": report.share(STUDENT) if STUDENT in report.scores else None,
+        "p_value": test and test.p_value,
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _markdown(lines: Sequence[list[str]]) -> str:
+    head, *body = lines
+    rule = ["---", "---", *["---:"] * (len(head) - 2)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *body])
+
+
+def _table(title: str, lines: Sequence[list[str]], bold: str) -> Table:
     from rich.table import Table
 
-    head, *body = as_lines(report)
-    table = Table(title=title(report), title_justify="left")
+    head, *body = lines
+    table = Table(title=title, title_justify="left")
     for k, cell in enumerate(head):
         table.add_column(cell, justify="left" if k < 2 else "right")
     for cells in body:
-        table.add_row(*cells, style="bold" if cells[0] == STUDENT else "")
+        table.add_row(*cells, style="bold" if cells[0] == bold else "")
     return table

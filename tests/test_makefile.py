@@ -50,6 +50,12 @@ def test_language_and_paths_of_the_command_line_are_passed_on():
     assert "--out 'runs/so'" in line
 
 
+def test_several_languages_have_a_folder_without_commas():
+    line = distil_line(make("-n", "distill", "LANG=sw,so,tl"))
+    assert "--lang 'sw,so,tl'" in line
+    assert "--out 'runs/sw+so+tl'" in line
+
+
 def test_recipe_teacher_and_settings_are_passed_on():
     line = distil_line(
         make("-n", "distill", "LANG=so", "RECIPE=r.toml", "TEACHER=t", "OUT=o", "SET=training.steps=3 seed=1")

@@ -99,3 +99,50 @@ def test_markdown_terminal_and_sentences_say_the_same(measured):
 
 def test_a_report_of_nothing_has_a_title():
     assert "0 sw queries" in report.title(Report("c", "test", "sw", 0, {}))
+
+
+@pytest.fixture
+def several(measured) -> dict[str, Report]:
+    """Three languages: one whole, one without a ceiling, one without a transplant."""
+    without = {system: scores for system, scores in measured.scores.items() if system != CEILING}
+    other = {CEILING: scores_of(1, 1, 1, 1), ZERO_SHOT: scores_of(0, 0, 0, 2), STUDENT: scores_of(1, 2, 0, 0)}
+    return {
+        "sw": measured, "so": measured._replace(lang="so", scores=without),
+        "tl": measured._replace(lang="tl", collection="other", scores=other),
+    }  # fmt: skip
+
+
+def test_a_summary_has_a_line_for_each_language_and_their_means(several):
+    head, *body = report.summary_lines(several)
+    assert head == [
+        "language", "queries", "ceiling", "zero-shot", "transplant", "student", "share of ceiling", "p",
+    ]  # fmt: skip
+    p = several["sw"].tests()[f"{STUDENT} - {TRANSPLANT}"].p_value
+    assert body == [
+        ["sw", "4", "0.8750", "0.3125", "0.6250", "0.7500", "85.7 %", f"{p:.4f}"],
+        ["so", "4", "", "0.3125", "0.6250", "0.7500", "", f"{p:.4f}"],
+        ["tl", "4", "1.0000", "0.1250", "", "0.3750", "37.5 %", ""],
+        ["mean", "", "0.9375", "0.2500", "0.6250", "0.6250", "61.6 %", ""],
+    ]
+    assert report.mean_summary(several)["share_of_ceiling"] == pytest.approx((6 / 7 + 0.375) / 2)
+    assert report.mean_summary({"so": several["so"]})["share_of_ceiling"] is None
+
+
+def test_the_summary_as_json_markdown_and_terminal_says_the_same(several):
+    kept = json.loads(json.dumps(report.summary_as_dict(several)))
+    assert list(kept["languages"]) == ["sw", "so", "tl"]
+    assert kept["languages"]["tl"] | {"p_value": 0} == {
+        "collection": "other", "queries": 4, CEILING: 1.0, ZERO_SHOT: 0.125, TRANSPLANT: None, STUDENT: 0.375,
+        "share_of_ceiling": 0.375, "p_value": 0,
+    }  # fmt: skip
+    assert kept["mean"] == pytest.approx(report.mean_summary(several))
+    markdown = report.summary_as_markdown(several)
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
+    console.print(report.summary_as_table(several))
+    terminal = console.export_text()
+    title = "MAP by language, one student: sample (test), other (test)"
+    assert title in markdown
+    assert title in terminal
+    for row in report.summary_lines(several):
+        assert "| " + " | ".join(row) + " |" in markdown
+        assert all(cell in terminal for cell in row)

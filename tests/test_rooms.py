@@ -41,12 +41,24 @@ MAY_KNOW = {
     "inputs": {"errors", "recipe", "text"},
     "manifest": {"files", "recipe", "encoders", "syllabus"},
     "development": {"recipe", "inputs", "text", "evaluate", "encoders", "embed", "search"},
+    "lesson": {"recipe", "tokens", "transport", "objectives", "encoders", "embed", "robustness"},
+    "watch": {"errors", "lesson"},
     "distillation": {
-        "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "objectives", "encoders",
-        "embed", "vocabulary",
+        "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "encoders", "embed",
+        "vocabulary", "lesson", "robustness", "watch",
     },
+    "projection": {"errors", "encoders"},
+    "supervision": {"errors", "files", "loop", "syllabus", "text", "encoders"},
+    "loop": {"interrupt", "encoders"},
+    "teaching": {"errors", "files", "interrupt", "loop", "syllabus", "encoders"},
+    "course": {
+        "errors", "files", "recipe", "syllabus", "manifest", "text", "run", "evaluate", "encoders", "embed", "search",
+        "development", "projection", "supervision", "teaching",
+    },
+    "languages": {"errors", "batches", "recipe", "text", "distillation"},
     "chain": {
-        "errors", "files", "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "embed",
+        "errors", "files", "recipe", "inputs", "languages", "manifest", "text", "run", "evaluate", "report", "encoders",
+        "embed",
         "vocabulary", "layers", "retrieval", "search", "development", "distillation",
     },
     "serving": {"errors"},
@@ -55,7 +67,11 @@ MAY_KNOW = {
         "errors", "files", "recipe", "inputs", "text", "evaluate", "encoders", "search", "development", "chain",
         "export", "serving",
     },
-    "cli": {"errors", "recipe", "inputs", "text", "report", "chain", "delivery"},
+    "stress": {
+        "recipe", "inputs", "manifest", "text", "evaluate", "report", "encoders", "search", "development", "robustness",
+        "chain",
+    },
+    "cli": {"errors", "recipe", "inputs", "text", "report", "chain", "delivery", "stress", "syllabus", "course"},
 }  # fmt: skip
 WITHOUT_TORCH = ("evaluate", "run", "recipe", "inputs", "text", "errors", "files", "serving")
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
@@ -175,14 +191,14 @@ def test_importing_light_rooms_loads_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_only_distillation_and_interrupt_meet_the_trainer(trees):
+def test_only_training_and_its_callbacks_meet_the_trainer(trees):
     met = {
         file.relative_to(PACKAGE).as_posix()
         for file, tree in trees.items()
         for i in imports(tree)
         if i.module.split(".")[0] in HEAVY and (i.name.endswith(TRAINER_WORDS) or "trainer" in i.module)
     }
-    assert met == {"distillation.py", "interrupt.py"}
+    assert met == {"distillation.py", "interrupt.py", "watch.py"}
 
 
 def test_only_files_replaces_what_is_on_disk(trees):
