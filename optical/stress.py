@@ -232,7 +232,7 @@ def title(stress: Stress) -> str:
     queries = next(iter(stress.clean.values())).queries
     seeds = len(stress.cases[0].texts)
     return (
-        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries, perturbed with {seeds} seeds; "
+        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries, perturbed with {seeds} seed{'s'[: seeds - 1]}; "
         "p of a paired randomisation test on AP averaged over them"
     )
 

@@ -10,12 +10,13 @@ import pytest
 from optical import report, stress
 from optical.errors import DataError, RecipeError
 from optical.evaluate import Scores
-from optical.recipe import Search, load_recipe
+from optical.recipe import Search, load_recipe, write_recipe
 from optical.robustness.perturb import touched
 from optical.stress import Case, perturbed, stress_run, stressed
 from optical.text.collection import Query
 from tests.conftest import bert
 from tests.test_chain import data, lexical  # noqa: F401 - data is a fixture
+from tests.test_cli import command  # noqa: F401 - a fixture
 
 QUERIES = [Query("q1", "nani anapanda mahindi?"), Query("q2", "wapi mvua inanyesha?"), Query("q3", "mto wapi?")]
 TEXTS = [query.text for query in QUERIES]
@@ -169,3 +170,28 @@ class TestRun:
     def test_a_split_that_the_collection_does_not_have(self, run):
         with pytest.raises(DataError, match="has no split 'other'"):
             stress_run(run.model_copy(update={"search": Search(split="other")}), ["case"])
+
+
+class TestCommand:
+    @pytest.fixture
+    def folder(self, run):
+        (run.folder / "recipe.toml").write_text(write_recipe(run), encoding="utf-8")
+        return run.folder
+
+    def test_the_table_is_printed(self, command, folder):  # noqa: F811
+        code, out, _ = command("evaluate", folder, "--perturb", "drop", "--rate", "0.5", "--rate", "1", "--seeds", "1")
+        assert code == 0
+        lines = [line for line in out.splitlines() if "drop" in line and report.STUDENT in line]
+        assert [line.split()[5] for line in lines] == ["0.5", "1"]
+        assert "7 zz queries, perturbed with 1 seed;" in out
+
+    def test_an_unknown_kind_is_one_message(self, command, folder):  # noqa: F811
+        code, _, err = command("evaluate", folder, "--perturb", "tipos")
+        assert code == 1
+        assert "received 'tipos'; did you mean typos?" in err
+        assert "Traceback" not in err
+
+    def test_a_rate_without_a_kind(self, command, folder):  # noqa: F811
+        code, _, err = command("evaluate", folder, "--rate", "0.5")
+        assert code == 2
+        assert "--perturb typos" in err
