@@ -231,8 +231,9 @@ def title(stress: Stress) -> str:
     """What the table is about."""
     queries = next(iter(stress.clean.values())).queries
     seeds = len(stress.cases[0].texts)
+    drawn = "1 seed" if seeds == 1 else f"{seeds} seeds"
     return (
-        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries, perturbed with {seeds} seed{'s'[: seeds - 1]}; "
+        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries, perturbed with {drawn}; "
         "p of a paired randomisation test on AP averaged over them"
     )
 
