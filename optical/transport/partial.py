@@ -57,8 +57,7 @@ def partial(
     moved = share * torch.minimum(total_a, total_b)
     wide_a = torch.cat((a, (total_b - moved).clamp(min=0.0)), 1)  # (b, n + 1)
     wide_b = torch.cat((b, (total_a - moved).clamp(min=0.0)), 1)
-    real = (a > 0)[:, :, None] & (b > 0)[:, None, :]
-    least = torch.where(real, C, 0.0).amin((1, 2)).clamp(max=0.0) if C.numel() else C.new_zeros(len(C))
+    least = C.amin((1, 2)).clamp(max=0.0)  # padding may hold less, which does no harm
     wide = torch.nn.functional.pad(C, (0, 1, 0, 1))  # (b, n + 1, m + 1)
     wide[:, -1, -1] = APART * max(schedule) - least
     plan = sinkhorn(wide, wide_a, wide_b, schedule, tolerance=tolerance, max_steps=max_steps)

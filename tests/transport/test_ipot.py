@@ -88,6 +88,24 @@ def test_neither_a_small_beta_nor_a_long_run_underflows(beta):
     assert (P[:4].sum((1, 2)) - 1).abs().max() < (1e-2 if beta == 1e-3 else 1e-3)
 
 
+def test_a_large_constant_in_the_costs_changes_nothing():
+    C, a, b = problem(torch.float32)
+    C = (1024 * C).round() / 1024  # so that adding 1024 is exact
+    tall = 1024 + 256 * torch.arange(17.0)[:, None]
+    P = ipot(C, a, b, 0.5, max_steps=50).coupling
+    torch.testing.assert_close(ipot(C + 1024, a, b, 0.5, max_steps=50).coupling, P, rtol=1e-4, atol=1e-6)
+    settled = ipot(C, a, b, 0.5, inner=50, max_steps=50).coupling
+    torch.testing.assert_close(
+        ipot(C + tall, a, b, 0.5, inner=50, max_steps=50).coupling, settled, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_float32_agrees_with_float64():
+    C, a, b = problem()
+    P = ipot(C.float(), a.float(), b.float(), 0.1, max_steps=100).coupling
+    torch.testing.assert_close(P.double(), ipot(C, a, b, 0.1, max_steps=100).coupling, rtol=2e-3, atol=1e-5)
+
+
 def test_equal_sets_end_in_the_identity():
     x = torch.nn.functional.normalize(torch.randn(1, 6, 8, dtype=torch.float64), dim=-1)
     mass = uniform_mass(torch.ones(1, 6).bool(), torch.float64)

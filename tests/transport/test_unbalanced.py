@@ -112,7 +112,8 @@ def test_a_schedule_ends_in_the_plan_of_its_last_value():
     plan = unbalanced(C, a, b, (0.5, 0.1, 0.03), 0.4, **TIGHT)
     single = unbalanced(C, a, b, 0.03, 0.4, **TIGHT)
     torch.testing.assert_close(plan.coupling, single.coupling, rtol=1e-6, atol=1e-12)
-    assert (plan.steps[:4] > single.steps[:4]).all()
+    twice = unbalanced(C, a, b, (0.03, 0.03), 0.4, **TIGHT)
+    assert (twice.steps[:4] == single.steps[:4] + 10).all()  # one look at potentials that are there already
 
 
 def test_not_converging_is_said():
