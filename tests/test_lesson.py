@@ -61,7 +61,7 @@ def test_the_recipe_has_a_weight_for_every_objective_of_the_door():
 
 
 def test_several_objectives_are_those_of_each_alone(asked):
-    together, _ = asked({name: 0.5 for name in WEIGHTS})
+    together, _ = asked(dict.fromkeys(WEIGHTS, 0.5))
     for name in WEIGHTS:
         alone, _ = asked({name: 0.5})
         torch.testing.assert_close(together[name], alone[name])
