@@ -13,7 +13,7 @@ from optical.objectives.product import product
 from optical.tokens import Tokens
 from tests.objectives.conftest import gradient_is_the_slope, ragged
 
-TIGHT = {"tolerance": 1e-12, "max_steps": 5000}
+TIGHT = {"tolerance": 1e-12, "max_steps": 1000}
 # The rows whose plan is that of an optimum to machine precision; the slope of the smoothed ones is in test_ot.
 EVERY = {
     "product": product,
