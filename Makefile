@@ -24,7 +24,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all data teach transplant distill evaluate export search report bench clean
+.PHONY: help setup check test test-all data teach transplant distill evaluate export search experiment check-experiment report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -73,6 +73,12 @@ search: setup ## answer one question: make search LANG=sw Q='swali'
 
 bench: setup ## time the solver, the training step and a query against what else there is (BENCH="solver step query")
 	$(BIN)/python -m benchmarks $(BENCH)
+
+experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/<lang>, clir/<collection>)
+	$(BIN)/python -m experiments '$(NAME)' '$(DATA)'
+
+check-experiment: setup ## the same, held to the figures expected: OK, OKish or FAIL
+	$(BIN)/python -m experiments '$(NAME)' '$(DATA)' --check
 
 report: ## the tables of every run
 	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done

@@ -28,7 +28,7 @@ PACKAGES = (  # whose versions a manifest names, where they are installed
 
 def write_manifest(recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any]) -> None:
     """What the run was made of: versions, commit, checksums, seed, machine, times."""
-    known = {"optical": _own_version(), "commit": _commit(), "python": platform.python_version()}
+    known = {"optical": _own_version(), "commit": commit(), "python": platform.python_version()}
     known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
     write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
@@ -81,7 +81,7 @@ def _own_version() -> str:
     return __version__
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the checkout that the package runs from; None for an installed package."""
     try:
         done = subprocess.run(

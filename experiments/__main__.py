@@ -1,0 +1,195 @@
+"""``python -m experiments NAME DATA``: run a grid, write its tables; ``--check`` holds them to what is expected.
+
+Cells that were measured with the same recipe are read from ``runs/experiments/NAME``, so a run that was stopped goes
+on, and new rows cost only themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import sys
+import tomllib
+import warnings
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from experiments import table
+from experiments.cell import baselines, run_cell, setting
+from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
+from optical.errors import OpticalError
+from optical.files import checksum, file_written_whole
+from optical.manifest import commit
+
+OK, OKISH = 0.005, 0.02  # largest difference of a figure from the expected one
+STARTS = ("vocabulary.", "layers", "late_interaction", "query_length", "teacher")  # options that change the start
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__.split("\n\n")[0])
+    parser.add_argument("name", help="folder below experiments/")
+    parser.add_argument("data", type=Path, help="folder with bitext/<lang> and clir/<collection>")
+    parser.add_argument("--langs", nargs="+", help="only these languages, of those of the experiment")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these seeds")
+    parser.add_argument("--rows", nargs="+", help="only these rows")
+    parser.add_argument("--check", action="store_true", help="compare with expected.toml and write nothing there")
+    parser.add_argument("--measured-on", default="", help="machine, for the tables; default what Python says")
+    asked = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        done = run(asked)
+    except OpticalError as error:
+        sys.exit(f"error: {error}")
+    if asked.check:
+        sys.exit(0 if check(FOLDER / asked.name / "expected.toml", done) else 1)
+
+
+def run(asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Every cell that is asked for, then the tables; gives the figures by row."""
+    experiment = load(asked.name)
+    narrowed = {k: tuple(getattr(asked, k)) for k in ("langs", "seeds") if getattr(asked, k)}
+    if asked.rows:
+        narrowed["rows"] = tuple(row for row in experiment.rows if row.name in asked.rows)
+        narrowed["against"] = experiment.against if experiment.against in asked.rows else None
+    part = experiment.model_copy(update=narrowed)
+    cells, bases = measure_all(part, asked.name, asked.data)
+    names = [row.name for row in part.rows]
+    figures = table.summary(part.langs, names, part.seeds, cells, bases, part.against, part.perturb)
+    text = document(asked, part, figures, cells, bases)
+    print(text)
+    if not narrowed and not asked.check:
+        _write(FOLDER / asked.name / "results.md", text)
+        _write(FOLDER / asked.name / "expected.toml", expected(asked, figures))
+    return figures
+
+
+def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, dict]:
+    """Cells by (row, lang, seed), and baselines by language, or by row and language where rows start differently."""
+    cells: dict[tuple[str, str, int], Any] = {}
+    bases: dict[str, Any] = {}
+    folder = Path("runs/experiments") / name
+    for lang in experiment.langs:
+        here: list[Any] = []  # read only when a cell is missing
+
+        def shared(lang: str = lang, here: list[Any] = here):  # noqa: ANN202 - a Setting
+            if not here:
+                here.append(setting(experiment, recipe_of(experiment, experiment.rows[0], lang, 0), data, _say))
+            return here[0]
+
+        for row in experiment.rows:
+            own = experiment.transplant == "drawn" or any(key.startswith(STARTS) for key in row.set)
+            key = f"{row.name} {lang}" if own else lang
+            if key not in bases:
+                start = {k: v for k, v in row.set.items() if k.startswith(STARTS)}
+                bare = Row(name="start", set=start, pairs=row.pairs)
+                bases[key] = _kept(
+                    folder,
+                    experiment,
+                    bare,
+                    lang,
+                    0,
+                    lambda b=bare: baselines(experiment, b, _for(shared, experiment, b)),
+                )
+            for seed in experiment.seeds:
+                cells[row.name, lang, seed] = _kept(
+                    folder, experiment, row, lang, seed,
+                    lambda r=row, s=seed: run_cell(experiment, r, s, _for(shared, experiment, r), folder, _say),
+                )  # fmt: skip
+    return cells, bases
+
+
+def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a Setting
+    """The setting of a language; late interaction has other vectors of the passages."""
+    found = shared()
+    recipe = recipe_of(experiment, row, found.lang, 0)
+    first = recipe_of(experiment, experiment.rows[0], found.lang, 0)
+    same = (recipe.late_interaction, recipe.query_length, recipe.teacher)
+    if same == (first.late_interaction, first.query_length, first.teacher):
+        return found
+    from optical import chain
+
+    teacher = chain.load_teacher(recipe)
+    searched = {n: chain.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
+    return found._replace(searched=searched)
+
+
+def _kept(folder: Path, experiment: Experiment, row: Row, lang: str, seed: int, make) -> Any:  # noqa: ANN001, ANN401
+    """A cell from disk, or made and kept. What decides its value is in its name."""
+    shared = experiment.model_dump(include={"collections", "pairs", "transplant", "perturb"})
+    recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude={"out", "cache"})
+    path = folder / f"{checksum([json.dumps(shared, sort_keys=True), recipe, row.name, str(row.pairs)])}.json"
+    if not path.is_file():
+        value = make()
+        _write(path, json.dumps({"row": row.name, "lang": lang, "seed": seed, **value}))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, bases) -> str:  # noqa: ANN001
+    """The page of an experiment."""
+    names = [row.name for row in experiment.rows]
+    steps = recipe_of(experiment, experiment.rows[0], experiment.langs[0], 0).training.steps
+    shape = f"{len(experiment.langs)} languages, {len(experiment.seeds)} seeds, {experiment.pairs or 'all'} pairs, "
+    shape += f"{steps} steps"
+    lines = [
+        f"# {asked.name}", "", experiment.question, "",
+        f"`python -m experiments {asked.name} DATA`; {shape}; {_machine(asked)}.", "",
+        "MAP is the mean over the collections (and languages); `dev` chose nothing but checkpoint and average, and is "
+        "held-out bitext; p-values are of paired randomisation tests over all queries.",
+        "", table.markdown(figures, experiment.against, experiment.perturb), "",
+    ]  # fmt: skip
+    if len(experiment.langs) > 1:
+        lines += ["## By language", "", table.languages(experiment.langs, names, experiment.seeds, cells, bases), ""]
+    else:
+        base = bases.get(experiment.langs[0]) or next(iter(bases.values()))
+        shown = ", ".join(f"{k} {table.overall(base[k]):.4f}" for k in ("ceiling", "zero-shot", "start"))
+        lines += [f"Baselines ({experiment.langs[0]}): {shown}.", ""]
+    return "\n".join(lines)
+
+
+def expected(asked: argparse.Namespace, figures) -> str:  # noqa: ANN001
+    """The figures to hold a later run to."""
+    lines = [f"# Measured by `python -m experiments {asked.name} DATA`; {_machine(asked)}.", "[MAP]"]
+    return "\n".join(lines + [f"{json.dumps(row)} = {f['MAP']:.4f}" for row, f in figures.items()]) + "\n"
+
+
+def check(path: Path, figures: dict[str, dict[str, Any]]) -> bool:
+    """Say OK, OKish or FAIL for each expected figure; whether none failed.
+
+    Raises:
+        OpticalError: Nothing is expected yet.
+    """
+    if not path.is_file():
+        sys.exit(f"error: {path} is not there; run the experiment once without --check")
+    wanted = tomllib.loads(path.read_text(encoding="utf-8"))["MAP"]
+    good = True
+    for row, value in wanted.items():
+        if row not in figures:
+            continue
+        found = figures[row]["MAP"]
+        apart = abs(found - value)
+        verdict = "OK" if apart <= OK else "OKish" if apart <= OKISH else "FAIL"
+        good = good and verdict != "FAIL"
+        print(f"{verdict:5s} {row}: {found:.4f}, expected {value:.4f}")
+    return good
+
+
+def _machine(asked: argparse.Namespace) -> str:
+    return f"{asked.measured_on or platform.machine()}, {date.today()}, commit {(commit() or 'none')[:7]}"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with file_written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

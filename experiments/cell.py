@@ -1,0 +1,210 @@
+"""One cell of a grid: a row in one language with one seed, trained and measured on judged collections.
+
+What chooses the checkpoint and the average is held-out bitext, never a judgement: questions and longer sentences of X
+must find the passage that the teacher ranks first for their English side, among the passages of all collections.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.grid import Experiment, Row, recipe_of
+from optical import chain, encoders
+from optical.development import Searched, about
+from optical.distillation import distill_student, usable
+from optical.encoders import Encoder
+from optical.evaluate import measure
+from optical.files import checksum
+from optical.layers import keep_layers
+from optical.recipe import Recipe
+from optical.robustness.augment import lexicon
+from optical.robustness.perturb import perturb
+from optical.run import Run
+from optical.search import search
+from optical.text.bitext import Pair, read_bitext, split, without
+from optical.text.collection import Query, queries_of, read_collection
+from optical.vocabulary.transplant import transplant
+
+HELD_OUT = 150  # questions, and as many other sentences
+LONGER = (8, 30)  # words of the other sentences
+PASSAGES = 20_000  # that held-out sentences are searched among
+
+Say = Callable[[str], None]
+
+
+class Setting(NamedTuple):
+    """What all cells of a language share.
+
+    Attributes:
+        lang: The language.
+        pairs: Bitext without queries and without what is held out.
+        held_out: Kinds of held-out pairs.
+        searched: Collection name -> the collection with the teacher's vectors.
+        lexicon: X words -> English words, for code-switched queries; empty unless they are measured.
+    """
+
+    lang: str
+    pairs: list[Pair]
+    held_out: dict[str, list[Pair]]
+    searched: dict[str, Searched]
+    lexicon: dict[str, list[str]]
+
+
+def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
+    """Read the language's bitext and collections, hold out, embed the passages."""
+    lang, teacher = recipe.lang, chain.load_teacher(recipe)
+    collections = {}
+    for name in experiment.collections:
+        if any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
+            collections[name] = read_collection(str(data / "clir" / name), ["en", lang])
+    bitext = read_bitext(str(data / "bitext" / lang), lang).pairs
+    asked = [q.text for c in collections.values() for queries in c.queries.values() for q in queries]
+    pairs = without(bitext, asked)
+    questions = [p for p in pairs if p.is_question and len(p.foreign.split()) > 2]
+    others = [p for p in pairs if not p.is_question and LONGER[0] <= len(p.foreign.split()) <= LONGER[1]]
+    kinds = {"questions": questions, "sentences": others}
+    # Not the recipe's seed: all seeds of a row are chosen by the same development sets.
+    held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
+    away = {pair for some in held_out.values() for pair in some}
+    searched = {name: chain.embed(recipe, teacher, collection) for name, collection in collections.items()}
+    rest = [p for p in pairs if p not in away]
+    words = lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
+    say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
+    return Setting(lang, rest, held_out, searched, words)
+
+
+def development(setting: Setting, teacher: Encoder, late: bool) -> Callable[[Encoder], float]:
+    """The mean reciprocal rank of the teacher's first passage, averaged over the kinds of held-out pairs."""
+    parts = list(setting.searched.values())
+    ids = [f"{k}-{i}" for k, part in enumerate(parts) for i in part.ids][:PASSAGES]
+    scores = []
+    for some in setting.held_out.values():
+        queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(some)]
+        english = [Query(f"q{k}", p.english) for k, p in enumerate(some)]
+        if late:  # token vectors of several collections do not lie in one file: the largest collection is searched
+            part = max(parts, key=lambda p: len(p.ids))
+            first = search(teacher, english, part.vectors, part.ids, 1)
+            scores.append(_ranks_late(queries, part, {q: next(iter(found)) for q, found in first.items()}))
+        else:
+            documents = np.concatenate([np.asarray(part.vectors.sentences) for part in parts])[: len(ids)]
+            right = (encoders.encode_sentences(teacher, [q.text for q in english]) @ documents.T).argmax(axis=1)
+            scores.append(_ranks([q.text for q in queries], documents, right))
+    return lambda encoder: float(np.mean([score(encoder) for score in scores]))
+
+
+def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callable[[Encoder], float]:
+    def score(encoder: Encoder) -> float:
+        found = encoders.encode_sentences(encoder, texts) @ documents.T
+        own = found[np.arange(len(right)), right][:, None]
+        return float((1.0 / (1 + (found > own).sum(axis=1))).mean())
+
+    return score
+
+
+def _ranks_late(queries: list[Query], part: Searched, right: dict[str, str]) -> Callable[[Encoder], float]:
+    def score(encoder: Encoder) -> float:
+        run = search(encoder, queries, part.vectors, part.ids, 100)
+        ranks = [list(run[q]).index(d) + 1 if d in run[q] else np.inf for q, d in right.items()]
+        return float(np.mean([1.0 / rank for rank in ranks]))
+
+    return score
+
+
+def drawn(pairs: Sequence[Pair], count: int | None, recipe: Recipe) -> list[Pair]:
+    """The pairs that a cell trains on: of the right length, and when there are too many, by a hash of the pair."""
+    able = usable(pairs, recipe.training)
+    if count is None or count >= len(able):
+        return able
+    order = sorted(able, key=lambda p: hashlib.sha256(f"{p.english}\t{p.foreign}".encode()).digest())
+    chosen = set(order[:count])
+    return [p for p in able if p in chosen]
+
+
+def run_cell(experiment: Experiment, row: Row, seed: int, setting: Setting, folder: Path, say: Say) -> dict[str, Any]:
+    """Train and measure one cell; per-query values are kept for the tests."""
+    recipe = recipe_of(experiment, row, setting.lang, seed)
+    teacher = chain.load_teacher(recipe)
+    pairs = drawn(setting.pairs, row.pairs or experiment.pairs, recipe)
+    dev = development(setting, teacher, recipe.late_interaction)
+    start = _start(recipe, teacher, pairs if experiment.transplant == "drawn" else setting.pairs)
+    begun = time.perf_counter()
+    distilled = distill_student(
+        copy.deepcopy(start), teacher, pairs, objective=recipe.objective, robustness=recipe.robustness,
+        training=recipe.training, folder=folder / f"training-{_name(row.name)}-{setting.lang}-{seed}",
+        cache=Path(recipe.cache), documents=None if recipe.late_interaction else _passages(setting, recipe),
+        dev=dev, seed=seed, progress=False,
+    )  # fmt: skip
+    seconds = round(time.perf_counter() - begun, 1)
+    say(f"{row.name} {setting.lang} seed {seed}: dev {distilled.start:.4f} -> {distilled.best:.4f}, {seconds} s")
+    found = {"dev": {"start": distilled.start, "best": distilled.best, "share": distilled.share}}
+    found |= {"pairs": len(pairs), "seconds": seconds}
+    return found | {"ap": measured(distilled.student, setting, experiment.perturb)}
+
+
+def baselines(experiment: Experiment, row: Row, setting: Setting) -> dict[str, Any]:
+    """The teacher on English and on X, and the row's student before training."""
+    recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
+    teacher = chain.load_teacher(recipe)
+    pairs = drawn(setting.pairs, row.pairs or experiment.pairs, recipe)
+    start = _start(recipe, teacher, pairs if experiment.transplant == "drawn" else setting.pairs)
+    return {
+        "ceiling": measured(teacher, setting, lang="en"),
+        "zero-shot": measured(teacher, setting),
+        "start": measured(start, setting, experiment.perturb),
+    }
+
+
+def measured(
+    encoder: Encoder, setting: Setting, perturbations: Sequence[str] = (), lang: str | None = None
+) -> dict[str, dict[str, float]]:
+    """Collection, or ``collection kind@rate`` for perturbed queries -> query -> AP."""
+    found = {}
+    for name, part in setting.searched.items():
+        split_name = "test" if "test" in part.collection.qrels else next(iter(part.collection.qrels))
+        asked = {q.id for q in queries_of(part.collection, setting.lang, split_name)}
+        queries = [q for q in part.collection.queries[lang or setting.lang] if q.id in asked]
+        qrels = about(queries, part.collection.qrels[split_name])
+        for kind in ("", *perturbations):
+            texts = [Query(q.id, _perturbed(q, kind, setting.lexicon)) for q in queries] if kind else queries
+            run: Run = search(encoder, texts, part.vectors, part.ids, 1000)
+            found[f"{name} {kind}".strip()] = measure(run, qrels, ("AP",)).per_query["AP"]
+    return found
+
+
+def _perturbed(query: Query, kind: str, words: dict[str, list[str]]) -> str:
+    name, _, rate = kind.partition("@")
+    # By the query alone: every row reads the same perturbed questions.
+    random = np.random.default_rng(int(hashlib.sha256(f"{kind} {query.id}".encode()).hexdigest()[:8], 16))
+    return perturb(query.text, name, float(rate), random, lexicon=words)
+
+
+def _passages(setting: Setting, recipe: Recipe) -> np.ndarray:
+    every = np.concatenate([np.asarray(part.vectors.sentences) for part in setting.searched.values()])
+    return every[: recipe.objective.documents]
+
+
+def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
+    """The student before training, from the cache where it is there."""
+    key = checksum(
+        [encoders.fingerprint(teacher), recipe.vocabulary.model_dump_json(), str(recipe.layers)]
+        + [f"{p.english}\t{p.foreign}" for p in pairs]
+    )
+    folder = Path(recipe.cache) / f"transplant-{key[:16]}"
+    if not (folder / "modules.json").is_file():
+        student = transplant(teacher, pairs, **recipe.vocabulary.model_dump()).student
+        if recipe.layers is not None:
+            student = keep_layers(student, recipe.layers)
+        chain.save_encoder(student, folder)
+    return encoders.load(folder, recipe.device)
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")

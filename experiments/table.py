@@ -1,0 +1,159 @@
+"""Cells -> tables: means over seeds, shares, distances closed, paired tests.
+
+Takes what the runner kept; knows no model.
+
+A test compares two rows query by query, over all collections of all languages: average precision is first averaged
+over the seeds, so that a query counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from optical.evaluate import Comparison, Scores, compare
+
+Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
+Baselines = Mapping[str, Mapping[str, Any]]
+
+
+def clean(ap: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Collections, without the perturbed readings of them."""
+    return [name for name in ap if "@" not in name]
+
+
+def mean_ap(ap: Mapping[str, Mapping[str, float]], collection: str) -> float:
+    """MAP on one collection."""
+    return float(np.mean(list(ap[collection].values())))
+
+
+def overall(ap: Mapping[str, Mapping[str, float]], suffix: str = "") -> float:
+    """The mean of the MAPs of the clean collections, or of those read under one perturbation; NaN without any."""
+    names = [n for n in ap if n.endswith(f" {suffix}")] if suffix else clean(ap)
+    return float(np.mean([mean_ap(ap, n) for n in names])) if names else float("nan")
+
+
+def per_query(rows: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], suffix: str = "") -> Scores:
+    """Average precision of each query of each language, averaged over the seeds; ids carry language and collection."""
+    values: dict[str, float] = {}
+    for lang, cells in rows:
+        names = clean(cells[0]["ap"]) if not suffix else [n for n in cells[0]["ap"] if n.endswith(f" {suffix}")]
+        for name in names:
+            for query in cells[0]["ap"][name]:
+                values[f"{lang} {name} {query}"] = float(np.mean([cell["ap"][name][query] for cell in cells]))
+    return Scores({"AP": float(np.mean(list(values.values())))}, {"AP": values}, len(values), 0)
+
+
+def closed(value: float, start: float, ceiling: float) -> float:
+    """The part of the distance from start to ceiling that a value covers; negative below the start."""
+    return (value - start) / (ceiling - start)
+
+
+def summary(
+    langs: Sequence[str],
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    cells: Cells,
+    baselines: Baselines,
+    against: str | None,
+    perturb: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Row -> its figures.
+
+    ``cells`` are by (row, lang, seed); ``baselines`` by lang, or by ``row lang`` where rows start differently.
+    """
+    found = {}
+    every = {row: [(lang, [cells[row, lang, s] for s in seeds]) for lang in langs] for row in rows}
+    for row in rows:
+        base = {lang: baselines.get(f"{row} {lang}", baselines.get(lang)) for lang in langs}
+        values = np.array([[overall(cell["ap"]) for cell in some] for _, some in every[row]])  # (langs, seeds)
+        start = np.array([overall(base[lang]["start"]) for lang in langs])
+        ceiling = np.array([overall(base[lang]["ceiling"]) for lang in langs])
+        by_seed = values.mean(axis=0)
+        figures: dict[str, Any] = {
+            "dev": float(np.mean([[cell["dev"]["best"] for cell in some] for _, some in every[row]])),
+            "MAP": float(values.mean()),
+            "sd": float(by_seed.std(ddof=1)) if len(seeds) > 1 else None,
+            "share": float((values.mean(axis=1) / ceiling).mean()),
+            "closed": float(closed(values.mean(), start.mean(), ceiling.mean())),
+            "seconds": float(np.mean([[cell["seconds"] for cell in some] for _, some in every[row]])),
+        }
+        names = dict.fromkeys(name for _, some in every[row] for name in clean(some[0]["ap"]))
+        figures["collections"] = {
+            name: float(np.mean([mean_ap(c["ap"], name) for _, some in every[row] for c in some if name in c["ap"]]))
+            for name in names
+        }
+        figures["perturbed"] = {
+            kind: float(np.mean([[overall(c["ap"], kind) for c in some] for _, some in every[row]])) for kind in perturb
+        }
+        begin = per_query([(lang, [{"ap": base[lang]["start"]}]) for lang in langs])
+        figures["against start"] = _test(compare(per_query(every[row]), begin))
+        if against and row != against:
+            figures["against"] = _test(compare(per_query(every[row]), per_query(every[against])))
+        found[row] = figures
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
+    order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = largest
+    return adjusted
+
+
+def markdown(
+    figures: Mapping[str, Mapping[str, Any]], against: str | None, perturb: Sequence[str] = (), *, trained: bool = True
+) -> str:
+    """The main table."""
+    names = dict.fromkeys(name for row in figures.values() for name in row["collections"])
+    head = ["row", "dev", "MAP", "sd", *names, *perturb, "share of ceiling", "distance closed", "p (start)"]
+    head += [f"{against}: difference", "p (Holm)", "won / lost"] if against else []
+    head += ["s"] if trained else []
+    tested = [row for row in figures if "against" in figures[row]]
+    adjusted = dict(zip(tested, holm([figures[row]["against"]["p_value"] for row in tested]), strict=True))
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row, f in figures.items():
+        line = [row, f"{f['dev']:.4f}", f"{f['MAP']:.4f}", "" if f["sd"] is None else f"{f['sd']:.4f}"]
+        line += [f"{f['collections'][n]:.4f}" if n in f["collections"] else "" for n in names]
+        line += [f"{f['perturbed'][kind]:.4f}" for kind in perturb]
+        line += [f"{100 * f['share']:.1f} %", f"{100 * f['closed']:+.1f} %", f"{f['against start']['p_value']:.4f}"]
+        if row in adjusted:
+            test = f["against"]
+            line += [f"{test['difference']:+.4f}", f"{adjusted[row]:.4f}", f"{test['win']} / {test['loss']}"]
+        else:
+            line += ["", "", ""] if against else []
+        lines.append(line + ([f"{f['seconds']:.0f}"] if trained else []))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def languages(
+    langs: Sequence[str], rows: Sequence[str], seeds: Sequence[int], cells: Cells, baselines: Baselines
+) -> str:
+    """A table by language: ceiling, zero-shot, start and each row, as MAP and as share of the ceiling."""
+    head = ["language", "collections", "ceiling", "zero-shot", "start"]
+    head += [f"{row}" for row in rows] + [f"{row}: closed" for row in rows] + [f"{row}: p (start)" for row in rows]
+    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    for lang in langs:
+        base = baselines.get(lang) or baselines[f"{rows[0]} {lang}"]
+        ceiling, zero, start = (overall(base[k]) for k in ("ceiling", "zero-shot", "start"))
+        line = [lang, ", ".join(clean(base["start"])), f"{ceiling:.4f}", *(_shared(v, ceiling) for v in (zero, start))]
+        done = {row: [cells[row, lang, s] for s in seeds] for row in rows}
+        means = {row: float(np.mean([overall(cell["ap"]) for cell in some])) for row, some in done.items()}
+        line += [_shared(means[row], ceiling) for row in rows]
+        line += [f"{100 * closed(means[row], start, ceiling):+.1f} %" for row in rows]
+        begin = per_query([(lang, [{"ap": base["start"]}])])
+        line += [f"{compare(per_query([(lang, done[row])]), begin).p_value:.4f}" for row in rows]
+        lines.append(line)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _shared(value: float, ceiling: float) -> str:
+    return f"{value:.4f} ({100 * value / ceiling:.1f} %)"
+
+
+def _test(comparison: Comparison) -> dict[str, Any]:
+    return comparison._asdict()
