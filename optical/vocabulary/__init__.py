@@ -7,7 +7,10 @@ already, and of a hundred other languages: those go. Knows tokenizers and embedd
 trainer and no index.
 
 - :mod:`optical.vocabulary.words`: which words of X are worth a row of their own.
-- :mod:`optical.vocabulary.align`: which English pieces a word of X means (IBM model 1).
+- :mod:`optical.vocabulary.cooccurrence`: which pieces and words stand in one sentence pair.
+- :mod:`optical.vocabulary.align`: which English pieces a word of X means (IBM model 1), and rows mixed from them.
+- :mod:`optical.vocabulary.agreement`: the same by two models that agree; :mod:`optical.vocabulary.coupling`: by
+  transport between the vocabularies.
 - :mod:`optical.vocabulary.backoff`: which parts words share, and what the parts mean for rare and unseen words.
 - :mod:`optical.vocabulary.tokenizer`: an ordinary fast tokenizer that knows those words; other scripts romanised.
 - :mod:`optical.vocabulary.transplant`: the four steps in order, and the report.
