@@ -153,10 +153,12 @@ class TestRun:
         assert "the answer milk ?" in texts or "answer the milk ?" in texts
 
     def test_another_student_is_measured_alone_and_apart(self, run, tmp_path):
-        (result,) = stress_run(run, ["drop"], [0.5], seeds=1, student=tmp_path / "teacher")
+        bert(tmp_path / "random").save(str(tmp_path / "other"))  # does not match by words, so it finds little
+        (result,) = stress_run(run, ["drop"], [0.5], seeds=1, student=tmp_path / "other")
         assert list(result.outcomes) == [report.STUDENT]
+        assert result.clean[report.STUDENT].mean["AP"] < 0.8
         (folder,) = (run.folder / "evaluation").iterdir()
-        assert folder.name.endswith("-teacher")
+        assert folder.name.endswith("-other")
 
     def test_unknown_kinds_and_rates_stop_before_anything_is_loaded(self, run, monkeypatch):
         monkeypatch.setattr(stress.encoders, "load", None)
