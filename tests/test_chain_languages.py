@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import optical
-from optical import chain, cli, encoders, report
+from optical import chain, cli, distillation, encoders, report
 from optical.errors import DataError
 from optical.recipe import load_recipe
 from optical.text.bitext import Pair
@@ -180,6 +180,29 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
     assert said == ["searching the documents of sw; others: --set lang=..."]
     found = chain.answer(recipe.model_copy(update={"lang": "so"}), "maji", 13, pytest.fail)
     assert "more" in {doc.id for doc, _ in found}
+
+
+class Stopped(Exception):  # noqa: N818 - no error: training is not what is looked at
+    pass
+
+
+def test_both_doors_hand_the_weights_to_training(tmp_path, data, monkeypatch):
+    handed = []
+
+    def training(student, teacher, pairs, *, weights, **_):
+        handed.append(dict(zip(pairs, weights, strict=True)))
+        raise Stopped
+
+    monkeypatch.setattr(chain, "distill_student", training)
+    monkeypatch.setattr(distillation, "distill_student", training)
+    with pytest.raises(Stopped):
+        chain.distil_languages(recipe_of(data, tmp_path, **{"training.language_temperature": 5.0}), progress=False)
+    options = {"min_words": 1, "language_temperature": 5.0}
+    with pytest.raises(Stopped):
+        optical.distill(encoders.load(data / "teacher"), bitext=given("pairs", data), training=options, progress=False)
+    small, large = handed[0][Pair(PAIRS[0][0], other(PAIRS[0][1]))], handed[0][Pair(*PAIRS[0])]
+    assert small / large == pytest.approx((24 / 16) ** (1 - 1 / 5))  # draws of each, questions three times
+    assert handed[0] == handed[1]
 
 
 def test_a_language_without_bitext_stops_before_any_work(tmp_path, data):
