@@ -43,6 +43,7 @@ def distill(
     layers: int | None = None,
     vocabulary: Mapping[str, Any] | None = None,
     objective: Mapping[str, Any] | None = None,
+    robustness: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -64,6 +65,7 @@ def distill(
         layers: Layers of the student, evenly taken from the teacher's; without it, all of them.
         vocabulary: Options of :class:`optical.recipe.Vocabulary`.
         objective: Options of :class:`optical.recipe.Objective`.
+        robustness: Options of :class:`optical.recipe.Robustness`.
         training: Options of :class:`optical.recipe.Training`.
         seed: Of everything random.
         progress: Show progress bars.
@@ -86,6 +88,7 @@ def distill(
     sections = {
         "vocabulary": dict(vocabulary or {}),
         "objective": dict(objective or {}),
+        "robustness": dict(robustness or {}),
         "training": dict(training or {}),
     }
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
@@ -109,6 +112,7 @@ def distill(
             loaded,
             mixture.pairs,
             objective=recipe.objective,
+            robustness=recipe.robustness,
             training=recipe.training,
             folder=Path(folder or scratch),
             cache=Path(cache or scratch),

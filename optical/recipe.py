@@ -6,20 +6,15 @@ folder keeps the one it was made by. Knows no torch, no model and no data.
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from optical.errors import RecipeError
+from optical.options import describe, load_options, write_options
 
 Weight = Annotated[float, Field(ge=0)]
-Options = TypeVar("Options", bound=BaseModel)
 
 
 def _positive(epsilon: float | tuple[float, ...]) -> float | tuple[float, ...]:
@@ -42,6 +37,9 @@ def _languages(lang: str) -> str:
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+WEIGHTS = ("ot", "product", "greedy", "assignment", "posterior", "pooled", "contrastive", "scores")
 
 
 class Vocabulary(_Section):
@@ -118,6 +116,26 @@ class Objective(_Section):
         description="cosine of two teacher vectors from which one is no wrong answer for the other; contrastive only",
     )
     documents: int = Field(default=20_000, ge=1, description="most passages that the scores objective ranks")
+
+    @field_validator("solver")
+    @classmethod
+    def _moves_all_mass(cls, solver: str, info: ValidationInfo) -> str:
+        if solver != "sinkhorn" and info.data.get("marginals", "balanced") != "balanced":
+            raise ValueError(f"marginals = {info.data['marginals']!r} need solver = 'sinkhorn'")
+        return solver
+
+    @field_validator("epsilon")
+    @classmethod
+    def _one_proximal_step(cls, epsilon: float | tuple[float, ...], info: ValidationInfo) -> float | tuple[float, ...]:
+        if info.data.get("solver") == "ipot" and isinstance(epsilon, tuple):
+            raise ValueError("ipot anneals by itself; give one number, such as 1.0")
+        return epsilon
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Objective:
+        if not any(getattr(self, name) for name in WEIGHTS):
+            raise ValueError(f"every weight is 0, so there is nothing to learn; raise one of {', '.join(WEIGHTS)}")
+        return self
 
 
 class Robustness(_Section):
@@ -231,6 +249,15 @@ class Recipe(_Section):
             raise ValueError("single vectors have no query to expand: set late_interaction = true, or leave this out")
         return length
 
+    @model_validator(mode="after")
+    def _can_be_shifted(self) -> Recipe:
+        if self.training.compile and self.robustness.method in ("fgm", "pgd", "noise"):
+            raise ValueError(
+                "a compiled student cannot be shifted: set training.compile = false, or another robustness.method "
+                f"than {self.robustness.method!r}"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         """The folder of the run."""
@@ -262,112 +289,11 @@ def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | N
     return load_options(Recipe, path, overrides)
 
 
-def load_options(
-    model: type[Options], path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
-) -> Options:
-    """The same for another set of options than a recipe's."""
-    values = _read(Path(path)) if path is not None else {}
-    for name, value in (overrides or {}).items():
-        section, _, key = name.rpartition(".")
-        target = values.setdefault(section, {}) if section else values
-        if not isinstance(target, dict):
-            raise RecipeError(f"{name}: {section} is an option, not a section; {_nearest(name, model)}")
-        target[key] = _parse(value, name, model)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError(_explain(error, path, model)) from error
-
-
 def write_recipe(recipe: BaseModel) -> str:
     """The recipe, or another set of options, as TOML, every option spelled out; reading it gives the same again."""
-    plain = recipe.model_dump(exclude_none=True)
-    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
-    for section, options in plain.items():
-        if isinstance(options, dict):
-            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in options.items())]
-    return "\n".join(lines) + "\n"
+    return write_options(recipe)
 
 
-def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, str]:
+def options(model: type[BaseModel] = Recipe) -> dict[str, str]:
     """Every option's dotted name -> its description with its default, for help texts."""
-    found = {}
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= options(field.annotation, f"{prefix}{name}.")
-        else:
-            default = "required" if field.is_required() else f"default {field.default!r}"
-            found[f"{prefix}{name}"] = f"{field.description} ({default})"
-    return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(
-            f"{path}: the recipe cannot be read ({error.strerror}); give the path of a TOML file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
-
-
-def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:  # noqa: ANN401 - whatever TOML holds
-    if not isinstance(value, str):
-        return value
-    try:
-        read = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return value
-    section, _, key = name.rpartition(".")
-    model: Any = whole.model_fields[section].annotation if section in whole.model_fields else whole
-    field = getattr(model, "model_fields", {}).get(key)
-    is_text = field is not None and field.annotation in (str, str | None)
-    return value if is_text and not isinstance(read, str) else read
-
-
-def _explain(error: ValidationError, path: str | Path | None, model: type[BaseModel]) -> str:
-    """The first fault: where, which option, what is wrong, what to write."""
-    fault = error.errors()[0]
-    # Pydantic adds the member of a union (float, tuple) to the path; names of options alone remain.
-    known = set(options(model)) | set(model.model_fields)
-    parts = [str(part) for part in fault["loc"]]
-    name = ".".join(parts)
-    while name not in known and fault["type"] != "extra_forbidden" and len(parts) > 1:
-        parts = parts[:-1]
-        name = ".".join(parts)
-    where = _line(path, parts) if path is not None else "recipe"
-    if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown option {name}; {_nearest(name, model)}"
-    if fault["type"] == "missing":
-        return f"{where}: {name} is missing; {options(model)[name]}"
-    return f"{where}: {name} = {fault['input']!r}: {fault['msg']}; {options(model).get(name, 'a section of options')}"
-
-
-def _nearest(name: str, model: type[BaseModel]) -> str:
-    known = list(options(model))
-    by_key = {option.rpartition(".")[2]: option for option in known}
-    match = difflib.get_close_matches(name, known, 1, 0.6)
-    if not match:
-        match = [by_key[k] for k in difflib.get_close_matches(name.rpartition(".")[2], by_key, 1, 0.6)]
-    return f"did you mean {match[0]}?" if match else f"known options: {', '.join(known)}"
-
-
-def _line(path: str | Path, parts: list[str]) -> str:
-    """``path:line`` of an option, found again in the text, since tomllib keeps no places."""
-    section, key = ".".join(parts[:-1]), parts[-1]
-    current = ""
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            current = header[1].strip()
-        if current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
-            return f"{path}:{number}"
-    return str(path)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - a plain value of a recipe
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return describe(model)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from optical.errors import RecipeError
-from optical.recipe import Recipe, load_recipe, options, write_recipe
+from optical.recipe import WEIGHTS, Objective, Recipe, load_recipe, options, write_recipe
 
 
 def recipe_file(tmp_path, text: str):
@@ -197,3 +197,22 @@ def test_a_query_length_needs_late_interaction(tmp_path):
     assert re.search(r"recipe\.toml:2: query_length = 32: .*set late_interaction = true", text)
     recipe = load_recipe(None, {"lang": "sw", "query_length": "32", "late_interaction": "true"})
     assert load_recipe(recipe_file(tmp_path, write_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"objective.solver": "ipot", "objective.marginals": "partial"}, "'partial' need solver = 'sinkhorn'"),
+     ({"objective.solver": "ipot", "objective.epsilon": [0.1, 0.02]}, "give one number"),
+     ({"objective.ot": 0, "objective.pooled": 0, "objective.scores": 0}, "objective: every weight is 0.*contrastive"),
+     ({"training.compile": True, "robustness.method": "pgd"}, "recipe: a compiled student cannot be shifted.*'pgd'")],
+)  # fmt: skip
+def test_options_that_contradict_each_other_are_refused_before_anything_runs(given, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(None, {"lang": "sw", **given})
+    assert "Value error" not in str(caught.value)
+    load_recipe(None, {"lang": "sw", **dict([next(iter(given.items()))])})
+
+
+def test_every_weight_of_an_objective_is_known_as_one():
+    weights = {name for name, field in Objective.model_fields.items() if (field.description or "").startswith("weight")}
+    assert set(WEIGHTS) == weights

@@ -22,7 +22,8 @@ MAY_KNOW = {
     "transport": set(),
     "run": {"errors", "files"},
     "text": {"errors"},
-    "recipe": {"errors"},
+    "options": {"errors"},
+    "recipe": {"options"},
     "syllabus": set(),
     "interrupt": {"errors"},
     "averaging": {"encoders"},
@@ -42,14 +43,14 @@ MAY_KNOW = {
     "manifest": {"files", "recipe", "encoders", "syllabus"},
     "development": {"recipe", "inputs", "text", "evaluate", "encoders", "embed", "search"},
     "lesson": {"recipe", "tokens", "transport", "objectives", "encoders", "embed", "robustness"},
-    "watch": {"errors", "lesson"},
+    "loop": {"errors", "interrupt", "encoders"},
+    "watch": {"lesson", "loop"},
     "distillation": {
         "errors", "files", "interrupt", "averaging", "batches", "row_adam", "recipe", "text", "encoders", "embed",
-        "vocabulary", "lesson", "robustness", "watch",
+        "vocabulary", "lesson", "robustness", "watch", "loop",
     },
     "projection": {"errors", "encoders"},
     "supervision": {"errors", "files", "loop", "syllabus", "text", "encoders"},
-    "loop": {"interrupt", "encoders"},
     "teaching": {"errors", "files", "interrupt", "loop", "syllabus", "encoders"},
     "course": {
         "errors", "files", "recipe", "syllabus", "manifest", "text", "run", "evaluate", "encoders", "embed", "search",
@@ -198,7 +199,7 @@ def test_only_training_and_its_callbacks_meet_the_trainer(trees):
         for i in imports(tree)
         if i.module.split(".")[0] in HEAVY and (i.name.endswith(TRAINER_WORDS) or "trainer" in i.module)
     }
-    assert met == {"distillation.py", "interrupt.py", "watch.py"}
+    assert met == {"distillation.py", "interrupt.py", "loop.py", "teaching.py", "watch.py"}
 
 
 def test_only_files_replaces_what_is_on_disk(trees):
