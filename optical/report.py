@@ -99,11 +99,11 @@ def as_table(report: Report) -> Table:
 
 
 def summary_lines(reports: Mapping[str, Report]) -> list[list[str]]:
-    """One line a language, headings first, means last: MAP of every system, the student's share, its p-value.
+    """One line a language, headings first, means last: MAP of every system, the student's share of the ceiling, its p-value.
 
     The p-value is that of the student against the transplant. A mean is over the languages that have the figure.
     """
-    head = ["language", "queries", *SUMMARISED.values(), "share of ceiling", "p"]
+    head = ["lang", "queries", *SUMMARISED.values(), "share", "p"]
     body = []
     for lang, report in reports.items():
         row = _summary(report)

@@ -115,7 +115,7 @@ def several(measured) -> dict[str, Report]:
 def test_a_summary_has_a_line_for_each_language_and_their_means(several):
     head, *body = report.summary_lines(several)
     assert head == [
-        "language", "queries", "ceiling", "zero-shot", "transplant", "student", "share of ceiling", "p",
+        "lang", "queries", "ceiling", "zero-shot", "transplant", "student", "share", "p",
     ]  # fmt: skip
     p = several["sw"].tests()[f"{STUDENT} - {TRANSPLANT}"].p_value
     assert body == [
