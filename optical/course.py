@@ -63,7 +63,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
     Raises:
         DataError: A collection or encoder that cannot be used, fewer pairs than a batch.
         RecipeError: Options that do not fit the encoder.
-        Astray: The loss is no number.
+        Diverged: The loss is no number.
         Interrupted: Stopped by Ctrl-C.
     """
     clock = Clock()

@@ -1,4 +1,4 @@
-"""Bitext and a teacher in, a student out: the only file that meets the trainer of sentence-transformers.
+"""Bitext and a teacher in, a student out, by the trainer of sentence-transformers.
 
 The teacher's vectors of the English side are read from disk, the student runs over the X side, the objectives compare
 the two, and the library's trainer does the rest: precision, accumulation, several GPUs, checkpoints, logging, the hub.
@@ -21,10 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from optical.averaging import SHARES, average
@@ -35,6 +33,7 @@ from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
 from optical.lesson import Distillation, Rarity, idf
+from optical.loop import Evaluator, Progress, bfloat16, switch_off_dropout, train, trainer_classes
 from optical.recipe import Objective, Robustness, Training
 from optical.robustness.augment import Augment, lexicon, read_synonyms
 from optical.row_adam import RowAdamW, rows_in_use
@@ -42,7 +41,7 @@ from optical.text.bitext import Pair
 from optical.vocabulary.dropout import WordDropout
 from optical.vocabulary.tokenizer import token_ids
 from optical.vocabulary.words import split_words
-from optical.watch import LogPlans, Progress, Watch
+from optical.watch import LogPlans, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -129,12 +128,17 @@ def distill_student(
     if dev is not None:
         torch.save(student.state_dict(), run / "start.pt")
     with _optimizer(student, training) as optimizer:
-        callbacks = [interruption := Interruption(), Watch(loss, run), LogPlans(loss), *[Progress()] * progress]
+        callbacks = [
+            interruption := Interruption(),
+            Watch(loss, run),
+            LogPlans(loss),
+            *[Progress("Distilling")] * progress,
+        ]
         trainer = _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer)
         if augment:
             collator: Any = trainer.data_collator
             collator.preprocess_fn = Augment(collator.preprocess_fn, augment, robustness.rate, seed)
-        _train(trainer, interruption, run)
+        train(trainer, interruption, run)
     # The trainer leaves its autocast in the model's forward: a student is used in the precision of its weights.
     trainer.accelerator.unwrap_model(student, keep_fp32_wrapper=False)
     state = trainer.state
@@ -224,20 +228,6 @@ class _LengthGrouped(DefaultBatchSampler):
         return len(list(iter(self)))
 
 
-class _Dev(BaseEvaluator):
-    """The development score, as the trainer asks for it."""
-
-    def __init__(self, score: DevScore) -> None:
-        super().__init__()
-        self.score = score
-
-    def __call__(self, model: Encoder, *_: Any, **__: Any) -> dict[str, float]:
-        was_training = model.training
-        score = self.score(model)
-        model.train(was_training)
-        return {"dev": score}
-
-
 def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer):
     """The library's trainer for the class of the student, set up from the recipe."""
     from datasets import Dataset
@@ -245,8 +235,8 @@ def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks
     dataset = Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
     lengths = token_counts(student, [p.foreign for p in chosen])
     if not training.dropout:
-        _switch_off_dropout(student)
-    cls, arguments = _classes(student)
+        switch_off_dropout(student)
+    cls, arguments = trainer_classes(student)
     args = arguments(
         output_dir=str(run),
         max_steps=training.steps,
@@ -257,7 +247,7 @@ def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks
         warmup_steps=training.warmup,
         lr_scheduler_type="linear",
         weight_decay=0.0,
-        bf16=_bfloat16(training.precision, student.device.type),
+        bf16=bfloat16(training.precision, student.device.type),
         torch_compile=training.compile,
         # RowAdamW clips: it alone sees the gradient of the rows in use.
         max_grad_norm=1.0 if optimizer is None else float("inf"),
@@ -281,7 +271,7 @@ def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks
     )
     if dev is not None:
         callbacks = [*callbacks, EarlyStoppingCallback(training.patience)]
-    evaluator = _Dev(dev) if dev is not None else None
+    evaluator = Evaluator(dev) if dev is not None else None
     trainer = cls(
         model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks,
         optimizers=(optimizer, None),
@@ -293,57 +283,11 @@ def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks
     return trainer
 
 
-def _train(trainer, interruption: Interruption, run: Path) -> None:
-    """Train from the last whole checkpoint, if there is one; on Ctrl-C leave a new one and stop."""
-    # The trainer writes its state last: a folder without it was cut short by a full disk or a kill.
-    whole = {int(path.parent.name.split("-")[-1]): path.parent for path in run.glob("checkpoint-*/trainer_state.json")}
-    last = whole[max(whole)] if whole else None
-    if last:
-        logger.warning("going on from %s", last)
-    with interruption, _attention(trainer.args.device.type):
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    interruption.raise_if_interrupted(run)
-
-
-def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
-    """On a processor, attention of short sentences by plain products: fused, its backward pass is far slower."""
-    return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-
-
-def _classes(student: Encoder) -> tuple[Any, Any]:
-    from sentence_transformers import (
-        MultiVectorEncoderTrainer,
-        MultiVectorEncoderTrainingArguments,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-    )
-
-    if is_multi_vector(student):
-        return MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
-    return SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-
-
-def _switch_off_dropout(student: Encoder) -> None:
-    for module in student.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-
-
 def _embedding_pattern(student: Encoder) -> str:
     """A regular expression for the name of the token embeddings, as the trainer's learning rates want it."""
     weight = transformer(student).auto_model.get_input_embeddings().weight
     name = next(name for name, parameter in student.named_parameters() if parameter is weight)
     return re.escape(name) + "$"
-
-
-def _bfloat16(precision: str, device: str) -> bool:
-    """Whether to train in bfloat16; on a processor without instructions for it, it would be slower."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device == "cpu":
-        there = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractContextManager[RowAdamW | None]:

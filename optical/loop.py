@@ -12,14 +12,20 @@ from typing import Any
 
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from optical.encoders import DevScore, Encoder, is_multi_vector
+from optical.errors import OpticalError
 from optical.interrupt import Interruption
 
 logger = logging.getLogger(__name__)
+
+
+class Diverged(OpticalError):
+    """Training went where nothing can be learnt; the last good checkpoint is named."""
 
 
 class Evaluator(BaseEvaluator):
@@ -83,10 +89,17 @@ def bfloat16(precision: str, device: str) -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
+def switch_off_dropout(encoder: Encoder) -> None:
+    """Set every dropout of the encoder to 0."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
 class Progress(TrainerCallback):
     """One bar for the whole training, with the last loss and the last development score."""
 
-    def __init__(self, what: str = "Distilling") -> None:
+    def __init__(self, what: str) -> None:
         """No bar until training begins; ``what`` stands before it."""
         self.what = what
         self.bar: Any = None

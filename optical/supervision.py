@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import torch
+
 from optical.encoders import Encoder, fingerprint, is_multi_vector
 from optical.errors import DataError
-from optical.files import checksum, written_whole
+from optical.files import checksum, file_written_whole
+from optical.loop import bfloat16
 from optical.syllabus import Teaching
 from optical.text.collection import Collection, Doc, Qrel, Query, queries_of
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
 LANG = "en"
 SCORES_AT_ONCE = 2**26  # of queries and passages while mining: 256 MB of float32
-MINING = {"negatives", "margin"}  # options that change what is mined
+MINING = {"negatives", "margin", "precision"}  # options that change what is mined
 Item = TypeVar("Item")
 Pair = tuple[str, str]
 
@@ -61,9 +64,9 @@ class Supervision(NamedTuple):
 def supervise(collection: Collection, options: Teaching) -> Supervision:
     """Divide a collection into pairs and held-out queries.
 
-    Judgements of a split called dev are the held-out queries, where another split teaches. Otherwise queries are held
-    out by hash until there are ``held_out`` of them, or a tenth, with at most a tenth of the passages; every pair with
-    a passage that answers a held-out query is left out of training.
+    Judgements of a split called dev are the held-out queries, where another split teaches. Otherwise passages
+    are drawn by hash, at most a tenth, until they answer ``held_out`` queries, or a tenth; queries that share a passage
+    with a held-out one are left out of training.
 
     Raises:
         DataError: No English query, no judgement that says yes, a single passage.
@@ -151,20 +154,24 @@ def exam_of(collection: Collection, split: str, count: int) -> Exam:
 
 
 def _hold_out(examples: Sequence[Example], count: int) -> list[Example]:
-    """The pairs of the queries to hold out: by hash, and few passages for many queries where passages are few."""
-    by_query: dict[str, list[Example]] = {}
-    for example in examples:
-        by_query.setdefault(example.query.id, []).append(example)
-    most = len({example.doc.id for example in examples}) // 10
+    """All pairs of passages drawn by hash, until they have so many queries; at most a tenth of the passages.
+
+    Passages are drawn, not queries: searching costs by the passage, and each has all its questions to tell with.
+    """
+    of: dict[str, list[Example]] = {}
+    first: dict[str, str] = {}  # query -> the passage that it is drawn with
+    for example in sorted(examples, key=lambda example: _hash(example.doc.id)):
+        of.setdefault(first.setdefault(example.query.id, example.doc.id), []).append(example)
     held_out: list[Example] = []
+    queries: set[str] = set()
     docs: set[str] = set()
-    queries = 0
-    for query in sorted(by_query, key=_hash):
-        ids = {example.doc.id for example in by_query[query]}
-        if queries < count and len(docs | ids) <= most:
-            held_out += by_query[query]
+    most = len({example.doc.id for example in examples}) // 10
+    for doc in sorted(of, key=_hash):
+        ids = {example.doc.id for example in of[doc]}
+        if len(queries) < count and len(docs | ids) <= most:
+            held_out += of[doc]
+            queries |= {example.query.id for example in of[doc]}
             docs |= ids
-            queries += 1
     return held_out
 
 
@@ -177,7 +184,7 @@ def _apart(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Exa
 
 
 def _exam(held_out: Sequence[Example], collection: Collection, options: Teaching) -> Exam:
-    queries = list(dict.fromkeys(example.query for example in held_out))[: max(options.held_out, 1)]
+    queries = sorted(dict.fromkeys(example.query for example in held_out))[: options.held_out]
     ids = {query.id for query in queries}
     right = {example.doc.id for example in held_out if example.query.id in ids}
     rest = [doc for doc in collection.docs if doc.id not in right]
@@ -206,17 +213,13 @@ def mined(start: Encoder, supervision: Supervision, options: Teaching, cache: Pa
         return [[*pair] for pair in pairs], 0
     corpus = [doc.full for doc in supervision.others]
     texts = [text for pair in pairs for text in pair]
-    folder = (
-        cache / f"negatives-{fingerprint(start)}-{checksum([options.model_dump_json(include=MINING), *texts, *corpus])}"
-    )
-    if not folder.is_dir():
+    name = checksum([options.model_dump_json(include=MINING), *texts, *corpus])
+    file = cache / f"negatives-{fingerprint(start)}-{name}.json"
+    if not file.is_file():
         found = _mine(start, pairs, corpus, options)
-        with written_whole(folder) as unfinished:
-            found.save_to_disk(str(unfinished))
-    from datasets import load_from_disk
-
-    found: Any = load_from_disk(str(folder))
-    rows = {(row["query"], row["positive"]): list(row.values()) for row in found}
+        with file_written_whole(file) as unfinished:
+            unfinished.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    rows = {(query, passage): [query, passage, *wrong] for query, passage, *wrong in _read(file)}
     rest = [pair for pair in pairs if pair not in rows]
     drawn = _drawn(rest, pairs, list(dict.fromkeys([*corpus, *(passage for _, passage in pairs)])), options.negatives)
     return [rows.get(pair) or drawn[pair] for pair in pairs], len(rest)
@@ -241,21 +244,33 @@ def _drawn(rest: Sequence[Pair], pairs: Sequence[Pair], passages: list[str], cou
     return rows
 
 
-def _mine(start: Encoder, pairs: Sequence[Pair], corpus: list[str], options: Teaching) -> Dataset:
+def _read(file: Path) -> list[list[str]]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file}: mined passages cannot be read ({error}); remove this file, it is made again"
+        ) from error
+
+
+def _mine(start: Encoder, pairs: Sequence[Pair], corpus: list[str], options: Teaching) -> list[list[str]]:
     from datasets import Dataset
     from sentence_transformers.util import mine_hard_negatives
 
     queries, passages = zip(*pairs, strict=True)
-    return mine_hard_negatives(
-        Dataset.from_dict({"query": queries, "positive": passages}),
-        _single_vector(start),
-        corpus=corpus,
-        relative_margin=options.margin,
-        num_negatives=options.negatives,
-        output_format="n-tuple",
-        faiss_batch_size=max(1, SCORES_AT_ONCE // (len(corpus) + len(pairs))),
-        verbose=False,
-    )
+    half = bfloat16(options.precision, start.device.type)
+    with torch.autocast(start.device.type, torch.bfloat16, enabled=half):
+        found: Any = mine_hard_negatives(
+            Dataset.from_dict({"query": queries, "positive": passages}),
+            _single_vector(start),
+            corpus=corpus,
+            relative_margin=options.margin,
+            num_negatives=options.negatives,
+            output_format="n-tuple",
+            faiss_batch_size=max(1, SCORES_AT_ONCE // (len(corpus) + len(pairs))),
+            verbose=False,
+        )
+    return [list(row.values()) for row in found]
 
 
 def _single_vector(encoder: Encoder) -> SentenceTransformer:

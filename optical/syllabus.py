@@ -45,7 +45,7 @@ class Teaching(BaseModel):
         lt=1,
         description="a mined passage scores less than the right one by this share of the right one's score",
     )
-    held_out: int = Field(default=200, ge=0, description="queries kept for the development score, a tenth at most")
+    held_out: int = Field(default=500, ge=0, description="queries kept for the development score, a tenth at most")
     held_out_documents: int = Field(
         default=1000, ge=1, description="passages that they search: the right ones, and others drawn by hash"
     )
@@ -59,6 +59,7 @@ class Teaching(BaseModel):
     )
     learning_rate: float = Field(default=2e-5, gt=0, description="of all weights")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
+    dropout: bool = Field(default=True, description="keep the start's dropout on while training")
     max_tokens: int | None = Field(
         default=None, ge=8, description="of a text while training; default and afterwards what the start reads"
     )

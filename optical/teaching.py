@@ -20,20 +20,16 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from optical.encoders import DevScore, Encoder, fingerprint, is_multi_vector
-from optical.errors import DataError, OpticalError
+from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
-from optical.loop import Evaluator, Progress, bfloat16, train, trainer_classes
+from optical.loop import Diverged, Evaluator, Progress, bfloat16, switch_off_dropout, train, trainer_classes
 from optical.syllabus import Teaching
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-
-class Astray(OpticalError):
-    """Teaching went where nothing can be learnt; the checkpoints of before are named."""
 
 
 class Taught(NamedTuple):
@@ -77,7 +73,7 @@ def teach_encoder(
 
     Raises:
         DataError: No batch without a false negative can be made.
-        Astray: The loss is no number.
+        Diverged: The loss is no number.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
     dataset, claims = _dataset(rows), claimed(rows)
@@ -168,6 +164,8 @@ def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
 
 def _trainer(encoder, dataset, claims, options: Teaching, run: Path, dev: DevScore | None, callbacks):
     """The library's trainer for the class of the encoder."""
+    if not options.dropout:
+        switch_off_dropout(encoder)
     cls, arguments = trainer_classes(encoder)
     every = min(options.evaluate_every, options.steps)
     args = arguments(
@@ -212,7 +210,7 @@ class _Stop(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise Astray(
+            raise Diverged(
                 f"teaching diverged by step {state.global_step}: the loss is not a number; checkpoints of before are "
                 f"in {args.output_dir}; lower learning_rate, or raise temperature"
             )

@@ -1,4 +1,4 @@
-"""What looks on while a student learns: the progress bar, what is logged of the plans, and the end of a run gone wrong.
+"""What looks on while a student learns: what is logged of the plans, and the end of a run gone wrong.
 
 Callbacks of the library's trainer. They read the loss module; they know no bitext, no teacher and no index.
 """
@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from optical.errors import OpticalError
 from optical.lesson import Distillation
+from optical.loop import Diverged
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
 FOR_STEPS = 10  # in a row: one odd batch is no collapse
-
-
-class Diverged(OpticalError):
-    """Training went where nothing can be learnt; the last good checkpoint is named."""
 
 
 class Watch(TrainerCallback):
@@ -67,37 +62,6 @@ def last_good(run: Path) -> Path | None:
         if files and all(bool(value.isfinite().all()) for f in files for value in load_file(f).values()):
             return state.parent
     return None
-
-
-class Progress(TrainerCallback):
-    """One bar for the whole training, with the last loss and the last development score."""
-
-    def __init__(self) -> None:
-        """No bar until training begins."""
-        self.bar: Any = None
-        self.shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the bar where the run goes on."""
-        if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="Distilling", unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move the bar."""
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Show the last numbers."""
-        names = {"loss": "loss", "eval_dev": "dev MAP"}
-        self.shown |= {names[k]: f"{float(v):.4f}" for k, v in (logs or {}).items() if k in names}
-        if self.bar is not None:
-            self.bar.set_postfix(self.shown)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
 
 
 class LogPlans(TrainerCallback):

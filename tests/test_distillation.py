@@ -359,18 +359,6 @@ def test_several_processes_leave_the_optimizer_to_the_trainer(student, monkeypat
         assert optimizer is None
 
 
-@pytest.mark.parametrize(
-    ("precision", "capabilities", "expected"),
-    [("auto", {"avx512_bf16": True}, True), ("auto", {"amx_bf16": True}, True), ("auto", {"avx512_f": True}, False),
-     ("float32", {"avx512_bf16": True}, False), ("bfloat16", {}, True)],
-)  # fmt: skip
-def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
-    monkeypatch, precision, capabilities, expected
-):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert distillation._bfloat16(precision, "cpu") is expected
-
-
 def test_training_on_rows_in_use_is_training_on_all_rows(student, teacher, tmp_path, monkeypatch):
     few = trained(student, teacher, tmp_path / "few", how=training(steps=6))
     monkeypatch.setattr(distillation, "_optimizer", lambda *_: contextlib.nullcontext())

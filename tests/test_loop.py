@@ -1,0 +1,62 @@
+"""The loop both trainings share: precision, the bar, and where to go on (the last is tested with the trainings)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from optical import loop
+from optical.projection import projected
+from tests.conftest import ENGLISH
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "expected"),
+    [("auto", {"avx512_bf16": True}, True), ("auto", {"amx_bf16": True}, True), ("auto", {"avx512_f": True}, False),
+     ("float32", {"avx512_bf16": True}, False), ("bfloat16", {}, True)],
+)  # fmt: skip
+def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch, precision, capabilities, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert loop.bfloat16(precision, "cpu") is expected
+
+
+def test_each_class_has_its_own_trainer(teacher):
+    single, arguments = loop.trainer_classes(teacher)
+    late, late_arguments = loop.trainer_classes(projected(teacher, [ENGLISH], 8))
+    assert [c.__name__ for c in (single, arguments)] == [
+        "SentenceTransformerTrainer", "SentenceTransformerTrainingArguments",
+    ]  # fmt: skip
+    assert [c.__name__ for c in (late, late_arguments)] == [
+        "MultiVectorEncoderTrainer", "MultiVectorEncoderTrainingArguments",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_development_score_leaves_the_mode_of_the_model(teacher, training):
+    teacher.train(training)
+
+    def score(encoder):
+        encoder.eval()
+        return 0.25
+
+    assert loop.Evaluator(score)(teacher, "folder", epoch=1) == {"dev": 0.25}
+    assert teacher.training is training
+
+
+class _State:
+    is_world_process_zero = True
+    max_steps = 10
+    global_step = 4
+
+
+def test_the_bar_begins_where_the_run_goes_on_and_shows_the_last_numbers():
+    bar = loop.Progress("Teaching")
+    bar.on_step_end(None, _State, None)  # before there is one
+    bar.on_train_begin(None, _State, None)
+    bar.on_log(None, _State, None, logs={"loss": 0.5, "epoch": 3.0})
+    bar.on_log(None, _State, None, logs={"eval_dev": 0.25})
+    assert (bar.bar.n, bar.bar.total, bar.bar.desc) == (4, 10, "Teaching")
+    assert bar.shown == {"loss": "0.5000", "dev MAP": "0.2500"}
+    bar.on_train_end(None, _State, None)
