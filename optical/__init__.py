@@ -57,8 +57,8 @@ def distill(
             they are large, by ``training.language_temperature``.
         lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
             reads both from one path. Of a mapping, the keys are taken.
-        documents: English passages that the student learns to rank as the teacher does; without them that objective is
-            left out.
+        documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
+            weight for ``scores``; without them that objective is left out.
         dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
