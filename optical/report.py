@@ -99,9 +99,9 @@ def as_table(report: Report) -> Table:
 
 
 def summary_lines(reports: Mapping[str, Report]) -> list[list[str]]:
-    """One line a language, headings first, means last: MAP of every system, the student's share of the ceiling, its p-value.
+    """One line a language, headings first, means last: MAP of every system, the student's share of the ceiling, p.
 
-    The p-value is that of the student against the transplant. A mean is over the languages that have the figure.
+    p is of the student against the transplant. A mean is over the languages that have the figure.
     """
     head = ["lang", "queries", *SUMMARISED.values(), "share", "p"]
     body = []
