@@ -27,9 +27,9 @@ def agree(
     ``p_ij = t(e_i | f_j) / sum_j' t(e_i | f_j')``, ``q_ij = t(f_j | e_i) / sum_i' t(f_j | e_i')``, and the expected
     counts of both models are sums of ``sqrt(p_ij q_ij)``: what only one side believes counts for little, so a word of X
     seen once no longer collects every English word of its sentence. After the joint training of Liang, Taskar &
-    Klein (2006, "Alignment by Agreement"), who take the product ``p q``; its root forgets less of words seen once.
+    Klein (2006, "Alignment by Agreement"), who take the product ``p q``; its root did better on development sets.
     Hints as in :func:`optical.vocabulary.align.align`, what parts lend in the direction ``t(e | f)`` only, since
-    English pieces are not cut. Memory is a third more than that of one direction.
+    English pieces are not cut.
 
     Args:
         english: Token ids of each English sentence.
