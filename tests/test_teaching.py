@@ -83,7 +83,8 @@ def test_right_passages_rise(tmp_path, late, mini_batch):
     start = wordy(tmp_path / "bert", ENGLISH)
     encoder = projected(start, SENTENCES, 4) if late else start
     before = rank(encoder)
-    taught = teach(encoder, tmp_path, steps=20, learning_rate=5e-3, mini_batch=mini_batch, temperature=0.2)
+    how = {"learning_rate": 2e-3, "temperature": 1.0} if late else {"learning_rate": 5e-3, "temperature": 0.2}
+    taught = teach(encoder, tmp_path, steps=20, batch_size=5, dropout=False, mini_batch=mini_batch, **how)
     assert rank(taught.encoder) > before + 0.1
     assert encoders.is_multi_vector(taught.encoder) is late
     assert list((tmp_path / "run").iterdir()) == []
