@@ -8,7 +8,7 @@ and no collection.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -169,7 +169,8 @@ class Distillation(nn.Module):
     def _perturbed(self, features: dict[str, Tensor], y: Encoded, rows: list[int]) -> Tensor:
         """The sum of the losses with the student's input embeddings shifted: at random, or where it hurts most."""
         options = self.robustness
-        embedding = transformer(self.model).auto_model.get_input_embeddings()
+        student: Any = getattr(self.model, "module", self.model)  # several processes wrap it
+        embedding = transformer(student).auto_model.get_input_embeddings()
         ids, mask = features["input_ids"], features["attention_mask"].bool()
         with torch.no_grad():
             embedded = embedding(ids.to(next(self.model.parameters()).device)).float()

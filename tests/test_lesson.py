@@ -117,6 +117,23 @@ def test_the_worst_shift_leaves_no_gradient_behind(asked, student):
     assert set(losses) == {"pooled", "ot", "robust"}
 
 
+def test_a_student_that_several_processes_wrap_is_shifted_too(asked, student):
+    noisy = Robustness(method="noise")
+    alone, loss = asked({"pooled": 1.0}, robustness=noisy)
+
+    class Wrapped(torch.nn.Module):  # as DistributedDataParallel holds it
+        def __init__(self):
+            super().__init__()
+            self.module = student
+
+        def forward(self, features):
+            return self.module(features)
+
+    loss.model = Wrapped()
+    again = loss([student.preprocess(SENTENCES)], torch.arange(4))
+    assert torch.equal(again["robust"], alone["robust"])
+
+
 def test_the_same_batch_is_perturbed_alike_and_another_seed_otherwise(asked):
     noisy = Robustness(method="noise", radius=0.5)
     first, again, other = (asked({"pooled": 1.0}, robustness=noisy, seed=s)[0]["robust"] for s in (1, 1, 2))
