@@ -198,7 +198,7 @@ def mined(start: Encoder, supervision: Supervision, options: Teaching, cache: Pa
     """Rows (query, right passage, wrong passages ...): those that the start ranks highest without being right.
 
     A wrong passage was not judged to answer the query, and scores less than the right one by the margin (TopK-PercPos
-    of de Souza P. Moreira et al. 2024, section 4.1), so that unjudged answers are seldom taken. Where the start finds
+    of Moreira et al., NV-Retriever, 2024), so that unjudged answers are seldom taken. Where the start finds
     too few such passages, which it does for the queries that it answers worst, any are drawn by hash. It searches with
     its sentence vectors, a late-interaction one with the mean of its token vectors. Kept in the cache.
 

@@ -64,6 +64,12 @@ def test_recipe_teacher_and_settings_are_passed_on():
         assert part in line
 
 
+def test_teach_has_a_collection_and_the_folder_that_is_given():
+    printed = " ".join(make("-n", "teach", "COLLECTION=my c", "RECIPE=r.toml", "OUT=o", "SET=steps=3").split())
+    assert "teach --recipe 'r.toml' --collection 'my c' \\ --out 'o' --set 'steps=3'" in printed
+    assert "--out" not in make("-n", "teach", "COLLECTION=c")  # runs/teacher, not the folder of a language
+
+
 def test_evaluate_export_and_search_name_the_run():
     assert "evaluate 'runs/so' --collection 'c' --student 's'" in " ".join(
         make("-n", "evaluate", "LANG=so", "COLLECTION=c", "STUDENT=s").split()
