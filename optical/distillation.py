@@ -29,12 +29,12 @@ from optical.averaging import SHARES, average
 from optical.batches import length_grouped
 from optical.embed import Vectors, teacher_vectors
 from optical.encoders import DevScore, Encoder, fingerprint, is_multi_vector, token_counts, transformer
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.files import checksum
 from optical.interrupt import Interruption
 from optical.lesson import Distillation, Rarity, idf
 from optical.loop import Evaluator, Progress, bfloat16, switch_off_dropout, train, trainer_classes
-from optical.recipe import Objective, Robustness, Training
+from optical.recipe import WEIGHTS, Objective, Robustness, Training
 from optical.robustness.augment import Augment, lexicon, read_synonyms
 from optical.row_adam import RowAdamW, rows_in_use
 from optical.text.bitext import Pair
@@ -106,10 +106,12 @@ def distill_student(
 
     Raises:
         DataError: Fewer usable pairs than one optimizer step takes, or a file of synonyms that cannot be used.
+        RecipeError: The only objective is to rank passages, and there are none.
         Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in ``folder``.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
     check_enough(pairs, training)
+    _check_asked(objective, is_multi_vector(student) or documents is None)
     chosen = usable(pairs, training)
     robustness = robustness or Robustness()
     repeats = _repeats(pairs, weights, training)
@@ -158,7 +160,11 @@ def distill_student(
 
 def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
     """Pairs whose X side has the length that training asks for; the order stays."""
-    return [p for p in pairs if training.min_words <= len(split_words(p.foreign)) <= training.max_words]
+    return [p for p in pairs if _fits(p, training)]
+
+
+def _fits(pair: Pair, training: Training) -> bool:
+    return training.min_words <= len(split_words(pair.foreign)) <= training.max_words
 
 
 def check_enough(pairs: Sequence[Pair], training: Training) -> None:
@@ -176,13 +182,19 @@ def check_enough(pairs: Sequence[Pair], training: Training) -> None:
         )
 
 
+def _check_asked(objective: Objective, without_ranking: bool) -> None:
+    if without_ranking and not any(getattr(objective, name) for name in WEIGHTS if name != "scores"):
+        raise RecipeError(
+            "objective.scores is the only objective, and there is nothing to rank: it needs a collection and single "
+            "vectors; give both, or a weight to another objective, such as objective.ot = 1"
+        )
+
+
 def _repeats(pairs: Sequence[Pair], weights: Sequence[float] | None, training: Training) -> np.ndarray:
     """How often each usable pair is drawn in an epoch."""
-    weight = dict(zip(pairs, weights, strict=True)) if weights is not None else {}
-    questions = [training.question_repeats if p.english.rstrip().endswith("?") else 1 for p in usable(pairs, training)]
-    if not weight:
-        return np.array(questions)
-    return np.array(questions) * np.array([weight[p] for p in usable(pairs, training)])
+    given = [1] * len(pairs) if weights is None else weights
+    drawn = [w * (training.question_repeats if p.is_question else 1) for p, w in zip(pairs, given, strict=True)]
+    return np.array([r for p, r in zip(pairs, drawn, strict=True) if _fits(p, training)])
 
 
 def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, list[str]]:

@@ -16,9 +16,9 @@ from optical import distillation
 from optical.distillation import Distillation, _LengthGrouped, check_enough, distill_student, usable
 from optical.embed import teacher_vectors
 from optical.encoders import as_multi_vector, encode_batch
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.interrupt import Interrupted
-from optical.recipe import Objective, Training
+from optical.recipe import Objective, Robustness, Training
 from optical.text.bitext import Pair
 from tests.conftest import bert
 
@@ -69,7 +69,7 @@ def student(tmp_path):
 def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):
     documents = torch.nn.functional.normalize(torch.randn(5, 32), dim=-1).numpy()
     found = trained(
-        student, teacher, tmp_path / "run", how=training(steps=30), objective=Objective(), documents=documents
+        student, teacher, tmp_path / "run", how=training(steps=30), objective=Objective(scores=1.0), documents=documents
     )
     losses = [entry for entry in found.history if "loss" in entry]
     assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
@@ -93,6 +93,68 @@ def test_an_objective_of_weight_zero_is_left_out(student, teacher, tmp_path):
         found = trained(student, teacher, tmp_path / name, objective=Objective(scores=1.0, **weights))
         logged = {key for entry in found.history for key in entry if key in ("ot", "pooled", "scores")}
         assert logged == {name}, "scores has no documents to rank, the other has weight 0"
+
+
+def test_an_objective_without_anything_to_rank_is_refused_before_training(student, teacher, tmp_path):
+    only = Objective(ot=0.0, pooled=0.0, scores=1.0)
+    documents = torch.nn.functional.normalize(torch.randn(5, 32), dim=-1).numpy()
+    with pytest.raises(RecipeError, match="nothing to rank"):
+        trained(student, teacher, tmp_path / "run", objective=only)
+    with pytest.raises(RecipeError, match="nothing to rank"):
+        trained(
+            as_multi_vector(student), as_multi_vector(teacher), tmp_path / "run", objective=only, documents=documents
+        )
+    assert not (tmp_path / "run").exists()
+    trained(student, teacher, tmp_path / "run", objective=only, documents=documents, how=training(steps=1))
+
+
+def test_each_pair_is_drawn_by_its_own_weight(student, teacher, tmp_path):
+    pairs = [*PAIRS, PAIRS[0]]  # two languages may share a pair
+    weights = [float(k) for k in range(9)]
+    found = distillation._repeats(pairs, weights, training(question_repeats=3))
+    assert found.tolist() == [0, 1, 6, 3, 4, 5, 18, 7, 8]
+    short = distillation._repeats(pairs, weights, training(max_words=2))
+    assert short.tolist() == [0, 4, 8]
+    assert distillation._repeats(pairs, None, training(max_words=2)).tolist() == [1, 1, 1]
+
+
+def test_words_are_replaced_while_training_only_where_augmentation_is_asked_for(student, teacher, tmp_path):
+    synonyms = tmp_path / "synonyms.tsv"
+    synonyms.write_text("wali\tmchele\nmaji\tmaziwa\n", encoding="utf-8")
+    augment = Robustness(method="augment", synonyms=str(synonyms), rate=1.0)
+    plain = trained(student, teacher, tmp_path / "a")
+    other = trained(student, teacher, tmp_path / "b", robustness=augment)
+    again = trained(student, teacher, tmp_path / "c", robustness=augment)
+    assert torch.equal(parameters(other.student), parameters(again.student))
+    assert not torch.equal(parameters(other.student), parameters(plain.student))
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "no"))):
+        trained(
+            student, teacher, tmp_path / "d", robustness=Robustness(method="augment", synonyms=str(tmp_path / "no"))
+        )
+
+
+def test_idf_masses_are_those_of_both_sides(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", objective=Objective(masses="idf", pooled=0.0), how=training())
+    uniform = trained(student, teacher, tmp_path / "other", objective=Objective(pooled=0.0), how=training())
+    assert not torch.equal(parameters(found.student), parameters(uniform.student))
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    rarity = distillation._rarity(student, teacher, PAIRS, vectors)
+    ids = teacher.tokenizer(PAIRS[2].english)["input_ids"]
+    row = dict(zip(teacher.tokenizer.convert_ids_to_tokens(ids), rarity.english[2], strict=True))
+    assert row["[CLS]"] < row["market"]
+    assert rarity.foreign[student.tokenizer.cls_token_id] == rarity.foreign.min()
+
+
+@pytest.mark.parametrize("method", ["fgm", "noise"])
+def test_training_on_worse_input_goes_on_after_ctrl_c_to_the_bit(student, teacher, tmp_path, monkeypatch, method):
+    robust = Robustness(method=method)
+    expected = trained(student, teacher, tmp_path / "whole", robustness=robust)
+    ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "halves", robustness=robust)
+    found = trained(student, teacher, tmp_path / "halves", robustness=robust)
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert any("robust" in entry for entry in found.history)
 
 
 class _InOrder(_LengthGrouped):
