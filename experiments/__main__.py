@@ -86,6 +86,7 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
             key = f"{row.name} {lang}" if own else lang
             if key not in bases:
                 start = {k: v for k, v in row.set.items() if k.startswith(STARTS)}
+                start["objective.pooled"] = 1.0  # nothing is trained, and a recipe that asks for nothing is refused
                 bare = Row(name="start", set=start, pairs=row.pairs)
                 bases[key] = _kept(
                     folder,
