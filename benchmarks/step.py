@@ -159,10 +159,10 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
         return result
 
     objective.sinkhorn = timed
-    distillation._LogPlans = lambda _: ticks  # noqa: SLF001 - the only callback of ours that does nothing in a step
+    distillation.LogPlans = lambda _: ticks  # the only callback of ours that does nothing in a step
     teacher = _teacher()
     distillation.distill_student(
-        student, teacher, pairs, objective=Objective(), folder=folder, cache=folder.parent / "cache",
+        student, teacher, pairs, objective=Objective(scores=1.0), folder=folder, cache=folder.parent / "cache",
         training=Training(steps=WARM + STEPS, batch_size=BATCH, precision=precision, evaluate_every=10_000),
         documents=passages.numpy(), progress=False,
     )  # fmt: skip
