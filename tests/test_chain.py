@@ -64,6 +64,7 @@ QUESTIONS = {  # document -> (English, Swahili); none of them is in the bitext
     9: ("where we sell fish ?", "Wapi tunauza samaki?"),
 }
 SETTINGS = {
+    "objective.scores": 1.0,  # off by default: here every reading of a collection is walked through
     "training.word_dropout": 0.0, "training.steps": 12, "training.batch_size": 6, "training.evaluate_every": 6,
     "training.warmup": 0.0,
     "training.learning_rate": 1e-3, "training.embedding_learning_rate": 1e-2, "training.min_words": 1,
