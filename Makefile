@@ -62,8 +62,8 @@ distill: setup ## the whole chain for LANG: transplant, distil, index, search, m
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
 	$(OPTICAL) distill $(given) $(collection) $(settings)
 
-evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder)
-	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(settings)
+evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
+	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
 
 export: setup ## LANG's student as ONNX for serving: make export LANG=sw
 	$(OPTICAL) export '$(OUT)' $(settings)

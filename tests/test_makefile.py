@@ -104,3 +104,11 @@ def test_every_file_that_it_names_is_there():
     for name in ("pyproject.toml", "constraints.txt", ".ci/run"):
         assert (ROOT / name).is_file()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_perturbations_and_experiments_are_passed_on():
+    (line,) = [one for one in make("-n", "evaluate", "PERTURB=typos case").splitlines() if "optical evaluate" in one]
+    assert "--perturb 'typos' --perturb 'case'" in line
+    assert "--perturb" not in make("-n", "evaluate")
+    assert "-m experiments 'objectives' 'my data'" in make("-n", "experiment", "NAME=objectives", "DATA=my data")
+    assert make("-n", "check-experiment", "NAME=a", "DATA=b").rstrip().endswith("--check")
