@@ -89,7 +89,7 @@ class Objective(_Section):
         default=0.0, description="weight of telling a translation from the others of the batch (0.2 in MIMO)"
     )
     scores: Weight = Field(
-        default=0.0, description="weight of the divergence from the teacher's ranking; single vectors only"
+        default=1.0, description="weight of the divergence from the teacher's ranking; single vectors only"
     )
     masses: Literal["uniform", "norm", "idf"] = Field(
         default="uniform", description="mass of a token in ot: equal, by its length, by its rarity"
