@@ -214,7 +214,7 @@ def _measure(
 
 def as_lines(stress: Stress) -> list[list[str]]:
     """The cells of the table, headings first; the clean row of each system before its perturbed ones."""
-    rows = [["system", "perturbation", "rate", "words changed", "MAP", "seeds +-", "lost", "kept", "p"]]
+    rows = [["system", "kind", "rate", "words changed", "MAP", "seeds +-", "lost", "kept", "p"]]
     for system, clean in stress.clean.items():
         rows.append([system, "none", "", "", f"{clean.mean['AP']:.4f}", "", "", "", ""])
         for case, outcome in zip(stress.cases, stress.outcomes[system], strict=True):
@@ -247,12 +247,15 @@ def as_markdown(stress: Stress) -> str:
 
 def as_table(stress: Stress) -> Table:
     """The table for a terminal."""
+    from rich import box
     from rich.table import Table
 
     head, *body = as_lines(stress)
-    table = Table(title=title(stress), title_justify="left")
+    # Nine columns in a terminal of 80: names and headings may wrap, numbers never.
+    table = Table(title=title(stress), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0))
     for k, cell in enumerate(head):
-        table.add_column(cell, justify="left" if k < 2 else "right", no_wrap=True)
+        width = max(len(word) for cells in body for word in (cells[k].split() if k == 0 else [cells[k]]) or [""])
+        table.add_column(cell, justify="left" if k < 2 else "right", min_width=width, overflow="fold")
     for cells in body:
         table.add_row(*cells, style="bold" if cells[1] == "none" else "")
     return table
