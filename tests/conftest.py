@@ -57,3 +57,13 @@ def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH):
 def teacher(tmp_path):
     """A tiny single-vector encoder."""
     return bert(tmp_path / "bert")
+
+
+@pytest.fixture
+def student(tmp_path):
+    """Another start than the teacher's, so that there is something to learn."""
+    model = bert(tmp_path / "student")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model

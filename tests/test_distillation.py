@@ -20,7 +20,6 @@ from optical.errors import DataError, RecipeError
 from optical.interrupt import Interrupted
 from optical.recipe import Objective, Robustness, Training
 from optical.text.bitext import Pair
-from tests.conftest import bert
 
 PAIRS = [
     Pair("i drink water .", "ninakunywa maji"),
@@ -54,16 +53,6 @@ def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PA
 
 def parameters(model) -> torch.Tensor:
     return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
-
-
-@pytest.fixture
-def student(tmp_path):
-    """Another start than the teacher's, so that there is something to learn."""
-    model = bert(tmp_path / "student")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
 
 
 def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):

@@ -12,20 +12,10 @@ from optical.embed import teacher_vectors
 from optical.encoders import encode_batch
 from optical.lesson import BETWEEN_TOKENS, Distillation, Rarity, idf
 from optical.recipe import Objective, Robustness
-from tests.conftest import bert
 
 SENTENCES = ["i drink water .", "where is the market ?", "the cow gives milk .", "rain falls in april ."]
 NONE = {"ot": 0.0, "pooled": 0.0, "scores": 0.0}
 WEIGHTS = [*NONE, "product", "greedy", "assignment", "posterior", "contrastive"]
-
-
-@pytest.fixture
-def student(tmp_path):
-    model = bert(tmp_path / "student")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ import torch
 from optical.lesson import Distillation, Health
 from optical.recipe import Robustness
 from optical.watch import FOR_STEPS, Diverged, Watch, last_good
-from tests.test_distillation import student, trained, training  # noqa: F401 - a fixture
-
-__all__ = ["student"]
+from tests.test_distillation import trained, training
 
 
 class _Loss:
@@ -61,7 +59,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoi
     student,
     teacher,
     tmp_path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ):
     loss_that_breaks(monkeypatch, 4)
     with pytest.raises(Diverged, match="diverged at step 4: the loss is not a number") as caught:
@@ -72,7 +70,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoi
     assert "learning_rate" in str(caught.value)
 
 
-def test_without_a_checkpoint_the_message_says_so(student, teacher, tmp_path, monkeypatch):  # noqa: F811
+def test_without_a_checkpoint_the_message_says_so(student, teacher, tmp_path, monkeypatch):
     loss_that_breaks(monkeypatch, 1)
     with pytest.raises(Diverged, match="no checkpoint before it"):
         trained(student, teacher, tmp_path / "run")
@@ -90,7 +88,7 @@ def test_a_checkpoint_with_weights_that_are_no_numbers_is_not_good(tmp_path):
     assert last_good(tmp_path) == tmp_path / "checkpoint-2"
 
 
-def test_a_collapsed_student_stops_the_run(student, teacher, tmp_path):  # noqa: F811
+def test_a_collapsed_student_stops_the_run(student, teacher, tmp_path):
     with torch.no_grad():
         student[0].auto_model.get_input_embeddings().weight.zero_()
         for parameter in student[0].auto_model.embeddings.parameters():
@@ -100,7 +98,7 @@ def test_a_collapsed_student_stops_the_run(student, teacher, tmp_path):  # noqa:
         trained(student, teacher, tmp_path / "run", how=how)
 
 
-def test_the_recipe_of_a_run_decides_whether_its_checkpoint_is_resumed(student, teacher, tmp_path, monkeypatch):  # noqa: F811
+def test_the_recipe_of_a_run_decides_whether_its_checkpoint_is_resumed(student, teacher, tmp_path, monkeypatch):
     loss_that_breaks(monkeypatch, 4)
     for robustness in (Robustness(), Robustness(method="noise")):
         with pytest.raises(Diverged):
