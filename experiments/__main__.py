@@ -1,6 +1,6 @@
 """``python -m experiments NAME DATA``: run a grid, write its tables; ``--check`` holds them to what is expected.
 
-Cells that were measured with the same recipe are read from ``runs/experiments/NAME``, so a run that was stopped goes
+Cells that were measured with the same recipe are read from ``runs/experiments/cells``, so a run that was stopped goes
 on, and new rows cost only themselves.
 """
 
@@ -25,6 +25,7 @@ from optical.files import checksum, file_written_whole
 from optical.manifest import commit
 
 OK, OKISH = 0.005, 0.02  # largest difference of a figure from the expected one
+CELLS = Path("runs/experiments/cells")  # shared: a cell that two experiments have is measured once
 STARTS = ("vocabulary.", "layers", "late_interaction", "query_length", "teacher")  # options that change the start
 
 
@@ -72,7 +73,7 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
     """Cells by (row, lang, seed), and baselines by language, or by row and language where rows start differently."""
     cells: dict[tuple[str, str, int], Any] = {}
     bases: dict[str, Any] = {}
-    folder = Path("runs/experiments") / name
+    folder = Path("runs/experiments") / name  # of training; cells are shared by experiments
     for lang in experiment.langs:
         here: list[Any] = []  # read only when a cell is missing
 
@@ -82,24 +83,20 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
             return here[0]
 
         for row in experiment.rows:
-            own = experiment.transplant == "drawn" or any(key.startswith(STARTS) for key in row.set)
+            own = experiment.transplant == "drawn" or row.beside or any(key.startswith(STARTS) for key in row.set)
             key = f"{row.name} {lang}" if own else lang
             if key not in bases:
                 start = {k: v for k, v in row.set.items() if k.startswith(STARTS)}
                 start["objective.pooled"] = 1.0  # nothing is trained, and a recipe that asks for nothing is refused
-                bare = Row(name="start", set=start, pairs=row.pairs)
+                bare = Row(name="start", set=start, pairs=row.pairs, beside=row.beside)
                 bases[key] = _kept(
-                    folder,
-                    experiment,
-                    bare,
-                    lang,
-                    0,
-                    lambda b=bare: baselines(experiment, b, _for(shared, experiment, b)),
-                )
+                    experiment, bare, lang, 0,
+                    lambda b=bare: baselines(experiment, b, _for(shared, experiment, b), data),
+                )  # fmt: skip
             for seed in experiment.seeds:
                 cells[row.name, lang, seed] = _kept(
-                    folder, experiment, row, lang, seed,
-                    lambda r=row, s=seed: run_cell(experiment, r, s, _for(shared, experiment, r), folder, _say),
+                    experiment, row, lang, seed,
+                    lambda r=row, s=seed: run_cell(experiment, r, s, _for(shared, experiment, r), data, folder, _say),
                 )  # fmt: skip
     return cells, bases
 
@@ -119,11 +116,18 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
     return found._replace(searched=searched)
 
 
-def _kept(folder: Path, experiment: Experiment, row: Row, lang: str, seed: int, make) -> Any:  # noqa: ANN001, ANN401
-    """A cell from disk, or made and kept. What decides its value is in its name."""
+def kept_at(experiment: Experiment, row: Row, lang: str, seed: int) -> Path:
+    """Where a cell is kept: what decides its value is in its name, and the row's name is not."""
     shared = experiment.model_dump(include={"collections", "pairs", "transplant", "perturb"})
     recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude={"out", "cache"})
-    path = folder / f"{checksum([json.dumps(shared, sort_keys=True), recipe, row.name, str(row.pairs)])}.json"
+    kind = "start" if row.name == "start" else "trained"
+    parts = [json.dumps(shared, sort_keys=True), recipe, kind, str(row.pairs), *row.beside]
+    return CELLS / f"{checksum(parts)}.json"
+
+
+def _kept(experiment: Experiment, row: Row, lang: str, seed: int, make) -> Any:  # noqa: ANN001, ANN401
+    """A cell from disk, or made and kept."""
+    path = kept_at(experiment, row, lang, seed)
     if not path.is_file():
         value = make()
         _write(path, json.dumps({"row": row.name, "lang": lang, "seed": seed, **value}))

@@ -23,6 +23,7 @@ from optical.distillation import distill_student, usable
 from optical.encoders import Encoder
 from optical.evaluate import measure
 from optical.files import checksum
+from optical.languages import mix
 from optical.layers import keep_layers
 from optical.recipe import Recipe
 from optical.robustness.augment import lexicon
@@ -128,16 +129,22 @@ def drawn(pairs: Sequence[Pair], count: int | None, recipe: Recipe) -> list[Pair
     return [p for p in able if p in chosen]
 
 
-def run_cell(experiment: Experiment, row: Row, seed: int, setting: Setting, folder: Path, say: Say) -> dict[str, Any]:
+def run_cell(
+    experiment: Experiment, row: Row, seed: int, setting: Setting, data: Path, folder: Path, say: Say
+) -> dict[str, Any]:
     """Train and measure one cell; per-query values are kept for the tests."""
     recipe = recipe_of(experiment, row, setting.lang, seed)
     teacher = chain.load_teacher(recipe)
-    pairs = drawn(setting.pairs, row.pairs or experiment.pairs, recipe)
+    every = _every_language(setting, row, data)
+    some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
+    mixture = mix(some, recipe.training)
     dev = development(setting, teacher, recipe.late_interaction)
-    start = _start(recipe, teacher, pairs if experiment.transplant == "drawn" else setting.pairs)
+    start = _start(recipe, teacher, mix(some if experiment.transplant == "drawn" else every, recipe.training).pairs)
     begun = time.perf_counter()
+    pairs = mixture.pairs
     distilled = distill_student(
         copy.deepcopy(start), teacher, pairs, objective=recipe.objective, robustness=recipe.robustness,
+        weights=mixture.weights,
         training=recipe.training, folder=folder / f"training-{_name(row.name)}-{setting.lang}-{seed}",
         cache=Path(recipe.cache), documents=None if recipe.late_interaction else _passages(setting, recipe),
         dev=dev, seed=seed, progress=False,
@@ -149,12 +156,22 @@ def run_cell(experiment: Experiment, row: Row, seed: int, setting: Setting, fold
     return found | {"ap": measured(distilled.student, setting, experiment.perturb)}
 
 
-def baselines(experiment: Experiment, row: Row, setting: Setting) -> dict[str, Any]:
+def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pair]]:
+    """Language -> the bitext that a row's student is made from; no query of the measured language is in it."""
+    asked = [q.text for p in setting.searched.values() for queries in p.collection.queries.values() for q in queries]
+    asked += [pair.english for some in setting.held_out.values() for pair in some]
+    others = {lang: read_bitext(str(data / "bitext" / lang), lang).pairs for lang in row.beside}
+    return {setting.lang: setting.pairs, **{lang: without(pairs, asked) for lang, pairs in others.items()}}
+
+
+def baselines(experiment: Experiment, row: Row, setting: Setting, data: Path) -> dict[str, Any]:
     """The teacher on English and on X, and the row's student before training."""
     recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
     teacher = chain.load_teacher(recipe)
-    pairs = drawn(setting.pairs, row.pairs or experiment.pairs, recipe)
-    start = _start(recipe, teacher, pairs if experiment.transplant == "drawn" else setting.pairs)
+    every = _every_language(setting, row, data)
+    if experiment.transplant == "drawn":
+        every = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
+    start = _start(recipe, teacher, mix(every, recipe.training).pairs)
     return {
         "ceiling": measured(teacher, setting, lang="en"),
         "zero-shot": measured(teacher, setting),

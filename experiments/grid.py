@@ -24,6 +24,7 @@ class Row(BaseModel):
     Attributes:
         name: As the table has it.
         set: Dotted options of a recipe that make this row different from the others.
+        beside: Other languages that the same student is trained on, as ``LANG=de,so`` has it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class Row(BaseModel):
     name: str
     set: dict[str, Any] = Field(default_factory=dict)
     pairs: int | None = Field(default=None, ge=1, description="pairs of this row, instead of the experiment's")
+    beside: tuple[str, ...] = ()
 
 
 class Experiment(BaseModel):

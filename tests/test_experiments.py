@@ -10,8 +10,12 @@ import pytest
 
 from experiments import __main__ as runner
 from experiments import grid, table
+from experiments.cell import Setting, _every_language
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
+from optical.development import Searched
 from optical.errors import RecipeError
+from optical.text.bitext import Pair
+from optical.text.collection import Collection, Query
 
 GOOD = """
 question = "which?"
@@ -130,20 +134,34 @@ def test_a_language_table_has_a_line_for_each_language():
     assert "(72.2 %)" in text
 
 
-def test_a_cell_is_measured_once_and_another_recipe_is_another_cell(folder):
-    experiment = Experiment(question="?", langs=("sw",), rows=(Row(name="a"), Row(name="a2", set={"seed": 5})))
+def test_a_cell_is_measured_once_and_another_recipe_is_another_cell(folder, monkeypatch):
+    monkeypatch.setattr(runner, "CELLS", folder / "cells")
+    rows = Row(name="a"), Row(name="a2", set={"seed": 5}), Row(name="as a"), Row(name="beside", beside=("so",))
+    experiment = Experiment(question="?", langs=("sw",), rows=rows)
     calls = []
 
     def make():
         calls.append(1)
         return {"value": len(calls)}
 
-    kept = [runner._kept(folder, experiment, experiment.rows[k], "sw", 0, make)["value"] for k in (0, 0, 1)]
-    assert kept == [1, 1, 2]
-    assert (
-        runner._kept(folder, experiment.model_copy(update={"pairs": 3}), experiment.rows[0], "sw", 0, make)["value"]
-        == 3
-    )
+    def kept(some, row):
+        return runner._kept(some, row, "sw", 0, make)["value"]
+
+    assert [kept(experiment, rows[k]) for k in (0, 0, 1, 2, 3)] == [1, 1, 2, 1, 3]
+    assert kept(experiment.model_copy(update={"pairs": 3}), rows[0]) == 4
+    assert kept(experiment, Row(name="start")) == 5  # the start of a row is not the row
+
+
+def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured(folder):
+    own = [Pair("a cat", "ein Hund")]
+    held_out = {"questions": [Pair("what is held out", "was")]}
+    (folder / "bitext" / "so").mkdir(parents=True)
+    lines = "what is held out\twaa maxay\na goat\tri\nasked\tla weydiiyay\n"
+    (folder / "bitext" / "so" / "pairs.tsv").write_text(lines)
+    asked = Collection("c", [], {"en": [Query("q", "asked")]}, {}, "", {})
+    measured = Setting("de", own, held_out, {"c": Searched(asked, None, [])}, {})
+    found = _every_language(measured, Row(name="mixed", beside=("so",)), folder)
+    assert found == {"de": own, "so": [Pair("a goat", "ri")]}
 
 
 def test_figures_are_held_to_what_is_expected(folder, capsys):
@@ -159,15 +177,16 @@ def test_figures_are_held_to_what_is_expected(folder, capsys):
 
 
 def test_the_runner_measures_every_cell_once_and_writes_the_page(folder, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "CELLS", folder / "cells")
     asked_for = []
 
-    def run_cell(experiment, row, seed, setting, where, say):
+    def run_cell(experiment, row, seed, setting, data, where, say):
         asked_for.append((row.name, setting.lang, seed))
         return cell({"c": [0.6 + 0.1 * (row.name == "other"), 0.7]})
 
     monkeypatch.setattr(runner, "setting", lambda experiment, recipe, data, say: argparse.Namespace(lang=recipe.lang))
     monkeypatch.setattr(runner, "run_cell", run_cell)
-    monkeypatch.setattr(runner, "baselines", lambda experiment, row, setting: base([0.5, 0.5], [0.9, 0.9]))
+    monkeypatch.setattr(runner, "baselines", lambda experiment, row, setting, data: base([0.5, 0.5], [0.9, 0.9]))
     asked = argparse.Namespace(
         name="one", data=folder, langs=None, seeds=None, rows=None, check=False, measured_on="here"
     )
