@@ -119,7 +119,9 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
 def kept_at(experiment: Experiment, row: Row, lang: str, seed: int) -> Path:
     """Where a cell is kept: what decides its value is in its name, and the row's name is not."""
     shared = experiment.model_dump(include={"collections", "pairs", "transplant", "perturb"})
-    recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude={"out", "cache"})
+    # Nothing of a cell is decided by how other runs are searched or where they lie.
+    away = {"out", "cache", "search", "device", "bitext", "collection"}
+    recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude=away)
     kind = "start" if row.name == "start" else "trained"
     parts = [json.dumps(shared, sort_keys=True), recipe, kind, str(row.pairs), *row.beside]
     return CELLS / f"{checksum(parts)}.json"
