@@ -109,10 +109,10 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
     same = (recipe.late_interaction, recipe.query_length, recipe.teacher)
     if same == (first.late_interaction, first.query_length, first.teacher):
         return found
-    from optical import chain
+    from optical import indexing
 
-    teacher = chain.load_teacher(recipe)
-    searched = {n: chain.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
+    teacher = indexing.load_teacher(recipe)
+    searched = {n: indexing.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
     return found._replace(searched=searched)
 
 

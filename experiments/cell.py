@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.grid import Experiment, Row, recipe_of
-from optical import chain, encoders
+from optical import chain, encoders, indexing
 from optical.development import Searched, about
 from optical.distillation import distill_student, usable
 from optical.encoders import Encoder
@@ -61,7 +61,7 @@ class Setting(NamedTuple):
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
     """Read the language's bitext and collections, hold out, embed the passages."""
-    lang, teacher = recipe.lang, chain.load_teacher(recipe)
+    lang, teacher = recipe.lang, indexing.load_teacher(recipe)
     collections = {}
     for name in experiment.collections:
         if any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
@@ -75,7 +75,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     # Not the recipe's seed: all seeds of a row are chosen by the same development sets.
     held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
     away = {pair for some in held_out.values() for pair in some}
-    searched = {name: chain.embed(recipe, teacher, collection) for name, collection in collections.items()}
+    searched = {name: indexing.embed(recipe, teacher, collection) for name, collection in collections.items()}
     rest = [p for p in pairs if p not in away]
     words = lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
     say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
@@ -134,7 +134,7 @@ def run_cell(
 ) -> dict[str, Any]:
     """Train and measure one cell; per-query values are kept for the tests."""
     recipe = recipe_of(experiment, row, setting.lang, seed)
-    teacher = chain.load_teacher(recipe)
+    teacher = indexing.load_teacher(recipe)
     every = _every_language(setting, row, data)
     some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
     mixture = mix(some, recipe.training)
@@ -167,7 +167,7 @@ def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pa
 def baselines(experiment: Experiment, row: Row, setting: Setting, data: Path) -> dict[str, Any]:
     """The teacher on English and on X, and the row's student before training."""
     recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
-    teacher = chain.load_teacher(recipe)
+    teacher = indexing.load_teacher(recipe)
     every = _every_language(setting, row, data)
     if experiment.transplant == "drawn":
         every = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from optical import chain, encoders, inputs
+from optical import encoders, indexing, inputs
 from optical.development import about
 from optical.encoders import Encoder
 from optical.errors import DataError
@@ -231,7 +231,7 @@ def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query]
 def _scores(
     recipe: Recipe, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
 ) -> dict[str, Scores]:
-    _, documents, ids = chain.embed(recipe, chain.load_teacher(recipe), collection, False)
+    _, documents, ids = indexing.embed(recipe, indexing.load_teacher(recipe), collection, False)
     qrels = about(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]
     return {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from optical import chain, encoders, report
+from optical import encoders, indexing, judging, report
 from optical.development import Searched, about
 from optical.encoders import Encoder
 from optical.evaluate import Comparison, Scores, compare, measure
@@ -118,7 +118,7 @@ def stress_run(
             check(kind, rate)
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
-    teacher, collections = chain.load_teacher(recipe), judged(recipe, run_collections(recipe), say)
+    teacher, collections = indexing.load_teacher(recipe), judged(recipe, run_collections(recipe), say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
     systems = _systems(recipe, student)
     found = []
@@ -129,10 +129,10 @@ def stress_run(
         wanted = [(kind, rate) for kind in dict.fromkeys(kinds) for rate in dict.fromkeys(rates)]
         cases = [perturbed(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
-        searched = chain.embed(own, teacher, collection, False)
+        searched = indexing.embed(own, teacher, collection, False)
         measures = {name: _measure(own, encoder, queries, cases, searched) for name, encoder in systems.items()}
         result = stressed(collection.name, recipe.search.split, lang, [q.text for q in queries], cases, measures)
-        folder = chain.evaluation_folder(recipe, collection.name, lang, student)
+        folder = judging.evaluation_folder(recipe, collection.name, lang, student)
         write_text(folder / "perturbed.json", strict_json(as_dict(result)))
         write_text(folder / "perturbed.md", as_markdown(result))
         say(f"perturbed.json and perturbed.md are in {folder}")

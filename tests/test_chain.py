@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import optical
-from optical import chain, distillation, encoders, inputs, report
+from optical import answering, chain, distillation, encoders, inputs, judging, report
 from optical.embed import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.interrupt import Interrupted
@@ -255,7 +255,7 @@ def test_pairs_equal_to_a_query_are_left_out_and_said(run):
 
 def test_evaluate_gives_the_same_table_again(run):
     recipe, found, _ = run
-    again = chain.evaluate(recipe)
+    again = judging.evaluate(recipe)
     assert report.as_markdown(again) == report.as_markdown(found)
     assert again.scores == found.scores
 
@@ -264,7 +264,7 @@ def test_evaluate_takes_another_student(run):
     recipe, found, _ = run
     own = recipe.folder / "evaluation" / OWN
     before = {path.name: path.read_bytes() for path in own.iterdir()}
-    other = chain.evaluate(recipe, recipe.folder / "transplant")
+    other = judging.evaluate(recipe, recipe.folder / "transplant")
     assert list(other.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT]
     assert other.scores[report.STUDENT] == found.scores[report.TRANSPLANT]
     assert {path.name: path.read_bytes() for path in own.iterdir()} == before, "the run's own results were overwritten"
@@ -273,7 +273,7 @@ def test_evaluate_takes_another_student(run):
 
 
 def test_a_question_is_answered_with_documents(run):
-    found = chain.answer(run[0], "Nani anaandika barua?", 3)
+    found = answering.answer(run[0], "Nani anaandika barua?", 3)
     assert len(found) == 3
     assert found[0][0].id == "d2"
     assert found[0][0].title == "Text 2"
@@ -287,17 +287,17 @@ def test_an_index_of_other_documents_is_refused(run, data, tmp_path):
         file.write('{"id": "new", "title": "", "text": "a new one"}\n')
     recipe = run[0].model_copy(update={"collection": str(tmp_path / "collection")})
     with pytest.raises(DataError, match="optical index"):
-        chain.answer(recipe, "maji", 1)
+        answering.answer(recipe, "maji", 1)
 
 
 def test_an_index_by_another_teacher_is_not_searched(run, tmp_path):
     recipe, found, _ = run
     bert(tmp_path / "made", text="other words " + ENGLISH).save(str(tmp_path / "teacher"))
-    other = chain.evaluate(recipe.model_copy(update={"teacher": str(tmp_path / "teacher")}))
+    other = judging.evaluate(recipe.model_copy(update={"teacher": str(tmp_path / "teacher")}))
     fresh = recipe.model_copy(update={"teacher": str(tmp_path / "teacher"), "out": str(tmp_path / "fresh")})
-    expected = chain.evaluate(fresh, recipe.folder / "student")
+    expected = judging.evaluate(fresh, recipe.folder / "student")
     assert other.scores[report.CEILING] == expected.scores[report.CEILING]
-    chain.evaluate(recipe)
+    judging.evaluate(recipe)
 
 
 ASKED = ["Nani anaandika barua?", "maji"]
@@ -350,8 +350,8 @@ def test_late_interaction_goes_the_same_way(late):
     assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
     assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
     assert not (recipe.folder / "index").exists()
-    assert chain.answer(recipe, "Nani anaandika barua?", 2)[0][0].id == "d2"
-    assert chain.evaluate(recipe).scores == found.scores
+    assert answering.answer(recipe, "Nani anaandika barua?", 2)[0][0].id == "d2"
+    assert judging.evaluate(recipe).scores == found.scores
 
 
 @pytest.mark.parametrize("kind", [cased, unigram])
@@ -365,7 +365,7 @@ def test_other_architectures_go_the_same_way(kind, tmp_path, data):
     assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
     development = json.loads((recipe.folder / "manifest.json").read_text())["development"]
     assert development["best"] >= development["start"]
-    assert chain.evaluate(recipe).scores == found.scores
+    assert judging.evaluate(recipe).scores == found.scores
 
 
 @pytest.mark.parametrize("kind", [uncased, unigram])

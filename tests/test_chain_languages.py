@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import optical
-from optical import chain, cli, distillation, encoders, report
+from optical import answering, chain, cli, distillation, encoders, indexing, judging, report
 from optical.errors import DataError
 from optical.recipe import load_recipe
 from optical.text.bitext import Pair
@@ -111,12 +111,12 @@ def test_the_manifest_tells_the_languages_apart(run, data):
 
 def test_evaluation_gives_the_same_again_and_another_student_its_own_folder(run):
     recipe, reports, _ = run
-    again = chain.evaluate_languages(recipe)
+    again = judging.evaluate_languages(recipe)
     assert {lang: found.scores for lang, found in again.items()} == {
         lang: found.scores for lang, found in reports.items()
     }
     before = {path: path.read_bytes() for path in (recipe.folder / "evaluation").rglob("*.json")}
-    others = chain.evaluate_languages(recipe, recipe.folder / "transplant")
+    others = judging.evaluate_languages(recipe, recipe.folder / "transplant")
     assert ap(others["so"], report.STUDENT) == ap(reports["so"], report.TRANSPLANT)
     assert {path: path.read_bytes() for path in before} == before
     assert len(list((recipe.folder / "evaluation").glob("*-summary-transplant"))) == 1
@@ -127,22 +127,22 @@ def test_questions_of_both_are_answered(run):
     for lang, found in reports.items():
         first = next(name for name, value in found.scores[report.STUDENT].per_query["AP"].items() if value == 1.0)
         question = QUESTIONS[int(first[1:])][1]
-        answers = chain.answer(recipe, question if lang == "sw" else other(question), 2, pytest.fail)
+        answers = answering.answer(recipe, question if lang == "sw" else other(question), 2, pytest.fail)
         assert answers[0][0].id == first.replace("q", "d")
     assert [path.name for path in recipe.folder.glob("index*")] == ["index"]
-    assert chain.index_run(recipe) == [recipe.folder / "index"]
+    assert indexing.index_run(recipe) == [recipe.folder / "index"]
 
 
 def test_functions_of_one_language_refuse_several(run):
     with pytest.raises(ValueError, match="one language gives one report, received 'sw,so'"):
         chain.distil(run[0])
     with pytest.raises(ValueError, match="one language gives one report, received 'sw,so'"):
-        chain.evaluate(run[0])
+        judging.evaluate(run[0])
 
 
 def test_one_language_of_a_run_can_be_measured_alone(run):
     recipe, reports, _ = run
-    alone = chain.evaluate(recipe.model_copy(update={"lang": "so"}))
+    alone = judging.evaluate(recipe.model_copy(update={"lang": "so"}))
     assert alone.scores == reports["so"].scores
 
 
@@ -176,9 +176,9 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
     reports = chain.distil_languages(recipe, progress=False)
     assert [found.documents for found in reports.values()] == [12, 13]
     assert sorted(path.name for path in recipe.folder.glob("index*")) == ["index-so", "index-sw"]
-    chain.answer(recipe, "maji", 1, said.append)
+    answering.answer(recipe, "maji", 1, said.append)
     assert said == ["searching the documents of sw; others: --set lang=..."]
-    found = chain.answer(recipe.model_copy(update={"lang": "so"}), "maji", 13, pytest.fail)
+    found = answering.answer(recipe.model_copy(update={"lang": "so"}), "maji", 13, pytest.fail)
     assert "more" in {doc.id for doc, _ in found}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from optical import chain, cli, encoders
+from optical import chain, cli, encoders, judging
 from optical.recipe import load_recipe, options
 from tests.test_chain import MUCH_TO_LEARN, OWN, data, uncased  # noqa: F401 - data is a fixture
 
@@ -359,7 +359,7 @@ def test_a_full_disk_while_a_run_is_written(command, finished, monkeypatch):
     def write_run(*_):
         raise disk_full("python")
 
-    monkeypatch.setattr(chain, "write_run", write_run)
+    monkeypatch.setattr(judging, "write_run", write_run)
     before = snapshot(finished.folder)
     assert command("evaluate", finished.out)[0] == 1
     assert snapshot(finished.folder) == before

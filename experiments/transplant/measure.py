@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optical import chain
+from optical import indexing
 from optical.development import Searched, about, development_score
 from optical.encoders import Encoder
 from optical.evaluate import measure
@@ -93,7 +93,7 @@ def main() -> None:
 def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str, Any]]) -> None:
     """All rows of one language, each written as soon as it is known."""
     path = OUT / f"{part}-{lang}.json"
-    teacher = chain.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
+    teacher = indexing.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
     score, pairs = (dev_part if part == "dev" else test_part)(data, lang, teacher)
     for name, options in rows.items():
         if name in read_rows(path):
@@ -161,7 +161,7 @@ def dev_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair]
     scores = {}
     for name, chosen in (("afriqa", _any), ("ntrex_doc", _sentence)):
         recipe = load_recipe(None, {"lang": lang, "training.held_out": HELD_OUT, "cache": CACHE})
-        searched = chain.embed(recipe, teacher, collections[name], progress=False)
+        searched = indexing.embed(recipe, teacher, collections[name], progress=False)
         searched = Searched(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
         some = [pair for pair in pairs if chosen(pair)]
         scores[name], rest = development_score(recipe, teacher, some, searched, lambda _: None)
@@ -183,7 +183,7 @@ def test_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair
     pairs, collections = read_pairs(data, lang)
     recipe = load_recipe(None, {"lang": lang, "cache": CACHE})
     there = {name: c for name, c in collections.items() if lang in c.queries}
-    searched = {name: chain.embed(recipe, teacher, c, progress=False) for name, c in there.items()}
+    searched = {name: indexing.embed(recipe, teacher, c, progress=False) for name, c in there.items()}
 
     def score(student: Encoder) -> dict[str, Any]:
         result = {}

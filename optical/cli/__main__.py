@@ -1,0 +1,6 @@
+"""``python -m optical.cli``, which is how ``accelerate launch -m`` starts it."""
+
+from optical.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""What every command shares: the program, its options, how a recipe is put together, how errors are shown."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from optical import __version__
+from optical.errors import DataError, OpticalError
+from optical.recipe import Recipe, load_recipe, options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Teach a retriever a new query language from parallel sentences alone.",
+)
+console = Console()
+
+
+def epilog(listed: dict[str, str]) -> str:
+    """Every option with its description, below the help of a command that takes them."""
+    rows = "\n\n".join(f"[cyan]{escape(name)}[/cyan]  {escape(text)}" for name, text in listed.items())
+    return f"[bold]Options of a recipe[/bold] (TOML, or --set name=value):\n\n{rows}"
+
+
+EPILOG = epilog(options())
+
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", "-r", help="TOML recipe; what is not in it has its default.")
+]
+Lang = Annotated[
+    str | None, typer.Option("--lang", "-l", help="Language of the queries: sw, so, tl, mr, ...; several as sw,so")
+]
+Teacher = Annotated[str | None, typer.Option("--teacher", help="Folder or hub id of an English encoder.")]
+BitextOption = Annotated[
+    str | None, typer.Option("--bitext", help="File, folder or Moses pair 'a.en,a.sw' of sentence pairs.")
+]
+CollectionOption = Annotated[
+    str | None, typer.Option("--collection", help="Folder with documents, queries and judgements, or irds:<id>.")
+]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="NAME=VALUE", help="Change one option; may be repeated.")
+]
+Run = Annotated[Path, typer.Argument(help="Folder of a run, as `optical distill` leaves it.")]
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are printed as one message, everything else shows its trace."""
+    _quiet()
+    try:
+        app()
+    except OpticalError as error:
+        _stop(str(error))
+    except SystemExit as stop:
+        if stop.code == 130:  # what typer makes of Ctrl-C, without a word
+            _stop("stopped", 130)
+        raise
+    except Exception as error:  # noqa: BLE001 - each library reports a full disk by a class of its own, some by Exception
+        fault = _write_fault(error)
+        if fault is None:
+            raise
+        _stop(f"{fault}; what was there is untouched; free some space, or name another folder with --out")
+
+
+def _write_fault(error: Exception) -> str | None:
+    """What could not be written and why; None for every other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+    # safetensors and tokenizers quote the system, numpy counts items, torch names its writer.
+    match = re.search(
+        r"No space left on device|quota exceeded|\d+ requested and \d+ written|inline_container", str(error)
+    )
+    return f"a file cannot be written, the disk seems to be full ({str(error)[:100]})" if match else None
+
+
+def _stop(message: str, code: int = 1) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def recipe_of(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:  # noqa: ANN401 - values of options
+    """The recipe with the options of the command line in it; --set wins over named options."""
+    return load_recipe(path, overrides_of(settings, named))
+
+
+def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str, Any]:
+    """Options given by name and by --set, as dotted names to values."""
+    overrides = {name: value for name, value in named.items() if value is not None}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{setting!r} is not NAME=VALUE, as in training.steps=100", param_hint="--set")
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def kept(run: Path) -> Path:
+    """The recipe that a run keeps."""
+    if not (run / "recipe.toml").is_file():
+        raise DataError(
+            f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
+        )
+    return run / "recipe.toml"
+
+
+def show(reports: dict[str, Any], report: Any) -> None:
+    """The table and the tests of each language, and a summary of several; ``report`` is the room, loaded by now."""
+    for one in reports.values():
+        console.print(report.as_table(one))
+        for sentence in report.as_sentences(one):
+            console.print(sentence)
+    if len(reports) > 1:
+        console.print(report.summary_as_table(reports))
+
+
+def say(message: str) -> None:
+    """Progress, dimmed: what is happening, not what came out."""
+    console.print(f"[dim]{escape(message)}[/dim]", highlight=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"optical {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def _quiet() -> None:
+    """The libraries' own bars and notices say nothing that a user of this program can use."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")

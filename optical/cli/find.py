@@ -1,0 +1,98 @@
+"""Commands that search: embed, index, search, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from optical.cli.app import (
+    CollectionOption,
+    Lang,
+    RecipeFile,
+    Run,
+    Settings,
+    Teacher,
+    app,
+    console,
+    kept,
+    recipe_of,
+    say,
+    show,
+)
+
+
+@app.command()
+def embed(
+    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, collection: CollectionOption = None,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Embed the documents of a collection by the teacher, once; later runs read the result."""
+    from optical import indexing
+
+    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
+    for searched in indexing.embed_collections(chosen):
+        console.print(f"{len(searched.ids)} documents are in [bold]{searched.vectors.folder}[/bold]")
+
+
+@app.command()
+def index(run: Run, collection: CollectionOption = None, settings: Settings = None) -> None:
+    """Build the faiss index of a run, for another collection or with another factory."""
+    from optical import indexing
+
+    folders = indexing.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)))
+    for folder in folders:
+        console.print(f"the index is in [bold]{folder}[/bold]")
+    if not folders:
+        console.print("late interaction is searched exactly, without an index")
+
+
+@app.command()
+def search(
+    run: Run,
+    query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
+    depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
+    settings: Settings = None,
+) -> None:
+    """Answer a question from the terminal: titles, snippets, scores."""
+    from optical import answering
+
+    for place, (doc, score) in enumerate(
+        answering.answer(recipe_of(kept(run), settings, out=str(run)), query, depth, say), start=1
+    ):
+        title = escape(doc.title or doc.text[:60])
+        console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
+        console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
+    collection: CollectionOption = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option("--perturb", help="Instead, on queries with typos, diacritics, case, codeswitch or drop; repeat."),
+    ] = None,
+    rate: Annotated[
+        list[float] | None, typer.Option("--rate", help="Share of words perturbed; may be repeated. Default .1, .2.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.")] = 3,
+    settings: Settings = None,
+) -> None:
+    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values."""
+    from optical import judging, report
+
+    chosen = recipe_of(kept(run), settings, collection=collection, out=str(run), **{"search.split": split})
+    if rate and not perturb:
+        raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
+    if perturb:
+        from optical import stress
+
+        for one in stress.stress_run(chosen, perturb, rate or stress.RATES, seeds=seeds, student=student, say=say):
+            console.print(stress.as_table(one))
+        return
+    show(judging.evaluate_languages(chosen, student, say), report)
