@@ -60,6 +60,7 @@ class Teaching(BaseModel):
     learning_rate: float = Field(default=2e-5, gt=0, description="of all weights")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     dropout: bool = Field(default=True, description="keep the start's dropout on while training")
+    averaging: bool = Field(default=True, description="try averages of start and result on the development score")
     max_tokens: int | None = Field(
         default=None, ge=8, description="of a text while training; default and afterwards what the start reads"
     )

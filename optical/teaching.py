@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch import nn
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from optical.averaging import SHARES, average
 from optical.encoders import DevScore, Encoder, fingerprint, is_multi_vector
 from optical.errors import DataError
 from optical.files import checksum
@@ -39,12 +41,14 @@ class Taught(NamedTuple):
         encoder: With the best development score; the start itself, where training found nothing better.
         start: Development score before training, NaN without one.
         best: Development score of ``encoder``.
+        share: Weight of training in ``encoder``: 1 for the best checkpoint itself, less for an average with the start.
         history: What the trainer logged.
     """
 
     encoder: Encoder
     start: float
     best: float
+    share: float
     history: list[dict[str, float]]
 
 
@@ -58,6 +62,8 @@ def teach_encoder(
     progress: bool = True,
 ) -> Taught:
     """Train an encoder to rank the right passage of each query before the wrong ones of its batch.
+
+    With ``dev``, the result is the best of the start, the best checkpoint and averages of the two.
 
     The loss is InfoNCE over all passages of the batch (Henderson et al. 2017), under the cosine of sentence vectors or
     under MaxSim (Khattab & Zaharia 2020). No batch holds a passage twice, nor one that was judged to answer the query
@@ -80,10 +86,11 @@ def teach_encoder(
     check_batches(dataset, claims, options)
     start = dev(encoder) if dev is not None else float("nan")
     if options.steps == 0:
-        return Taught(encoder, start, start, [])
+        return Taught(encoder, start, start, 0.0, [])
     run = folder / f"checkpoints-{_key(encoder, rows, options)}"
     run.mkdir(parents=True, exist_ok=True)
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    if dev is not None:
+        torch.save(encoder.state_dict(), run / "start.pt")
     trainer = _trainer(encoder, dataset, claims, options, run, dev, [interruption := Interruption(), _Stop()])
     if progress:
         trainer.add_callback(Progress("Teaching"))
@@ -93,17 +100,16 @@ def teach_encoder(
     state = trainer.state
     del trainer
     gc.collect()
-    best = float("nan")
+    best, share = float("nan"), 1.0
     if dev is not None:
-        best = state.best_metric if state.best_metric is not None else float("-inf")
-        if not best > start:
-            logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
-            encoder.load_state_dict(before)
-            best = start
+        end = state.best_metric if state.best_metric is not None else float("-inf")
+        share, best = average(encoder, run / "start.pt", dev, (start, end), SHARES if options.averaging else ())
+    if share == 0.0:
+        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
     history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
     shutil.rmtree(run, ignore_errors=True)
     encoder.eval()
-    return Taught(encoder, start, best, history)
+    return Taught(encoder, start, best, share, history)
 
 
 def claimed(rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:

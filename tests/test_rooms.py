@@ -51,7 +51,7 @@ MAY_KNOW = {
     },
     "projection": {"errors", "encoders"},
     "supervision": {"errors", "files", "loop", "syllabus", "text", "encoders"},
-    "teaching": {"errors", "files", "interrupt", "loop", "syllabus", "encoders"},
+    "teaching": {"errors", "files", "interrupt", "averaging", "loop", "syllabus", "encoders"},
     "course": {
         "errors", "files", "recipe", "syllabus", "manifest", "text", "run", "evaluate", "encoders", "embed", "search",
         "development", "projection", "supervision", "teaching",

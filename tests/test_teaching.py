@@ -114,8 +114,8 @@ def test_the_best_checkpoint_is_what_comes_back(teacher, tmp_path):
         seen.append((weights(encoder).clone(), [0.1, 0.9, 0.5][len(seen)]))
         return seen[-1][1]
 
-    taught = teach(teacher, tmp_path, dev=dev)
-    assert (taught.start, taught.best) == (0.1, 0.9)
+    taught = teach(teacher, tmp_path, dev=dev, averaging=False)
+    assert (taught.start, taught.best, taught.share) == (0.1, 0.9, 1.0)
     assert torch.equal(weights(taught.encoder), seen[1][0])
     assert not torch.equal(weights(taught.encoder), seen[2][0])
 
@@ -123,9 +123,21 @@ def test_the_best_checkpoint_is_what_comes_back(teacher, tmp_path):
 def test_where_nothing_beats_the_start_the_start_comes_back(teacher, tmp_path):
     before = weights(teacher)
     scores = iter([0.5, 0.4, 0.5])
-    taught = teach(teacher, tmp_path, dev=lambda _: next(scores))
-    assert (taught.start, taught.best) == (0.5, 0.5)
+    taught = teach(teacher, tmp_path, dev=lambda _: next(scores), averaging=False)
+    assert (taught.start, taught.best, taught.share) == (0.5, 0.5, 0.0)
     assert torch.equal(weights(taught.encoder), before)
+
+
+def test_an_average_with_the_start_comes_back_where_it_is_best(teacher, tmp_path):
+    seen = []
+
+    def dev(encoder):
+        seen.append(weights(encoder).clone())
+        return [0.5, 0.4, 0.6, 0.1, 0.9, 0.3][len(seen) - 1]  # start, two checkpoints, averages of .3, .5, .7
+
+    taught = teach(teacher, tmp_path, dev=dev)
+    assert (taught.best, taught.share) == (0.9, 0.5)
+    assert torch.allclose(weights(taught.encoder), (seen[0] + seen[2]) / 2, atol=1e-6)
 
 
 def test_no_steps_give_the_start(teacher, tmp_path):
