@@ -15,8 +15,9 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     Sentences = str | Path | Iterable[tuple[str, str]]
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "distill"]
+__all__ = ["__version__", "distill", "teach"]
 
 
 def distill(
@@ -125,6 +126,63 @@ def distill(
     if folder is not None:
         chain.save_encoder(student, Path(folder))
     return student
+
+
+def teach(
+    teacher: str | Path | Encoder = "all-MiniLM-L6-v2",
+    *,
+    rows: Iterable[Sequence[str]],
+    late_interaction: bool = False,
+    dimension: int = 128,
+    dev: Callable[[Encoder], float] | None = None,
+    folder: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Encoder:
+    """An English encoder that ranks the right passage of a query first, to be the teacher of students.
+
+    Args:
+        teacher: What training begins with: a loaded encoder, which stays as it is, a folder, a hub id, or the name of
+            the default teacher.
+        rows: Query, passage that answers it, and any number of passages that do not, the same in every row.
+        late_interaction: Teach token vectors under MaxSim, not sentence vectors.
+        dimension: Of projected token vectors, late interaction only; 0 adds no projection.
+        dev: A score, higher is better, that chooses checkpoint and average; without it the last one is taken.
+        folder: Where the encoder is saved, a new folder or that of an earlier one; without it nothing is kept.
+        options: Others of :class:`optical.syllabus.Teaching`: ``{"steps": 200, "batch_size": 64}``.
+        progress: Show progress bars.
+
+    Returns:
+        A ``SentenceTransformer``, or a ``MultiVectorEncoder`` for late interaction.
+
+    Raises:
+        DataError: Rows of different lengths or too few, a teacher or folder that cannot be used.
+        RecipeError: An unknown option, or one that does not fit the encoder.
+        Diverged: The loss is no number.
+    """
+    from optical import chain, course, encoders
+    from optical.files import check_replaceable
+    from optical.options import load_options
+    from optical.syllabus import Teaching
+    from optical.teaching import check_rows, teach_encoder
+
+    given = {"late_interaction": late_interaction, "dimension": dimension, **dict(options or {})}
+    chosen = load_options(Teaching, None, {"collection": "rows", **given})
+    listed = list(rows)
+    check_rows(listed)
+    if folder is not None:
+        check_replaceable(Path(folder), "modules.json")
+    start = encoders.load(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
+    course.check_start(start, chosen, "the teacher given")
+    encoder = copy.deepcopy(course.beginning(start, [row[1] for row in listed], chosen))
+    limit = encoder.max_seq_length
+    encoder.max_seq_length = min((length for length in (limit, chosen.max_tokens) if length), default=None)
+    with tempfile.TemporaryDirectory() as scratch:
+        encoder = teach_encoder(encoder, listed, chosen, Path(folder or scratch), dev=dev, progress=progress).encoder
+    encoder.max_seq_length = limit
+    if folder is not None:
+        chain.save_encoder(encoder, Path(folder))
+    return encoder
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:

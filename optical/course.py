@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,7 +76,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
     start = _load(options)
     limit = start.max_seq_length
     start.max_seq_length = min((length for length in (limit, options.max_tokens) if length), default=None)
-    encoder = _beginning(start, supervision, options)
+    encoder = beginning(start, [example.doc.full for example in supervision.examples], options)
     systems = {START: as_multi_vector(start) if options.late_interaction else start}
     if len(encoder) > len(systems[START]):
         systems[PROJECTED] = encoder
@@ -104,22 +105,30 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
 
 def _load(options: Teaching) -> Encoder:
     start = encoders.load(options.teacher, options.device)
-    if is_multi_vector(start) and not options.late_interaction:
-        raise RecipeError(
-            f"{options.teacher} is a late-interaction encoder; late_interaction = false asks for sentence vectors; set "
-            "late_interaction = true, or begin with a single-vector encoder"
-        )
+    check_start(start, options, options.teacher)
     return start
 
 
-def _beginning(start: Encoder, supervision: Supervision, options: Teaching) -> Encoder:
+def check_start(start: Encoder, options: Teaching, name: str) -> None:
+    """Refuse a late-interaction encoder where sentence vectors are asked for.
+
+    Raises:
+        RecipeError: With the two ways out.
+    """
+    if is_multi_vector(start) and not options.late_interaction:
+        raise RecipeError(
+            f"{name} is a late-interaction encoder; late_interaction = false asks for sentence vectors; set "
+            "late_interaction = true, or begin with a single-vector encoder"
+        )
+
+
+def beginning(start: Encoder, passages: Sequence[str], options: Teaching) -> Encoder:
     """What training begins with: the start, or its tokens, projected where that is asked and not done already."""
     if not options.late_interaction or is_multi_vector(start):
         return start
     if not options.dimension:
         return as_multi_vector(start)
-    texts = dict.fromkeys(example.doc.full for example in supervision.examples[: 10 * SAMPLE])
-    return projected(start, list(texts)[:SAMPLE], options.dimension)
+    return projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
 
 
 def _exams(options: Teaching, supervision: Supervision, name: str) -> dict[str, Exam]:

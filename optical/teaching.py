@@ -112,6 +112,22 @@ def teach_encoder(
     return Taught(encoder, start, best, share, history)
 
 
+def check_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Refuse rows that are no table of texts.
+
+    Raises:
+        DataError: None at all, one without a passage, or rows of different lengths; it says which.
+    """
+    if not rows:
+        raise DataError("no row to learn from; give (query, right passage, wrong passages ...) for each")
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, str) or len(row) < 2 or len(row) != len(rows[0]) or not all(isinstance(t, str) for t in row):
+            raise DataError(
+                f"row {number} is {str(row)[:60]!r}; every row is a query, a right passage, and as many wrong passages "
+                f"as the first row has ({max(0, len(rows[0]) - 2)}), all of them texts"
+            )
+
+
 def claimed(rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     """What each row claims for itself in a batch: its texts, and every passage that was judged to answer its query."""
     right: dict[str, list[str]] = {}

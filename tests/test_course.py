@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+import optical
 from optical import cli, course, encoders
 from optical.errors import DataError, RecipeError
 from optical.recipe import load_options
@@ -224,3 +225,46 @@ def test_no_collection_is_said_with_the_name_of_the_option(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     assert "collection is missing" in capsys.readouterr().err
+
+
+ROWS = [
+    (f"what does the {a} eat", f"the {a} eats {FOODS[k % 10]}", f"the {ANIMALS[k - 7]} eats")
+    for k, a in enumerate(ANIMALS)
+]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_python_api_teaches_from_rows_and_leaves_the_start_as_it_was(world, tmp_path, late):
+    start = encoders.load(world / "start")
+    before = encoders.fingerprint(start)
+    options = {"steps": 4, "batch_size": 4, "learning_rate": 1e-2, "max_tokens": 8, "precision": "float32"}
+    taught = optical.teach(
+        start, rows=iter(ROWS), late_interaction=late, dimension=8, folder=tmp_path / "taught", options=options,
+        progress=False,
+    )  # fmt: skip
+    assert encoders.fingerprint(start) == before
+    assert encoders.is_multi_vector(taught) == late
+    assert taught.max_seq_length == start.max_seq_length  # max_tokens holds while training
+    again = encoders.load(tmp_path / "taught")
+    assert encoders.fingerprint(again) == encoders.fingerprint(taught) != before
+    if late:
+        assert encoders.encode_tokens(again, ["a dog"], query=True)[0].shape[1] == 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([], "no row to learn from"),
+        ([("q", "p", "n"), ("q", "p")], r"row 2 is .*as the first row has \(1\)"),
+        (["query"], "row 1"),
+        ([("q", None)], "row 1"),
+    ],
+)
+def test_rows_that_are_no_table_are_one_message(world, rows, says):
+    with pytest.raises(DataError, match=says):
+        optical.teach(world / "start", rows=rows)
+
+
+def test_the_python_api_names_a_wrong_option(world):
+    with pytest.raises(RecipeError, match="steps"):
+        optical.teach(world / "start", rows=ROWS, options={"stepz": 3})

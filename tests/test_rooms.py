@@ -117,7 +117,7 @@ def known_rooms(tree: ast.AST) -> set[str]:
     rooms = set()
     for module, name, _ in imports(tree):
         parts = [*module.split("."), name]
-        if parts[0] == "optical" and len(parts) > 1 and parts[1] not in ("", "__version__", "distill"):
+        if parts[0] == "optical" and len(parts) > 1 and parts[1] not in ("", "__version__", "distill", "teach"):
             rooms.add(parts[1])
     return rooms
 
