@@ -149,6 +149,8 @@ def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, 
         "held-out bitext; p-values are of paired randomisation tests over all queries.",
         "", table.markdown(figures, experiment.against, experiment.perturb), "",
     ]  # fmt: skip
+    if pairs := [pair for pair in experiment.compare if set(pair) <= set(names)]:
+        lines += ["## Pairs of rows", "", table.comparisons(experiment.langs, pairs, experiment.seeds, cells), ""]
     if len(experiment.langs) > 1:
         lines += ["## By language", "", table.languages(experiment.langs, names, experiment.seeds, cells, bases), ""]
     else:

@@ -46,6 +46,7 @@ class Experiment(BaseModel):
         pairs: Most pairs trained on, drawn by a hash from those of the recipe's lengths; all where it is not given.
         transplant: Whether the vocabulary is aligned on all the bitext, or on the drawn pairs alone.
         against: Row that every other is compared with.
+        compare: Pairs of rows that are tested against each other, beside ``against``.
         perturb: Perturbations of the queries that are measured beside the clean ones, as ``kind@rate``.
         recipe: Options that all rows share, by dotted name.
         rows: The rows, in the order of the table.
@@ -60,6 +61,7 @@ class Experiment(BaseModel):
     pairs: int | None = Field(default=None, ge=1)
     transplant: Literal["all", "drawn"] = "all"
     against: str | None = None
+    compare: tuple[tuple[str, str], ...] = ()
     perturb: tuple[str, ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...]
@@ -86,8 +88,12 @@ def load(name: str) -> Experiment:
     for row in found.rows:
         recipe_of(found, row, found.langs[0], found.seeds[0])
     names = [row.name for row in found.rows]
-    if len(set(names)) < len(names) or (found.against and found.against not in names):
-        raise RecipeError(f"{path}: rows need names of their own, and `against` names one of them; received {names}")
+    named = {name for pair in found.compare for name in pair} | ({found.against} if found.against else set())
+    if len(set(names)) < len(names) or named - set(names):
+        raise RecipeError(
+            f"{path}: rows need names of their own, and `against` and `compare` name some of them; rows are {names}, "
+            f"named are {sorted(named)}"
+        )
     return found
 
 

@@ -151,6 +151,20 @@ def languages(
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def comparisons(langs: Sequence[str], pairs: Sequence[tuple[str, str]], seeds: Sequence[int], cells: Cells) -> str:
+    """A table of pairs of rows: the difference of the first from the second, tested, Holm's over all pairs."""
+    rows = {
+        name: per_query([(lang, [cells[name, lang, s] for s in seeds]) for lang in langs]) for p in pairs for name in p
+    }
+    tests = [compare(rows[first], rows[second]) for first, second in pairs]
+    adjusted = holm([test.p_value for test in tests])
+    lines = [["rows", "difference", "p", "p (Holm)", "won / lost"], ["---", *["---:"] * 4]]
+    for (first, second), test, p in zip(pairs, tests, adjusted, strict=True):
+        won = f"{test.win} / {test.loss}"
+        lines.append([f"{first} - {second}", f"{test.difference:+.4f}", f"{test.p_value:.4f}", f"{p:.4f}", won])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 def _shared(value: float, ceiling: float) -> str:
     return f"{value:.4f} ({100 * value / ceiling:.1f} %)"
 

@@ -120,6 +120,18 @@ def test_perturbed_collections_stay_out_of_the_clean_mean():
     assert found["perturbed"] == {"typos@0.2": pytest.approx(0.2)}
 
 
+def test_pairs_of_rows_are_tested_as_they_are_named(folder):
+    cells = {(row, "sw", 0): cell({"c": [value] * 12}) for row, value in (("a", 0.5), ("b", 0.6), ("d", 0.6))}
+    text = table.comparisons(["sw"], [("b", "a"), ("b", "d")], [0], cells)
+    first, second = (line.split(" | ") for line in text.splitlines()[2:])
+    assert first[:2] == ["| b - a", "+0.1000"]
+    assert float(first[3]) == pytest.approx(2 * float(first[2]), abs=1e-4)  # Holm: the smaller of two
+    assert second[:3] == ["| b - d", "+0.0000", "1.0000"]
+    (folder / "one" / "recipe.toml").write_text(GOOD.replace("against", 'compare = [["plain", "others"]]\nagainst'))
+    with pytest.raises(RecipeError, match="others"):
+        load("one")
+
+
 def test_holm_steps_down():
     assert table.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert table.holm([0.9, 0.8]) == [1.0, 1.0]
