@@ -1,24 +1,86 @@
-"""One question, answered by a finished run: its student, its index, the texts of the passages.
+"""Questions, answered by a finished run: its student, its index, the texts of the passages.
 
-Takes a recipe and a question, gives passages. Knows no judgement and no training.
+Takes a recipe once, then one question after the other, and gives passages; of late interaction, with the words that
+matched. Knows no judgement, no training and no server.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from optical import encoders
+from optical.development import Searched
+from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.indexing import embed, index_folder, load_teacher
 from optical.inputs import Say, collection_path, distinct, run_collections
+from optical.matches import Match, match_words, word_spans
 from optical.recipe import Recipe
 from optical.retrieval import dense
-from optical.search import search
-from optical.text.collection import Doc, Query
+from optical.retrieval.dense import DenseIndex
+from optical.search import search_vectors
+from optical.text.collection import Collection, Doc
 
 
-def answer(recipe: Recipe, question: str, depth: int, say: Say = lambda _: None) -> list[tuple[Doc, float]]:
-    """Passages for one question, best first, by the student and the index of a finished run.
+class Late(NamedTuple):
+    """What late interaction needs beside the student.
+
+    Attributes:
+        teacher: The document side, whose tokenizer says where the words of a passage are.
+        searched: The token vectors of all documents.
+        rows: Document id -> its row there.
+    """
+
+    teacher: Encoder
+    searched: Searched
+    rows: dict[str, int]
+
+
+class Answers(NamedTuple):
+    """A finished run, loaded: what :func:`answer` asks.
+
+    Attributes:
+        recipe: Of the run, as it reads for ``lang``.
+        lang: Language of the collection that is searched.
+        collection: Where the passages are from.
+        docs: Document id -> passage.
+        student: The query side.
+        index: Of single vectors; None for late interaction.
+        late: Of late interaction; None for single vectors.
+    """
+
+    recipe: Recipe
+    lang: str
+    collection: Collection
+    docs: dict[str, Doc]
+    student: Encoder
+    index: DenseIndex | None
+    late: Late | None
+
+
+class Found(NamedTuple):
+    """A passage that answers a question.
+
+    Attributes:
+        doc: The passage.
+        score: Cosine of single vectors, or MaxSim: a sum over the tokens of the question.
+        matches: Words of the question and of ``doc.full`` that found each other; empty for single vectors.
+    """
+
+    doc: Doc
+    score: float
+    matches: list[Match]
+
+
+def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
+    """Load the student of a finished run and what it searches, once for any number of questions.
 
     Where languages have collections of their own, those of the first one are searched, and that is said.
+
+    Raises:
+        DataError: No student, no collection, or an index of other documents.
     """
     collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
@@ -26,17 +88,48 @@ def answer(recipe: Recipe, question: str, depth: int, say: Say = lambda _: None)
         say(f"searching the documents of {lang}; others: --set lang=...")
     student = encoders.load(recipe.folder / "student", recipe.device)
     docs = {doc.id: doc for doc in collection.docs}
+    loaded = Answers(recipe.of(lang), lang, collection, docs, student, None, None)
     if encoders.is_multi_vector(student):
-        run = search(
-            student, [Query("q", question)], *embed(recipe, load_teacher(recipe), collection, False)[1:], depth
-        )
-        return [(docs[doc], score) for doc, score in run["q"].items()]
-    folder = index_folder(recipe.of(lang))
+        teacher = load_teacher(recipe)
+        searched = embed(recipe, teacher, collection, False)
+        return loaded._replace(late=Late(teacher, searched, {doc_id: k for k, doc_id in enumerate(searched.ids)}))
+    folder = index_folder(loaded.recipe)
     index = dense.load(folder)
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
-            f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "
+            f"{folder} is of other documents than {collection_path(loaded.recipe)} has now; run "
             f"`optical index {recipe.folder}`"
         )
-    found = dense.search(index, encoders.encode_sentences(student, [question]), depth)[0]
-    return [(docs[doc], score) for doc, score in found]
+    return loaded._replace(index=index)
+
+
+def answer(answers: Answers, question: str, depth: int) -> list[Found]:
+    """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
+    query = encode_question(answers.student, question)
+    if answers.index is not None:
+        found = dense.search(answers.index, query[None], depth)[0]
+    else:
+        _, vectors, ids = answers.late.searched
+        found = list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
+    return with_matches(answers, question, query, found)
+
+
+def encode_question(student: Encoder, question: str) -> np.ndarray:
+    """Vector ``(e,)`` of a question, or its token matrix ``(n, d)``."""
+    if encoders.is_multi_vector(student):
+        return encoders.encode_tokens(student, [question], query=True)[0]
+    return encoders.encode_sentences(student, [question])[0]
+
+
+def with_matches(answers: Answers, question: str, query: np.ndarray, found: list[tuple[str, float]]) -> list[Found]:
+    """Passages by their ids and scores, with the words that matched; ``query`` is the question's vectors."""
+    if answers.late is None:
+        return [Found(answers.docs[doc_id], score, []) for doc_id, score in found]
+    asked = word_spans(answers.student, question, query=True)
+    return [_explained(answers, answers.late, asked, query, doc_id, score) for doc_id, score in found]
+
+
+def _explained(answers: Answers, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Found:
+    doc = answers.docs[doc_id]
+    tokens = np.asarray(late.searched.vectors.of(late.rows[doc_id]))
+    return Found(doc, score, match_words(query, asked, tokens, word_spans(late.teacher, doc.full, query=False)))

@@ -273,11 +273,11 @@ def test_evaluate_takes_another_student(run):
 
 
 def test_a_question_is_answered_with_documents(run):
-    found = answering.answer(run[0], "Nani anaandika barua?", 3)
+    found = answering.answer(answering.load_answers(run[0]), "Nani anaandika barua?", 3)
     assert len(found) == 3
-    assert found[0][0].id == "d2"
-    assert found[0][0].title == "Text 2"
-    scores = [score for _, score in found]
+    assert found[0].doc.id == "d2"
+    assert found[0].doc.title == "Text 2"
+    scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -287,7 +287,7 @@ def test_an_index_of_other_documents_is_refused(run, data, tmp_path):
         file.write('{"id": "new", "title": "", "text": "a new one"}\n')
     recipe = run[0].model_copy(update={"collection": str(tmp_path / "collection")})
     with pytest.raises(DataError, match="optical index"):
-        answering.answer(recipe, "maji", 1)
+        answering.load_answers(recipe)
 
 
 def test_an_index_by_another_teacher_is_not_searched(run, tmp_path):
@@ -350,7 +350,7 @@ def test_late_interaction_goes_the_same_way(late):
     assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
     assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
     assert not (recipe.folder / "index").exists()
-    assert answering.answer(recipe, "Nani anaandika barua?", 2)[0][0].id == "d2"
+    assert answering.answer(answering.load_answers(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
     assert judging.evaluate(recipe).scores == found.scores
 
 

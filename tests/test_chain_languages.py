@@ -124,11 +124,12 @@ def test_evaluation_gives_the_same_again_and_another_student_its_own_folder(run)
 
 def test_questions_of_both_are_answered(run):
     recipe, reports, _ = run
+    loaded = answering.load_answers(recipe, pytest.fail)
     for lang, found in reports.items():
         first = next(name for name, value in found.scores[report.STUDENT].per_query["AP"].items() if value == 1.0)
         question = QUESTIONS[int(first[1:])][1]
-        answers = answering.answer(recipe, question if lang == "sw" else other(question), 2, pytest.fail)
-        assert answers[0][0].id == first.replace("q", "d")
+        answers = answering.answer(loaded, question if lang == "sw" else other(question), 2)
+        assert answers[0].doc.id == first.replace("q", "d")
     assert [path.name for path in recipe.folder.glob("index*")] == ["index"]
     assert indexing.index_run(recipe) == [recipe.folder / "index"]
 
@@ -176,10 +177,10 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
     reports = chain.distil_languages(recipe, progress=False)
     assert [found.documents for found in reports.values()] == [12, 13]
     assert sorted(path.name for path in recipe.folder.glob("index*")) == ["index-so", "index-sw"]
-    answering.answer(recipe, "maji", 1, said.append)
+    assert answering.load_answers(recipe, said.append).lang == "sw"
     assert said == ["searching the documents of sw; others: --set lang=..."]
-    found = answering.answer(recipe.model_copy(update={"lang": "so"}), "maji", 13, pytest.fail)
-    assert "more" in {doc.id for doc, _ in found}
+    other_half = answering.load_answers(recipe.model_copy(update={"lang": "so"}), pytest.fail)
+    assert "more" in {found.doc.id for found in answering.answer(other_half, "maji", 13)}
 
 
 class Stopped(Exception):  # noqa: N818 - no error: training is not what is looked at

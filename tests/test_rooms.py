@@ -35,7 +35,8 @@ MAY_KNOW = {
     "evaluate": {"errors", "run", "text"},
     "report": {"evaluate"},
     "encoders": {"errors", "tokens"},
-    "embed": {"errors", "files", "tokens", "encoders"},
+    "shards": {"errors", "files"},
+    "embed": {"errors", "files", "tokens", "encoders", "shards"},
     "vocabulary": {"errors", "text", "encoders"},
     "robustness": {"errors", "text", "vocabulary"},
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
@@ -62,7 +63,10 @@ MAY_KNOW = {
         "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "search", "development",
         "indexing",
     },
-    "answering": {"errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "indexing"},
+    "matches": {"encoders"},
+    "answering": {
+        "errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "development", "indexing", "matches",
+    },
     "chain": {
         "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary", "layers",
         "development", "distillation", "indexing", "judging",
@@ -82,7 +86,7 @@ MAY_KNOW = {
         "stress", "syllabus", "course",
     },
 }  # fmt: skip
-WITHOUT_TORCH = ("evaluate", "run", "recipe", "inputs", "text", "errors", "files", "serving")
+WITHOUT_TORCH = ("evaluate", "run", "recipe", "inputs", "text", "errors", "files", "serving", "shards")
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")
 

@@ -59,9 +59,8 @@ def search(
     """Answer a question from the terminal: titles, snippets, scores."""
     from optical import answering
 
-    for place, (doc, score) in enumerate(
-        answering.answer(recipe_of(kept(run), settings, out=str(run)), query, depth, say), start=1
-    ):
+    loaded = answering.load_answers(recipe_of(kept(run), settings, out=str(run)), say)
+    for place, (doc, score, _) in enumerate(answering.answer(loaded, query, depth), start=1):
         title = escape(doc.title or doc.text[:60])
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
         console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)

@@ -1,0 +1,57 @@
+"""A finished run in a second: the teacher is its own student, nothing is trained, and questions are in English."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from optical import encoders, indexing
+from optical.chain import save_encoder
+from optical.inputs import run_collections
+from optical.manifest import write_manifest, write_text
+from optical.recipe import Recipe, load_recipe, write_recipe
+from tests.conftest import bert
+
+DOCUMENTS = [  # without a title, with characters of two UTF-16 units, with mark-up, twice the same text, empty
+    ("d0", "Maize", "the farmer plants maize ."), ("d1", "", "the cow gives milk ."),
+    ("d2", "letter", "the teacher writes a letter ."), ("d3", "\U0001f327 Rain", "rain falls in april ."),
+    ("d4", "<b>Help</b>", "the doctor helps the sick <script>alert(1)</script> & 'more' ."),
+    ("d5", "Dog", "a dog guards the door ."), ("d6", "Dog", "a dog guards the door ."), ("d7", "", ""),
+    ("d8", "River", "the river is long . " * 12),
+]  # fmt: skip
+QUESTIONS = [("q1", "who plants maize ?"), ("q2", "who writes a letter ?")]
+
+
+def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
+    """The recipe of a finished run below ``folder``, single vectors or tokens."""
+    collection = folder / "collection"
+    collection.mkdir(parents=True)
+    rows = (json.dumps({"id": name, "title": title, "text": text}) + "\n" for name, title, text in DOCUMENTS)
+    (collection / "docs.jsonl").write_text("".join(rows), encoding="utf-8")
+    for lang in ("en", "sw"):
+        lines = "".join(f"{name}\t{text}\n" for name, text in QUESTIONS)
+        (collection / f"queries.{lang}.tsv").write_text(lines, encoding="utf-8")
+    (collection / "qrels.tsv").write_text("q1 0 d0 1\nq2 0 d2 1\n", encoding="utf-8")
+    _lexical(bert(folder / "made")).save(str(folder / "teacher"))
+    named = {"lang": "sw", "teacher": str(folder / "teacher"), "collection": str(collection), "device": "cpu"}
+    named |= {"out": str(folder / "run"), "cache": str(folder / "cache"), "late_interaction": late}
+    recipe = load_recipe(None, {**named, **more})
+    teacher = indexing.load_teacher(recipe)
+    save_encoder(teacher, recipe.folder / "student")
+    indexing.build_indexes(recipe, teacher, indexing.embed_each(recipe, teacher, run_collections(recipe), False))
+    write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
+    write_manifest(recipe, teacher, {"collection": None})
+    return recipe
+
+
+def _lexical(encoder: encoders.Encoder) -> encoders.Encoder:
+    """With the words loud and the random layers quiet: it matches by words, as a trained encoder would."""
+    with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            if weight.ndim == 2:
+                weight.mul_(0.1)
+            if "word_embeddings" in name:
+                weight.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))
+    return encoder

@@ -1,0 +1,85 @@
+"""A run that was loaded once: its answers, the words that matched, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from optical import answering, encoders, indexing
+from optical.errors import DataError
+from optical.search import search
+from optical.text.collection import Query
+from tests.runs import DOCUMENTS, tiny_run
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("late"), late=True)
+
+
+@pytest.fixture(params=["single", "late"])
+def recipe(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_answers_are_those_of_a_search_with_every_document(recipe):
+    loaded = answering.load_answers(recipe, pytest.fail)
+    teacher = indexing.load_teacher(recipe)
+    _, vectors, ids = indexing.embed(recipe, teacher, loaded.collection, False)
+    for question in ("who plants maize ?", "the dog", "zebra", ""):
+        expected = search(loaded.student, [Query("q", question)], vectors, ids, 6)["q"]
+        found = answering.answer(loaded, question, 6)
+        np.testing.assert_allclose([one.score for one in found], list(expected.values()), rtol=1e-5, atol=1e-6)
+        assert sorted(one.doc.id for one in found) == sorted(expected)
+    assert answering.answer(loaded, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
+    assert len(answering.answer(loaded, "maize", 100)) <= len(DOCUMENTS)
+
+
+def test_the_words_of_a_question_point_into_the_passage(late):
+    found = answering.answer(answering.load_answers(late), "who  writes a LETTER?", 1)[0]
+    assert found.doc.id == "d2"
+    question, passage = "who  writes a LETTER?", found.doc.full
+    words = {question[slice(*m.query)]: (passage[slice(*m.passage)], m.similarity) for m in found.matches}
+    assert list(words) == ["who", "writes", "a", "LETTER"]
+    assert words["LETTER"][0] == "letter"
+    assert words["writes"][0] == "writes"
+    assert words["LETTER"][1] > 0.8
+    assert max(words["who"][1], -1) < words["LETTER"][1]
+
+
+def test_a_score_is_explained_by_its_tokens(late):
+    """Words and what is no word make up the score: nothing is explained that was not counted."""
+    loaded = answering.load_answers(late)
+    question = "the river"
+    found = answering.answer(loaded, question, 1)[0]
+    query = answering.encode_question(loaded.student, question)
+    tokens = loaded.late.searched.vectors.of(loaded.late.rows[found.doc.id]).astype(np.float32)
+    assert found.score == pytest.approx(float((query @ tokens.T).max(axis=1).sum()), abs=1e-4)
+    assert sum(m.similarity for m in found.matches) <= found.score + 1e-3
+
+
+def test_single_vectors_name_no_words(single):
+    assert [found.matches for found in answering.answer(answering.load_answers(single), "milk", 3)] == [[], [], []]
+
+
+def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
+    loaded = answering.load_answers(recipe)
+    monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(answering.dense, "load", lambda *_: pytest.fail("an index was loaded"))
+    monkeypatch.setattr(answering, "embed", lambda *_: pytest.fail("documents were embedded"))
+    assert answering.answer(loaded, "milk", 1)[0].doc.id == "d1"
+
+
+def test_an_index_of_other_documents_is_refused(tmp_path):
+    recipe = tiny_run(tmp_path / "other")
+    with (tmp_path / "other" / "collection" / "docs.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "new", "title": "", "text": "one more"}) + "\n")
+    with pytest.raises(DataError, match="is of other documents than .*collection has now; run `optical index"):
+        answering.load_answers(recipe)
