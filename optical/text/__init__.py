@@ -8,5 +8,8 @@ model, no tokenizer and no measure, and never imports torch.
 - :mod:`optical.text.bitext`: ``Pair`` and ``Bitext``; which files a path means, what is kept of them, held-out splits.
 - :mod:`optical.text.formats`: one reader for each file format, each giving rows with line numbers.
 - :mod:`optical.text.fetch`: public bitext from the hub, written as files that ``bitext`` reads.
-- :mod:`optical.text.collection`: ``Doc``, ``Query``, ``Qrel`` and ``Collection``, from folders and from ir_datasets.
+- :mod:`optical.text.records`: ``Doc``, ``Query``, ``Qrel``, and what a reader gives of a collection.
+- :mod:`optical.text.folder`, :mod:`optical.text.trec`, :mod:`optical.text.named`: readers of folders in the usual
+  layouts, of TREC's topics and documents, and of ir_datasets ids.
+- :mod:`optical.text.collection`: ``Collection``, from any of these; documents one at a time.
 """

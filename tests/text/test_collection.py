@@ -2,16 +2,14 @@
 
 import gzip
 import json
-import sys
 import unicodedata
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
 from optical.errors import DataError
-from optical.text.collection import Doc, Qrel, Query, queries_of, read_collection
+from optical.text.collection import documents_of, queries_of, read_collection, stream_docs
+from optical.text.records import Doc, Qrel, Query
 
 CLIR = Path(__file__).parents[3] / "shared" / "data" / "clir"
 DOCS = [
@@ -81,6 +79,60 @@ def test_splits_by_name_and_the_queries_of_each(ours):
         queries_of(collection, "de", "dev")
 
 
+@pytest.mark.parametrize(
+    ("name", "lang"),
+    [("docs.jsonl.gz", "en"), ("docs.sw.jsonl", "sw"), ("corpus.fi.jsonl.gz", "fi"), ("docs.en.jsonl", "en")],
+)
+def test_the_name_of_the_file_says_the_language_of_the_documents(ours, name, lang):
+    (ours / "docs.jsonl.gz").unlink()
+    write(ours / name, jsonl(DOCS))
+    collection = read_collection(ours, ["sw", "en"])
+    assert (collection.docs_lang, documents_of(ours).lang) == (lang, lang)
+    assert collection.docs == READ
+
+
+def test_two_files_of_documents_are_refused_but_for_a_packed_copy(ours):
+    write(ours / "docs.jsonl", jsonl(DOCS[:2]))
+    assert read_collection(ours, ["sw"]).docs == READ[:2]
+    write(ours / "docs.sw.jsonl", jsonl(DOCS))
+    assert message(ours) == (
+        f"Two files of documents: {ours / 'docs.jsonl'} and {ours / 'docs.sw.jsonl'}. Keep one: the documents of a"
+        " collection have one language, and another folder can hold the others."
+    )
+
+
+def test_ids_as_ciral_has_them(ours):
+    write(ours / "docs.jsonl.gz", jsonl({"docid": d["id"], "url": "x", "text": d["text"]} for d in DOCS))
+    assert [doc.id for doc in read_collection(ours, ["sw"]).docs] == ["d1", "d2", "d3"]
+
+
+def test_an_empty_document_is_counted_and_its_judgement_stays(ours):
+    write(ours / "docs.jsonl.gz", jsonl([DOCS[0], DOCS[1] | {"text": " \n"}, {"id": "d4", "title": "T", "text": ""}]))
+    collection = read_collection(ours, ["sw"])
+    assert [doc.id for doc in collection.docs] == ["d1", "d4"]
+    assert Qrel("q2", "d2", 2) in collection.qrels["test"], "it is relevant, and never found"
+    assert collection.skipped == {"empty document, never found": 1, "query without judgement": 1}
+    assert list(stream_docs(ours)) == collection.docs
+
+
+def test_judgements_of_queries_that_no_language_asks_are_counted(ours):
+    write(ours / "queries.en.tsv", "q2\tWhich lake?\n")
+    assert read_collection(ours, ["en"]).skipped == {"judgement without a query": 1}
+    assert read_collection(ours, ["en", "sw"]).skipped == {"query without judgement": 1}
+
+
+def test_documents_one_at_a_time(ours):
+    (ours / "qrels.tsv").unlink()
+    assert list(stream_docs(ours)) == READ
+    file = write(ours / "docs.jsonl.gz", jsonl([*DOCS, DOCS[1]]) + "no JSON\n")
+    found = stream_docs(str(ours))
+    assert [next(found), next(found), next(found)] == READ, "what comes later is not read yet"
+    with pytest.raises(DataError, match=rf"^Document id 'd2' used twice \(first on line 2\): {file}:4\."):
+        next(found)
+    with pytest.raises(DataError, match="^No such collection"):
+        stream_docs(ours / "no")
+
+
 def test_queries_keep_the_order_of_their_file(ours):
     collection = read_collection(ours, ["en"])
     assert [query.id for query in queries_of(collection, "en", "test")] == ["q2", "q1"]
@@ -135,84 +187,6 @@ def test_trec_layout(tmp_path):
     assert collection.qrels == {"test": [Qrel("q1", "d1", 1), Qrel("q1", "d2", 0)]}
 
 
-class Text(NamedTuple):
-    doc_id: str
-    query_id: str
-    title: str
-    text: str
-
-    def default_text(self):
-        return f"{self.title} {self.text}".strip()
-
-
-class StandIn:
-    """What an ir_datasets data set answers to."""
-
-    def __init__(self, lang="sw", parts=("docs", "queries", "qrels")):
-        self.lang, self.parts = lang, parts
-
-    def has_docs(self):
-        return "docs" in self.parts
-
-    def has_queries(self):
-        return "queries" in self.parts
-
-    def has_qrels(self):
-        return "qrels" in self.parts
-
-    def queries_lang(self):
-        return self.lang
-
-    def docs_iter(self):
-        yield Text("d1", "", "Nile", "A river\nin Africa.")
-        yield Text("d2", "", "", "A lake.")
-
-    def queries_iter(self):
-        yield Text("", "1", "", "Mto  gani?")
-
-    def qrels_iter(self):
-        yield SimpleNamespace(query_id="1", doc_id="d1", relevance=2, iteration="0")
-        yield SimpleNamespace(query_id="1", doc_id="d9", relevance=1, iteration="0")
-
-
-@pytest.fixture
-def irds(monkeypatch):
-    known = {"set/sw": StandIn(), "set/none": StandIn(lang=None), "set/docs": StandIn(parts=("docs",))}
-    monkeypatch.setitem(sys.modules, "ir_datasets", SimpleNamespace(load=known.__getitem__))
-    return known
-
-
-def test_ir_datasets_by_id(irds):
-    collection = read_collection("irds:set/sw", ["sw"])
-    assert collection.name == "set/sw"
-    assert collection.docs == [Doc("d1", "", "Nile A river in Africa."), Doc("d2", "", "A lake.")]
-    assert collection.queries == {"sw": [Query("1", "Mto gani?")]}
-    assert collection.qrels == {"test": [Qrel("1", "d1", 2)]}
-    assert collection.skipped == {"judgement of an unknown document": 1}
-    assert list(read_collection("irds:set/none", ["fi", "sw"]).queries) == ["fi"]
-
-
-def test_ir_datasets_that_cannot_be_used(irds, monkeypatch):
-    assert message("irds:no/such") == "No such ir_datasets id: no/such. Look it up with: ir_datasets list"
-    assert message("irds:set/docs").startswith("No queries and no qrels in irds:set/docs. Choose an id with all three")
-    assert message("irds:set/sw", ["fi"]).startswith(
-        "No queries in fi: irds:set/sw. Ask for a language that is there (sw)"
-    )
-    monkeypatch.setattr(irds["set/sw"], "docs_iter", lambda: (_ for _ in ()).throw(RuntimeError("x" * 999)))
-    assert message("irds:set/sw").startswith(f"Cannot get irds:set/sw ({'x' * 120}). Check the network")
-
-
-def test_the_stand_in_answers_as_ir_datasets_does():
-    ir_datasets = pytest.importorskip("ir_datasets")
-    real = ir_datasets.load("mmarco/v2/de/dev/small")  # registered by the package: nothing is downloaded
-    names = [name for name in vars(StandIn) if not name.startswith("_")]
-    assert len(names) == 7
-    assert all(callable(getattr(real, name)) for name in names)
-    assert real.queries_lang() == "de"
-    with pytest.raises(KeyError):
-        ir_datasets.load("no/such")
-
-
 def test_the_checksum_is_of_the_documents_alone(ours, tmp_path):
     first = read_collection(ours, ["sw"]).checksum
     assert len(first) == 64
@@ -242,6 +216,7 @@ def test_single_useless_lines_are_counted(ours):
         "query id used twice": 1,
         "empty query": 1,
         "query without judgement": 1,
+        "judgement without a query": 1,
     }
 
 
@@ -326,14 +301,15 @@ def test_a_line_that_cannot_be_read_is_named(ours, name, text, expected):
 
 
 def test_other_broken_tables_are_named(tmp_path):
-    file = write(tmp_path / "docs.tsv", "d1\tA\nd2\tA\tB\tC\n")
-    assert message(tmp_path) == (f"4 columns in a document at {file}:2. Write id<TAB>text or id<TAB>title<TAB>text.")
-    write(file, "d1\tA\n")
+    file = write(tmp_path / "docs.tsv", "d1\tA\n")
     queries = write(tmp_path / "queries.jsonl", '{"_id": "q1", "text": "x"}\n{"_id": "q2"}\n')
     assert message(tmp_path) == f'No query at {queries}:2. Write {{"_id": .., "text": ..}}.'
     write(queries, '{"text": "x"}\n')
     assert message(tmp_path).startswith(f"No query at {queries}:1. ")
     write(queries, '{"_id": "q1", "text": "x"}\n')
+    write(tmp_path / "qrels.tsv", "q1\td1\t1\n")
+    write(file, "d1\tA\nd2\tA\tB\tC\n")
+    assert message(tmp_path) == (f"4 columns in a document at {file}:2. Write id<TAB>text or id<TAB>title<TAB>text.")
     one, two = write(tmp_path / "qrels.tsv", "q1\td1\t1\n"), write(tmp_path / "qrels" / "test.tsv", "q1\td1\t1\n")
     assert message(tmp_path) == f"Two files of judgements for the split test: {one} and {two}. Keep one."
 
