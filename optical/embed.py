@@ -1,15 +1,17 @@
 """Text to vectors on disk, once: the teacher's view of the bitext (for learning) and of the collection (for searching).
 
 Takes an encoder and texts, gives memory-mapped arrays that are keyed by both, so that a second run, a second student or
-a second experiment reads what the first one wrote. Knows no objective, no index and no language.
+a second experiment reads what the first one wrote. A collection of any size goes to disk in shards
+(:mod:`optical.shards`); what is encoded together is chosen here, by length. Knows no objective, no index and no
+language.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +21,19 @@ from optical.encoders import (
     Encoded,
     Encoder,
     encode_batch,
-    encode_sentences,
-    encode_tokens,
     fingerprint,
     is_multi_vector,
 )
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.files import checksum, written_whole
+from optical.shards.layout import PRECISIONS, Batch, Precision
+from optical.shards.making import Document, Plan, make_shards, ranks_of_environment
+from optical.shards.reading import Rows, Shards, read_shards
 from optical.tokens import Tokens
+
+SENTENCES_A_SHARD, TOKENS_A_SHARD = 50_000, 10_000  # documents; some 77 MB and 1 GB at 384 dimensions
+TOKENIZED_TOGETHER = 1024  # texts; their exact lengths make the batches
+BATCH_TOKENS = {"cpu": 1024, "accelerator": 32_768}  # the first is measured (benchmarks/embedding.py), the second not
 
 _TOKENS, _START, _SENTENCES, _MANIFEST = "tokens.npy", "start.npy", "sentences.npy", "optical.json"
 
@@ -41,9 +48,9 @@ class Vectors(NamedTuple):
         folder: Where they lie.
     """
 
-    tokens: Float[np.ndarray, "t d"]
+    tokens: Float[np.ndarray, "t d"] | Rows
     start: Int[np.ndarray, " n_plus_1"]
-    sentences: Float[np.ndarray, "n e"]
+    sentences: Float[np.ndarray, "n e"] | Rows
     folder: Path
 
     def batch(self, rows: Sequence[int]) -> Encoded:
@@ -87,20 +94,192 @@ def document_vectors(
     texts: Sequence[str],
     cache: Path,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
+    precision: Precision | None = None,
 ) -> Vectors:
-    """What the teacher makes of a collection: sentence vectors, or the scoring tokens of a late-interaction model."""
-    folder = cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum([*ids, *texts])}"
+    """What the teacher makes of a collection: sentence vectors, or the scoring tokens of a late-interaction model.
+
+    Row i is of ``ids[i]``, whatever its text: one without any is encoded as the tokenizer's empty sequence. Sentences
+    are float32 and tokens float16 unless ``precision`` says otherwise.
+    """
+    kind = f"-{precision}" if precision else ""
+    folder = cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum([*ids, *texts])}{kind}"
+    if (folder / _START).is_file():
+        return _read(folder)  # written before there were shards
     if not (folder / _MANIFEST).is_file():
-        with written_whole(folder) as unfinished:
-            if is_multi_vector(teacher):
-                rows = encode_tokens(teacher, texts, query=False, batch_size=batch_size, progress=progress)
-                _write_all(unfinished, rows, np.zeros((len(texts), 0), dtype=np.float32))
-            else:
-                sentences = encode_sentences(teacher, texts, batch_size=batch_size, progress=progress)
-                _write_all(unfinished, [np.zeros((0, 1), dtype=np.float16)] * len(texts), sentences)
-    return _read(folder)
+        embed_collection(
+            teacher, zip(ids, texts, strict=True), folder,
+            precision=precision, batch_size=batch_size, ranks=(0, 1), keep_empty=True, progress=progress,
+        )  # fmt: skip
+    return sharded_vectors(read_shards(folder))
+
+
+def sharded_vectors(shards: Shards) -> Vectors:
+    """Shards as the vectors that search takes; start positions are held, vectors are read as they are asked for."""
+    found, count = shards.vectors(), shards.manifest["count"]
+    if shards.manifest["kind"] == "tokens":
+        return Vectors(found, shards.start(), np.zeros((count, 0), dtype=np.float32), shards.folder)
+    return Vectors(np.zeros((0, 1), dtype=np.float16), np.zeros(count + 1, dtype=np.int64), found, shards.folder)
+
+
+def embed_collection(
+    encoder: Encoder,
+    documents: Iterable[Document] | Callable[[], Iterable[Document]],
+    folder: str | Path,
+    *,
+    shard_size: int | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    ranks: tuple[int, int] | None = None,
+    keep_empty: bool = False,
+    replace: bool = False,
+    wait: float = 3600.0,
+    progress: bool = False,
+) -> Shards:
+    """Embed a collection of any size into a folder of shards; the same call goes on where an earlier one stopped.
+
+    Memory holds one shard: its texts, ids and vectors. A shard that is there, whole and of the same texts, is not
+    encoded again. Under ``accelerate launch`` or ``torchrun`` every rank makes its own shards, and all return when the
+    collection is complete; machines without a common disk copy their shards into one folder and call
+    :func:`optical.shards.making.finish`.
+
+    Args:
+        encoder: The teacher: single-vector gives unit sentence vectors, late interaction unit token vectors.
+        documents: ``(id, text)`` pairs, or a function that gives them anew. Ids are single words, each used once.
+        folder: Of this collection and encoder alone.
+        shard_size: Documents of a shard; 50,000, or 10,000 for late interaction.
+        precision: float32 (default of sentences), float16 (default of tokens) or int8 with a scale for each vector. The
+            manifest has the cosine of what is stored with what was encoded, min and mean.
+        batch_size: Texts encoded at once; they are of about one length.
+        batch_tokens: Tokens encoded at once at most, padding counted. Without either, 1,024 on a CPU,
+            where what a layer makes of them stays in the cache, and 32,768 on an accelerator.
+        ranks: This process and how many there are, by default RANK and WORLD_SIZE of the environment.
+        keep_empty: Encode a document without text as the tokenizer's empty sequence. Otherwise it is left out, so that
+            no query finds it, and counted: ``manifest["empty"]``, and the first ids in its shard's manifest.
+        replace: Make shards anew whose documents have changed since; otherwise they are refused.
+        wait: Seconds without a new shard after which a rank gives up on the others.
+        progress: Show a bar.
+
+    Raises:
+        DataError: Documents, folder or disk do not allow it; see :func:`optical.shards.making.make_shards`.
+        RecipeError: An option is out of its range.
+    """
+    from tqdm.auto import tqdm
+
+    tokens = is_multi_vector(encoder)
+    precision = precision or ("float16" if tokens else "float32")
+    shard_size = shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD)
+    _check_options(precision, shard_size, batch_size, batch_tokens)
+    kind = "tokens" if tokens else "sentences"
+    plan = Plan(fingerprint(encoder, documents=True), kind, precision, shard_size, keep_empty)
+    with tqdm(desc="Documents", unit="doc", disable=not progress) as bar:
+        return make_shards(
+            documents() if callable(documents) else documents,
+            Path(folder),
+            lambda texts: encoded_batches(encoder, texts, batch_size, batch_tokens),
+            plan,
+            ranks=ranks_of_environment() if ranks is None else ranks,
+            replace=replace,
+            wait=wait,
+            done=bar.update,
+        )
+
+
+def embedded_collection(folder: str | Path, teacher: Encoder, *, verify: bool = False) -> Shards:
+    """Open an embedded collection of this teacher; see :func:`optical.shards.reading.read_shards`."""
+    return read_shards(folder, encoder=fingerprint(teacher, documents=True), verify=verify)
+
+
+@torch.inference_mode()
+def encoded_batches(
+    encoder: Encoder, texts: Sequence[str], batch_size: int | None = None, batch_tokens: int | None = None
+) -> Iterator[Batch]:
+    """Encode documents in batches of about one length, the longest first: row numbers and unit vectors, float32.
+
+    Texts are tokenized many at a time and the batches cut out of that, so lengths are exact and nothing is tokenized
+    twice.
+    """
+    encoder.eval()
+    if batch_size is None and batch_tokens is None:
+        batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
+    options = _document_side(encoder)
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    together = max(TOKENIZED_TOGETHER, batch_size or 0)
+    for k in range(0, len(order), together):
+        some = order[k : k + together]
+        features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
+        for rows in _of_one_length(features, len(some), batch_size, batch_tokens):
+            encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
+            yield [some[i] for i in rows], _unit(encoder, encoded)
+
+
+class _Side(NamedTuple):
+    preprocess: dict[str, Any]
+    forward: dict[str, Any]
+
+
+def _document_side(encoder: Encoder) -> _Side:
+    """How the encoder's own ``encode_document`` (late interaction) or ``encode`` reads a text: prompt and task."""
+    prompts = encoder.prompts
+    if not is_multi_vector(encoder):
+        return _Side({"prompt": prompts.get(encoder.default_prompt_name or "")}, {})
+    names = [name for name in ("document", "passage", "corpus") if name in prompts]
+    prompt = prompts.get(names[0] if names else encoder.default_prompt_name or "")
+    return _Side({"prompt": prompt, "task": "document"}, {"task": "document"})
+
+
+def _of_one_length(
+    features: dict[str, Any], count: int, batch_size: int | None, batch_tokens: int | None
+) -> list[list[int]]:
+    """Rows in batches, the longest first, of at most so many rows and so many tokens, or one row alone."""
+    lengths = features["attention_mask"].sum(dim=1).tolist()
+    batches: list[list[int]] = [[]]
+    for row in sorted(range(count), key=lambda i: -lengths[i]):
+        batch = batches[-1]
+        width = lengths[batch[0]] if batch else 0
+        many = batch_size is not None and len(batch) >= batch_size
+        long = batch_tokens is not None and (len(batch) + 1) * width > batch_tokens
+        if batch and (many or long):
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def _cut(features: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """The given rows of a tokenized batch, without the columns that are padding to all of them."""
+    mask = features["attention_mask"]
+    used = mask[rows].any(dim=0).nonzero()
+    first, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+    cut: dict[str, Any] = {}
+    for name, value in features.items():
+        if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(mask):
+            cut[name] = value
+        elif value.ndim > 1 and value.shape[1] == mask.shape[1]:
+            cut[name] = value[rows, first:stop]
+        else:
+            cut[name] = value[rows]
+    return cut
+
+
+def _unit(encoder: Encoder, encoded: Encoded) -> list[np.ndarray] | np.ndarray:
+    if not is_multi_vector(encoder):
+        sentences = encoded.sentence[:, : getattr(encoder, "truncate_dim", None)].float()
+        return torch.nn.functional.normalize(sentences, dim=-1).cpu().numpy()
+    vectors = torch.nn.functional.normalize(encoded.tokens.vectors.float(), dim=-1).cpu().numpy()
+    masks = encoded.tokens.mask.cpu().numpy()
+    return [row[mask] for row, mask in zip(vectors, masks, strict=True)]
+
+
+def _check_options(precision: str, shard_size: int, batch_size: int | None, batch_tokens: int | None) -> None:
+    if precision not in PRECISIONS:
+        raise RecipeError(
+            f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}; leave it out, or choose"
+        )
+    for name, value in (("shard_size", shard_size), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
+        if value is not None and value < 1:
+            raise RecipeError(f"{name} must be at least 1; got {value}; leave it out, or raise it")
 
 
 def _all_tokens(teacher, texts, batch_size, progress):

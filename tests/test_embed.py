@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from optical import embed
-from optical.embed import document_vectors, padded, teacher_vectors
+from optical.embed import (
+    document_vectors,
+    embed_collection,
+    embedded_collection,
+    encoded_batches,
+    padded,
+    sharded_vectors,
+    teacher_vectors,
+)
 from optical.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from tests.conftest import bert
 
 TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
@@ -50,8 +58,7 @@ def test_padding_an_empty_text_and_no_text():
 def test_the_second_call_reads_and_does_not_encode(teacher, tmp_path, monkeypatch):
     first = teacher_vectors(teacher, TEXTS, tmp_path)
     documents = document_vectors(teacher, IDS, TEXTS, tmp_path)
-    for name in ("encode_batch", "encode_sentences", "encode_tokens"):
-        monkeypatch.setattr(embed, name, refuse)
+    monkeypatch.setattr(embed, "encode_batch", refuse)
     again = teacher_vectors(teacher, TEXTS, tmp_path)
     np.testing.assert_array_equal(again.tokens, first.tokens)
     assert again.folder == first.folder
@@ -88,6 +95,114 @@ def test_documents_of_a_late_interaction_teacher_are_ragged(teacher, tmp_path):
     for k, row in enumerate(expected):
         np.testing.assert_allclose(found.of(k), row, atol=1e-3)
     assert found.sentences.shape == (5, 0)
+
+
+def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
+    exact = document_vectors(teacher, IDS, TEXTS, tmp_path)
+    rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, precision="int8")
+    assert exact.folder != rounded.folder
+    np.testing.assert_allclose(np.asarray(rounded.sentences), exact.sentences, atol=5e-3)
+    many = document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path, precision="int8")
+    np.testing.assert_allclose(many.of(1), encode_tokens(as_multi_vector(teacher), TEXTS, query=False)[1], atol=5e-3)
+
+
+def test_documents_from_before_there_were_shards_are_read(teacher, tmp_path, monkeypatch):
+    folder = document_vectors(teacher, IDS, TEXTS, tmp_path).folder
+    sentences = encode_sentences(teacher, TEXTS)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    embed._write_all(folder, [np.zeros((0, 1), dtype=np.float16)] * 5, sentences)
+    monkeypatch.setattr(embed, "encode_batch", refuse)
+    np.testing.assert_array_equal(document_vectors(teacher, IDS, TEXTS, tmp_path).sentences, sentences)
+
+
+class TestCollection:
+    DOCUMENTS = tuple((f"d{k}", f"{text} {'she cooks rice . ' * (k % 3)}") for k, text in enumerate(TEXTS * 3))
+
+    @pytest.mark.parametrize("late", [False, True])
+    @pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": 64}, {"batch_tokens": 20}], ids=str)
+    def test_vectors_are_those_of_the_encoder_whatever_the_batch(self, teacher, tmp_path, late, options):
+        texts = [text for _, text in self.DOCUMENTS]
+        encoder = as_multi_vector(teacher) if late else teacher
+        shards = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, **options)
+        assert [part.manifest["count"] for part in shards.parts] == [4, 4, 4, 3]
+        found = sharded_vectors(embedded_collection(tmp_path / "v", encoder, verify=True))
+        if late:
+            for k, row in enumerate(encode_tokens(encoder, texts, query=False)):
+                np.testing.assert_allclose(found.of(k), row, atol=1e-3)  # float16
+            assert found.batch([7, 2]).tokens.mask.sum(dim=1).tolist() == [len(found.of(7)), len(found.of(2))]
+        else:
+            np.testing.assert_allclose(np.asarray(found.sentences), encode_sentences(encoder, texts), atol=1e-6)
+            np.testing.assert_array_equal(found.batch([7, 2]).sentence.numpy(), found.sentences[[7, 2]])
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_a_batch_is_cut_out_of_many_texts_as_if_tokenized_alone(self, teacher, side):
+        teacher.tokenizer.padding_side = side
+        features = teacher.preprocess(TEXTS)
+        for rows in ([1], [3, 0], [2, 4, 2]):
+            alone = teacher.preprocess([TEXTS[i] for i in rows])
+            cut = embed._cut(features, rows)
+            assert cut.keys() == alone.keys()
+            assert all(torch.equal(cut[k], v) for k, v in alone.items() if isinstance(v, torch.Tensor))
+
+    def test_prompts_are_those_of_the_encoder(self, teacher, tmp_path):
+        teacher.prompts, teacher.default_prompt_name = {"document": "the moon "}, "document"
+        texts = [text for _, text in self.DOCUMENTS]
+        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "one", batch_size=4).vectors()
+        np.testing.assert_allclose(found, encode_sentences(teacher, texts), atol=1e-6)
+        assert np.abs(found - encode_sentences(bert(tmp_path / "none"), texts)).max() > 1e-2
+        many = as_multi_vector(teacher)
+        many.prompts = {"passage": "the river "}
+        found = sharded_vectors(embed_collection(many, self.DOCUMENTS, tmp_path / "many", batch_size=4))
+        for k, row in enumerate(encode_tokens(many, texts, query=False)):
+            np.testing.assert_allclose(found.of(k), row, atol=1e-3)
+
+    def test_a_truncated_encoder(self, teacher, tmp_path):
+        teacher.truncate_dim = 8
+        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v").vectors()
+        np.testing.assert_allclose(found, encode_sentences(teacher, [t for _, t in self.DOCUMENTS]), atol=1e-6)
+
+    def test_a_batch_keeps_to_its_tokens_and_holds_one_length(self, teacher, monkeypatch):
+        shapes = []
+
+        def watched(encoder, features, **options):
+            shapes.append((tuple(features["input_ids"].shape), int(features["attention_mask"].sum())))
+            return encode_batch(encoder, features, **options)
+
+        monkeypatch.setattr(embed, "encode_batch", watched)
+        texts = [text for _, text in self.DOCUMENTS]
+        rows = [row for batch, _ in encoded_batches(teacher, texts, batch_tokens=24) for row in batch]
+        assert sorted(rows) == list(range(len(texts)))
+        assert all(count * width <= 24 for (count, width), _ in shapes)
+        assert len(shapes) < len(texts)
+        assert sum(real for _, real in shapes) > 0.85 * sum(count * width for (count, width), _ in shapes)
+
+    def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(self, teacher):
+        batches = [rows for rows, _ in encoded_batches(teacher, ["she cooks rice .", "q", "q q"], batch_tokens=1)]
+        assert batches == [[0], [2], [1]]
+
+    def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
+        self, teacher, tmp_path, monkeypatch
+    ):
+        for _ in range(2):
+            embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", shard_size=4)
+            monkeypatch.setattr(embed, "encode_batch", refuse)
+        with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
+            embedded_collection(tmp_path / "v", bert(tmp_path / "other", text="other words"))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"precision": "float8"}, "precision must be one of float32, float16, int8; got 'float8'"),
+            ({"shard_size": -1}, "shard_size must be at least 1; got -1"),
+            ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+            ({"batch_tokens": 0}, "batch_tokens must be at least 1; got 0"),
+        ],
+    )
+    def test_bad_options(self, teacher, tmp_path, options, message):
+        with pytest.raises(RecipeError, match=message):
+            embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", **options)
+        assert not (tmp_path / "v").exists()
 
 
 def test_an_interrupted_write_leaves_nothing(teacher, tmp_path, monkeypatch):

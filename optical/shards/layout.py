@@ -1,0 +1,227 @@
+"""One shard: vectors cast to a precision, written with checksums, and checked before anything reads them.
+
+Takes ids and batches of vectors, gives a folder. Knows no stream of documents and no other shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from optical.errors import DataError
+from optical.files import written_whole
+
+Precision: TypeAlias = Literal["float32", "float16", "int8"]
+Batch: TypeAlias = "tuple[Sequence[int], Sequence[np.ndarray] | np.ndarray]"
+"""Row numbers, and for each a vector ``(e,)`` or a token matrix ``(n_i, d)``, float32."""
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
+FORMAT = 1
+MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES = (
+    "optical.json", "docid", "sentences.npy", "tokens.npy", "start.npy", "scales.npy",
+)  # fmt: skip
+_DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
+
+
+class Cast(NamedTuple):
+    """Vectors in the numbers that are stored.
+
+    Attributes:
+        values: ``(t, d)`` of the precision.
+        scales: What each row is multiplied by, ``(t,)`` float32; None for floating point.
+        cosine: Of each vector with what is read back, ``(t,)``; 1 for a zero vector.
+    """
+
+    values: Shaped[np.ndarray, "t d"]
+    scales: Float[np.ndarray, " t"] | None
+    cosine: Float[np.ndarray, " t"]
+
+
+def cast(vectors: Float[np.ndarray, "t d"], precision: Precision) -> Cast:
+    """Round vectors to a precision; int8 has one scale a vector, so that its largest number becomes 127."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    scales = None
+    if precision == "int8":
+        scales = np.abs(vectors).max(axis=1, initial=0.0) / np.float32(127)
+        values = np.rint(vectors / np.maximum(scales, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
+    else:
+        values = vectors.astype(_DTYPES[precision])
+    if precision == "float32":
+        return Cast(values, None, np.ones(len(vectors), dtype=np.float32))
+    back = restored(values, scales).astype(np.float32)
+    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(back, axis=1)
+    dots = np.einsum("td,td->t", vectors, back)
+    return Cast(values, scales, np.where(norms > 0, dots / np.maximum(norms, 1e-30), np.float32(norms == 0)))
+
+
+def restored(values: Shaped[np.ndarray, "t d"], scales: Float[np.ndarray, " t"] | None) -> Shaped[np.ndarray, "t d"]:
+    """What was stored, as numbers to compute with: float32 for int8, floating point as it is."""
+    if scales is None:
+        return np.asarray(values)
+    return values.astype(np.float32) * scales[:, None]
+
+
+class Held(NamedTuple):
+    """The vectors of one shard in memory, in the order of its documents."""
+
+    values: Shaped[np.ndarray, "t d"]
+    scales: Float[np.ndarray, " t"] | None
+    start: Int[np.ndarray, " n_plus_1"] | None
+    cosine: Float[np.ndarray, " t"]
+
+
+def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> Held:
+    """Cast batches as they come, so that a shard is held in its precision, and put them in the order of the ids.
+
+    Raises:
+        DataError: A vector holds NaN or infinity.
+    """
+    parts: list[Cast] = []
+    where: list[tuple[int, int, int]] = [(0, 0, 0)] * len(ids)  # document -> its part, and its rows there
+    for rows, vectors in batches:
+        lengths = [len(v) for v in vectors] if tokens else [1] * len(rows)
+        flat = np.concatenate(list(vectors)) if tokens else np.asarray(vectors)
+        ends = np.cumsum(lengths)
+        broken = ~np.isfinite(flat).all(axis=1)
+        if broken.any():
+            document = int(rows[int(np.searchsorted(ends, int(broken.argmax()), side="right"))])
+            raise DataError(
+                f"the encoder gave NaN or infinity for document {ids[document]!r}; encode in float32, or mend the model"
+            )
+        for row, length, end in zip(rows, lengths, ends, strict=True):
+            where[int(row)] = (len(parts), int(end) - length, int(end))
+        parts.append(cast(flat, precision))
+    offsets = np.cumsum([0, *(len(part.values) for part in parts)])
+    order = [np.arange(offsets[part] + first, offsets[part] + end) for part, first, end in where]
+    index = np.concatenate(order)  # (t,) stored row -> row as it came
+    scales = np.concatenate([p.scales for p in parts if p.scales is not None])[index] if precision == "int8" else None
+    start = np.concatenate([[0], np.cumsum([len(rows) for rows in order])]) if tokens else None
+    return Held(_in_order(parts, index), scales, start, np.concatenate([part.cosine for part in parts]))
+
+
+def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
+    """Rows of all parts in another order; each part is let go once it is placed, so none is held twice."""
+    values = np.empty((len(index), parts[0].values.shape[1]), dtype=parts[0].values.dtype)
+    place = np.empty_like(index)
+    place[index] = np.arange(len(index))
+    done = 0
+    for k, part in enumerate(parts):
+        values[place[done : done + len(part.values)]] = part.values
+        done += len(part.values)
+        parts[k] = part._replace(values=part.values[:0])
+    return values
+
+
+def write_shard(folder: Path, ids: Sequence[str], held: Held, facts: dict[str, Any]) -> None:
+    """Write the folder of a shard whole; ``facts`` join the manifest."""
+    with written_whole(folder) as unfinished:
+        np.save(unfinished / (SENTENCES if held.start is None else TOKENS), held.values)
+        if held.start is not None:
+            np.save(unfinished / START, held.start)
+        if held.scales is not None:
+            np.save(unfinished / SCALES, held.scales.astype(np.float32))
+        (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(unfinished.iterdir())
+        }
+        cosine = held.cosine if len(held.cosine) else np.ones(1)
+        manifest = {
+            "format": FORMAT,
+            **facts,
+            "count": len(ids),
+            "rows": len(held.values),
+            "dimension": int(held.values.shape[1]),
+            "cosine": {"min": float(cosine.min()), "mean": float(cosine.mean(dtype=np.float64))},
+            "files": files,
+        }
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+class Shard(NamedTuple):
+    """A shard that was checked.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Its ``optical.json``.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def values(self) -> Shaped[np.ndarray, "t d"]:
+        """What is stored, memory-mapped."""
+        name = TOKENS if self.manifest["kind"] == "tokens" else SENTENCES
+        mode = "r" if self.manifest["rows"] else None  # an empty file cannot be mapped
+        return _load(self.folder, name, mode, (self.manifest["rows"], self.manifest["dimension"]))
+
+    def scales(self) -> Float[np.ndarray, " t"] | None:
+        """What each row is multiplied by; None for floating point."""
+        if self.manifest["precision"] != "int8":
+            return None
+        return _load(self.folder, SCALES, None, (self.manifest["rows"],))
+
+    def start(self) -> Int[np.ndarray, " n_plus_1"]:
+        """Where the tokens of each document begin; zeros for a shard of sentence vectors."""
+        if self.manifest["kind"] != "tokens":
+            return np.zeros(self.manifest["count"] + 1, dtype=np.int64)
+        return _load(self.folder, START, None, (self.manifest["count"] + 1,))
+
+    def ids(self) -> list[str]:
+        """Document ids in the order of the rows."""
+        ids = (self.folder / DOCID).read_text(encoding="utf-8").splitlines()
+        if len(ids) != self.manifest["count"]:
+            raise DataError(_broken(self.folder, f"{DOCID} has {len(ids)} ids, not {self.manifest['count']}"))
+        return ids
+
+
+def read_shard(folder: Path, *, verify: bool = False) -> Shard:
+    """Check a shard by its manifest and the sizes of its files, and with ``verify`` by their checksums.
+
+    Raises:
+        DataError: The shard is missing, was cut short, or is not what was written; the message names it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing; embed the collection again: only this shard is made, or copy it here")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        files = {name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()}
+        known = {key: manifest[key] for key in ("kind", "precision", "encoder", "texts", "count", "rows", "dimension")}
+        sizes = {name: (folder / name).stat().st_size for name in files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(_broken(folder, f"{MANIFEST} or a file that it names cannot be read ({error!r})")) from error
+    if manifest.get("format") != FORMAT:
+        raise DataError(_broken(folder, f"its format is {manifest.get('format')!r}, not {FORMAT}"))
+    for name, (size, digest) in files.items():
+        if sizes[name] != size:
+            raise DataError(_broken(folder, f"{name} has {sizes[name]} bytes, not {size}"))
+        if verify and _sha256(folder / name) != digest:
+            raise DataError(_broken(folder, f"{name} does not have the checksum that was written"))
+    return Shard(folder, {**manifest, **known})
+
+
+def _load(folder: Path, name: str, mode: Literal["r"] | None, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        found = np.load(folder / name, mmap_mode=mode)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(_broken(folder, f"{name} cannot be read ({error})")) from error
+    if found.shape != shape:
+        raise DataError(_broken(folder, f"{name} has the shape {found.shape}, not {shape}"))
+    return found
+
+
+def _broken(folder: Path, what: str) -> str:
+    return (
+        f"{folder} is not the shard that was written: {what}; remove this folder and embed again: only this shard is "
+        "made anew"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
