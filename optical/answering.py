@@ -42,8 +42,8 @@ class Answers(NamedTuple):
     """A finished run, loaded: what :func:`answer` asks.
 
     Attributes:
-        recipe: Of the run, as it reads for ``lang``.
-        lang: Language of the collection that is searched.
+        recipe: Of the run.
+        lang: The language, of several, whose collection is searched.
         collection: Where the passages are from.
         docs: Document id -> passage.
         student: The query side.
@@ -88,16 +88,16 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
         say(f"searching the documents of {lang}; others: --set lang=...")
     student = encoders.load(recipe.folder / "student", recipe.device)
     docs = {doc.id: doc for doc in collection.docs}
-    loaded = Answers(recipe.of(lang), lang, collection, docs, student, None, None)
+    loaded = Answers(recipe, lang, collection, docs, student, None, None)
     if encoders.is_multi_vector(student):
         teacher = load_teacher(recipe)
         searched = embed(recipe, teacher, collection, False)
         return loaded._replace(late=Late(teacher, searched, {doc_id: k for k, doc_id in enumerate(searched.ids)}))
-    folder = index_folder(loaded.recipe)
+    folder = index_folder(recipe.of(lang))
     index = dense.load(folder)
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
-            f"{folder} is of other documents than {collection_path(loaded.recipe)} has now; run "
+            f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "
             f"`optical index {recipe.folder}`"
         )
     return loaded._replace(index=index)

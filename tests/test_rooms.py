@@ -33,6 +33,7 @@ MAY_KNOW = {
     "objectives": {"tokens", "transport"},
     "retrieval": {"tokens", "errors", "files", "run"},
     "evaluate": {"errors", "run", "text"},
+    "comparison": {"errors", "run", "text", "evaluate"},
     "report": {"evaluate"},
     "encoders": {"errors", "tokens"},
     "shards": {"errors", "files"},
@@ -68,6 +69,7 @@ MAY_KNOW = {
     "answering": {
         "errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "development", "indexing", "matches",
     },
+    "web": {"errors", "text", "report", "judging", "answering", "matches"},
     "chain": {
         "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary", "layers",
         "development", "distillation", "indexing", "judging",
@@ -84,10 +86,10 @@ MAY_KNOW = {
     },
     "cli": {
         "errors", "recipe", "inputs", "text", "report", "indexing", "judging", "answering", "chain", "delivery",
-        "stress", "syllabus", "course",
+        "stress", "syllabus", "course", "web",
     },
 }  # fmt: skip
-WITHOUT_TORCH = ("evaluate", "run", "recipe", "inputs", "text", "errors", "files", "serving", "shards")
+WITHOUT_TORCH = ("evaluate", "comparison", "run", "recipe", "inputs", "text", "errors", "files", "serving", "shards")
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")
 

@@ -1,0 +1,82 @@
+"""A port of this machine, served until Ctrl-C.
+
+Takes an address and an application; the address is taken before anything is loaded, so that a taken one is known at
+once. Knows no run.
+"""
+
+from __future__ import annotations
+
+import socket
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from optical.errors import DataError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def check_installed() -> None:
+    """Refuse to start without the extra.
+
+    Raises:
+        DataError: A package is missing.
+    """
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise DataError(
+            f"serving needs packages that are not installed: {' and '.join(missing)}; run `pip install fastapi "
+            "uvicorn`, or install optical with its extra: optical[serve]"
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one.
+
+    Raises:
+        DataError: The port is taken or not allowed, or the host is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    own = socket.socket(family, socket.SOCK_STREAM)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that a server left a moment ago is free
+    try:
+        own.bind((host, port))
+        own.listen(128)
+    except (OSError, OverflowError) as error:
+        own.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"cannot listen at {host} port {port}: {reason}; choose another with --port, or --port 0 for any free one"
+        ) from error
+    return own
+
+
+def address(own: socket.socket) -> str:
+    """The address to type into a browser."""
+    host, port = own.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_local(host: str) -> bool:
+    """Whether only programs of this machine can reach the host."""
+    return host in LOCAL or host.startswith("127.")
+
+
+def names(host: str) -> list[str]:
+    """Names by which a browser may call: of a local server its own, of any other every one."""
+    return [*LOCAL, "[::1]", host] if is_local(host) else ["*"]
+
+
+def serve(app: FastAPI, own: socket.socket) -> None:
+    """Answer until Ctrl-C; questions that are being answered are answered first."""
+    made(app).run(sockets=[own])
+
+
+def made(app: FastAPI) -> Any:  # noqa: ANN401 - uvicorn's class, imported late
+    """The server before it runs: ``run(sockets=[...])`` serves, ``should_exit = True`` ends it."""
+    import uvicorn
+
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))

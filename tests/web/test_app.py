@@ -1,0 +1,211 @@
+"""The addresses: answers, limits, refusals, and that nothing that was asked or found becomes mark-up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from fastapi.testclient import TestClient
+
+from optical import answering
+from optical.answering import Found
+from optical.errors import DataError
+from optical.matches import Match, Span
+from optical.text.collection import Doc
+from optical.web.app import LONGEST, create_app
+from optical.web.facts import about
+from tests.runs import DOCUMENTS, tiny_run
+
+ABOUT = {"languages": ["sw", "so"], "documents": 3}
+
+
+@pytest.fixture(scope="module", params=["single", "late"])
+def loaded(request, tmp_path_factory):
+    return answering.load_answers(tiny_run(tmp_path_factory.mktemp(request.param), late=request.param == "late"))
+
+
+@pytest.fixture
+def client(loaded):
+    return TestClient(create_app(lambda q, k: answering.answer(loaded, q, k), about(loaded)))
+
+
+def small(find=lambda q, k: [], **more) -> TestClient:
+    return TestClient(create_app(find, ABOUT, **more), raise_server_exceptions=False)
+
+
+def test_a_question_gets_the_passages_that_the_run_finds(client, loaded):
+    reply = client.get("/api/search", params={"q": " who writes a letter ? ", "k": 3})
+    assert reply.status_code == 200
+    told = reply.json()
+    assert (told["query"], told["language"]) == ("who writes a letter ?", "sw")
+    expected = answering.answer(loaded, "who writes a letter ?", 3)
+    assert [(r["id"], r["title"], r["text"]) for r in told["results"]] == [one.doc for one in expected]
+    assert [r["score"] for r in told["results"]] == pytest.approx([one.score for one in expected], abs=1e-5)
+    assert told["results"][0]["id"] == "d2"
+    assert [len(r["matches"]) for r in told["results"]] == [len(one.matches) for one in expected]
+
+
+def test_places_of_words_are_those_of_the_field(client, loaded):
+    for k, question in ((4, "rain in april"), (9, "the dog guards")):
+        told = client.get("/api/search", params={"q": question, "k": k}).json()
+        for result in told["results"]:
+            for match in result["matches"]:
+                asked, passage = match["query"], match["passage"]
+                assert question[asked["start"] : asked["end"]] == asked["text"] != ""
+                assert result[passage["field"]][passage["start"] : passage["end"]] == passage["text"] != ""
+    fields = {m["passage"]["field"] for r in told["results"] for m in r["matches"]}
+    assert fields == ({"title", "text"} if loaded.late else set())
+
+
+def test_a_passage_without_a_title_has_its_words_in_the_text():
+    found = [Found(Doc("a", "", "rain"), 1.0, [Match(Span(0, 4), Span(0, 4), 0.5)])]
+    (result,) = small(lambda q, k: found).get("/api/search?q=mvua").json()["results"]
+    assert result["matches"] == [
+        {
+            "query": {"start": 0, "end": 4, "text": "mvua"},
+            "passage": {"field": "text", "start": 0, "end": 4, "text": "rain"},
+            "similarity": 0.5,
+        }
+    ]
+
+
+def test_a_language_is_named_for_each_the_student_knows():
+    assert small().get("/api/search?q=maji").json()["language"] == "sw,so"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("", "no question was asked"),
+        ("q=", "no question was asked"),
+        ("q=%20%0a", "no question was asked"),
+        ("q=" + "a" * 1001, "the question is too long: 1,001 characters, at most 1,000 are read; shorten it"),
+        ("q=a&k=0", "1 to 100; received 0"),
+        ("q=a&k=101", "1 to 100; received 101"),
+        ("q=a&k=many", "k cannot be read: input should be a valid integer"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_one_message(asked, told):
+    reply = small(lambda q, k: pytest.fail("it was searched")).get(f"/api/search?{asked}")
+    assert reply.status_code == 422
+    assert list(reply.json()) == ["error"]
+    assert told in reply.json()["error"]
+
+
+@pytest.mark.parametrize("question", ["a" * LONGEST, "\U0001f327" * LONGEST, "\x00", "\u202e\u0644", "' OR 1=1; --"])
+def test_odd_questions_reach_the_search_as_they_are(question):
+    seen = []
+    reply = small(lambda q, k: seen.append((q, k)) or []).get("/api/search", params={"q": question, "k": 100})
+    assert reply.status_code == 200
+    assert seen == [(question, 100)]
+
+
+def test_mark_up_stays_text(client):
+    """It is JSON, declared as such, and the page sets text: what the page makes of it, a browser says."""
+    evil = "<img src=x onerror=alert(1)>"
+    reply = client.get("/api/search", params={"q": f"the doctor {evil}", "k": 1})
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json()["query"] == f"the doctor {evil}"
+    front = client.get("/", params={"q": evil})
+    assert evil not in front.text
+    assert front.headers["x-content-type-options"] == "nosniff"
+    assert client.get(f"/{evil}").json() == {"error": "Not Found"}
+    assert evil not in client.get("/api/search", params={"q": "a", "k": evil}).headers.values()
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_may_run_nothing_else():
+    front = small().get("/")
+    assert front.headers["content-type"].startswith("text/html")
+    for outside in ("http://", "https://", "src=", "innerHTML", "@import", "url("):
+        assert outside not in front.text, outside
+    policy = front.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert policy.count("'sha256-") == 2
+    assert "unsafe" not in policy
+    assert 'style="' not in front.text, "the policy would refuse it"
+    assert " on" not in " ".join(front.text.split("<body>")[1].split("<script>")[0].split("<")), "no inline handlers"
+
+
+def test_what_is_known_of_the_run(client, loaded):
+    told = client.get("/api/about").json()
+    assert told["teacher"] == "teacher", "the folder's name, not where it lies"
+    assert told["languages"] == ["sw"]
+    assert told["late_interaction"] == (loaded.late is not None)
+    assert told["documents"] == len(DOCUMENTS)
+    assert told["examples"] == ["who plants maize ?", "who writes a letter ?"]
+    assert told["measures"] == {}
+
+
+def test_measures_are_those_that_the_run_left(loaded):
+    from optical import judging, report
+
+    scores = judging.evaluate(loaded.recipe).scores[report.STUDENT]
+    told = about(loaded)["measures"]["sw"]
+    assert told["MAP"] == pytest.approx(scores.mean["AP"])
+    assert told["split"] == "test"
+    assert told["share_of_ceiling"] == pytest.approx(1.0), "it is its own teacher"
+    file = next(loaded.recipe.folder.glob("evaluation/*/results.json"))
+    file.write_text("[1]", encoding="utf-8")
+    assert about(loaded)["measures"] == {}
+    file.unlink()
+
+
+def test_health():
+    assert small().get("/health").json() == {"status": "ok"}
+
+
+def test_only_names_of_this_machine_are_answered():
+    local = small(hosts=["127.0.0.1", "localhost"])
+    assert local.get("/health", headers={"host": "localhost:8000"}).status_code == 200
+    assert local.get("/health", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_questions_at_once_are_answered_one_by_one():
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def find(question, k):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.01)
+        with lock:
+            inside -= 1
+        return [Found(Doc(question, "", ""), 1.0, [])]
+
+    client = small(find)
+    with ThreadPoolExecutor(8) as pool:
+        told = pool.map(lambda n: client.get(f"/api/search?q=q{n}").json()["results"][0]["id"], range(16))
+        assert list(told) == [f"q{n}" for n in range(16)]
+    assert most == 1
+
+
+def test_questions_at_once_get_the_answers_that_they_get_alone(client):
+    asked = ["rain", "the dog guards the door", "milk", "who writes a letter to the sick ?"] * 4
+    alone = {q: client.get("/api/search", params={"q": q}).json()["results"] for q in set(asked)}
+    with ThreadPoolExecutor(8) as pool:
+        together = pool.map(lambda q: client.get("/api/search", params={"q": q}).json()["results"], asked)
+        assert list(together) == [alone[q] for q in asked]
+
+
+def test_a_search_that_fails_does_not_block_the_next():
+    calls = []
+
+    def find(question, k):
+        calls.append(question)
+        if question in faults:
+            raise faults[question]
+        return []
+
+    faults = {"bad": RuntimeError("inner workings"), "gone": DataError("the index is gone; build it again")}
+    client = small(find)
+    told = {question: client.get(f"/api/search?q={question}") for question in ("bad", "gone", "good")}
+    assert [reply.status_code for reply in told.values()] == [500, 500, 200]
+    assert told["gone"].json() == {"error": "the index is gone; build it again"}
+    assert "inner workings" not in told["bad"].text
+    assert calls == ["bad", "gone", "good"]

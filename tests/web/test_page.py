@@ -1,0 +1,161 @@
+"""The page in a browser: a question is typed, passages are read, and nothing that was found is run."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from optical import answering
+from optical.answering import Found
+from optical.errors import DataError
+from optical.matches import Match, Span
+from optical.text.collection import Doc
+from optical.web import server
+from optical.web.app import create_app
+from optical.web.facts import about
+from tests.runs import tiny_run
+from tests.web.browser import CHROMIUM, browser
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+EVIL = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
+RAIN = "\U0001f327"  # one character, two in JavaScript
+ARABIC = "\u0645\u0627 \u0647\u0648 \u0623\u0637\u0648\u0644 \u0646\u0647\u0631"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server of a late-interaction run; four questions are answered by hand, to see what no run would give."""
+    loaded = answering.load_answers(tiny_run(tmp_path_factory.mktemp("page"), late=True))
+
+    def find(question, k):
+        if question == "broken":
+            raise DataError("the index is gone; build it again")
+        if question == "nothing":
+            return []
+        if question == "long":
+            return [Found(Doc("long", "", "word " * 400), 1.0, [])]
+        if EVIL in question or question == ARABIC:
+            asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
+            first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}")
+            return [Found(first, 1.0, [asked]), Found(Doc("ar", "", ARABIC), 0.5, [])]
+        return answering.answer(loaded, question, k)
+
+    own = server.bind("127.0.0.1", 0)
+    made = server.made(create_app(find, {**about(loaded), "examples": ["milk"]}, server.names("127.0.0.1")))
+    thread = threading.Thread(target=made.run, kwargs={"sockets": [own]}, daemon=True)
+    thread.start()
+    yield server.address(own)
+    made.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab, address):
+    """The page as it opens."""
+    tab.events.clear()
+    tab.open("about:blank#")
+    tab.open(f"{address}/")
+    tab.wait("document.querySelector('#examples button')")
+    return tab
+
+
+def ask(page, question):
+    page.run("document.getElementById('results').replaceChildren(), document.getElementById('q').value = ''")
+    page.run("document.getElementById('q').focus()")
+    page.type(question)
+    page.press("Enter", 13, "\r")
+    page.wait("document.getElementById('status').textContent.match(/passage|found/) || "
+              "document.getElementById('error').textContent")  # fmt: skip
+
+
+def test_a_question_is_typed_and_passages_are_read(page, address):
+    assert page.run("document.activeElement.id") == "q", "one can type at once"
+    ask(page, "who writes a letter ?")
+    assert page.run("document.querySelectorAll('article').length") == 5
+    assert page.run("document.querySelector('article h2').textContent") == "letter"
+    assert page.run("document.querySelector('article .text').textContent") == "the teacher writes a letter ."
+    assert "writes" in page.run("[...document.querySelectorAll('article:first-child mark')].map(m => m.textContent)")
+    assert page.run("document.querySelector('.pairs').innerText").startswith("who \u2192 ")
+    near = page.run("[...document.querySelectorAll('article:first-child mark')].map("
+                    "m => [m.textContent, +m.style.getPropertyValue('--s')])")  # fmt: skip
+    shades = dict(near)
+    assert shades["writes"] == max(shades.values()), "the nearer, the stronger"
+    assert page.run("location.search") == "?q=who+writes+a+letter+%3F&k=5"
+    assert page.complaints() == []
+    assert {url.split("/api")[0].split("?")[0].rstrip("/") for url in page.requests()} == {address}
+
+
+def test_the_address_holds_the_question_and_back_goes_back(page, address):
+    ask(page, "milk")
+    ask(page, "rain falls")
+    page.run("history.back()")
+    page.wait("document.querySelector('article')?.textContent.includes('milk')")
+    assert page.run("document.getElementById('q').value") == "milk"
+    page.open(f"{address}/?q=rain&k=3")
+    page.wait("document.querySelectorAll('article').length === 3")
+    assert page.run("document.getElementById('k').value") == "3"
+
+
+def test_an_example_asks_itself_and_then_makes_room(page):
+    page.run("document.querySelector('#examples button').click()")
+    page.wait("document.querySelector('article')")
+    assert page.run("document.getElementById('examples').hidden")
+
+
+@pytest.mark.parametrize("question", [EVIL, ARABIC])
+def test_mark_up_is_shown_not_run(page, question):
+    scripts = page.run("document.scripts.length")
+    ask(page, question)
+    assert page.run("document.querySelector('article .text').textContent") == f"{RAIN} {EVIL}"
+    assert page.run("document.querySelector('article mark').textContent") == EVIL
+    assert page.run("document.querySelector('article h2').textContent") == f"{RAIN} "
+    assert page.run("document.querySelectorAll('img').length") == 0
+    assert page.run("document.scripts.length") == scripts
+    assert page.run("window.pwned") is None
+    assert page.complaints() == []
+
+
+def test_right_to_left_runs_right_to_left(page):
+    ask(page, ARABIC)
+    assert page.run("getComputedStyle(document.getElementById('q')).direction") == "rtl"
+    texts = "[...document.querySelectorAll('article .text')].map(t => getComputedStyle(t).direction)"
+    assert page.run(texts) == ["ltr", "rtl"]
+
+
+def test_what_went_wrong_is_said_where_a_reader_hears_it(page):
+    ask(page, "broken")
+    assert page.run("document.querySelector('[role=alert]').textContent") == "the index is gone; build it again"
+    ask(page, "nothing")
+    assert page.run("document.querySelector('[role=alert]').textContent") == ""
+    assert page.run("document.querySelector('[role=status]').textContent") == "Nothing was found."
+
+
+def test_a_long_passage_folds(page):
+    ask(page, "long")
+    height = "document.querySelector('.text').clientHeight"
+    folded = page.run(height)
+    page.run("document.querySelector('.more').click()")
+    assert page.run(height) > 2 * folded
+    assert page.run("document.querySelector('.more').getAttribute('aria-expanded')") == "true"
+
+
+def test_fields_have_labels_and_a_phone_needs_no_sideways_scrolling(page, tmp_path):
+    labels = "[...document.querySelectorAll('input, select')].map(f => f.labels[0].textContent)"
+    assert page.run(labels) == ["Your question", "Passages"]
+    ask(page, "the river is long")
+    shown = {}
+    for scheme in ("light", "dark"):
+        page.look(tmp_path / f"{scheme}.png", 360, 700, scheme)
+        shown[scheme] = page.run("getComputedStyle(document.body).backgroundColor")
+        assert page.run("document.documentElement.scrollWidth") == 360
+        assert (tmp_path / f"{scheme}.png").stat().st_size > 5000
+    assert shown["light"] != shown["dark"]

@@ -1,0 +1,50 @@
+"""A port: taken ones are refused in one message, and who may reach it is known."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from optical.errors import DataError
+from optical.web import server
+
+
+def test_a_free_port_is_taken_and_named():
+    with server.bind("127.0.0.1", 0) as own:
+        port = own.getsockname()[1]
+        assert server.address(own) == f"http://127.0.0.1:{port}"
+        with pytest.raises(DataError, match=f"cannot listen at 127.0.0.1 port {port}: Address already in use; choose"):
+            server.bind("127.0.0.1", port)
+    with server.bind("0.0.0.0", 0) as own:
+        assert server.address(own) == f"http://127.0.0.1:{own.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("host", "port"), [("203.0.113.7", 0), ("no such host", 0), ("127.0.0.1", 70000)])
+def test_an_address_that_is_none_of_ours_is_refused(host, port):
+    with pytest.raises(DataError, match=f"cannot listen at {host} port {port}: .+; choose another with --port"):
+        server.bind(host, port)
+
+
+def test_an_address_of_version_six():
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        own = server.bind("::1", 0)
+    except DataError:
+        pytest.skip("no IPv6 here")
+    with own:
+        assert server.address(own) == f"http://[::1]:{own.getsockname()[1]}"
+
+
+def test_who_can_reach_it():
+    assert [server.is_local(h) for h in ("127.0.0.1", "localhost", "::1", "127.0.0.2")] == [True] * 4
+    assert [server.is_local(h) for h in ("0.0.0.0", "::", "192.168.1.2", "example.org")] == [False] * 4
+    assert "*" not in server.names("127.0.0.1")
+    assert server.names("0.0.0.0") == ["*"]
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(server, "find_spec", lambda name: None if name == "uvicorn" else object())
+    with pytest.raises(DataError, match=r"not installed: uvicorn; run `pip install fastapi uvicorn`.*optical\[serve\]"):
+        server.check_installed()
