@@ -1,4 +1,4 @@
-"""One vector a document: a faiss index on disk, built whole or not at all, and searched by inner product.
+"""One vector a document: faiss indexes on disk, built whole or not at all, mapped or read, searched as one.
 
 The folder holds ``index`` (faiss, rows in the order of the documents) and ``docid`` (one id a line), which is what
 pyserini's FaissSearcher reads, and ``optical.json``, our manifest: who made the vectors, of what, and how many. Takes
@@ -7,20 +7,19 @@ vectors and ids, gives scored ids; knows no model, no text and no torch.
 
 from __future__ import annotations
 
+import heapq
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from optical.errors import DataError, RecipeError
 from optical.files import written_whole
+from optical.retrieval.kinds import Matrix, check_finite, choose, filled, first_line, load_faiss, set_parameter
 
-ROWS_AT_ONCE = 65_536  # cast to float32 a block at a time, so that half-precision vectors are never held twice
-TRAINING_ROWS = 262_144  # faiss itself samples 256 rows a cluster; this is enough for a thousand clusters
 INDEX, DOCID, MANIFEST = "index", "docid", "optical.json"
 
 
@@ -38,17 +37,20 @@ class DenseIndex(NamedTuple):
     manifest: dict[str, Any]
 
 
-def build(vectors: np.ndarray, ids: Sequence[str], folder: Path, factory: str = "Flat", *, manifest: dict) -> None:
+def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "Flat", *, manifest: dict) -> None:
     """Index vectors by inner product and write the folder; an earlier index there stays until this one is whole.
 
-    ``Flat`` is exact and serves up to some 200,000 documents; above, ``IVF1024,SQ8`` or ``IVF1024,PQ48x4fs`` save time
-    and memory. An IDMap has no place here: rows are the positions of the ids.
+    Vectors are read a block at a time, so memory holds the index and the ids. What trains an index is drawn evenly from
+    all rows: 262,144 of them, or 64 a cluster where that is more. Polysemous training is off: it takes minutes, for a
+    search that is never done here. Clusters visited by a search (:func:`optical.retrieval.kinds.probes`) are kept in
+    the index, for pyserini too. An IDMap has no place here: rows are the positions of the ids.
 
     Args:
-        vectors: ``(n, d)``, float32 or float16, an array or a memory map.
+        vectors: ``(n, d)``, float32 or float16: an array, a memory map, or the vectors of :mod:`optical.shards`.
         ids: n document ids, different from each other and without white space.
         folder: Written anew; one that exists must be empty or hold an index.
-        factory: The kind of index, in faiss's notation.
+        factory: The kind of index, in faiss's notation (``Flat``, ``HNSW32``, ``IVF4096,SQ8``), or ``auto``:
+            :func:`optical.retrieval.kinds.choose`.
         manifest: What to keep beside the index: teacher, checksum of the collection, ...; anything JSON holds.
 
     Raises:
@@ -58,25 +60,43 @@ def build(vectors: np.ndarray, ids: Sequence[str], folder: Path, factory: str = 
     folder = Path(folder)
     _check_documents(vectors, ids)
     _check_free(folder)
-    index = _index(vectors, factory)
+    factory = choose(len(ids), vectors.shape[1]) if factory == "auto" else factory
+    index = filled(vectors, factory)
     facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
     text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
     try:
         with written_whole(folder) as unfinished:
-            _faiss().write_index(index, str(unfinished / INDEX))
+            load_faiss().write_index(index, str(unfinished / INDEX))
             (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
             (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
     except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
         raise DataError(
-            f"the index cannot be written: {_first_line(error)}; at {folder}; free some space or name another folder"
+            f"the index cannot be written: {first_line(error)}; at {folder}; free some space or name another folder"
         ) from error
 
 
-def load(folder: Path) -> DenseIndex:
+def load(
+    folder: Path,
+    *,
+    teacher: str | None = None,
+    mapped: bool = False,
+    nprobe: int | None = None,
+    ef_search: int | None = None,
+) -> DenseIndex:
     """Read an index and check that its three files belong together.
 
+    Args:
+        folder: Made by :func:`build`.
+        teacher: Fingerprint of the teacher whose vectors must be in it (``teacher_fingerprint`` of the manifest).
+        mapped: Leave the index on disk and read what a search touches, through the system's cache: it opens at once,
+            and several processes share it. The ids are read in any case.
+        nprobe: Clusters that a search of an IVF index visits; by default as the index was built.
+        ef_search: Candidates that a search of an HNSW index keeps; by default 64, or k if that is more.
+
     Raises:
-        DataError: the folder or one of its files is missing or unreadable, or they disagree on counts or dimension.
+        DataError: the folder or one of its files is missing or unreadable, they disagree on counts or dimension, or the
+            vectors are another teacher's.
+        RecipeError: nprobe or ef_search for an index that has none, or below 1.
     """
     folder = Path(folder)
     missing = [name for name in (INDEX, DOCID, MANIFEST) if not (folder / name).is_file()]
@@ -86,11 +106,10 @@ def load(folder: Path) -> DenseIndex:
     manifest = _read_manifest(folder / MANIFEST)
     try:
         ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
-        index = _faiss().read_index(str(folder / INDEX))
+        faiss = load_faiss()
+        index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        raise DataError(
-            f"the index cannot be read: {_first_line(error)}; at {folder}; build the index again"
-        ) from error
+        raise DataError(f"the index cannot be read: {first_line(error)}; at {folder}; build the index again") from error
     counts = {INDEX: index.ntotal, DOCID: len(ids), MANIFEST: manifest.get("count")}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} has {count}" for name, count in counts.items())
@@ -100,14 +119,56 @@ def load(folder: Path) -> DenseIndex:
             f"the files of the index differ in dimension: {INDEX} has {index.d}, {MANIFEST} says "
             f"{manifest.get('dimension')}; at {folder}; build the index again"
         )
+    check_teacher(folder, manifest, teacher)
+    set_parameter(index, "nprobe", nprobe, folder)
+    set_parameter(index, "efSearch", ef_search, folder)
     return DenseIndex(index, ids, manifest)
 
 
-def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+def load_all(folders: Sequence[Path], **options: Any) -> list[DenseIndex]:
+    """Read several indexes that are searched as one, and check that they can be.
+
+    Args:
+        folders: One at least; their order decides between equal scores.
+        options: As :func:`load` takes them.
+
+    Raises:
+        DataError: one cannot be read, they are of different teachers or dimensions, or an id is in two of them.
+    """
+    indexes = [load(folder, **options) for folder in folders]
+    where: dict[str, int] = {}
+    for number, (folder, index) in enumerate(zip(folders, indexes, strict=True)):
+        for fact in ("dimension", "teacher_fingerprint"):
+            if index.manifest.get(fact) != indexes[0].manifest.get(fact):
+                raise DataError(
+                    f"indexes that are searched as one must have one {fact}; got {indexes[0].manifest.get(fact)} at "
+                    f"{folders[0]} and {index.manifest.get(fact)} at {folder}; build them with one teacher"
+                )
+        for doc_id in index.ids:
+            if where.setdefault(doc_id, number) != number:
+                raise DataError(
+                    f"document id {doc_id!r} is in two indexes, {folders[where[doc_id]]} and {folder}; build one of "
+                    "them without it, or rename the document"
+                )
+    return indexes
+
+
+def check_teacher(folder: Path, manifest: dict[str, Any], teacher: str | None) -> None:
+    """Refuse an index of another teacher than the one of this fingerprint; None asks for none."""
+    found = manifest.get("teacher_fingerprint")
+    if teacher is not None and found != teacher:
+        raise DataError(
+            f"this index holds vectors of another teacher: {manifest.get('teacher')!r} with the fingerprint {found}, "
+            f"wanted is {teacher}; at {folder}; build the index again, or name its teacher"
+        )
+
+
+def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """Find the k documents with the highest inner product for each query.
 
     Args:
-        index: As :func:`load` gives it.
+        index: As :func:`load` gives it; or several, as :func:`load_all` gives them, whose answers are merged: the same
+            documents that one index of all would give, where each is exact.
         vectors: Query vectors, ``(q, d)``, any float type; the search itself is in float32.
         k: How many documents a query gets; fewer when the index holds (or an approximate one finds) fewer.
 
@@ -120,61 +181,41 @@ def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[st
     """
     if k < 1:
         raise RecipeError(f"the number of documents to retrieve must be at least 1; got k = {k}; 100 is usual")
+    if not isinstance(index, DenseIndex):
+        return _merged([search(one, vectors, k) for one in index], k)
     if vectors.ndim != 2 or vectors.shape[1] != index.index.d:
         raise DataError(
             f"query vectors must be (queries, {index.index.d}), as the documents of this index; got {vectors.shape}; "
             f"encode the queries with a student of the teacher {index.manifest.get('teacher', 'of the index')!r}"
         )
     queries = np.ascontiguousarray(vectors, dtype=np.float32)
-    _check_finite(queries, "query")
-    scores, rows = index.index.search(queries, min(k, len(index.ids)))
+    check_finite(queries, "query")
+    k = min(k, len(index.ids))
+    scores, rows = index.index.search(queries, k)
     return [
         [(index.ids[row], float(score)) for row, score in zip(*found, strict=True) if row >= 0]  # -1: found fewer
         for found in zip(rows, scores, strict=True)
     ]
 
 
-def _faiss() -> ModuleType:
-    """Faiss, imported late: where torch is used too, torch must have brought its threads first."""
-    import faiss
-
-    if sys.platform == "darwin":  # torch and faiss each carry an OpenMP there, and two that run at once crash
-        faiss.omp_set_num_threads(1)
-    return faiss
-
-
-def _index(vectors: np.ndarray, factory: str) -> Any:  # noqa: ANN401 - faiss classes are generated, without types
-    """A trained index that holds the vectors."""
-    faiss = _faiss()
-    if "IDMap" in factory:
-        raise RecipeError(f"rows of this index are positions, so it cannot be an IDMap; got {factory!r}; leave it out")
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise RecipeError(
-            f"faiss does not know this kind of index for {vectors.shape[1]} dimensions; got {factory!r}; "
-            "'Flat', 'HNSW32' and 'IVF1024,SQ8' are kinds that it knows"
-        ) from error
-    if hasattr(index, "do_polysemous_training"):  # simulated annealing for a minute, for a search that we never do
-        index.do_polysemous_training = False
-    try:
-        if not index.is_trained:
-            step = -(-len(vectors) // TRAINING_ROWS)
-            index.train(np.ascontiguousarray(vectors[::step], dtype=np.float32))
-    except RuntimeError as error:
-        raise DataError(
-            f"{len(vectors)} vectors are too few to train the index {factory!r} ({_first_line(error)}); "
-            "use the factory 'Flat', or fewer clusters"
-        ) from error
-    for start in range(0, len(vectors), ROWS_AT_ONCE):
-        block = np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE], dtype=np.float32)
-        _check_finite(block, "document", start)
-        index.add(block)
-    return index
+def _merged(found: Sequence[list[list[tuple[str, float]]]], k: int) -> list[list[tuple[str, float]]]:
+    """The k best of several answers to each query; among equal scores the earlier index comes first."""
+    if not found:
+        raise RecipeError("there is no index to search; got an empty list; give one folder at least")
+    merged = [
+        heapq.nlargest(k, (pair for answer in answers for pair in answer), key=itemgetter(1))
+        for answers in zip(*found, strict=True)
+    ]
+    for answer in merged:
+        if len({doc_id for doc_id, _ in answer}) < len(answer):
+            raise DataError(
+                "a document is in two of the indexes that are searched as one; load them by load_all, which names it"
+            )
+    return merged
 
 
-def _check_documents(vectors: np.ndarray, ids: Sequence[str]) -> None:
-    if vectors.ndim != 2 or 0 in vectors.shape:
+def _check_documents(vectors: Matrix, ids: Collection[str]) -> None:
+    if len(vectors.shape) != 2 or 0 in vectors.shape:
         raise DataError(
             f"document vectors must be (documents, dimensions), at least one of each; got {vectors.shape}; "
             "embed the collection first"
@@ -184,23 +225,23 @@ def _check_documents(vectors: np.ndarray, ids: Sequence[str]) -> None:
             f"every document needs one vector; got {len(ids)} ids and {len(vectors)} vectors; "
             "embed the collection again"
         )
-    seen: set[str] = set()
+    hashes = np.empty(len(ids), dtype=np.int64)  # a tenth of what a set of ids takes
     for position, doc_id in enumerate(ids):
-        if doc_id.split() != [doc_id] or doc_id in seen:
-            fault = "is there twice" if doc_id in seen else "is empty or holds white space"
-            raise DataError(
-                f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
-            )
-        seen.add(doc_id)
+        if doc_id.split() != [doc_id]:
+            raise DataError(_bad_id(doc_id, position, "is empty or holds white space"))
+        hashes[position] = hash(doc_id)
+    hashes.sort()
+    alike = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    seen: set[str] = set()
+    for position, doc_id in enumerate(ids if alike else ()):
+        if doc_id in seen:
+            raise DataError(_bad_id(doc_id, position, "is there twice"))
+        if hash(doc_id) in alike:
+            seen.add(doc_id)
 
 
-def _check_finite(vectors: np.ndarray, what: str, first: int = 0) -> None:
-    broken = ~np.isfinite(vectors).all(axis=1)
-    if broken.any():
-        raise DataError(
-            f"{int(broken.sum())} {what} vectors hold NaN or infinity; the first is number "
-            f"{first + int(broken.argmax()) + 1}; encode the texts again, in float32 if this was half precision"
-        )
+def _bad_id(doc_id: str, position: int, fault: str) -> str:
+    return f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
 
 
 def _check_free(folder: Path) -> None:
@@ -219,10 +260,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise DataError(f"the manifest of the index is not a JSON object; at {path}; build the index again")
     return manifest
-
-
-def _first_line(error: Exception) -> str:
-    """The readable part of a message: the system's word for it, or the last clause of faiss's."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).strip().splitlines()[0].rpartition("Error: ")[2]

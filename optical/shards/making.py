@@ -7,7 +7,6 @@ encodes is handed in.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -341,12 +340,8 @@ def _refuse_repeated(parts: Sequence[Shard]) -> None:
 
 
 def _hashes(part: Shard, some: int, passes: int) -> np.ndarray:
-    own = np.fromiter((_hash(doc_id) for doc_id in part.ids()), dtype=np.uint64, count=part.manifest["count"])
-    return own if passes == 1 else own[own % np.uint64(passes) == some]
-
-
-def _hash(doc_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
+    own = np.fromiter(map(hash, part.ids()), dtype=np.int64, count=part.manifest["count"])
+    return own if passes == 1 else own[own % passes == some]
 
 
 def _name_repeated(parts: Sequence[Shard], hashes: set[int]) -> None:
@@ -354,7 +349,7 @@ def _name_repeated(parts: Sequence[Shard], hashes: set[int]) -> None:
     seen: dict[str, str] = {}
     for part in parts:
         for line, doc_id in enumerate(part.ids(), start=1):
-            if _hash(doc_id) in hashes:
+            if hash(doc_id) in hashes:
                 place = f"{part.folder / DOCID}:{line}"
                 if doc_id in seen:
                     raise DataError(

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError, RecipeError
-from optical.retrieval import dense
+from optical.retrieval import dense, kinds
+from optical.retrieval.kinds import choose, probes
+from optical.shards.making import Plan, make_shards
 
 N, D, Q = 57, 12, 5
 MANIFEST = {"teacher": "tiny", "checksum": "abc", "langs": ["sw", "so"]}
@@ -69,7 +71,7 @@ def test_half_precision_is_cast_up_block_by_block(
     tmp_path: Path, vectors: np.ndarray, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = vectors.astype(np.float16)
-    monkeypatch.setattr(dense, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(kinds, "ROWS_AT_ONCE", 10)
     index = dense.load(built(half, tmp_path / "index"))
     assert index.index.ntotal == N
     found = dense.search(index, queries.astype(np.float64), N)
@@ -88,8 +90,12 @@ def test_approximate_kinds_find_the_best_and_invent_nothing(tmp_path: Path, vect
         assert len({doc_id for doc_id, _ in answer}) == len(answer), "no document twice, and no -1 taken for the last"
 
 
-def test_training_sees_evenly_spaced_rows(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "TRAINING_ROWS", 20)
+@pytest.mark.parametrize("rows_at_least", [5, 20])
+def test_training_sees_evenly_spaced_rows(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch, rows_at_least: int
+) -> None:
+    monkeypatch.setattr(kinds, "TRAINING_ROWS", rows_at_least)
+    monkeypatch.setattr(kinds, "ROWS_A_CLUSTER", 10)
     rows = []
     train = faiss.IndexIVFFlat.train
     monkeypatch.setattr(faiss.IndexIVFFlat, "train", lambda self, x: (rows.append(x), train(self, x))[1])
@@ -97,13 +103,233 @@ def test_training_sees_evenly_spaced_rows(tmp_path: Path, vectors: np.ndarray, m
     np.testing.assert_array_equal(rows[0], vectors[::3])
 
 
-def test_polysemous_training_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("factory", ["IVF1,PQ2", "IVF1,PQ2,RFlat", "PCA4,IVF1,PQ2"])
+def test_polysemous_training_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str) -> None:
     drawn = np.random.default_rng(2).normal(size=(300, 8)).astype(np.float32)
     trained = []
-    train = faiss.IndexIVFPQ.train
-    monkeypatch.setattr(faiss.IndexIVFPQ, "train", lambda self, x: (trained.append(self), train(self, x))[1])
-    built(drawn, tmp_path / "index", "IVF1,PQ2")
-    assert [index.do_polysemous_training for index in trained] == [False]
+
+    def train(index, x):  # faiss trains what it wraps in C++, where no Python method is called
+        trained.extend(one.do_polysemous_training for one in kinds._inside(index) if isinstance(one, faiss.IndexIVFPQ))
+
+    for kind in (faiss.IndexIVFPQ, faiss.IndexRefineFlat, faiss.IndexPreTransform):
+        monkeypatch.setattr(kind, "train", train)
+        monkeypatch.setattr(kind, "add", lambda *_: None)
+    monkeypatch.setattr(faiss, "write_index", lambda index, path: Path(path).touch())
+    built(drawn, tmp_path / "index", factory)
+    assert trained == [False]
+
+
+class TestAuto:
+    @pytest.mark.parametrize(
+        ("count", "dimension", "factory"),
+        [
+            (1, 384, "Flat"),
+            (199_999, 384, "Flat"),
+            (200_000, 384, "IVF2048,SQ8"),
+            (1_000_000, 384, "IVF4096,SQ8"),
+            (8_800_000, 384, "IVF16384,SQ8"),
+            (10_000_000, 384, "IVF16384,PQ192x4fs,Refine(SQ8)"),
+            (10**9, 768, "IVF16384,PQ384x4fs,Refine(SQ8)"),
+            (10**9, 7, "IVF16384,SQ8"),
+        ],
+    )
+    def test_the_rule(self, count: int, dimension: int, factory: str) -> None:
+        assert choose(count, dimension) == factory
+
+    def test_a_build_follows_it_and_says_what_it_chose(
+        self, tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert dense.load(built(vectors, tmp_path / "a", "auto")).manifest["factory"] == "Flat"
+        monkeypatch.setattr(kinds, "FLAT_BELOW", 57)
+        assert dense.load(built(vectors, tmp_path / "b", "auto")).manifest["factory"] == "IVF32,SQ8"
+
+
+class TestApproximation:
+    COUNT, DIMENSION = 4000, 32
+
+    @pytest.fixture
+    def clustered(self) -> tuple[np.ndarray, np.ndarray]:
+        """Unit vectors round 200 centres, and queries beside some of them."""
+        random = np.random.default_rng(3)
+        centres = random.normal(size=(200, self.DIMENSION))
+        drawn = centres[random.integers(200, size=self.COUNT + 40)] + 0.6 * random.normal(
+            size=(self.COUNT + 40, self.DIMENSION)
+        )
+        drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+        return drawn[:-40], drawn[-40:]
+
+    @pytest.mark.parametrize(
+        ("factory", "least"),
+        [("Flat", 1.0), ("SQ8", 0.95), ("HNSW16", 0.95), ("IVF64,Flat", 0.9), ("IVF64,SQ8", 0.9),
+         ("IVF64,PQ16x4fs,Refine(SQ8)", 0.9), ("IVF64,PQ16x4fs,RFlat", 0.9)],
+    )  # fmt: skip
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_recall_of_the_ten_best_as_built(
+        self, tmp_path: Path, clustered: tuple[np.ndarray, np.ndarray], factory: str, least: float, mapped: bool
+    ) -> None:
+        vectors, queries = clustered
+        index = dense.load(built(vectors, tmp_path / "index", factory), mapped=mapped)
+        found = dense.search(index, queries, 10)
+        exact = np.argsort(-queries @ vectors.T, axis=1)[:, :10]
+        names_ = np.array(names(len(vectors)))
+        hits = [len({d for d, _ in answer} & set(names_[best])) for answer, best in zip(found, exact, strict=True)]
+        assert np.mean(hits) >= 10 * least
+
+    def test_more_probes_find_more(self, tmp_path: Path, clustered: tuple[np.ndarray, np.ndarray]) -> None:
+        vectors, queries = clustered
+        folder = built(vectors, tmp_path / "index", "IVF64,Flat")
+        best = np.argmax(queries @ vectors.T, axis=1)
+
+        def hits(nprobe: int | None) -> int:
+            found = dense.search(dense.load(folder, nprobe=nprobe), queries, 1)
+            return sum(answer[0][0] == names(len(vectors))[row] for answer, row in zip(found, best, strict=True))
+
+        assert hits(1) < hits(64) == len(queries)
+        assert hits(1) <= hits(None)
+
+    def test_what_a_search_visits_is_set_through_wrappers(
+        self, tmp_path: Path, clustered: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        vectors, _ = clustered
+        folder = built(vectors, tmp_path / "ivf", "PCA16,IVF64,PQ8x4fs,RFlat")
+        loaded = list(kinds._inside(dense.load(folder).index))
+        assert [type(one).__name__ for one in loaded] == ["IndexRefineFlat", "IndexPreTransform", "IndexIVFPQFastScan"]
+        assert (loaded[0].k_factor, loaded[2].nprobe) == (8.0, 8)
+        assert list(kinds._inside(dense.load(folder, nprobe=33).index))[2].nprobe == 33
+        folder = built(vectors[:100], tmp_path / "hnsw", "HNSW8")
+        assert dense.load(folder).index.hnsw.efSearch == 64
+        assert dense.load(folder, ef_search=5).index.hnsw.efSearch == 5
+        for name, there in (("nprobe", "hnsw"), ("ef_search", "ivf")):
+            with pytest.raises(RecipeError, match=f"this index has no .*; got 3; at {tmp_path / there}; leave it out"):
+                dense.load(tmp_path / there, **{name: 3})
+        with pytest.raises(RecipeError, match="nprobe must be at least 1; got 0; leave it out"):
+            dense.load(tmp_path / "ivf", nprobe=0)
+
+    @pytest.mark.parametrize(("clusters", "visited"), [(4, 4), (64, 8), (256, 16), (4096, 256)])
+    def test_probes(self, clusters: int, visited: int) -> None:
+        assert probes(clusters) == visited
+
+    def test_broken_vectors_are_named_before_training(self, tmp_path: Path, vectors: np.ndarray) -> None:
+        vectors[40, 0] = np.nan
+        with pytest.raises(DataError, match="1 document vectors hold NaN or infinity; the first is number 41"):
+            built(vectors, tmp_path / "index", "IVF2,SQ8")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="says what is mapped on Linux only")
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8", "IVF2,SQ8", "IVF2,PQ4x4fs,Refine(SQ8)"])
+def test_a_mapped_index_stays_on_disk(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray, factory: str) -> None:
+    folder = built(vectors, tmp_path / "index", factory)
+    mapped = dense.load(folder, mapped=True)
+    assert str(folder / "index") in Path("/proc/self/maps").read_text()
+    assert dense.search(mapped, queries, 5) == dense.search(dense.load(folder), queries, 5)
+
+
+def test_an_index_of_shards_is_that_of_their_vectors(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
+    row = dict(zip(names(), vectors, strict=True))
+    texts = [(doc_id, doc_id) for doc_id in names()]
+    plan = Plan("f1", "sentences", "float32", 10)
+    encode = lambda ids: [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]  # noqa: E731
+    shards = make_shards(texts, tmp_path / "shards", encode, plan)
+    for factory in ("Flat", "IVF3,SQ8"):
+        dense.build(shards.vectors(), shards.ids, tmp_path / "of shards", factory, manifest=MANIFEST)
+        expected = dense.load(built(vectors, tmp_path / "of an array", factory))
+        found = dense.load(tmp_path / "of shards")
+        assert found.ids == expected.ids
+        assert dense.search(found, queries, 9) == dense.search(expected, queries, 9)
+
+
+class TestSeveral:
+    @staticmethod
+    def split(folder: Path, vectors: np.ndarray, ids: list[str], factory: str = "Flat") -> list[Path]:
+        folders = []
+        for number, rows in enumerate((slice(0, 3), slice(3, 40), slice(40, None))):
+            folders.append(folder / f"index-{number}")
+            dense.build(vectors[rows], ids[rows], folders[-1], factory, manifest=MANIFEST)
+        return folders
+
+    @pytest.mark.parametrize("k", [1, 4, 10, N, N + 3])
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_they_find_what_one_index_of_all_finds(
+        self, tmp_path: Path, vectors: np.ndarray, queries: np.ndarray, k: int, mapped: bool
+    ) -> None:
+        indexes = dense.load_all(self.split(tmp_path, vectors, names()), mapped=mapped)
+        found = dense.search(indexes, queries, k)
+        whole = dense.search(dense.load(built(vectors, tmp_path / "whole")), queries, k)
+        assert [[d for d, _ in answer] for answer in found] == [[d for d, _ in answer] for answer in whole]
+        np.testing.assert_allclose(
+            [[s for _, s in answer] for answer in found], [[s for _, s in answer] for answer in whole], rtol=1e-5
+        )
+
+    def test_among_equal_scores_the_earlier_index_comes_first(self, tmp_path: Path) -> None:
+        same = np.ones((N, D), dtype=np.float32)
+        indexes = dense.load_all(self.split(tmp_path, same, names()))
+        [answer] = dense.search(indexes, np.ones((1, D), np.float32), 5)
+        assert {doc_id for doc_id, _ in answer[:3]} == set(names(3))  # faiss orders equal scores within one as it likes
+
+    def test_an_id_in_two_of_them_is_refused(self, tmp_path: Path, vectors: np.ndarray) -> None:
+        folders = self.split(tmp_path, vectors, [*names(N - 1), "doc-1é"])
+        with pytest.raises(DataError, match=r"'doc-1é' is in two indexes, .*index-0 and .*index-2; build one of them"):
+            dense.load_all(folders)
+        with pytest.raises(DataError, match=r"'doc-0é' is in two indexes, .*index-0 and .*index-0"):
+            dense.load_all([folders[0], folders[0]])
+        indexes = [dense.load(folder) for folder in folders]
+        with pytest.raises(
+            DataError, match="a document is in two of the indexes that are searched as one; load them by"
+        ):
+            dense.search(indexes, vectors[:1], N)
+
+    def test_of_different_teachers_or_dimensions_they_are_refused(self, tmp_path: Path, vectors: np.ndarray) -> None:
+        for name, fingerprint, width in (("a", "f1", D), ("b", "f2", D), ("c", "f1", D - 1)):
+            facts = {"teacher": "tiny", "teacher_fingerprint": fingerprint}
+            dense.build(vectors[:, :width], [f"{name}{k}" for k in range(N)], tmp_path / name, manifest=facts)
+        with pytest.raises(
+            DataError, match="one teacher_fingerprint; got f1 at .*/a and f2 at .*/b; build them with one"
+        ):
+            dense.load_all([tmp_path / "a", tmp_path / "b"])
+        with pytest.raises(DataError, match="must have one dimension; got 12 at .*/a and 11 at .*/c"):
+            dense.load_all([tmp_path / "a", tmp_path / "c"])
+
+    def test_none_at_all(self) -> None:
+        with pytest.raises(RecipeError, match="there is no index to search; got an empty list"):
+            dense.search([], np.zeros((1, D), np.float32), 3)
+
+
+def test_an_index_of_another_teacher_is_refused(tmp_path: Path, vectors: np.ndarray) -> None:
+    dense.build(vectors, names(), tmp_path / "index", manifest={"teacher": "tiny", "teacher_fingerprint": "f1"})
+    assert dense.load(tmp_path / "index", teacher="f1").ids == names()
+    with pytest.raises(DataError, match="another teacher: 'tiny' with the fingerprint f1, wanted is f2; at .*; build"):
+        dense.load(tmp_path / "index", teacher="f2")
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8", "IVF2,SQ8", "IVF2,PQ4x4fs,Refine(SQ8)"])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.99])
+def test_a_truncated_index_is_refused(
+    tmp_path: Path, vectors: np.ndarray, factory: str, mapped: bool, kept: float
+) -> None:
+    folder = built(vectors, tmp_path / "index", factory)
+    content = (folder / "index").read_bytes()
+    (folder / "index").write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match=f"cannot be read: .*; at {folder}; build the index again"):
+        dense.load(folder, mapped=mapped)
+
+
+def test_a_folder_that_was_not_finished_is_never_read(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(index: object, path: str) -> None:
+        Path(path).write_bytes(b"half")
+        raise SystemExit
+
+    with monkeypatch.context() as broken:
+        broken.setattr(faiss, "write_index", killed)
+        broken.setattr("shutil.rmtree", lambda *_, **__: None)  # as if the process had been killed
+        with pytest.raises(SystemExit):
+            built(vectors, tmp_path / "index")
+    assert [path.name.startswith(".") for path in tmp_path.iterdir()] == [True]
+    with pytest.raises(DataError, match="no such folder"):
+        dense.load(tmp_path / "index")
+    assert dense.load(built(vectors, tmp_path / "index")).ids == names()
 
 
 def test_the_folder_is_what_pyserini_reads(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
@@ -204,7 +430,7 @@ def test_broken_vectors_are_refused(
     queries[2, 1] = vectors[33, 3] = value
     with pytest.raises(DataError, match="1 query vectors hold NaN or infinity; the first is number 3; encode"):
         dense.search(index, queries, 3)
-    monkeypatch.setattr(dense, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(kinds, "ROWS_AT_ONCE", 10)
     with pytest.raises(DataError, match="1 document vectors hold NaN or infinity; the first is number 34; encode"):
         built(vectors, tmp_path / "index")
     assert dense.load(tmp_path / "index").ids == names()
