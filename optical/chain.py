@@ -145,9 +145,13 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 
 
 def _passages(recipe: Recipe, searched: Mapping[str, Searched]) -> np.ndarray | None:
-    """Sentence vectors of the passages that the scores objective ranks, as many of each collection; None without."""
-    different = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
-    if not different or not different[0].shape[1]:
+    """Sentence vectors of the passages that the scores objective ranks, as many of each collection; None without.
+
+    Passages in X have none: nobody embeds them before there is a student.
+    """
+    distinct = {id(one.collection): one.vectors.sentences for one in searched.values()}
+    different = [sentences for sentences in distinct.values() if sentences.shape[1]]
+    if not different:
         return None
     if len(different) == 1:
         return different[0][: recipe.objective.documents]

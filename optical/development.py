@@ -8,26 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+import numpy as np
 
 from optical.embed import Vectors, document_vectors
 from optical.encoders import DevScore, Encoder
 from optical.evaluate import measure
-from optical.inputs import Say, labelled
+from optical.inputs import Say, labelled, sides
 from optical.recipe import Recipe
 from optical.search import search
 from optical.text.bitext import Pair, split
 from optical.text.collection import Collection, Qrel, Query, queries_of
+from optical.text.records import ENGLISH
 
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
 
 
 class Searched(NamedTuple):
-    """A collection with the teacher's vectors of its documents."""
+    """A collection with vectors of its documents: the teacher's where they are English.
+
+    Attributes:
+        collection: What is searched.
+        vectors: Row by row, those of ``ids``; no tokens and no dimensions where nobody has embedded them yet.
+        ids: Of the documents.
+    """
 
     collection: Collection
     vectors: Vectors
     ids: list[str]
+
+
+def unembedded(collection: Collection) -> Searched:
+    """Documents in X before there is a student to embed them."""
+    count = len(collection.docs)
+    none = Vectors(
+        np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), np.zeros((count, 0), np.float32), Path()
+    )
+    return Searched(collection, none, [doc.id for doc in collection.docs])
 
 
 def development_scores(
@@ -64,9 +83,13 @@ def development_score(
     """The score that chooses the checkpoint for one language, and the pairs left to train on.
 
     A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, questions first, and
-    no judgement is needed: over a collection, the relevant passage is the one that the teacher ranks first for the
-    English side; without a collection, it is the English side itself, among other sentences.
+    no judgement is needed: over an English collection, the relevant passage is the one that the teacher ranks first for
+    the English side; without one, it is the English side itself, among other sentences.
     """
+    if searched and searched.collection.docs_lang != ENGLISH:
+        if score := _foreign_score(recipe, teacher, searched.collection, say):
+            return score, pairs
+        searched = None
     if searched and (queries := _dev_queries(recipe, searched.collection)):
         say(f"development score: MAP of {len(queries)} dev queries")
         return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
@@ -91,6 +114,31 @@ def development_score(
     qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
     say(f"development score: {count} held-out sentences find their translation among {len(english)}")
     return _scorer(queries, vectors, ids, qrels), rest
+
+
+def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say: Say) -> DevScore | None:
+    """MAP of the dev queries over documents in X, which the encoder embeds anew each time; None without such queries.
+
+    Searched are the judged documents and the first others, :data:`MATES_AMONG` unless more are judged.
+    """
+    asked = sides(collection, recipe.lang, "dev").queries if "dev" in collection.qrels else recipe.lang
+    queries = _dev_queries(recipe.of(asked), collection)
+    if not queries:
+        return None
+    judged = about(queries, collection.qrels["dev"])
+    named = {qrel.doc_id for qrel in judged}
+    others = [doc for doc in collection.docs if doc.id not in named]
+    docs = [doc for doc in collection.docs if doc.id in named] + others[: max(0, MATES_AMONG - len(named))]
+    ids, texts = [doc.id for doc in docs], [doc.full for doc in docs]
+    say(f"development score: MAP of {len(queries)} dev queries, {len(docs)} {collection.docs_lang} documents")
+
+    def score(encoder: Encoder) -> float:
+        with TemporaryDirectory() as passing:  # of use for this score only
+            vectors = document_vectors(encoder, ids, texts, Path(passing))
+            asking = teacher if asked == ENGLISH else encoder
+            return measure(search(asking, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
+
+    return score
 
 
 def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:

@@ -1,7 +1,7 @@
-"""The document side of a run: its collections, embedded once by the teacher and indexed.
+"""The document side of a run: its collections, embedded and indexed, English ones by the teacher, once.
 
-Takes a recipe and a teacher, gives vectors from the cache and index folders, and says which index serves which
-documents. Knows no student and no judgement.
+Takes a recipe and an encoder, gives vectors from the cache and index folders, and says which index serves which
+documents. Documents in X are the student's to embed, so they wait until there is one. Knows no judgement.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from optical import encoders
-from optical.development import Searched
+from optical.development import Searched, unembedded
 from optical.embed import document_vectors
 from optical.encoders import Encoder
-from optical.inputs import collection_path, distinct, run_collections
+from optical.inputs import check_english_documents, collection_path, distinct, run_collections
 from optical.manifest import write_text
 from optical.recipe import Recipe, write_recipe
 from optical.retrieval import dense
 from optical.text.collection import Collection
+from optical.text.records import ENGLISH
 
 
 def load_teacher(recipe: Recipe) -> Encoder:
@@ -28,18 +29,38 @@ def load_teacher(recipe: Recipe) -> Encoder:
 
 
 def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bool = True) -> Searched:
-    """The teacher's vectors of the documents, from the cache where they are there."""
+    """The teacher's vectors of English documents, from the cache where they are there.
+
+    Raises:
+        DataError: The documents are in X.
+    """
+    check_english_documents(collection)
+    return embed_by(recipe, teacher, collection, progress)
+
+
+def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> Searched:
+    """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
     ids = [doc.id for doc in collection.docs]
     texts = [doc.full for doc in collection.docs]
-    vectors = document_vectors(teacher, ids, texts, Path(recipe.cache), progress=progress)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), progress=progress)
     return Searched(collection, vectors, ids)
+
+
+def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
+    """Who embeds the documents of a finished run: the teacher where they are English, else its student."""
+    if collection.docs_lang == ENGLISH:
+        return load_teacher(recipe)
+    return encoders.load(recipe.folder / "student", recipe.device)
 
 
 def embed_each(
     recipe: Recipe, teacher: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
 ) -> dict[str, Searched]:
-    """Language -> its collection embedded; one that languages share is embedded once."""
-    done = {id(one): embed(recipe, teacher, one, progress) for one in distinct(collections)}
+    """Language -> its collection, embedded if it is English; one that languages share is embedded once."""
+    done = {
+        id(one): embed(recipe, teacher, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
+        for one in distinct(collections)
+    }
     return {lang: done[id(one)] for lang, one in collections.items() if one}
 
 
@@ -47,7 +68,7 @@ def embed_collections(recipe: Recipe) -> list[Searched]:
     """Read the recipe's collections, one for each language or one for all, and embed them.
 
     Raises:
-        DataError: The recipe has no collection.
+        DataError: The recipe has no collection, or one whose documents are in X.
     """
     teacher = load_teacher(recipe)
     return [embed(recipe, teacher, one) for one in distinct(run_collections(recipe))]
@@ -56,7 +77,7 @@ def embed_collections(recipe: Recipe) -> list[Searched]:
 def index_run(recipe: Recipe) -> list[Path]:
     """Build the index of a finished run, as the recipe now has it; one for each collection."""
     teacher = load_teacher(recipe)
-    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, run_collections(recipe)))
+    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, run_collections(recipe, either_side=True)))
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 
@@ -78,7 +99,10 @@ def build_indexes(recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searc
 
 
 def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path) -> Path | None:
-    """A faiss index of a run; None for late interaction, which compares with the cached tokens exactly."""
+    """A faiss index of a run; None for late interaction, which compares with the cached tokens exactly.
+
+    That of documents in X is made by the student in the folder of the run.
+    """
     if encoders.is_multi_vector(teacher):
         return None
     manifest = {
@@ -87,14 +111,19 @@ def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Pa
         "collection": collection_path(recipe),
         "collection_checksum": searched.collection.checksum,
     }
+    if searched.collection.docs_lang != ENGLISH:
+        student = document_encoder(recipe, searched.collection)
+        searched = embed_by(recipe, student, searched.collection)
+        manifest["student_fingerprint"] = encoders.fingerprint(student)
     dense.build(searched.vectors.sentences, searched.ids, folder, recipe.search.factory, manifest=manifest)
     return folder
 
 
-def serves(index: Path, teacher: Encoder, searched: Searched) -> bool:
-    """Whether an index on disk is of exactly these documents, by this teacher."""
+def serves(index: Path, encoder: Encoder, searched: Searched) -> bool:
+    """Whether an index on disk is of exactly these documents, by this encoder."""
     if not (index / dense.MANIFEST).is_file():
         return False
     manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
-    made_of = (manifest.get("teacher_fingerprint"), manifest.get("collection_checksum"), manifest.get("count"))
-    return made_of == (encoders.fingerprint(teacher), searched.collection.checksum, len(searched.ids))
+    by = manifest.get("student_fingerprint", manifest.get("teacher_fingerprint"))
+    made_of = (by, manifest.get("collection_checksum"), manifest.get("count"))
+    return made_of == (encoders.fingerprint(encoder), searched.collection.checksum, len(searched.ids))

@@ -1,12 +1,12 @@
-"""What a run is made from: where a recipe's bitext and collection are, and what is read there.
+"""What a run is made from: where a recipe's bitext and collection are, what is read there, and whose side a text is on.
 
-Takes a recipe, gives clean pairs and a collection for each of its languages, and says what was left out. Knows no model
-and no training.
+Takes a recipe, gives clean pairs and a collection for each of its languages, says what was left out and which languages
+meet in a search. Knows no model and no training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from optical.errors import DataError
 from optical.recipe import Recipe
 from optical.text.bitext import Bitext, Pair, read_bitext, unnamed_files, without
 from optical.text.collection import IR_DATASETS, Collection, queries_of, read_collection
+from optical.text.records import ENGLISH
 
 Say = Callable[[str], None]
 SAMPLE = Path("data/sample")
@@ -35,6 +36,18 @@ class Inputs(NamedTuple):
     def pairs(self) -> list[Pair]:
         """The pairs of all languages, one language after the other."""
         return [pair for bitext in self.bitexts.values() for pair in bitext.pairs]
+
+
+class Sides(NamedTuple):
+    """The languages that meet in a search: English is the teacher's to embed, X is the student's.
+
+    Attributes:
+        queries: Of the queries that are asked.
+        documents: Of the documents that are searched.
+    """
+
+    queries: str
+    documents: str
 
 
 def bitext_path(recipe: Recipe) -> str:
@@ -77,9 +90,7 @@ def read_inputs(recipe: Recipe, say: Say) -> Inputs:
         for reason, count in bitext.skipped.items():
             told(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
     different = distinct(collections)
-    for collection in different:
-        for reason, count in collection.skipped.items():
-            say(f"collection: {count} left out, {reason}")
+    say_skipped(different, say)
     asked = [q.text for collection in different for queries in collection.queries.values() for q in queries]
     for lang, bitext in bitexts.items():
         kept = without(bitext.pairs, asked)
@@ -100,11 +111,22 @@ def read_collections(recipe: Recipe) -> dict[str, Collection | None]:
     return {lang: read[path] if path else None for lang, path in paths.items()}
 
 
-def run_collections(recipe: Recipe) -> dict[str, Collection]:
+def say_skipped(collections: Iterable[Collection], say: Say) -> None:
+    """Say what was left out of the collections."""
+    for collection in collections:
+        for reason, count in collection.skipped.items():
+            say(f"collection: {count} left out, {reason}")
+
+
+def run_collections(recipe: Recipe, *, either_side: bool = False) -> dict[str, Collection]:
     """The collections of a recipe that has to have one; languages without are left out.
 
+    Args:
+        recipe: Of one language or several.
+        either_side: Documents in X are welcome too: the caller has the student embed them.
+
     Raises:
-        DataError: The recipe has none.
+        DataError: The recipe has none, or one whose documents are not English although they have to be.
     """
     found = {lang: collection for lang, collection in read_collections(recipe).items() if collection}
     if not found:
@@ -112,7 +134,33 @@ def run_collections(recipe: Recipe) -> dict[str, Collection]:
             f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by "
             "--collection (make: COLLECTION=path)"
         )
+    for collection in found.values() if not either_side else ():
+        check_english_documents(collection)
     return found
+
+
+def check_english_documents(collection: Collection) -> None:
+    """Refuse documents that are not the teacher's to embed.
+
+    Raises:
+        DataError: They are in X.
+    """
+    if collection.docs_lang != ENGLISH:
+        raise DataError(
+            f"the documents of {collection.name} are in {collection.docs_lang}, and here they have to be English: the "
+            "student of a run embeds those in X, in `optical evaluate` and `optical index`"
+        )
+
+
+def sides(collection: Collection, lang: str, split: str) -> Sides:
+    """Which languages meet when a run in X is measured: English documents are asked in X.
+
+    Documents in X are asked in English where the split judges English queries, and in X otherwise.
+    """
+    if collection.docs_lang == ENGLISH:
+        return Sides(lang, ENGLISH)
+    english = ENGLISH in collection.queries and queries_of(collection, ENGLISH, split)
+    return Sides(ENGLISH if english else lang, collection.docs_lang)
 
 
 def distinct(collections: Mapping[str, Collection | None]) -> list[Collection]:
@@ -181,7 +229,7 @@ def labelled(recipe: Recipe, lang: str, say: Say) -> Say:
 
 
 def check_split(recipe: Recipe, collection: Collection) -> None:
-    """Refuse a collection without judged queries in the recipe's one language.
+    """Refuse a collection in which the recipe's one language has no side, or no judged query to go with it.
 
     Raises:
         DataError: It says which judgements there are.
@@ -195,11 +243,30 @@ def _split_fault(name: str, lang: str, collection: Collection) -> str:
     there = ", ".join(collection.qrels)
     if name not in collection.qrels:
         return f"{collection.name} has no split {name!r}, only {there}; set search.split"
+    if collection.docs_lang != ENGLISH:
+        return _foreign_fault(name, lang, collection)
     if lang not in collection.queries:
         return f"{collection.name} has no {lang} queries, only {', '.join(collection.queries)}; add queries.{lang}.tsv"
     if not queries_of(collection, lang, name):
         return f"{collection.name} judges no {lang} query in {name!r}; set search.split: {there}"
     return ""
+
+
+def _foreign_fault(name: str, lang: str, collection: Collection) -> str:
+    """The same for documents that are not English."""
+    documents = collection.docs_lang
+    if documents != lang:
+        return (
+            f"{collection.name} has {documents} documents, which nobody embeds: the teacher knows English, the student "
+            f"{lang}; take English or {lang} documents, or a run in {documents}"
+        )
+    asked = sides(collection, lang, name).queries
+    if asked in collection.queries and queries_of(collection, asked, name):
+        return ""
+    return (
+        f"{collection.name} has {lang} documents, but judges no English and no {lang} query in {name!r}; add "
+        f"queries.en.tsv, or set search.split: {', '.join(collection.qrels)}"
+    )
 
 
 def _collection_paths(recipe: Recipe) -> dict[str, str | None]:

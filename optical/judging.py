@@ -5,21 +5,24 @@ Takes a recipe and encoders, searches for each of them and measures. Knows no tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from optical import encoders, report
 from optical.development import Searched, about
+from optical.embed import Vectors
 from optical.encoders import Encoder
 from optical.evaluate import measure
-from optical.indexing import embed_each, index_folder, load_teacher, serves
-from optical.inputs import Say, check_split, judged, run_collections
+from optical.indexing import embed_by, embed_each, index_folder, load_teacher, serves
+from optical.inputs import Say, check_split, distinct, judged, run_collections, say_skipped, sides
 from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.report import Report
 from optical.run import write_run
 from optical.search import search
 from optical.text.collection import Query, queries_of
+from optical.text.records import ENGLISH
 
 
 def single(recipe: Recipe) -> Recipe:
@@ -47,7 +50,9 @@ def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = l
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
     """
-    teacher, collections = load_teacher(recipe), judged(recipe, run_collections(recipe), say)
+    found = run_collections(recipe, either_side=True)
+    say_skipped(distinct(found), say)
+    teacher, collections = load_teacher(recipe), judged(recipe, found, say)
     systems: dict[str, Encoder] = {}
     if student is None and (recipe.folder / "transplant").is_dir():
         systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
@@ -85,30 +90,22 @@ def compare_systems(
 ) -> Report:
     """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
 
-    All rows answer the same questions: those that are judged in the split and asked in X. The ceiling is left out, and
-    that is said, where one of them has no English version.
+    All rows answer the same questions: over English documents those that are judged in the split and asked in X, over
+    documents in X those that are judged and asked in English, or in X where none is. The ceiling, the teacher on both
+    sides in English, is left out, and that is said, where one of the sides is not there in English.
     """
     collection, name = searched.collection, recipe.search.split
     check_split(recipe, collection)
-    foreign = queries_of(collection, recipe.lang, name)
-    qrels = about(foreign, collection.qrels[name])
-    index = index_folder(recipe)
-    index = index if serves(index, teacher, searched) else None
-    ids = {query.id for query in foreign}
-    english = [query for query in collection.queries.get("en", []) if query.id in ids]
-    asked: dict[str, tuple[Encoder, list[Query]]] = {}
-    if len(english) == len(foreign):
-        asked[report.CEILING] = (teacher, english)
-    else:
-        missing = len(foreign) - len(english)
-        say(f"no ceiling: {missing} of {len(foreign)} {recipe.lang} questions have no English version")
-    asked |= {report.ZERO_SHOT: (teacher, foreign)} | {s: (encoder, foreign) for s, encoder in systems.items()}
+    side = sides(collection, recipe.lang, name)
+    queries = queries_of(collection, side.queries, name)
+    qrels = about(queries, collection.qrels[name])
+    lines = _lines if side.documents == ENGLISH else _foreign_lines
     runs = {
-        system: search(encoder, queries, searched.vectors, searched.ids, recipe.search.depth, index)
-        for system, (encoder, queries) in asked.items()
+        system: search(line.encoder, line.queries, line.documents, searched.ids, recipe.search.depth, line.index)
+        for system, line in lines(recipe, teacher, systems, searched, queries, say)
     }
     scores = {system: measure(run, qrels) for system, run in runs.items()}
-    result = Report(collection.name, name, recipe.lang, len(searched.ids), scores)
+    result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
     for system, run in runs.items():
         tag = system.replace(", ", "-").replace(" ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
@@ -116,3 +113,51 @@ def compare_systems(
     write_text(folder / "table.md", report.as_markdown(result))
     say(f"runs, results.json and table.md are in {folder}")
     return result
+
+
+class Line(NamedTuple):
+    """What one line of the table is measured with.
+
+    Attributes:
+        encoder: Of the queries.
+        queries: What it is asked.
+        documents: Vectors of the documents.
+        index: A faiss index of the same vectors, where there is one.
+    """
+
+    encoder: Encoder
+    queries: list[Query]
+    documents: Vectors
+    index: Path | None
+
+
+def _lines(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+) -> Iterator[tuple[str, Line]]:
+    """English documents, which the teacher has embedded for all; each system asks by itself."""
+    index = index_folder(recipe)
+    index = index if serves(index, teacher, searched) else None
+    ids = {query.id for query in queries}
+    english = [query for query in searched.collection.queries.get(ENGLISH, []) if query.id in ids]
+    if len(english) == len(queries):
+        yield report.CEILING, Line(teacher, english, searched.vectors, index)
+    else:
+        missing = len(queries) - len(english)
+        say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")
+    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
+        yield system, Line(encoder, queries, searched.vectors, index)
+
+
+def _foreign_lines(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+) -> Iterator[tuple[str, Line]]:
+    """Documents in X, which each system embeds by itself; English questions are the teacher's to ask."""
+    collection, index = searched.collection, index_folder(recipe)
+    say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
+    teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
+    asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
+    say(f"the {asks} the {len(searched.ids)} documents")
+    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
+        documents = embed_by(recipe, encoder, collection).vectors
+        own = index if serves(index, encoder, searched) else None
+        yield system, Line(teacher if teacher_asks else encoder, queries, documents, own)

@@ -32,9 +32,10 @@ class Report(NamedTuple):
     Attributes:
         collection: Its name.
         split: Which judgements.
-        lang: Language of the queries of every row but the ceiling.
+        lang: Language of the queries of every row but the ceiling, which asks in English.
         documents: How many documents were searched.
         scores: System -> scores, in the order of the table; the ceiling first, where there are English queries.
+        docs_lang: Language of the documents.
     """
 
     collection: str
@@ -42,6 +43,7 @@ class Report(NamedTuple):
     lang: str
     documents: int
     scores: dict[str, Scores]
+    docs_lang: str = "en"
 
     def share(self, system: str) -> float | None:
         """AP of a system as a share of the ceiling's; None without a ceiling, or with one of 0."""
@@ -55,12 +57,12 @@ class Report(NamedTuple):
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """Everything, for a JSON file: means, per-query values, shares, tests."""
+    """Everything, for a JSON file: means, per-query values, shares, tests; the documents' language unless English."""
     systems = {
         name: {**scores._asdict(), "share_of_ceiling": report.share(name)} for name, scores in report.scores.items()
     }
     tests = {name: comparison._asdict() for name, comparison in report.tests().items()}
-    head = {k: v for k, v in report._asdict().items() if k != "scores"}
+    head = {k: v for k, v in report._asdict().items() if k != "scores" and (k, v) != ("docs_lang", "en")}
     return {**head, "systems": systems, "tests": tests}
 
 
@@ -83,9 +85,9 @@ def as_sentences(report: Report) -> list[str]:
 def title(report: Report) -> str:
     """What the table is about."""
     queries = next(iter(report.scores.values())).queries if report.scores else 0
-    return (
-        f"{report.collection} ({report.split}): {queries} {report.lang} queries, {report.documents} English documents"
-    )
+    language = "English" if report.docs_lang == "en" else report.docs_lang
+    searched = f"{report.documents} {language} documents"
+    return f"{report.collection} ({report.split}): {queries} {report.lang} queries, {searched}"
 
 
 def as_markdown(report: Report) -> str:

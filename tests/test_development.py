@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from optical.development import development_score, development_scores
+from optical import development
+from optical.development import development_score, development_scores, unembedded
+from optical.embed import document_vectors
+from optical.evaluate import measure
 from optical.recipe import load_recipe
+from optical.search import search
 from optical.text.bitext import Pair
+from optical.text.collection import Collection
+from optical.text.records import Doc, Qrel, Query
 
 ENGLISH = [
     "i drink water .", "the children read books .", "where is the market ?", "the farmer plants maize .",
@@ -63,3 +69,53 @@ def test_a_language_with_too_few_pairs_has_no_part_in_the_mean(tmp_path, teacher
     assert "bb: too few pairs for a development score" in said
     nothing, _ = development_scores(recipe, teacher, {lang: p[:5] for lang, p in PAIRS.items()}, {}, said.append)
     assert nothing is None
+
+
+@pytest.fixture
+def documents():
+    """Documents in bb, with questions in English and in bb, judged as dev."""
+    docs = [Doc(f"d{k}", "", pair.foreign) for k, pair in enumerate(PAIRS["bb"])]
+    queries = {lang: [Query(f"q{k}", getattr(PAIRS["bb"][k], side)) for k in (0, 3, 5)]
+               for lang, side in (("en", "english"), ("bb", "foreign"))}  # fmt: skip
+    qrels = {"dev": [Qrel(f"q{k}", f"d{k}", 1) for k in (0, 3, 5)], "test": [Qrel("q9", "d1", 1)]}
+    return Collection("turned", docs, queries, qrels, "", {}, "bb")
+
+
+def test_documents_in_x_are_embedded_anew_for_each_score(tmp_path, teacher, student, documents):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert (left, said) == (PAIRS["bb"], ["development score: MAP of 3 dev queries, 12 bb documents"])
+    ids, texts = [doc.id for doc in documents.docs], [doc.text for doc in documents.docs]
+    for encoder in (teacher, student):
+        vectors = document_vectors(encoder, ids, texts, tmp_path / "own")
+        run = search(teacher, documents.queries["en"], vectors, ids, 100)
+        assert score(encoder) == measure(run, documents.qrels["dev"], ("AP",)).mean["AP"]
+    assert not (tmp_path / "cache").exists(), "nothing is kept of a score"
+
+
+def test_questions_in_x_are_the_encoders_own_where_no_english_one_is_judged(tmp_path, teacher, documents):
+    recipe = recipe_of(tmp_path, "bb")
+    own = documents._replace(queries={"bb": documents.queries["bb"]})
+    score, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(own), lambda _: None)
+    assert score(teacher) == 1.0, "each question is its document, word for word"
+    english, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), lambda _: None)
+    assert english(teacher) < 1.0
+
+
+def test_judged_documents_come_before_others(tmp_path, teacher, documents, monkeypatch):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    monkeypatch.setattr(development, "MATES_AMONG", 5)
+    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert said == ["development score: MAP of 3 dev queries, 5 bb documents"]
+    monkeypatch.setattr(development, "MATES_AMONG", 2)
+    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert said[1] == "development score: MAP of 3 dev queries, 3 bb documents"
+
+
+def test_documents_in_x_without_dev_queries_leave_held_out_pairs(tmp_path, teacher, documents):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    bare = documents._replace(qrels={"test": documents.qrels["test"]})
+    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(bare), said.append)
+    expected, rest = development_score(recipe, teacher, PAIRS["bb"], None, said.append)
+    assert (score(teacher), left) == (expected(teacher), rest)
+    assert said[0] == said[1] == "development score: 1 held-out sentences find their translation among 12"

@@ -8,9 +8,21 @@ import pytest
 
 from optical import inputs
 from optical.errors import DataError
-from optical.inputs import check_apart, distinct, first_judged, judged, read_collections, read_inputs, run_collections
+from optical.inputs import (
+    Sides,
+    check_apart,
+    distinct,
+    first_judged,
+    judged,
+    read_collections,
+    read_inputs,
+    run_collections,
+    say_skipped,
+    sides,
+)
 from optical.recipe import load_recipe
 from optical.text.bitext import Pair
+from optical.text.records import Query
 
 TEXTS = {
     "en": {"q0": "Who drinks water?", "q1": "Where is the market?", "q2": "Who cooks?"},
@@ -132,6 +144,58 @@ def test_nothing_to_measure_although_there_is_a_collection_is_an_error(data):
             judged(recipe, read_collections(recipe), pytest.fail)
         with pytest.raises(DataError, match="has no split 'train', only dev, test"):
             judged(recipe_of(data, lang, **{"search.split": "train"}), read_collections(recipe), pytest.fail)
+
+
+def turned(data, docs_lang, *langs, **splits):
+    """A collection with documents in X."""
+    folder = write_collection(data / "turned", *langs, splits=splits or None)
+    (folder / "docs.jsonl").rename(folder / f"docs.{docs_lang}.jsonl")
+    return recipe_of(data, collection=str(folder))
+
+
+def test_english_documents_are_asked_in_x_and_those_in_x_in_english(data):
+    recipe = recipe_of(data, "sw")
+    (collection,) = run_collections(recipe).values()
+    assert sides(collection, "sw", "test") == Sides("sw", "en")
+    (collection,) = run_collections(turned(data, "sw", "en", "sw").of("sw"), either_side=True).values()
+    assert sides(collection, "sw", "test") == Sides("en", "sw")
+    only = collection._replace(queries={"sw": collection.queries["sw"]})
+    assert sides(only, "sw", "test") == Sides("sw", "sw")
+    unjudged = collection._replace(queries={"en": [Query("q9", "?")], "sw": collection.queries["sw"]})
+    assert sides(unjudged, "sw", "test") == Sides("sw", "sw")
+
+
+def test_documents_in_x_are_measured_for_x_alone(data):
+    recipe, said = turned(data, "sw", "en", "so"), []
+    collections = read_collections(recipe)
+    assert list(judged(recipe, collections, said.append)) == ["sw"]
+    assert said == [
+        "so is not measured: turned has sw documents, which nobody embeds: the teacher knows English, the student so; "
+        "take English or so documents, or a run in sw"
+    ]
+    for other in ("fi", "so"):
+        alone = {"so": collections["so"]._replace(docs_lang=other, queries={"fi": [Query("q1", "?")]})}
+        expected = f"turned has {other} documents, " + (
+            "which nobody embeds" if other == "fi" else "but judges no English"
+        )
+        with pytest.raises(DataError, match=f"^{expected}"):
+            judged(recipe.of("so"), alone, pytest.fail)
+
+
+def test_who_needs_english_documents_refuses_others(data):
+    recipe = turned(data, "sw", "en")
+    assert run_collections(recipe, either_side=True).keys() == {"sw", "so"}
+    with pytest.raises(
+        DataError, match="^the documents of turned are in sw, and here they have to be English: the stud"
+    ):
+        run_collections(recipe)
+
+
+def test_what_a_collection_leaves_out_is_said(data):
+    collection = read_collections(recipe_of(data))["sw"]._replace(skipped={"a reason": 3, "another": 1})
+    said = []
+    say_skipped([collection], said.append)
+    assert said == ["collection: 3 left out, a reason", "collection: 1 left out, another"]
 
 
 def test_no_collection_at_all(data, monkeypatch):
