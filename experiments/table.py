@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optical.evaluate import Comparison, Scores, compare
+from optical.evaluate import Comparison, Scores, compare, holm
 
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
 Baselines = Mapping[str, Mapping[str, Any]]
@@ -94,15 +94,6 @@ def summary(
             figures["against"] = _test(compare(per_query(every[row]), per_query(every[against])))
         found[row] = figures
     return found
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
-    order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
-    for rank, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
-        adjusted[k] = largest
-    return adjusted
 
 
 def markdown(

@@ -1,4 +1,4 @@
-"""Measures of a run, per query and mean, and the paired test of two systems.
+"""Measures of a run, per query and mean, and paired tests of two systems or of several with a baseline.
 
 Takes runs and judgements, gives numbers; ir-measures computes every measure. Knows no model, no text and no torch.
 What is counted: every query with at least one relevant document, whether the run has it or not (a query that is missing
@@ -8,7 +8,8 @@ from the run scores 0); average precision divides by all relevant documents that
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from optical.text.collection import Qrel
 
 MEASURES = ("AP", "nDCG@10", "R@100", "RR@10", "P@1")
+"""What tables show."""
 
-CUTOFF = {"AP": "may", "nDCG": "may", "RR": "may", "R": "must", "P": "must", "Success": "must"}
+ALL_MEASURES = ("AP", "AP@100", "nDCG@10", "nDCG@20", "R@100", "RR@10", "P@1", "Judged@10")
+"""What is kept of every query; ``Judged@10`` is the share of the first ten that somebody judged, relevant or not."""
+
+CUTOFF = {"AP": "may", "nDCG": "may", "RR": "may", "R": "must", "P": "must", "Success": "must", "Judged": "must"}
 """Measures by their name in ir-measures, and whether a cut-off (the 10 of nDCG@10) may or must follow."""
 
 SIGNS_AT_ONCE = 2**22  # of the randomisation test: bounds its memory at some 40 MB, whatever the number of queries
@@ -69,6 +74,30 @@ class Comparison(NamedTuple):
         )
 
 
+class Tested(NamedTuple):
+    """A system against the baseline, one of several that were compared with it.
+
+    Attributes:
+        difference: Mean of the system less mean of the baseline.
+        p_value: Two-sided, of the randomisation test.
+        p_holm: The same adjusted by Holm's procedure for all systems that were compared.
+        t_p_value: Two-sided, of the paired t-test.
+        t_p_holm: The same adjusted.
+        win: Queries on which the system is better.
+        tie: Queries on which they are equal.
+        loss: Queries on which the system is worse.
+    """
+
+    difference: float
+    p_value: float
+    p_holm: float
+    t_p_value: float
+    t_p_holm: float
+    win: int
+    tie: int
+    loss: int
+
+
 def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> Scores:
     """Measure a run against judgements.
 
@@ -83,14 +112,15 @@ def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES)
 
     Raises:
         RecipeError: a name is no known measure.
-        DataError: no judgement is positive, or the run shares no query with the judgements.
+        DataError: no judgement is positive, the run shares no query with the judgements, or one of its scores is no
+            finite number.
     """
     import ir_measures
 
     objects = {name: _measure_object(name) for name in measures}
     judged = _judged(qrels)
     _check_same_queries(run, {qrel.query_id for qrel in qrels})
-    retrieved = {query_id: _untie(run[query_id]) for query_id in judged if run.get(query_id)}
+    retrieved = {query_id: _untie(query_id, run[query_id]) for query_id in judged if run.get(query_id)}
     result: Any = ir_measures.calc(list(objects.values()), judged, retrieved)
     values = {(metric.measure, metric.query_id): float(metric.value) for metric in result.per_query}
     return Scores(
@@ -121,15 +151,7 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
     """
     if permutations < 1:
         raise RecipeError(f"the test needs at least 1 permutation; got {permutations}; 10000 is usual")
-    first, second = _per_query(a, measure), _per_query(b, measure)
-    if first.keys() != second.keys():
-        raise DataError(
-            f"a paired test needs the same queries on both sides; {len(first.keys() - second.keys())} of "
-            f"{len(first)} are only in the first and {len(second.keys() - first.keys())} of {len(second)} only in the "
-            "second; measure both runs with the same judgements"
-        )
-    differences = np.array([first[query_id] - second[query_id] for query_id in first])
-    differences[np.abs(differences) < EQUAL] = 0.0
+    differences = _differences(a, b, measure)
     return Comparison(
         difference=float(differences.mean()),
         p_value=_randomisation(differences, permutations, seed),
@@ -137,6 +159,67 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
         tie=int((differences == 0).sum()),
         loss=int((differences < 0).sum()),
     )
+
+
+def t_test(a: Scores, b: Scores, measure: str = "AP") -> float:
+    """p-value of the paired two-sided t-test of two systems, query by query.
+
+    The usual second opinion: it takes the mean difference as normally distributed, which many queries make true. With
+    one query, or no difference on any, it is 1; with the same difference on all, 0.
+
+    Raises:
+        RecipeError: one of the two does not hold the measure.
+        DataError: they were measured on different queries.
+    """
+    differences = _differences(a, b, measure)
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    if np.ptp(differences) < EQUAL:
+        return 0.0
+    from scipy import stats
+
+    _, p_value = stats.ttest_1samp(differences, 0.0)
+    return float(p_value)
+
+
+def compare_all(
+    scores: Mapping[str, Scores], against: str, measure: str = "AP", *, permutations: int = 10_000, seed: int = 0
+) -> dict[str, Tested]:
+    """Compare several systems with one baseline, by both tests, with Holm's correction for their number.
+
+    Args:
+        scores: Name of the system -> its scores, all on the same queries.
+        against: Name of the baseline among them.
+        measure: One of the measures that all hold.
+        permutations: Of each randomisation test.
+        seed: Of each randomisation test.
+
+    Returns:
+        Name of every other system -> its comparison, in the given order.
+
+    Raises:
+        RecipeError: The baseline is not there, a system does not hold the measure, or there is no permutation.
+        DataError: They were measured on different queries.
+    """
+    if against not in scores:
+        raise RecipeError(f"the baseline is none of the systems; got {against!r}; choose among {', '.join(scores)}")
+    base, others = scores[against], {name: one for name, one in scores.items() if name != against}
+    found = [compare(one, base, measure, permutations=permutations, seed=seed) for one in others.values()]
+    by_t = [t_test(one, base, measure) for one in others.values()]
+    columns = zip(others, found, holm([one.p_value for one in found]), by_t, holm(by_t), strict=True)
+    return {
+        name: Tested(one.difference, one.p_value, p_holm, t, t_holm, one.win, one.tie, one.loss)
+        for name, one, p_holm, t, t_holm in columns
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
+    order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = largest
+    return adjusted
 
 
 def share_of_ceiling(score: float, ceiling: float) -> float:
@@ -193,10 +276,30 @@ def _check_same_queries(run: Run, query_ids: set[str]) -> None:
         )
 
 
-def _untie(ranking: dict[str, float]) -> dict[str, float]:
+def _untie(query_id: str, ranking: dict[str, float]) -> dict[str, float]:
     """The ranking that trec_eval would read, with scores n, n - 1, ..., 1: no provider can break ties its own way."""
+    for doc_id, score in ranking.items():
+        if not math.isfinite(score):
+            raise DataError(
+                f"the score of document {doc_id!r} for query {query_id!r} is {score}, which has no rank; make the run "
+                "again, or leave the document out"
+            )
     ordered = sorted(((np.float32(score), doc_id) for doc_id, score in ranking.items()), reverse=True)
     return {doc_id: float(len(ordered) - position) for position, (_, doc_id) in enumerate(ordered)}
+
+
+def _differences(a: Scores, b: Scores, measure: str) -> np.ndarray:
+    """First less second, query by query; exactly 0 where the two are the same."""
+    first, second = _per_query(a, measure), _per_query(b, measure)
+    if first.keys() != second.keys():
+        raise DataError(
+            f"a paired test needs the same queries on both sides; {len(first.keys() - second.keys())} of "
+            f"{len(first)} are only in the first and {len(second.keys() - first.keys())} of {len(second)} only in the "
+            "second; measure both runs with the same judgements"
+        )
+    differences = np.array([first[query_id] - second[query_id] for query_id in first])
+    differences[np.abs(differences) < EQUAL] = 0.0
+    return differences
 
 
 def _per_query(scores: Scores, measure: str) -> dict[str, float]:

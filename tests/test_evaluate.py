@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError, RecipeError
-from optical.evaluate import MEASURES, Scores, compare, measure, share_of_ceiling
+from optical.evaluate import (
+    ALL_MEASURES,
+    MEASURES,
+    Scores,
+    compare,
+    compare_all,
+    holm,
+    measure,
+    share_of_ceiling,
+    t_test,
+)
 from optical.text.collection import Qrel
 
 QRELS = [
@@ -127,6 +137,14 @@ def test_a_run_of_another_collection_is_refused() -> None:
         measure({"t2": {"a": 1.0}, "t1": {"a": 1.0}}, QRELS)
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_without_a_rank_is_refused(score: float) -> None:
+    with pytest.raises(
+        DataError, match=f"document 'x' for query 'q2' is {score}, which has no rank; make the run again"
+    ):
+        measure(RUN | {"q2": {"a": 1.0, "x": score}}, QRELS)
+
+
 def test_a_comparison_counts_and_subtracts() -> None:
     found = compare(scores(0.5, 0.25, 1.0, 0.0, 0.5), scores(0.25, 0.5, 0.5, 0.0, 0.5 + 1e-12))
     assert found.difference == pytest.approx(0.5 / 5)
@@ -179,6 +197,73 @@ def test_a_comparison_needs_the_measure_and_a_permutation() -> None:
 def test_another_measure_can_be_compared() -> None:
     found = compare(scores(0.1, measure="RR"), scores(0.3, measure="RR"), "RR")
     assert found.difference == pytest.approx(-0.2)
+
+
+def test_holm_steps_down() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_t_test_is_the_paired_one() -> None:
+    a, b = (np.random.default_rng(seed).uniform(size=17) for seed in (1, 2))
+    differences = b - a
+    t = differences.mean() / (differences.std(ddof=1) / math.sqrt(17))
+    # Student's distribution by its density, integrated from |t| on
+    x = np.linspace(abs(t), 400.0, 2_000_001)
+    density = math.gamma(8.5) / (math.sqrt(16 * math.pi) * math.gamma(8.0)) * (1 + x**2 / 16) ** -8.5
+    expected = 2 * float(((density[1:] + density[:-1]) / 2).sum() * (x[1] - x[0]))
+    assert 0.01 < expected < 0.99, "the case must be one where the p-value is neither 0 nor 1"
+    assert t_test(scores(*a), scores(*b)) == pytest.approx(expected, rel=1e-5)
+    assert t_test(scores(*b), scores(*a)) == t_test(scores(*a), scores(*b))
+
+
+def test_the_t_test_where_nothing_varies() -> None:
+    a, b = scores(0.8, 0.5, 0.3), scores(0.7, 0.4, 0.2)  # .1 each, but for the rounding
+    assert t_test(a, a) == 1.0
+    assert t_test(a, b) == 0.0
+    assert t_test(scores(0.9), scores(0.1)) == 1.0, "one query says nothing"
+    with pytest.raises(DataError, match="the same queries on both sides"):
+        t_test(a, scores(0.5))
+    with pytest.raises(RecipeError, match="'RR' was not computed"):
+        t_test(a, b, "RR")
+
+
+def test_several_systems_are_compared_with_one_and_corrected_for_their_number() -> None:
+    values = np.random.default_rng(5).uniform(size=(3, 23))
+    values[1] += 0.15
+    systems = {name: scores(*row) for name, row in zip(("base", "b", "c"), values, strict=True)}
+    systems["twin"] = systems["base"]
+    found = compare_all(systems, "base", permutations=2000, seed=3)
+    assert list(found) == ["b", "c", "twin"]
+    for name, test in found.items():
+        alone = compare(systems[name], systems["base"], permutations=2000, seed=3)
+        assert (test.difference, test.p_value, test.win, test.tie, test.loss) == alone
+        assert test.t_p_value == t_test(systems[name], systems["base"])
+    assert [t.p_holm for t in found.values()] == holm([t.p_value for t in found.values()])
+    assert [t.t_p_holm for t in found.values()] == holm([t.t_p_value for t in found.values()])
+    assert found["b"].p_holm == pytest.approx(3 * found["b"].p_value), "the smallest of three"
+    assert found["twin"] == (0.0, 1.0, 1.0, 1.0, 1.0, 0, 23, 0)
+    assert compare_all({"base": systems["base"]}, "base") == {}
+    with pytest.raises(
+        RecipeError, match="the baseline is none of the systems; got 'd'; choose among base, b, c, twin"
+    ):
+        compare_all(systems, "d")
+
+
+def test_judged_is_the_share_of_the_first_that_somebody_looked_at() -> None:
+    found = measure(RUN, QRELS, ["Judged@1", "Judged@3", "Judged@10"])
+    assert found.per_query["Judged@1"] == {"q1": 1.0, "q2": 0.0, "q4": 0.0}
+    assert found.per_query["Judged@3"]["q1"] == pytest.approx(2 / 3), "c is judged, and not relevant"
+    assert found.per_query["Judged@10"]["q1"] == pytest.approx(3 / 4), "of the four that there are"
+
+
+def test_all_measures_can_be_computed_and_hold_those_of_the_tables() -> None:
+    found = measure(RUN, QRELS, ALL_MEASURES)
+    assert tuple(found.mean) == tuple(found.per_query) == ALL_MEASURES
+    assert set(MEASURES) < set(ALL_MEASURES)
+    assert {name: found.mean[name] for name in MEASURES} == measure(RUN, QRELS).mean
 
 
 def test_share_of_the_ceiling() -> None:

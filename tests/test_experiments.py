@@ -132,12 +132,6 @@ def test_pairs_of_rows_are_tested_as_they_are_named(folder):
         load("one")
 
 
-def test_holm_steps_down():
-    assert table.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert table.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert table.holm([]) == []
-
-
 def test_a_language_table_has_a_line_for_each_language():
     cells = {("a", lang, 0): cell({"c": [0.6, 0.7]}) for lang in ("sw", "so")}
     bases = {lang: base([0.5, 0.5], [0.9, 0.9]) for lang in ("sw", "so")}

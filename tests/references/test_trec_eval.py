@@ -5,16 +5,21 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import ir_measures
+import numpy as np
 import pytest
 import pytrec_eval
 
-from optical.evaluate import measure
+from optical.evaluate import ALL_MEASURES, measure
 from optical.run import Run, rank, read_run, write_run
 from optical.text.collection import Qrel
 
 NAMES = {  # ours -> trec_eval's, as asked and as answered
     "AP": ("map", "map"),
+    "AP@100": ("map_cut.100", "map_cut_100"),
+    "AP@5": ("map_cut.5", "map_cut_5"),
     "nDCG@10": ("ndcg_cut.10", "ndcg_cut_10"),
+    "nDCG@20": ("ndcg_cut.20", "ndcg_cut_20"),
     "nDCG": ("ndcg", "ndcg"),
     "R@100": ("recall.100", "recall_100"),
     "R@5": ("recall.5", "recall_5"),
@@ -23,6 +28,7 @@ NAMES = {  # ours -> trec_eval's, as asked and as answered
     "P@10": ("P.10", "P_10"),
     "Success@5": ("success.5", "success_5"),
 }
+BY_RANK = ("RR@10", "Judged@10")
 
 
 def awkward_qrels(seed: int) -> list[Qrel]:
@@ -48,11 +54,17 @@ def awkward_run(seed: int, values: list[float] | None) -> Run:
     return run
 
 
-def by_trec_eval(run: Run, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
-    """Measure -> query id -> value, from trec_eval alone; a query that the run lacks is 0, as with its option -c."""
+def as_judgements(qrels: list[Qrel]) -> dict[str, dict[str, int]]:
+    """Judgements as the two programs take them."""
     judged: dict[str, dict[str, int]] = {}
     for qrel in qrels:
         judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+    return judged
+
+
+def by_trec_eval(run: Run, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
+    """Measure -> query id -> value, from trec_eval alone; a query that the run lacks is 0, as with its option -c."""
+    judged = as_judgements(qrels)
     judged = {query_id: documents for query_id, documents in judged.items() if max(documents.values()) > 0}
     answer = pytrec_eval.RelevanceEvaluator(judged, {asked for asked, _ in NAMES.values()}).evaluate(run)
     return {
@@ -61,13 +73,35 @@ def by_trec_eval(run: Run, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
     }
 
 
+def by_rank(run: Run, qrels: list[Qrel], reciprocal: dict[str, float]) -> dict[str, dict[str, float]]:
+    """What trec_eval does not print, on the ranking that it reads: reciprocal rank cut at 10, and who was judged."""
+    judged = {(qrel.query_id, qrel.doc_id) for qrel in qrels}
+    first = {
+        query_id: [d for _, d in sorted(((np.float32(s), d) for d, s in ranking.items()), reverse=True)][:10]
+        for query_id, ranking in run.items()
+    }
+    return {
+        "RR@10": {query_id: value if value >= 1 / 10 else 0.0 for query_id, value in reciprocal.items()},
+        "Judged@10": {
+            query_id: sum((query_id, doc_id) in judged for doc_id in first[query_id]) / len(first[query_id])
+            if query_id in first else 0.0
+            for query_id in reciprocal
+        },
+    }  # fmt: skip
+
+
 def assert_agreement(run: Run, expected_from: Run, qrels: list[Qrel]) -> None:
-    found, expected = measure(run, qrels, list(NAMES)), by_trec_eval(expected_from, qrels)
-    for name in NAMES:
+    found, expected = measure(run, qrels, [*NAMES, *BY_RANK]), by_trec_eval(expected_from, qrels)
+    expected |= by_rank(expected_from, qrels, expected["RR"])
+    for name in [*NAMES, *BY_RANK]:
         assert found.per_query[name] == pytest.approx(expected[name], abs=1e-6), name
         assert found.mean[name] == pytest.approx(sum(expected[name].values()) / len(expected[name]), abs=1e-6), name
     assert 0.01 < found.mean["AP"] < 0.9, "a run that scores nothing, or all, shows nothing"
     assert found.missing > 0, "the case must have missing queries"
+
+
+def test_all_that_is_kept_of_a_query_is_compared() -> None:
+    assert set(ALL_MEASURES) <= {*NAMES, *BY_RANK}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -100,8 +134,7 @@ def test_a_ranked_run_means_the_same_to_everyone(seed: int, tmp_path: Path) -> N
         for query_id, ranking in ranked.items()
     }
     assert_agreement(ranked, by_position, qrels)
-    found = measure(
-        ranked, qrels, ["RR", "RR@10"]
-    )  # RR@10 comes from MS MARCO's program, which breaks ties differently
-    for query_id, value in found.per_query["RR"].items():
-        assert found.per_query["RR@10"][query_id] == pytest.approx(value if value >= 0.1 else 0.0)
+    found = measure(ranked, qrels, ["Judged@10"])
+    by_ir_measures = ir_measures.calc([ir_measures.Judged @ 10], as_judgements(qrels), ranked).per_query
+    values = {one.query_id: one.value for one in by_ir_measures if one.query_id in found.per_query["Judged@10"]}
+    assert found.per_query["Judged@10"] == pytest.approx(values), "Judged@10 counts as ir-measures does"
