@@ -70,6 +70,9 @@ MAY_KNOW = {
         "errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "development", "indexing", "matches",
     },
     "web": {"errors", "text", "report", "judging", "answering", "matches"},
+    "qdrant": {
+        "errors", "recipe", "inputs", "text", "run", "encoders", "embed", "development", "indexing", "answering",
+    },
     "chain": {
         "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary", "layers",
         "development", "distillation", "indexing", "judging",
@@ -86,7 +89,7 @@ MAY_KNOW = {
     },
     "cli": {
         "errors", "recipe", "inputs", "text", "report", "indexing", "judging", "answering", "chain", "delivery",
-        "stress", "syllabus", "course", "web",
+        "stress", "syllabus", "course", "web", "qdrant", "colbert",
     },
 }  # fmt: skip
 WITHOUT_TORCH = ("evaluate", "comparison", "run", "recipe", "inputs", "text", "errors", "files", "serving", "shards")
