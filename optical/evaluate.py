@@ -178,8 +178,8 @@ def t_test(a: Scores, b: Scores, measure: str = "AP") -> float:
         return 0.0
     from scipy import stats
 
-    _, p_value = stats.ttest_1samp(differences, 0.0)
-    return float(p_value)
+    found: Any = stats.ttest_1samp(differences, 0.0)
+    return float(found.pvalue)
 
 
 def compare_all(
