@@ -1,6 +1,6 @@
 """Lucene's BM25 through Anserini: the jar that pyserini brings, called from Python by pyjnius, without pyserini itself.
 
-Takes texts, writes Anserini's index folder (which pyserini's LuceneSearcher reads), gives scored rows. What is used
+Takes texts, writes Anserini's index folder (documents are named by their rows), gives scored rows. What is used
 here are two Java classes, so nothing of pyserini's own requirements (torch, openai, ...) is imported or has to be
 there: the jar, pyjnius and a Java of version 21 or newer are enough. Java starts once in a process and is never
 restarted; nothing here starts it before an index is built or opened. Knows no ids, no queries in X and no judgement.
