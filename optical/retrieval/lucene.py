@@ -220,6 +220,9 @@ def _start() -> Callable[[str], Any]:
         jnius_config.add_classpath(str(_jar()))
         # -Xrs leaves the signals to Python: without it Ctrl-C ends the process before anything is tidied up.
         jnius_config.add_options("-Xrs")
+        java = _find_java()
+        if java and java.version >= 24:  # which warns of what Lucene does; Java 21 does not know the option
+            jnius_config.add_options("--sun-misc-unsafe-memory-access=allow")
     autoclass = _import_jnius()
     try:
         _quieten(autoclass)
