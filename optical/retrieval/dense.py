@@ -193,8 +193,8 @@ def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int
     k = min(k, len(index.ids))
     scores, rows = index.index.search(queries, k)
     return [
-        [(index.ids[row], float(score)) for row, score in zip(*found, strict=True) if row >= 0]  # -1: found fewer
-        for found in zip(rows, scores, strict=True)
+        [(index.ids[row], score) for row, score in zip(*found, strict=True) if row >= 0]  # -1: found fewer
+        for found in zip(rows.tolist(), scores.tolist(), strict=True)
     ]
 
 

@@ -26,6 +26,9 @@ Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
 
 LOOK_EVERY = 0.5  # seconds between two looks for the shards of other ranks
 HASHES_AT_ONCE = 2**25  # 8 bytes each: what looking for an id that two shards share may hold in memory
+_RANK_AND_WORLD = (
+    ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+)  # fmt: skip
 _SAME = ("kind", "precision", "encoder", "shard_size")  # of all shards of a folder
 
 
@@ -66,12 +69,13 @@ class _Chunk(NamedTuple):
 
 
 def ranks_of_environment() -> tuple[int, int]:
-    """This process and how many there are, as ``accelerate launch`` and ``torchrun`` say it: RANK and WORLD_SIZE.
+    """This process and how many there are, as ``accelerate launch``, ``torchrun`` or ``mpirun`` say it.
 
     Raises:
         RecipeError: They are not numbers with 0 <= RANK < WORLD_SIZE.
     """
-    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    named = [(os.environ[r], os.environ.get(w, "1")) for r, w in _RANK_AND_WORLD if r in os.environ]
+    rank, world = named[0] if named else ("0", os.environ.get("WORLD_SIZE", "1"))
     if not (rank.isdigit() and world.isdigit() and int(rank) < int(world)):
         raise RecipeError(
             f"the environment must have 0 <= RANK < WORLD_SIZE; got RANK={rank} and WORLD_SIZE={world}; start with "

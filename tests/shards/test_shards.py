@@ -342,6 +342,10 @@ class TestRanks:
         monkeypatch.delenv("RANK", raising=False)
         monkeypatch.delenv("WORLD_SIZE", raising=False)
         assert ranks_of_environment() == (0, 1)
+        with monkeypatch.context() as mpi:
+            mpi.setenv("OMPI_COMM_WORLD_RANK", "1")
+            mpi.setenv("OMPI_COMM_WORLD_SIZE", "4")
+            assert ranks_of_environment() == (1, 4)
         monkeypatch.setenv("RANK", "2")
         with pytest.raises(RecipeError, match="0 <= RANK < WORLD_SIZE; got RANK=2 and WORLD_SIZE=1; start"):
             ranks_of_environment()
