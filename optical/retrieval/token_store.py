@@ -1,0 +1,244 @@
+"""The folder of a late-interaction index: tokens, where each document begins, lists of tokens, ids and a manifest.
+
+Takes arrays and ids, gives them back memory-mapped after checks. Written whole or not at all, and small as it is
+written: blocks of tokens only. Knows no query and no search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from optical.errors import DataError
+from optical.files import written_whole
+from optical.retrieval import token_lists
+from optical.retrieval.products import as_int8
+
+KIND = "late-interaction"
+MANIFEST, DOCID = "optical.json", "docid"
+TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
+CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
+SMALL = (DOCID, START, CENTROIDS, LIST_START)  # read whole at each start, so their checksums are looked at too
+PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
+ROWS_AT_ONCE = 2**16
+PRECISIONS = ("int8", "float16")
+
+
+class LateIndex(NamedTuple):
+    """An index that was read from its folder.
+
+    Attributes:
+        tokens: Token vectors of all documents one after another, ``(t, d)``, int8 or float16, memory-mapped.
+        scale: What a step of an int8 row is worth, ``(t,)`` float32; None where tokens are float16.
+        documents: The document of each token, ``(t,)``.
+        start: Document i has the tokens ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
+        lists: Tokens by centroid; None where there are so few that a search compares all of them.
+        ids: Document ids.
+        manifest: What the index was told when it was built, and what it found.
+    """
+
+    tokens: torch.Tensor
+    scale: torch.Tensor | None
+    documents: Int[np.ndarray, " t"]
+    start: Int[np.ndarray, " n_plus_1"]
+    lists: token_lists.Lists | None
+    ids: list[str]
+    manifest: dict[str, Any]
+
+
+def write(
+    tokens: Float[np.ndarray, "t d"],
+    start: Int[np.ndarray, " n_plus_1"],
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    precision: str,
+    lists: int,
+    seed: int,
+    manifest: dict[str, Any],
+) -> None:
+    """Write the folder whole; an index that is there stays until the new one is complete.
+
+    Raises:
+        DataError: A token holds NaN or infinity, or the disk does not take the files.
+    """
+    try:
+        with written_whole(folder) as unfinished:
+            error = _write_tokens(unfinished, tokens, start, ids, precision)
+            np.save(unfinished / START, np.asarray(start, dtype=np.int64))
+            np.save(unfinished / DOCUMENTS, np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(start)))
+            (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+            if lists:
+                _write_lists(unfinished, lists, seed)
+            facts = {
+                "kind": KIND,
+                "count": len(ids),
+                "tokens": len(tokens),
+                "dimension": int(tokens.shape[1]),
+                "precision": precision,
+                "lists": lists,
+                "token_error": error,
+                "checksums": {path.name: _checksum(path) for path in sorted(unfinished.iterdir())},
+            }
+            text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
+            (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(
+            f"the index cannot be written: {error.strerror or error}; at {folder}; free some space or name another "
+            "folder"
+        ) from error
+
+
+def _write_tokens(folder: Path, tokens: np.ndarray, start: np.ndarray, ids: Sequence[str], precision: str) -> float:
+    """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
+    lost, scales = 0.0, []
+    with (folder / TOKENS).open("wb") as file:  # not a memory map: writing to one of a full disk kills the process
+        kind = "|i1" if precision == "int8" else "<f2"
+        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": tokens.shape})
+        for row in range(0, len(tokens), ROWS_AT_ONCE):
+            block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
+            if precision == "int8":
+                stored, scale = as_int8(block)
+                scales.append(scale[:, 0])
+                read = stored.float().mul_(scale)
+            else:
+                stored = block.half()
+                read = stored.float()
+            _check_finite(block, read, row, start, ids, precision)
+            lost += float((read.sub_(block).norm(dim=1) / block.norm(dim=1).clamp(min=1e-9)).sum())
+            file.write(stored.numpy().tobytes())
+    if precision == "int8":
+        np.save(folder / SCALE, torch.cat([*scales, torch.zeros(0)]).numpy())
+    return lost / max(1, len(tokens))
+
+
+def _check_finite(
+    block: torch.Tensor, read: torch.Tensor, row: int, start: np.ndarray, ids: Sequence[str], precision: str
+) -> None:
+    broken = ~(block.isfinite() & read.isfinite()).all(dim=1)
+    if not broken.any():
+        return
+    first = int(broken.nonzero()[0])
+    doc_id = ids[int(np.searchsorted(start, row + first, side="right")) - 1]
+    what = "holds NaN or infinity" if not block[first].isfinite().all() else f"is too large for {precision}"
+    raise DataError(
+        f"a token vector {what}; the first is of document {doc_id!r}; encode the texts again, in float32 if this was "
+        "half precision"
+    )
+
+
+def _write_lists(folder: Path, count: int, seed: int) -> None:
+    """From the tokens as they were written: the lists see what the search will see."""
+    stored = torch.from_numpy(np.load(folder / TOKENS, mmap_mode="c"))
+    made = token_lists.build(stored, count, seed=seed)
+    np.save(folder / CENTROIDS, made.centroids)
+    np.save(folder / LIST_START, made.start)
+    np.save(folder / LIST_ROWS, made.rows)
+
+
+def read(folder: Path, *, verify: bool) -> LateIndex:
+    """Read an index, and check that its files are whole and belong together.
+
+    Args:
+        folder: As :func:`write` left it, here or anywhere else.
+        verify: Compare the checksums of the large files too, which reads all of them.
+
+    Raises:
+        DataError: The folder or a file is missing, cut off or changed, or they disagree.
+    """
+    manifest = read_manifest(folder)
+    names = _names(manifest)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise _again(folder, f"the index is not complete: no {' and no '.join(missing)} there")
+    for name in names if verify else [name for name in names if name in SMALL]:
+        if _checksum(folder / name) != manifest.get("checksums", {}).get(name):
+            raise _again(folder / name, "a file of the index is not what was written: its checksum differs")
+    arrays = {name: _array(folder / name) for name in names if name != DOCID}
+    ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
+    _check_counts(folder, manifest, arrays, ids)
+    lists = token_lists.Lists(arrays[CENTROIDS], arrays[LIST_START], arrays[LIST_ROWS]) if manifest["lists"] else None
+    scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
+    return LateIndex(torch.from_numpy(arrays[TOKENS]), scale, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the index says about itself.
+
+    Raises:
+        DataError: No index of this kind is there.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        what = f"no {MANIFEST} there" if folder.is_dir() else "no such folder"
+        raise DataError(f"this is not an index: {what}; at {folder}; build the index first")
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _again(path, f"the manifest of the index is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        kind = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise DataError(
+            f"this is not a late-interaction index: its kind is {kind!r}; at {path}; name another folder, or build one "
+            "from token vectors"
+        )
+    return manifest
+
+
+def _names(manifest: dict[str, Any]) -> list[str]:
+    names = [DOCID, START, TOKENS, DOCUMENTS]
+    if manifest.get("precision") == "int8":
+        names.append(SCALE)
+    return [*names, CENTROIDS, LIST_START, LIST_ROWS] if manifest.get("lists") else names
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="c" if path.name in PER_TOKEN else None)  # "c": writable, but never written
+    except (OSError, ValueError, EOFError) as error:
+        try:
+            return _without_rows(path)
+        except (OSError, ValueError, EOFError):
+            raise _again(path, f"a file of the index cannot be read: {error}") from error
+    return array
+
+
+def _without_rows(path: Path) -> np.ndarray:
+    """An array of no rows, which cannot be memory-mapped."""
+    array = np.load(path)
+    if len(array):
+        raise ValueError
+    return array
+
+
+def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], ids: list[str]) -> None:
+    count, tokens, dimension = (manifest.get(name) for name in ("count", "tokens", "dimension"))
+    start, lists = arrays[START], manifest.get("lists")
+    expected = {DOCUMENTS: (tokens,), START: ((count or 0) + 1,), TOKENS: (tokens, dimension)}
+    expected |= {SCALE: (tokens,)} if SCALE in arrays else {}
+    if lists:
+        expected |= {CENTROIDS: (lists, dimension), LIST_START: (lists + 1,), LIST_ROWS: (tokens,)}
+    found = {name: arrays[name].shape for name in expected}
+    wrong = [f"{name} is {found[name]}, not {shape}" for name, shape in expected.items() if found[name] != shape]
+    if len(ids) != count:
+        wrong.append(f"{DOCID} has {len(ids)} ids, not {count}")
+    if not wrong and (start[0] != 0 or start[-1] != tokens or (np.diff(start) < 0).any()):
+        wrong.append(f"{START} does not lead through {tokens} tokens")
+    if wrong:
+        raise _again(folder, f"the files of the index do not belong together: {'; '.join(wrong)}")
+
+
+def _again(where: Path, what: str) -> DataError:
+    return DataError(f"{what}; at {where}; build the index again")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
