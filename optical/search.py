@@ -19,7 +19,7 @@ from optical.retrieval import dense, late
 from optical.run import Run, rank
 from optical.text.collection import Query
 
-NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction: 256 MB of float32
+NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction, of scores otherwise: 256 MB of float32
 
 
 def search(
@@ -92,7 +92,10 @@ def _exact(vectors: np.ndarray, documents: Vectors, ids: Sequence[str], depth: i
             f"queries have {vectors.shape[1]} dimensions, the documents {documents.sentences.shape[1]}; encode the "
             "queries with a student of the teacher that embedded the documents"
         )
-    scores = vectors @ documents.sentences.T  # (q, n)
-    depth = min(depth, len(ids))
-    best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-    return [[(ids[int(j)], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]
+    depth, block = min(depth, len(ids)), max(1, NUMBERS_AT_ONCE // len(ids))
+    found = []
+    for start in range(0, len(vectors), block):
+        scores = vectors[start : start + block] @ documents.sentences.T  # (q, n)
+        best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+        found += [[(ids[int(j)], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]
+    return found

@@ -98,3 +98,18 @@ def test_a_student_of_another_dimension_is_refused(teacher, tmp_path, indexed):
     narrow = bert(tmp_path / "narrow", dim=16)
     with pytest.raises(DataError, match="16"):
         search(narrow, QUERIES, documents, IDS, 4, tmp_path / "index" if indexed else None)
+
+
+@pytest.mark.parametrize("numbers", [1, len(IDS), 2 * len(IDS) + 1])
+def test_a_block_of_queries_at_a_time_finds_the_same(teacher, tmp_path, monkeypatch, numbers):
+    documents = document_vectors(teacher, IDS, DOCUMENTS, tmp_path)
+    whole = search(teacher, QUERIES, documents, IDS, 4)
+    widths = []
+    argpartition = np.argpartition
+    monkeypatch.setattr("optical.search.NUMBERS_AT_ONCE", numbers)
+    monkeypatch.setattr(
+        np, "argpartition", lambda a, *rest, **more: widths.append(len(a)) or argpartition(a, *rest, **more)
+    )
+    parts = search(teacher, QUERIES, documents, IDS, 4)
+    assert widths == {1: [1, 1, 1], len(IDS): [1, 1, 1], 2 * len(IDS) + 1: [2, 1]}[numbers]
+    assert {query: list(ranking) for query, ranking in parts.items()} == {q: list(r) for q, r in whole.items()}
