@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [solver] [step] [query] [--repeats 7] [--threads 2] [--device cpu]``."""
+"""Run the benchmarks: ``python -m benchmarks [solver] [step] ... [--repeats 7] [--threads 2] [--device cpu]``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 
 from benchmarks.timing import CannotRunError, Options, stamp
 
-NAMES = ("solver", "step", "query")
+NAMES = ("solver", "step", "query", "embedding", "dense", "scale")
 
 
 def main() -> None:

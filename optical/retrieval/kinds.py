@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -28,7 +29,10 @@ REFINED = 8  # times k documents that PQ finds, to be scored again by the finer 
 class Matrix(Protocol):
     """What an index is built from: an array, a memory map, or several files that answer as one array."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        ...
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -1,0 +1,78 @@
+"""Passages per second of our encoding to shards against ``SentenceTransformer.encode``, same batch, same precision."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import CannotRunError, Options, interleaved, markdown
+from optical.embed import BATCH_TOKENS, encoded_batches
+from optical.encoders import Encoder, load
+from optical.errors import DataError
+from optical.text.collection import read_collection
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw" / "collection"
+TEXTS = 256
+BATCHES = (64, 32)  # texts; sentence-transformers' own default is 32
+
+
+def run(options: Options) -> str:
+    """Markdown: passages per second of each way to batch, all in turn, on one thread."""
+    encoder, texts = default_teacher(options.device), passages()[:TEXTS]
+    torch.set_num_threads(1)
+    expected = encoder.encode(texts, batch_size=32, normalize_embeddings=True)
+    np.testing.assert_allclose(_ours(encoder, texts, 64, None), expected, atol=1e-5)
+    candidates = {}
+    for size in BATCHES:
+        candidates[f"SentenceTransformer.encode, batch {size}"] = lambda size=size: encoder.encode(
+            texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False
+        )
+        candidates[f"ours, batch {size}"] = lambda size=size: _ours(encoder, texts, size, None)
+    tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
+    candidates[f"ours, {tokens} tokens (default)"] = lambda: _ours(encoder, texts, None, None)
+    clock = time.process_time if encoder.device.type == "cpu" else time.perf_counter
+    times = interleaved(candidates, options.repeats, device=options.device, clock=clock)
+    torch.set_num_threads(options.threads)
+    slowest = {size: times[f"SentenceTransformer.encode, batch {size}"].median for size in BATCHES}
+    rows = [
+        [name, f"{len(texts) / t.median:.1f}", f"{len(texts) / t.high:.1f} to {len(texts) / t.low:.1f}",
+         *(f"{slowest[size] / t.median:.2f}" for size in BATCHES)]
+        for name, t in times.items()
+    ]  # fmt: skip
+    lengths = [len(ids) for ids in encoder.tokenizer(texts, truncation=True, max_length=256)["input_ids"]]
+    about = (
+        f"{len(texts)} passages of {np.mean(lengths):.0f} tokens on average ({min(lengths)} to {max(lengths)}), "
+        "float32, one thread; seconds of the processor, which other programs on the machine do not lengthen."
+    )
+    header = ["encoder", "passages/s", "of all rounds", *(f"x encode at {size}" for size in BATCHES)]
+    return f"## embedding\n\n{about}\n\n{markdown(header, rows)}\n"
+
+
+def _ours(encoder: Encoder, texts: list[str], batch_size: int | None, batch_tokens: int | None) -> np.ndarray:
+    """What a shard does: batches, put in order."""
+    vectors = np.empty((len(texts), int(encoder.get_embedding_dimension() or 0)), dtype=np.float32)
+    for rows, found in encoded_batches(encoder, texts, batch_size, batch_tokens):
+        vectors[rows] = found
+    return vectors
+
+
+def default_teacher(device: str) -> Encoder:
+    """The default teacher, or a reason why there is none."""
+    try:
+        return load("all-MiniLM-L6-v2", device).eval()
+    except DataError as error:
+        raise CannotRunError(str(error)) from error
+
+
+def passages() -> list[str]:
+    """Texts of the collection that OPTICAL_BENCH_COLLECTION names, of the sample without it."""
+    folder = Path(os.environ.get("OPTICAL_BENCH_COLLECTION", SAMPLE))
+    langs = sorted(path.name.split(".")[1] for path in folder.glob("queries.*.tsv*"))
+    try:
+        return [doc.full for doc in read_collection(folder, langs).docs]
+    except DataError as error:
+        raise CannotRunError(str(error)) from error
