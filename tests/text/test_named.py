@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from optical.errors import DataError
 from optical.text.collection import documents_of, read_collection, stream_docs
 from optical.text.records import Doc, Qrel, Query
 
+ROOT = Path(__file__).parents[2]
 pytest.importorskip("ir_datasets")
 
 CLIRMATRIX = {"src_id": "77", "src_query": "Mto  Naili", "tgt_results": [["12", 6], ["13", 0], ["99", 2]]}
@@ -199,3 +202,21 @@ def test_without_the_package(monkeypatch):
     assert message("irds:wikiclir/sw") == (
         "ir_datasets is not installed, so irds:wikiclir/sw cannot be read. Install the extra irds of optical."
     )
+
+
+def test_the_documented_ids_have_the_documented_sizes_and_sides(home):
+    import ir_datasets
+
+    seen = 0
+    for line in (ROOT / "docs" / "collections.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        match = re.match(r"`([a-z0-9/<>-]+)`(?:; ([a-z]{2}) )?", cells[0]) if len(cells) == 10 else None
+        if not match or not cells[4].replace(",", "").isdigit():
+            continue
+        dataset = ir_datasets.load(match[1].replace("<lang>", match[2] or ""))
+        counts = (dataset.docs_metadata(), dataset.queries_metadata(), dataset.qrels_metadata())
+        assert [f"{one['count']:,}" for one in counts] == cells[4:7], match[1]
+        english = documents_of(f"irds:{match[1].replace('<lang>', match[2] or '')}").lang == "en"
+        assert not cells[3] or cells[3].startswith("English" if english else "X"), match[1]
+        seen += 1
+    assert seen == 12
