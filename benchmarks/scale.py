@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -17,9 +18,10 @@ from benchmarks.embedding import default_teacher, passages
 from benchmarks.timing import Options, interleaved, markdown
 from optical.embed import embed_collection
 from optical.retrieval import dense
+from optical.retrieval.kinds import probes
 
-EMBEDDED, INDEXED = (1000, 4000), (1_000, 10_000, 100_000)
-SHARD = 500  # passages; small, so that the sizes above are of several shards
+INDEXED = (1_000, 10_000, 100_000)
+SHARD = 250  # passages; small, so that what is embedded here is of several shards
 DIMENSION, QUERIES, DEPTH = 384, 100, 100
 WANTED = {"8.8M (MS MARCO)": 8_841_823, "1B": 10**9}
 AN_INDEX = 50_000_000  # vectors at most; a larger collection is several of them
@@ -68,7 +70,8 @@ def _embed(options: Options) -> list[Cost]:
     encoder, texts = default_teacher(options.device), passages()
     embed_collection(encoder, [("d", texts[0])], Path(tempfile.mkdtemp()) / "warm")
     costs = []
-    for count in [size for size in EMBEDDED if size <= len(texts)] or [len(texts)]:
+    sizes = [int(size) for size in os.environ.get("OPTICAL_BENCH_PASSAGES", "1000,4000").split(",")]
+    for count in [size for size in sizes if size <= len(texts)] or [len(texts)]:
         with tempfile.TemporaryDirectory() as folder:
             documents = ((f"d{k}", text) for k, text in enumerate(texts[:count]))
             costs.append(
@@ -119,7 +122,7 @@ def _estimate(slope: float, size: float, slopes: dict[str, float]) -> str:
     for name, count in WANTED.items():
         indexes = -(-count // AN_INDEX)
         clusters = min(16_384, 2 ** round(np.log2(4 * np.sqrt(count / indexes))))
-        compared = count / 16 + indexes * clusters
+        compared = indexes * (count / indexes * probes(clusters) / clusters + clusters)
         rows.append(
             [
                 name,

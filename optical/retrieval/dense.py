@@ -192,9 +192,10 @@ def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int
     check_finite(queries, "query")
     k = min(k, len(index.ids))
     scores, rows = index.index.search(queries, k)
+    counts = (rows >= 0).sum(axis=1).tolist()  # -1 at the end: found fewer
     return [
-        [(index.ids[row], score) for row, score in zip(*found, strict=True) if row >= 0]  # -1: found fewer
-        for found in zip(rows.tolist(), scores.tolist(), strict=True)
+        list(zip(map(index.ids.__getitem__, row[:count]), score, strict=False))
+        for row, score, count in zip(rows.tolist(), scores.tolist(), counts, strict=True)
     ]
 
 

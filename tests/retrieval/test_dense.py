@@ -160,8 +160,8 @@ class TestApproximation:
 
     @pytest.mark.parametrize(
         ("factory", "least"),
-        [("Flat", 1.0), ("SQ8", 0.95), ("HNSW16", 0.95), ("IVF64,Flat", 0.9), ("IVF64,SQ8", 0.9),
-         ("IVF64,PQ16x4fs,Refine(SQ8)", 0.9), ("IVF64,PQ16x4fs,RFlat", 0.9)],
+        [("Flat", 1.0), ("SQ8", 0.95), ("HNSW16", 0.95), ("IVF100,Flat", 0.95), ("IVF100,SQ8", 0.95),
+         ("IVF100,PQ16x4fs,Refine(SQ8)", 0.95), ("IVF100,PQ16x4fs,RFlat", 0.95)],
     )  # fmt: skip
     @pytest.mark.parametrize("mapped", [False, True])
     def test_recall_of_the_ten_best_as_built(
@@ -194,7 +194,7 @@ class TestApproximation:
         folder = built(vectors, tmp_path / "ivf", "PCA16,IVF64,PQ8x4fs,RFlat")
         loaded = list(kinds._inside(dense.load(folder).index))
         assert [type(one).__name__ for one in loaded] == ["IndexRefineFlat", "IndexPreTransform", "IndexIVFPQFastScan"]
-        assert (loaded[0].k_factor, loaded[2].nprobe) == (8.0, 8)
+        assert (loaded[0].k_factor, loaded[2].nprobe) == (8.0, 64)
         assert list(kinds._inside(dense.load(folder, nprobe=33).index))[2].nprobe == 33
         folder = built(vectors[:100], tmp_path / "hnsw", "HNSW8")
         assert dense.load(folder).index.hnsw.efSearch == 64
@@ -205,7 +205,7 @@ class TestApproximation:
         with pytest.raises(RecipeError, match="nprobe must be at least 1; got 0; leave it out"):
             dense.load(tmp_path / "ivf", nprobe=0)
 
-    @pytest.mark.parametrize(("clusters", "visited"), [(4, 4), (64, 8), (256, 16), (4096, 256)])
+    @pytest.mark.parametrize(("clusters", "visited"), [(4, 4), (64, 64), (256, 64), (4096, 512)])
     def test_probes(self, clusters: int, visited: int) -> None:
         assert probes(clusters) == visited
 
