@@ -18,7 +18,7 @@ DOCUMENTS = [  # without a title, with characters of two UTF-16 units, with mark
     ("d0", "Maize", "the farmer plants maize ."), ("d1", "", "the cow gives milk ."),
     ("d2", "letter", "the teacher writes a letter ."), ("d3", "\U0001f327 Rain", "rain falls in april ."),
     ("d4", "<b>Help</b>", "the doctor helps the sick <script>alert(1)</script> & 'more' ."),
-    ("d5", "Dog", "a dog guards the door ."), ("d6", "Dog", "a dog guards the door ."), ("d7", "", "."),
+    ("d5", "Dog", "a dog guards the door ."), ("d6", "Dog", "a dog guards the door ."), ("d7", "", "; ; ;"),
     ("d8", "River", "the river is long . " * 12),
 ]  # fmt: skip
 QUESTIONS = [("q1", "who plants maize ?"), ("q2", "who writes a letter ?")]

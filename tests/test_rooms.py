@@ -61,21 +61,23 @@ MAY_KNOW = {
     },
     "languages": {"errors", "batches", "recipe", "text", "distillation"},
     "indexing": {"recipe", "inputs", "manifest", "text", "encoders", "embed", "retrieval", "development"},
+    "lexical": {"errors", "recipe", "inputs", "manifest", "text", "run", "retrieval", "robustness", "translation"},
     "judging": {
         "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "embed", "search",
-        "development", "indexing",
+        "development", "indexing", "lexical", "comparison",
     },
     "matches": {"encoders"},
     "answering": {
         "errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "development", "indexing", "matches",
     },
     "web": {"errors", "text", "report", "judging", "answering", "matches"},
+    "colbert": {"errors", "files", "recipe", "inputs", "encoders"},
     "qdrant": {
         "errors", "recipe", "inputs", "text", "run", "encoders", "embed", "development", "indexing", "answering",
     },
     "chain": {
         "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary", "layers",
-        "development", "distillation", "indexing", "judging",
+        "development", "distillation", "indexing", "judging", "lexical",
     },
     "serving": {"errors"},
     "export": {"errors", "files", "encoders", "serving"},

@@ -22,6 +22,7 @@ from optical.cli.app import (
     say,
     show,
 )
+from optical.cli.serve import Engine, Name, PathOption, Url
 
 
 @app.command()
@@ -54,16 +55,33 @@ def search(
     run: Run,
     query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
     depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="What is searched: the run's own index, or Qdrant.")
+    ] = "own",
+    url: Url = None,
+    path: PathOption = None,
+    name: Name = None,
     settings: Settings = None,
 ) -> None:
-    """Answer a question from the terminal: titles, snippets, scores."""
-    from optical import answering
+    """Answer a question from the terminal: titles, snippets, scores, and of late interaction the words that matched."""
+    chosen = recipe_of(kept(run), settings, out=str(run))
+    if engine == "qdrant":
+        from optical import qdrant
 
-    loaded = answering.load_answers(recipe_of(kept(run), settings, out=str(run)), say)
-    for place, (doc, score, _) in enumerate(answering.answer(loaded, query, depth), start=1):
+        answers = qdrant.answer(chosen, qdrant.place_of(chosen, url, path, name), query, depth)
+    elif url or path or name:
+        raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
+    else:
+        from optical import answering
+
+        answers = answering.answer(answering.load_answers(chosen, say), query, depth)
+    for place, (doc, score, matches) in enumerate(answers, start=1):
         title = escape(doc.title or doc.text[:60])
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
         console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)
+        words = (f"{query[slice(*m.query)]} -> {doc.full[slice(*m.passage)]} {m.similarity:.2f}" for m in matches)
+        if matches:
+            console.print(f"   [dim]{escape(', '.join(words))}[/dim]", highlight=False)
 
 
 @app.command()

@@ -26,7 +26,8 @@ from optical.cli.app import (
     say,
     show,
 )
-from optical.recipe import load_options, options
+from optical.cli.serve import Name, PathOption, Target, Url, export_to_colbert, export_to_qdrant
+from optical.recipe import Recipe, load_options, options
 from optical.syllabus import Teaching
 
 
@@ -94,15 +95,37 @@ def teach(
 @app.command()
 def export(
     run: Run,
+    to: Annotated[
+        Target, typer.Option("--to", help="The student as onnx or as a colbert folder; the documents to qdrant.")
+    ] = "onnx",
     out: Annotated[str | None, typer.Option("--out", "-o", help="Folder of the export; default RUN/onnx.")] = None,
-    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Also a graph with int8 weights.")] = True,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="onnx: also a graph with int8 weights.")] = True,
+    url: Url = None,
+    path: PathOption = None,
+    name: Name = None,
+    shards: Annotated[int | None, typer.Option("--shards", min=1, help="Qdrant: parts, on a server.")] = None,
+    replicas: Annotated[int | None, typer.Option("--replicas", min=1, help="Qdrant: copies of each part.")] = None,
     settings: Settings = None,
 ) -> None:
-    """The student as ONNX, to be used without torch: files, and a table of what they cost and lose."""
+    """The student for use elsewhere, as ONNX without torch or as a ColBERT folder; or the documents in Qdrant.
+
+    ONNX comes with a table of what each file costs and loses.
+    """
+    chosen = recipe_of(kept(run), settings, out=str(run))
+    if to != "qdrant" and (url or path or name or shards or replicas):
+        raise typer.BadParameter("these options are for --to qdrant", param_hint="--url, --path, --name, ...")
+    if to == "qdrant":
+        export_to_qdrant(chosen, url, path, name, shards, replicas)
+    elif to == "colbert":
+        export_to_colbert(chosen, out)
+    else:
+        _export_onnx(chosen, out, int8)
+
+
+def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
     from optical import delivery
 
-    chosen = recipe_of(kept(run), settings, out=str(run))
-    result = delivery.export_run(chosen, Path(out) if out else None, int8=int8, say=say)
+    result = delivery.export_run(recipe, Path(out) if out else None, int8=int8, say=say)
     console.print(delivery.as_table(result))
     for sentence in delivery.as_sentences(result):
         console.print(sentence)
