@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable
-from optical.retrieval import token_lists, token_store
+from optical.retrieval import token_lists, token_pooling, token_store
 from optical.retrieval.products import Query, as_query, similarities, whole_products
 from optical.retrieval.token_store import LateIndex
 
@@ -35,6 +35,7 @@ def build(
     *,
     precision: str = "int8",
     lists: int | None = None,
+    pool_factor: float = 1,
     seed: int = 0,
     manifest: dict[str, Any],
 ) -> None:
@@ -50,26 +51,34 @@ def build(
             ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
         lists: How many lists tokens are put into; 0 for none, which compares a query with everything. Left out: none
             below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
+        pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
+            similar ones (:func:`optical.retrieval.token_pooling.pooled`). 1 keeps them. Scores are then of what is
+            left; :func:`recall` does not see what pooling loses.
         seed: Of the sample and the start of k-means.
         manifest: What to keep beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
             that JSON holds.
 
     Raises:
         DataError: Tokens, start, ids and folder do not fit the above.
-        RecipeError: No such precision, or no such number of lists.
+        RecipeError: No such precision, number of lists or pool factor.
     """
     folder = Path(folder)
     start = np.asarray(start)
     _check_documents(tokens, start, ids)
     if precision not in token_store.PRECISIONS:
         raise RecipeError(f"tokens are stored as int8 or float16; got {precision!r}; leave it out for int8")
+    if not pool_factor >= 1:
+        raise RecipeError(f"pool_factor must be at least 1, which keeps all tokens; got {pool_factor}; 2 halves them")
+    check_replaceable(folder, token_store.MANIFEST)
+    if pool_factor > 1:
+        tokens, start = _pooled(tokens, start, ids, pool_factor, folder)
+        manifest = {**manifest, "pool_factor": pool_factor}
     lists = token_lists.how_many(len(tokens)) if lists is None else lists
-    if not 0 <= lists <= max(0, len(tokens)):
+    if not 0 <= lists <= len(tokens):
         raise RecipeError(
             f"tokens can be put into no list (0) or up to as many as there are; got {lists} for {len(tokens)} tokens; "
             "leave it out"
         )
-    check_replaceable(folder, token_store.MANIFEST)
     token_store.write(tokens, start, ids, folder, precision=precision, lists=lists, seed=seed, manifest=manifest)
 
 
@@ -163,6 +172,17 @@ def recall(
         if best
     ]
     return float(np.mean(shares)) if shares else float("nan")
+
+
+def _pooled(
+    tokens: np.ndarray, start: np.ndarray, ids: Sequence[str], factor: float, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    token_store.check_finite(tokens, start, ids)  # clustering would fail on NaN without naming the document
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return token_pooling.pooled(tokens, start, factor, folder.parent)
+    except OSError as error:
+        raise token_store.unwritable(folder, error) from error
 
 
 def _one(

@@ -90,10 +90,21 @@ def write(
             text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
             (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
-        raise DataError(
-            f"the index cannot be written: {error.strerror or error}; at {folder}; free some space or name another "
-            "folder"
-        ) from error
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> DataError:
+    """What to say when the system does not take the files."""
+    return DataError(
+        f"the index cannot be written: {error.strerror or error}; at {folder}; free some space or name another folder"
+    )
+
+
+def check_finite(tokens: np.ndarray, start: np.ndarray, ids: Sequence[str]) -> None:
+    """Refuse NaN and infinity, naming the first document that holds any."""
+    for row in range(0, len(tokens), ROWS_AT_ONCE):
+        block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
+        _check_finite(block, block, row, start, ids, "float32")
 
 
 def _write_tokens(folder: Path, tokens: np.ndarray, start: np.ndarray, ids: Sequence[str], precision: str) -> float:

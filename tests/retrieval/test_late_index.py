@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from optical.errors import DataError, RecipeError
-from optical.retrieval import late, late_index, products, token_lists, token_store
+from optical.retrieval import late, late_index, products, token_lists, token_pooling, token_store
 from optical.tokens import Tokens
-
-N, D = 41, 12
-EMPTY = (0, 17, 40)
-MANIFEST = {"teacher": "tiny", "teacher_fingerprint": "abc", "langs": ["sw", "so"]}
-
-
-def ids(count: int = N) -> list[str]:
-    return [f"doc-{number}é" for number in range(count)]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from tests.retrieval.late_documents import EMPTY, D, N, built, flat, ids, some_documents, some_queries, unit
 
 
 @pytest.fixture
 def documents() -> list[np.ndarray]:
-    """Token matrices of different lengths, some without tokens, one there twice."""
-    generator = np.random.default_rng(0)
-    lengths = generator.integers(1, 14, N)
-    made = [unit(generator.normal(size=(length, D))).astype(np.float16) for length in lengths]
-    for row in EMPTY:
-        made[row] = np.zeros((0, D), np.float16)
-    made[30] = made[9].copy()
-    return made
+    return some_documents()
 
 
 @pytest.fixture
 def queries() -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    made = [unit(generator.normal(size=(length, D))).astype(np.float32) for length in (3, 1, 8, 5)]
-    return [*made[:2], np.zeros((0, D), np.float32), *made[2:]]
-
-
-def flat(documents: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate(documents), np.concatenate([[0], np.cumsum([len(one) for one in documents])])
-
-
-def built(documents: list[np.ndarray], folder: Path, **options: Any) -> Path:
-    late_index.build(*flat(documents), ids(len(documents)), folder, manifest=MANIFEST, **options)
-    return folder
+    return some_queries()
 
 
 def padded(rows: list[np.ndarray]) -> Tokens:
@@ -246,112 +215,40 @@ def test_products_are_exact_to_rounding() -> None:
         assert ((found - expected).abs() <= tolerance * length).all()
 
 
-# What is on disk
+def test_pooling_leaves_fewer_tokens_and_every_document(tmp_path: Path, documents: list, queries: list) -> None:
+    index = late_index.load(built(documents, tmp_path / "index", pool_factor=2), verify=True)
+    assert index.manifest["pool_factor"] == 2
+    for kept, given in zip(stored(index), documents, strict=True):
+        assert len(kept) == (1 + max(1, (len(given) - 1) // 2) if len(given) > 1 else len(given))
+        np.testing.assert_allclose(kept[:1], given[:1], atol=0.01)
+        np.testing.assert_allclose(np.linalg.norm(kept, axis=1), 1, atol=0.01)
+    full = N - len(EMPTY)
+    assert [len(answer) for answer in late_index.search(index, queries, N)] == [full, full, 0, full, full]
 
 
-def test_the_manifest_keeps_what_it_was_told_and_adds_what_it_knows(tmp_path: Path, documents: list) -> None:
-    folder = built(documents, tmp_path / "deep" / "index", lists=3)
-    manifest = json.loads((folder / "optical.json").read_text())
-    facts = {"kind": "late-interaction", "count": N, "tokens": sum(map(len, documents)), "dimension": D, "lists": 3}
-    assert (MANIFEST | facts).items() <= manifest.items()
-    assert {path.name for path in folder.iterdir()} == {"optical.json", *manifest["checksums"]}
-    index = late_index.load(folder, teacher="abc", verify=True)
-    assert index.ids == ids()
-    assert index.manifest == manifest
+def test_pooling_joins_what_is_alike(tmp_path: Path) -> None:
+    one, two, three = np.eye(D, dtype=np.float32)[:3]
+    folder = tmp_path / "deep" / "index"
+    built([np.stack([one, two, three, two, three])], folder, pool_factor=2)
+    np.testing.assert_allclose(sorted(stored(late_index.load(folder))[0].tolist()), [three, two, one], atol=1e-6)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["index"]
 
 
-def test_an_index_moves(tmp_path: Path, documents: list, queries: list) -> None:
-    built(documents, tmp_path / "index", lists=3)
-    expected = late_index.search(late_index.load(tmp_path / "index"), queries, 5)
-    (tmp_path / "index").rename(tmp_path / "elsewhere")
-    assert late_index.search(late_index.load(tmp_path / "elsewhere", verify=True), queries, 5) == expected
+def test_pooling_refuses_what_it_cannot_pool(tmp_path: Path, documents: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    for factor in (0.5, 0, -1, float("nan")):
+        with pytest.raises(RecipeError, match=f"must be at least 1, which keeps all tokens; got {factor}; 2 halves"):
+            built(documents, tmp_path / "index", pool_factor=factor)
+    broken = [*documents[:-2], documents[-2] * np.float16("nan"), documents[-1]]
+    with pytest.raises(DataError, match="holds NaN or infinity; the first is of document 'doc-39é'"):
+        built(broken, tmp_path / "index", pool_factor=2)
 
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
 
-def test_searching_writes_nothing(tmp_path: Path, documents: list, queries: list) -> None:
-    folder = built(documents, tmp_path / "index", lists=3)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    index = late_index.load(folder)
-    late_index.search(index, queries, 5)
-    index.tokens[:] = 0
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_no_document_and_no_token(tmp_path: Path, queries: list) -> None:
-    for count in (0, 2):
-        folder = tmp_path / str(count)
-        late_index.build(np.zeros((0, D)), np.zeros(count + 1, int), ids(count), folder, manifest={})
-        assert late_index.search(late_index.load(folder, verify=True), queries, 3) == [[]] * 5
-    assert late_index.search(late_index.load(folder), [], 3) == []
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
-def test_a_build_that_breaks_leaves_the_old_index(
-    tmp_path: Path, documents: list, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    built(documents, tmp_path / "index")
-
-    def breaks(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(token_lists, "build", breaks)
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else DataError
-    with pytest.raises(expected) as caught:
-        built(documents[:9], tmp_path / "index", lists=2)
-    if expected is DataError:
-        assert "No space left on device; at" in str(caught.value)
-    assert late_index.load(tmp_path / "index", verify=True).ids == ids()
-    assert [path.name for path in tmp_path.iterdir()] == ["index"], "no temporary folder stays"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["docid", "start.npy", "tokens.npy", "scale.npy", "documents.npy", "centroids.npy", "list-start.npy",
-     "list-rows.npy"],
-)  # fmt: skip
-def test_a_file_that_is_missing_cut_off_or_changed_is_noticed(tmp_path: Path, documents: list, name: str) -> None:
-    path = built(documents, tmp_path / "index", lists=3) / name
-    whole = path.read_bytes()
-    path.unlink()
-    with pytest.raises(DataError, match=f"not complete: no {name} there; at .*; build the index again"):
-        late_index.load(tmp_path / "index")
-    path.write_bytes(whole[:-3])
-    with pytest.raises(DataError, match="a file of the index (cannot be read|is not what was written).*build the"):
-        late_index.load(tmp_path / "index")
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DataError, match=f"not what was written: its checksum differs; at .*{name}; build the index"):
-        late_index.load(tmp_path / "index", verify=True)
-
-
-@pytest.mark.parametrize(("name", "wrong"), [("count", N + 1), ("tokens", 3), ("dimension", 384), ("lists", 4)])
-def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, documents: list, name: str, wrong: int) -> None:
-    path = built(documents, tmp_path / "index", lists=3) / "optical.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {name: wrong}))
-    with pytest.raises(DataError, match="the files of the index do not belong together: .*; build the index again"):
-        late_index.load(tmp_path / "index")
-
-
-def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="this is not an index: no such folder; at .*; build the index first"):
-        late_index.load(tmp_path / "none")
-    with pytest.raises(DataError, match=r"this is not an index: no optical.json there; at .*; build the index first"):
-        late_index.load(tmp_path)
-    for text, message in (("{", "not JSON"), ("[]", "its kind is None"), ('{"factory": "Flat"}', "its kind is None")):
-        (tmp_path / "optical.json").write_text(text)
-        with pytest.raises(DataError, match=message):
-            late_index.load(tmp_path)
-
-
-def test_another_teacher_is_refused(tmp_path: Path, documents: list) -> None:
-    folder = built(documents, tmp_path / "index")
-    with pytest.raises(DataError, match="of another teacher: abc, not xyz; at .*; build the index with this teacher"):
-        late_index.load(folder, teacher="xyz")
-
-
-def test_another_folder_is_not_overwritten(tmp_path: Path, documents: list) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds 'thesis.tex'"):
-        built(documents, tmp_path)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    monkeypatch.setattr(token_pooling, "pooled", full)
+    with pytest.raises(DataError, match="cannot be written: No space left on device; at .*; free some space"):
+        built(documents, tmp_path / "index", pool_factor=2)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
