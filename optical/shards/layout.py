@@ -155,9 +155,9 @@ class Shard(NamedTuple):
     manifest: dict[str, Any]
 
     def values(self) -> Shaped[np.ndarray, "t d"]:
-        """What is stored, memory-mapped."""
+        """What is stored, memory-mapped; writing to it changes no file."""
         name = TOKENS if self.manifest["kind"] == "tokens" else SENTENCES
-        mode = "r" if self.manifest["rows"] else None  # an empty file cannot be mapped
+        mode = "c" if self.manifest["rows"] else None  # an empty file cannot be mapped; torch warns of "r"
         return _load(self.folder, name, mode, (self.manifest["rows"], self.manifest["dimension"]))
 
     def scales(self) -> Float[np.ndarray, " t"] | None:
@@ -205,7 +205,7 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
     return Shard(folder, {**manifest, **known})
 
 
-def _load(folder: Path, name: str, mode: Literal["r"] | None, shape: tuple[int, ...]) -> np.ndarray:
+def _load(folder: Path, name: str, mode: Literal["c"] | None, shape: tuple[int, ...]) -> np.ndarray:
     try:
         found = np.load(folder / name, mmap_mode=mode)
     except (OSError, ValueError, EOFError) as error:

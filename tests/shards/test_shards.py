@@ -68,6 +68,8 @@ class TestReading:
         found = made(tmp_path / "v", SENTENCES._replace(shard_size=11)).vectors()
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, wanted())
+        found[0] = 0.0  # a tensor of it may be written to, the file not
+        np.testing.assert_array_equal(read_shards(tmp_path / "v", verify=True).vectors(), wanted())
 
     @pytest.mark.parametrize("plan", [SENTENCES, TOKENS, SENTENCES._replace(precision="int8")], ids=str)
     def test_several_shards_answer_as_one_array(self, tmp_path, plan):
