@@ -135,7 +135,7 @@ def embed_collection(
     ranks: tuple[int, int] | None = None,
     keep_empty: bool = False,
     replace: bool = False,
-    wait: float = 3600.0,
+    wait: float = 21_600.0,
     progress: bool = False,
 ) -> Shards:
     """Embed a collection of any size into a folder of shards; the same call goes on where an earlier one stopped.

@@ -92,7 +92,7 @@ def make_shards(
     *,
     ranks: tuple[int, int] = (0, 1),
     replace: bool = False,
-    wait: float = 3600.0,
+    wait: float = 21_600.0,
     done: Callable[[int], object] = lambda documents: None,
 ) -> Shards:
     """Write the shards that are not there and, when all are, the collection's manifest.

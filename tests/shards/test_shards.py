@@ -336,6 +336,14 @@ class TestRanks:
         with pytest.raises(DataError, match="shard-00001 is a shard of another collection or encoder; remove this"):
             read_shards(tmp_path / "v")
 
+    def test_a_shard_of_other_texts_is_not_read(self, tmp_path):
+        made(tmp_path / "v")
+        made(tmp_path / "w", documents=DOCUMENTS[::-1])
+        (tmp_path / "v" / "shard-00001").rename(tmp_path / "old")
+        (tmp_path / "w" / "shard-00001").rename(tmp_path / "v" / "shard-00001")
+        with pytest.raises(DataError, match="shard-00001 is a shard of another collection or encoder; remove this"):
+            read_shards(tmp_path / "v")
+
     def test_nothing_to_finish(self, tmp_path):
         with pytest.raises(DataError, match="holds no shard; embed the collection first, or copy"):
             finish(tmp_path)
