@@ -24,6 +24,7 @@ from optical.inputs import Inputs, Say, judged, read_inputs
 from optical.judging import compare_languages, single
 from optical.languages import Mixture, mix
 from optical.layers import keep_layers
+from optical.lexical import save_lexicons
 from optical.manifest import Clock, strict_json, write_manifest, write_text
 from optical.recipe import Recipe, write_recipe
 from optical.report import Report
@@ -95,6 +96,7 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
     clock("training")
     say(f"training: {distilled.pairs} pairs, development MAP {distilled.start:.4f} -> {distilled.best:.4f}")
     _save(recipe, grown, distilled)
+    save_lexicons(recipe, pairs, measured)
     facts = _facts(grown, distilled, inputs, mixture, pairs, clock)
     reports = {}
     if measured:

@@ -16,6 +16,8 @@ from optical.evaluate import ALL_MEASURES, Scores, Tested, compare_all, measure
 from optical.run import Run, read_run
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from optical.text.collection import Qrel
 
 
@@ -50,6 +52,55 @@ class RunTable(NamedTuple):
             }
             lines += [f"{name}: {count} {what}" for what, count in odd.items() if count]
         return lines
+
+
+def as_lines(table: RunTable) -> list[list[str]]:
+    """The cells of the table, headings first; tests are against the baseline, which has none."""
+    measures = list(next(iter(table.scores.values())).mean)
+    tests = [f"- {table.against}", "p", "Holm", "t-test p", "Holm", "won / tied / lost"] if table.tests else []
+    lines = [["run", *("MAP" if name == "AP" else name for name in measures), *tests]]
+    for name, scores in table.scores.items():
+        lines.append([name, *(f"{scores.mean[one]:.4f}" for one in measures), *_tested(table, name)])
+    return lines
+
+
+def _tested(table: RunTable, name: str) -> list[str]:
+    if name not in table.tests:
+        return [""] * 6 if table.tests else []
+    one = table.tests[name]
+    ps = (one.p_value, one.p_holm, one.t_p_value, one.t_p_holm)
+    return [f"{one.difference:+.4f}", *(f"{p:.4f}" for p in ps), f"{one.win} / {one.tie} / {one.loss}"]
+
+
+def as_markdown(table: RunTable) -> str:
+    """The table and what is odd about the runs, for a file."""
+    head, *body = as_lines(table)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n\n".join([text, *table.notes()]) + "\n"
+
+
+def as_tables(table: RunTable, title: str) -> list[Table]:
+    """For a terminal: the measures, and the tests in a table of their own, for both are wide."""
+    width = 1 + len(next(iter(table.scores.values())).mean)
+    lines = as_lines(table)
+    tables = [_rendered(title, [line[:width] for line in lines])]
+    if table.tests:
+        tested = [[line[0], *line[width:]] for line in lines if line[0] != table.against]
+        tables.append(_rendered(f"paired tests on {table.measure}, against {table.against}", tested))
+    return tables
+
+
+def _rendered(title: str, lines: Sequence[list[str]]) -> Table:
+    from rich.table import Table
+
+    head, *body = lines
+    table = Table(title=title, title_justify="left")
+    for k, cell in enumerate(head):
+        table.add_column(cell, justify="right" if k else "left")
+    for cells in body:
+        table.add_row(*cells)
+    return table
 
 
 def read_runs(paths: Sequence[str | Path]) -> dict[str, Run]:

@@ -5,21 +5,23 @@ Takes a recipe and encoders, searches for each of them and measures. Knows no tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from optical import encoders, report
+from optical.comparison import RunTable, as_markdown, compare_runs, read_runs
 from optical.development import Searched, about
 from optical.embed import Vectors
 from optical.encoders import Encoder
-from optical.evaluate import measure
+from optical.evaluate import ALL_MEASURES, measure
 from optical.indexing import embed_by, embed_each, index_folder, load_teacher, serves
-from optical.inputs import Say, check_split, distinct, judged, run_collections, say_skipped, sides
+from optical.inputs import Say, check_split, distinct, first_judged, judged, run_collections, say_skipped, sides
+from optical.lexical import fused, lexical_runs
 from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.report import Report
-from optical.run import write_run
+from optical.run import read_run, write_run
 from optical.search import search
 from optical.text.collection import Query, queries_of
 from optical.text.records import ENGLISH
@@ -104,7 +106,10 @@ def compare_systems(
         system: search(line.encoder, line.queries, line.documents, searched.ids, recipe.search.depth, line.index)
         for system, line in lines(recipe, teacher, systems, searched, queries, say)
     }
-    scores = {system: measure(run, qrels) for system, run in runs.items()}
+    if side.documents == ENGLISH and side.queries != ENGLISH:
+        words = lexical_runs(recipe, collection, queries, say)
+        runs |= words | fused(recipe, runs[report.STUDENT], words)
+    scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
     result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
     for system, run in runs.items():
         tag = system.replace(", ", "-").replace(" ", "-")
@@ -113,6 +118,29 @@ def compare_systems(
     write_text(folder / "table.md", report.as_markdown(result))
     say(f"runs, results.json and table.md are in {folder}")
     return result
+
+
+def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say) -> RunTable:
+    """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
+
+    Of several languages, the first that can be measured is taken. The table is kept beside the run's own.
+
+    Raises:
+        DataError: A file that is no run, or a run of other queries or documents.
+    """
+    recipe = first_judged(recipe, say)
+    collection, name = run_collections(recipe, either_side=True)[recipe.lang], recipe.search.split
+    check_split(recipe, collection)
+    queries = queries_of(collection, sides(collection, recipe.lang, name).queries, name)
+    folder = evaluation_folder(recipe, collection.name, recipe.lang, None)
+    own = folder / f"{report.STUDENT}.trec"
+    runs = {report.STUDENT: read_run(own)} if own.is_file() else {}
+    others = read_runs(paths)
+    runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
+    ids = {doc.id for doc in collection.docs}
+    table = compare_runs(runs, about(queries, collection.qrels[name]), documents=ids)
+    write_text(folder / "comparison.md", as_markdown(table))
+    return table
 
 
 class Line(NamedTuple):

@@ -203,7 +203,22 @@ class Search(_Section):
     """Retrieval and measures."""
 
     depth: int = Field(default=1000, ge=1, description="documents retrieved for a query")
-    factory: str = Field(default="Flat", description="faiss index, single vectors only")
+    factory: str = Field(
+        default="auto", description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size"
+    )
+    bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
+        default="auto", description="baseline on words: lucene needs Java 21, bm25s none; auto takes what is there"
+    )
+    translations: str | None = Field(
+        default=None,
+        description="file of the queries in English, id<TAB>text, {lang} in it for each language; BM25 only",
+    )
+    fusion: Literal["off", "reciprocal", "min-max", "z-score"] = Field(
+        default="reciprocal", description="student and BM25 as one more row: by ranks, or by scores made comparable"
+    )
+    bm25_weight: float = Field(
+        default=0.5, ge=0, le=1, description="of BM25 in fusion by scores; the student has the rest"
+    )
     split: str = Field(default="test", description="judgements that the table reports")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optical.evaluate import Comparison, Scores, compare, share_of_ceiling
+from optical.evaluate import Comparison, Scores, compare, holm, share_of_ceiling, t_test
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,8 +52,7 @@ class Report(NamedTuple):
 
     def tests(self) -> dict[str, Comparison]:
         """The student against every other system in X: paired randomisation tests on AP."""
-        others = [s for s in self.scores if s not in (CEILING, STUDENT)] if STUDENT in self.scores else []
-        return {f"{STUDENT} - {other}": compare(self.scores[STUDENT], self.scores[other]) for other in others}
+        return {name: compare(self.scores[STUDENT], self.scores[other]) for name, other in _compared(self).items()}
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -62,6 +61,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         name: {**scores._asdict(), "share_of_ceiling": report.share(name)} for name, scores in report.scores.items()
     }
     tests = {name: comparison._asdict() for name, comparison in report.tests().items()}
+    for (name, other), adjusted in zip(_compared(report).items(), _adjusted(report), strict=True):
+        tests[name] |= {"p_holm": adjusted, "t_p_value": t_test(report.scores[STUDENT], report.scores[other])}
     head = {k: v for k, v in report._asdict().items() if k != "scores" and (k, v) != ("docs_lang", "en")}
     return {**head, "systems": systems, "tests": tests}
 
@@ -78,8 +79,22 @@ def as_lines(report: Report) -> list[list[str]]:
 
 
 def as_sentences(report: Report) -> list[str]:
-    """The tests in words."""
-    return [comparison.in_words(name) for name, comparison in report.tests().items()]
+    """The tests in words, each with what Holm's correction for their number makes of its p."""
+    tests = report.tests()
+    words = [comparison.in_words(name) for name, comparison in tests.items()]
+    if len(words) < 2:
+        return words
+    return [f"{line}; Holm {p:.4f}" for line, p in zip(words, _adjusted(report), strict=True)]
+
+
+def _compared(report: Report) -> dict[str, str]:
+    """Name of the comparison -> the system that the student is compared with."""
+    others = [s for s in report.scores if s not in (CEILING, STUDENT)] if STUDENT in report.scores else []
+    return {f"{STUDENT} - {other}": other for other in others}
+
+
+def _adjusted(report: Report) -> list[float]:
+    return holm([comparison.p_value for comparison in report.tests().values()])
 
 
 def title(report: Report) -> str:

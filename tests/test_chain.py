@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import optical
-from optical import answering, chain, distillation, encoders, inputs, judging, report
+from optical import answering, chain, distillation, encoders, inputs, judging, lexical, report
 from optical.embed import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.interrupt import Interrupted
@@ -97,7 +97,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def lexical(encoder):
+def by_words(encoder):
     """The same encoder with the words loud and the random layers quiet: it matches by words, as a trained one would."""
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
@@ -110,7 +110,7 @@ def lexical(encoder):
 
 def uncased(folder):
     """A teacher as MiniLM is."""
-    return lexical(bert(folder))
+    return by_words(bert(folder))
 
 
 def cased(folder):
@@ -133,7 +133,7 @@ def cased(folder):
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return lexical(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
+    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
 
 
 def unigram(folder):
@@ -166,7 +166,7 @@ def unigram(folder):
     )  # fmt: skip
     XLMRobertaModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return lexical(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
+    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
 
 
 def recipe_of(folder, data, teacher, **more):
@@ -193,7 +193,8 @@ def run(tmp_path_factory, data):
 def test_the_student_beats_zero_shot_and_its_start(run):
     recipe, found, _ = run
     ap = {system: scores.mean["AP"] for system, scores in found.scores.items()}
-    assert list(ap) == [report.CEILING, report.ZERO_SHOT, report.TRANSPLANT, report.STUDENT]
+    words = [lexical.UNTRANSLATED, lexical.BY_LEXICON, lexical.FUSED]
+    assert list(ap) == [report.CEILING, report.ZERO_SHOT, report.TRANSPLANT, report.STUDENT, *words]
     assert ap[report.STUDENT] > ap[report.ZERO_SHOT] + 0.3
     assert ap[report.STUDENT] > ap[report.TRANSPLANT] + 0.3
     assert found.share(report.STUDENT) > 0.7
@@ -216,14 +217,18 @@ def test_every_file_of_a_run_is_there(run):
     assert (folder / "recipe.toml").is_file()
     assert load_recipe(folder / "recipe.toml") == recipe
     evaluation = folder / "evaluation" / OWN
+    words = [lexical.UNTRANSLATED, lexical.BY_LEXICON, lexical.FUSED]
     for system, scores in found.scores.items():
         trec = read_run(evaluation / f"{system.replace(', ', '-').replace(' ', '-')}.trec")
+        if system in words[:2]:
+            assert set().union(*trec.values()) <= {f"d{k}" for k in range(len(DOCUMENTS))}
+            continue
         assert trec.keys() == scores.per_query["AP"].keys() == {f"q{i}" for i in (1, 3, 5, 6, 7, 8, 9)}
         assert all(len(ranking) == len(DOCUMENTS) for ranking in trec.values())
     kept = json.loads((evaluation / "results.json").read_text(encoding="utf-8"))
     student = kept["systems"][report.STUDENT]
     assert np.mean(list(student["per_query"]["AP"].values())) == pytest.approx(student["mean"]["AP"], abs=1e-6)
-    assert kept["tests"].keys() == {f"student - {s}" for s in (report.ZERO_SHOT, report.TRANSPLANT)}
+    assert kept["tests"].keys() == {f"student - {s}" for s in (report.ZERO_SHOT, report.TRANSPLANT, *words)}
     table = (evaluation / "table.md").read_text(encoding="utf-8")
     assert f"| student | sw | {student['mean']['AP']:.4f} |" in table
     assert any(str(evaluation) in line for line in said)
@@ -265,7 +270,8 @@ def test_evaluate_takes_another_student(run):
     own = recipe.folder / "evaluation" / OWN
     before = {path.name: path.read_bytes() for path in own.iterdir()}
     other = judging.evaluate(recipe, recipe.folder / "transplant")
-    assert list(other.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT]
+    words = [lexical.UNTRANSLATED, lexical.BY_LEXICON, lexical.FUSED]
+    assert list(other.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT, *words]
     assert other.scores[report.STUDENT] == found.scores[report.TRANSPLANT]
     assert {path.name: path.read_bytes() for path in own.iterdir()} == before, "the run's own results were overwritten"
     kept = json.loads((own.with_name(f"{OWN}-transplant") / "results.json").read_text(encoding="utf-8"))

@@ -352,7 +352,7 @@ def test_a_full_disk_while_teacher_vectors_are_written(command, finished, tmp_pa
     assert code == 1
     assert "No space left" in err
     assert snapshot(finished.folder) == before
-    assert snapshot(tmp_path / "cache") == {}
+    assert [file for file in snapshot(tmp_path / "cache") if not file.startswith("documents-")] == []
 
 
 def test_a_full_disk_while_a_run_is_written(command, finished, monkeypatch):

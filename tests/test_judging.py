@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from optical import chain, encoders, indexing, judging, report
+from optical import chain, encoders, indexing, judging, lexical, report
 from optical.chain import distil
 from optical.errors import DataError
 from optical.indexing import document_encoder, index_folder, serves
@@ -30,7 +30,7 @@ def in_x(text: str) -> str:
     return " ".join(word[::-1] if len(word) > 1 else word for word in text.split())
 
 
-def lexical(encoder):
+def by_words(encoder):
     """With the words loud and the random layers quiet: it matches by words, as a trained encoder would."""
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
@@ -47,7 +47,7 @@ def models(tmp_path_factory):
     from transformers import BertTokenizer
 
     folder = tmp_path_factory.mktemp("models")
-    lexical(bert(folder / "made")).save(str(folder / "teacher"))
+    by_words(bert(folder / "made")).save(str(folder / "teacher"))
     encoder = encoders.load(folder / "teacher", "cpu")
     words = (folder / "made" / "vocab.txt").read_text(encoding="utf-8").split("\n")
     words = [w if w.startswith(("[", "##")) else w[::-1] for w in words]
@@ -120,12 +120,13 @@ def test_english_queries_over_documents_in_x(tmp_path, finished, late):
 def test_english_documents_are_measured_as_ever(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "english", "en", ["en", "xx"]))
     result, said = measured(recipe)
-    assert list(result.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT]
+    words = [lexical.UNTRANSLATED, lexical.FUSED]
+    assert list(result.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT, *words]
     assert result.scores[report.CEILING].per_query == result.scores[report.STUDENT].per_query
     assert report.title(result) == "english (test): 5 xx queries, 8 English documents"
     kept = json.loads((judging.evaluation_folder(recipe, "english", "xx", None) / "results.json").read_text())
     assert list(kept) == ["collection", "split", "lang", "documents", "systems", "tests"]
-    assert len(said) == 1
+    assert [line[:4] for line in said] == ["BM25", "runs"]
 
 
 def test_queries_in_x_over_documents_in_x_are_the_students_alone(tmp_path, finished):

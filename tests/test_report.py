@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from rich.console import Console
 
 from optical import report
-from optical.evaluate import measure
+from optical.evaluate import holm, measure, t_test
 from optical.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT, Report
 from optical.text.collection import Qrel
 
@@ -93,8 +94,17 @@ def test_markdown_terminal_and_sentences_say_the_same(measured):
     assert report.title(measured) in markdown
     first = report.as_sentences(measured)[0]
     assert first.startswith(f"{STUDENT} - {ZERO_SHOT}: MAP +0.4375, p = ")
-    assert first.endswith("3 won / 0 tied / 1 lost")
+    assert re.search(r"3 won / 0 tied / 1 lost; Holm 0\.\d{4}$", first)
     assert first in markdown
+
+
+def test_the_tests_that_are_kept_have_both_corrections(measured):
+    tests = report.as_dict(measured)["tests"]
+    ps = [test["p_value"] for test in tests.values()]
+    assert [test["p_holm"] for test in tests.values()] == holm(ps)
+    for name, test in tests.items():
+        other = measured.scores[name.removeprefix(f"{STUDENT} - ")]
+        assert test["t_p_value"] == t_test(measured.scores[STUDENT], other)
 
 
 def test_a_report_of_nothing_has_a_title():

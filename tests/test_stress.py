@@ -16,7 +16,7 @@ from optical.robustness.perturb import touched
 from optical.stress import Case, perturbed, stress_run, stressed
 from optical.text.collection import Query
 from tests.conftest import bert
-from tests.test_chain import data, lexical  # noqa: F401 - data is a fixture
+from tests.test_chain import by_words, data  # noqa: F401 - data is a fixture
 from tests.test_cli import command  # noqa: F401 - a fixture
 
 QUERIES = [Query("q1", "nani anapanda mahindi?"), Query("q2", "wapi mvua inanyesha?"), Query("q3", "mto wapi?")]
@@ -121,7 +121,7 @@ class TestTable:
 @pytest.fixture
 def run(tmp_path, data):  # noqa: F811
     """A run on disk whose student is the teacher, uncased and matching by words; English stands for X."""
-    encoder = lexical(bert(tmp_path / "bert"))
+    encoder = by_words(bert(tmp_path / "bert"))
     for folder in ("teacher", "run/student", "run/transplant"):
         encoder.save(str(tmp_path / folder))
     english = (data / "collection" / "queries.en.tsv").read_text(encoding="utf-8")
