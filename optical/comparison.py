@@ -92,12 +92,13 @@ def as_tables(table: RunTable, title: str) -> list[Table]:
 
 
 def _rendered(title: str, lines: Sequence[list[str]]) -> Table:
+    from rich.box import SIMPLE
     from rich.table import Table
 
     head, *body = lines
-    table = Table(title=title, title_justify="left")
-    for k, cell in enumerate(head):
-        table.add_column(cell, justify="right" if k else "left")
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    for k, cell in enumerate(head):  # the name gives way in a narrow terminal, no figure does
+        table.add_column(cell, justify="right" if k else "left", no_wrap=bool(k), overflow="fold")
     for cells in body:
         table.add_row(*cells)
     return table

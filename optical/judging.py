@@ -120,10 +120,16 @@ def compare_systems(
     return result
 
 
-def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say) -> RunTable:
+def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool = True) -> RunTable:
     """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
 
-    Of several languages, the first that can be measured is taken. The table is kept beside the run's own.
+    Of several languages, the first that can be measured is taken.
+
+    Args:
+        recipe: Of a finished run, or of none: its language, collection and split say what is judged.
+        paths: TREC runs.
+        say: For what is odd about the runs.
+        keep: There is a run; its own results are compared, and the table is kept beside them.
 
     Raises:
         DataError: A file that is no run, or a run of other queries or documents.
@@ -134,12 +140,16 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say) -> RunTable:
     queries = queries_of(collection, sides(collection, recipe.lang, name).queries, name)
     folder = evaluation_folder(recipe, collection.name, recipe.lang, None)
     own = folder / f"{report.STUDENT}.trec"
-    runs = {report.STUDENT: read_run(own)} if own.is_file() else {}
+    runs = {report.STUDENT: read_run(own)} if keep and own.is_file() else {}
     others = read_runs(paths)
     runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
     ids = {doc.id for doc in collection.docs}
     table = compare_runs(runs, about(queries, collection.qrels[name]), documents=ids)
-    write_text(folder / "comparison.md", as_markdown(table))
+    for note in table.notes():
+        say(note)
+    if keep:
+        write_text(folder / "comparison.md", as_markdown(table))
+        say(f"the comparison is in {folder / 'comparison.md'}")
     return table
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from optical.comparison import compare_runs, read_runs, unknown_documents
+from optical.comparison import as_lines, as_markdown, as_tables, compare_runs, read_runs, unknown_documents
 from optical.errors import DataError, RecipeError
 from optical.evaluate import ALL_MEASURES, compare_all, measure
 from optical.run import Run
@@ -131,3 +133,29 @@ def test_a_run_given_twice_is_refused(tmp_path):
     one = write(tmp_path / "bm25.trec", "q1 Q0 a 1 2.5 tag")
     with pytest.raises(DataError, match="a run is given twice; got .*bm25.trec again; leave"):
         read_runs([one, one])
+
+
+def test_every_rendering_has_the_figures():
+    found = compare_runs({"ours": OURS, "other": OTHER}, QRELS, documents=DOCUMENTS, permutations=500)
+    head, ours, other = as_lines(found)
+    assert head[:3] == ["run", "MAP", "AP@100"]
+    assert head[-6:] == ["- ours", "p", "Holm", "t-test p", "Holm", "won / tied / lost"]
+    assert ours[-6:] == [""] * 6
+    test = found.tests["other"]
+    assert other[-6:-4] == [f"{test.difference:+.4f}", f"{test.p_value:.4f}"]
+    assert other[-1] == "0 / 1 / 2"
+    markdown = as_markdown(found)
+    assert all("| " + " | ".join(row) + " |" in markdown for row in (head, ours, other))
+    assert all(note in markdown for note in found.notes())
+    console = Console(width=200, file=io.StringIO())
+    for table in as_tables(found, "two runs"):
+        console.print(table)
+    printed = console.file.getvalue()
+    assert "two runs" in printed
+    assert all(cell in printed for cell in other)
+
+
+def test_one_run_is_a_table_without_tests():
+    lines = as_lines(compare_runs({"ours": OURS}, QRELS))
+    assert [len(line) for line in lines] == [1 + len(ALL_MEASURES)] * 2
+    assert len(as_tables(compare_runs({"ours": OURS}, QRELS), "one")) == 1

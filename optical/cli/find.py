@@ -86,7 +86,9 @@ def search(
 
 @app.command()
 def evaluate(
-    run: Run,
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run; without one, --run files are compared with each other.")
+    ] = None,
     student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
     collection: CollectionOption = None,
     split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
@@ -94,18 +96,35 @@ def evaluate(
         list[str] | None,
         typer.Option("--perturb", help="Instead, on queries with typos, diacritics, case, codeswitch or drop; repeat."),
     ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--run", help="TREC run of another system, beside the student's own; repeat.")
+    ] = None,
+    lang: Lang = None,
     rate: Annotated[
         list[float] | None, typer.Option("--rate", help="Share of words perturbed; may be repeated. Default .1, .2.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.")] = 3,
     settings: Settings = None,
 ) -> None:
-    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values."""
+    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values.
+
+    With --run, the runs of other systems are measured with the same judgements and tested against the student's.
+    """
     from optical import judging, report
 
-    chosen = recipe_of(kept(run), settings, collection=collection, out=str(run), **{"search.split": split})
+    if run is None and not others:
+        raise typer.BadParameter("name the folder of a run, or TREC files by --run", param_hint="RUN")
     if rate and not perturb:
         raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
+    options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
+    chosen = recipe_of(kept(run) if run else None, settings, **options)
+    if others:
+        from optical.comparison import as_tables
+
+        compared = judging.compare_with(chosen, others, say, keep=run is not None)
+        for table in as_tables(compared, f"{len(compared.scores)} runs"):
+            console.print(table)
+        return
     if perturb:
         from optical import stress
 
