@@ -106,11 +106,12 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
 def answer(answers: Answers, question: str, depth: int) -> list[Found]:
     """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
     query = encode_question(answers.student, question)
-    if answers.index is not None:
-        found = dense.search(answers.index, query[None], depth)[0]
-    else:
+    if answers.late is not None:
         _, vectors, ids = answers.late.searched
         found = list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
+    else:
+        assert answers.index is not None, "a run is loaded with one of the two"
+        found = dense.search(answers.index, query[None], depth)[0]
     return with_matches(answers, question, query, found)
 
 

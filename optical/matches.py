@@ -63,15 +63,17 @@ def match_words(
         By their place in the question, then from near to far. Empty when either has no word, or when spans and vectors
         differ in number: stored vectors may be pooled, or of another tokenizer.
     """
-    words = [j for j, span in enumerate(passage_spans) if span]
-    asked = [i for i, span in enumerate(query_spans) if span]
+    words = {j: span for j, span in enumerate(passage_spans) if span}
+    asked = {i: span for i, span in enumerate(query_spans) if span}
     if not words or not asked or len(query) != len(query_spans) or len(passage) != len(passage_spans):
         return []
-    similarity = query[asked].astype(np.float32) @ passage[words].astype(np.float32).T  # (asked, words)
+    # (asked, words)
+    similarity = query[list(asked)].astype(np.float32) @ passage[list(words)].astype(np.float32).T
+    others = list(words.values())
     best: dict[tuple[Span, Span], float] = {}
-    for row, i in zip(similarity, asked, strict=True):
+    for row, own in zip(similarity, asked.values(), strict=True):
         j = int(row.argmax())
-        pair = (query_spans[i], passage_spans[words[j]])
+        pair = (own, others[j])
         best[pair] = max(best.get(pair, -1.0), float(row[j]))
     found = [Match(own, other, min(1.0, value)) for (own, other), value in best.items()]
     return sorted(found, key=lambda match: (match.query, -match.similarity, match.passage))

@@ -160,8 +160,9 @@ def search(
         limit = max(depth, candidates)
         asked["prefetch"] = models.Prefetch(query=pooled(query).tolist(), using=POOLED, limit=limit)
     points = client.query_points(name, limit=depth, with_payload=True, **asked).points
-    docs = {point.payload["id"]: Doc(**point.payload) for point in points}
-    ranked = rank([(point.payload["id"], point.score) for point in points])
+    held = [(point.payload or {}, point.score) for point in points]
+    docs = {kept["id"]: Doc(*(kept[field] for field in Doc._fields)) for kept, _ in held}
+    ranked = rank([(kept["id"], score) for kept, score in held])
     return [Found(docs[doc_id], score, []) for doc_id, score in ranked.items()]
 
 
@@ -249,7 +250,7 @@ def _create(
                 f"has {facts}; give another --name, or delete it there"
             )
         return
-    own = {"shard_number": shards, "replication_factor": replicas} if place.path is None else {}
+    own: dict[str, Any] = {"shard_number": shards, "replication_factor": replicas} if place.path is None else {}
     client.create_collection(place.name, vectors_config=_vectors(searched.vectors), metadata=facts, **own)
 
 
@@ -313,7 +314,7 @@ def _batches(vectors: Vectors, rows: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _vector(vectors: Vectors, row: int) -> dict[str, list]:
+def _vector(vectors: Vectors, row: int) -> dict[str, Any]:
     if vectors.sentences.shape[1]:
         return {SENTENCE: np.asarray(vectors.sentences[row : row + 1], dtype=np.float32)[0].tolist()}
     tokens = np.asarray(vectors.of(row), dtype=np.float32)

@@ -43,10 +43,11 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _explain_refusals(app)
     html, policy = page.load()
+    # Addresses that do not search answer at once, in the server's own thread, however many questions wait.
     one_at_a_time = threading.Lock()
 
     @app.get("/", response_class=HTMLResponse)
-    def front() -> HTMLResponse:
+    async def front() -> HTMLResponse:
         return HTMLResponse(html, headers=policy)
 
     @app.get("/api/search")
@@ -61,11 +62,11 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
         return {"query": question, "language": language, "seconds": seconds, "results": results}
 
     @app.get("/api/about")
-    def known() -> dict[str, Any]:
+    async def known() -> dict[str, Any]:
         return dict(about)
 
     @app.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         return {"status": "ok"}
 
     return app

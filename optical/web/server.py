@@ -6,6 +6,7 @@ once. Knows no run.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -55,14 +56,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 def address(own: socket.socket) -> str:
     """The address to type into a browser."""
-    host, port = own.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    bound, port = own.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_local(host: str) -> bool:
     """Whether only programs of this machine can reach the host."""
-    return host in LOCAL or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def names(host: str) -> list[str]:

@@ -39,7 +39,7 @@ def test_an_address_of_version_six():
 
 def test_who_can_reach_it():
     assert [server.is_local(h) for h in ("127.0.0.1", "localhost", "::1", "127.0.0.2")] == [True] * 4
-    assert [server.is_local(h) for h in ("0.0.0.0", "::", "192.168.1.2", "example.org")] == [False] * 4
+    assert [server.is_local(h) for h in ("0.0.0.0", "::", "192.168.1.2", "127.example.org")] == [False] * 4
     assert "*" not in server.names("127.0.0.1")
     assert server.names("0.0.0.0") == ["*"]
 
