@@ -96,7 +96,7 @@ def _rendered(title: str, lines: Sequence[list[str]]) -> Table:
     from rich.table import Table
 
     head, *body = lines
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for k, cell in enumerate(head):  # the name gives way in a narrow terminal, no figure does
         table.add_column(cell, justify="right" if k else "left", no_wrap=bool(k), overflow="fold")
     for cells in body:

@@ -90,7 +90,7 @@ MAY_KNOW = {
         "indexing", "judging",
     },
     "cli": {
-        "errors", "recipe", "inputs", "text", "report", "indexing", "judging", "answering", "chain", "delivery",
+        "errors", "recipe", "inputs", "text", "report", "comparison", "indexing", "judging", "answering", "chain", "delivery",
         "stress", "syllabus", "course", "web", "qdrant", "colbert",
     },
 }  # fmt: skip
