@@ -14,13 +14,14 @@ from optical import encoders
 from optical.development import Searched
 from optical.encoders import Encoder
 from optical.errors import DataError
-from optical.indexing import embed, index_folder, load_teacher
+from optical.indexing import effort, embed, index_folder, load_teacher, serves
 from optical.inputs import Say, collection_path, distinct, run_collections
 from optical.matches import Match, match_words, word_spans
 from optical.recipe import Recipe
-from optical.retrieval import dense
+from optical.retrieval import dense, late_index
 from optical.retrieval.dense import DenseIndex
-from optical.search import search_vectors
+from optical.retrieval.token_store import LateIndex
+from optical.search import given, search_vectors
 from optical.text.collection import Collection, Doc
 
 
@@ -31,11 +32,13 @@ class Late(NamedTuple):
         teacher: The document side, whose tokenizer says where the words of a passage are.
         searched: The token vectors of all documents.
         rows: Document id -> its row there.
+        index: Lists of those tokens, where there are some; without, every document is compared.
     """
 
     teacher: Encoder
     searched: Searched
     rows: dict[str, int]
+    index: LateIndex | None
 
 
 class Answers(NamedTuple):
@@ -86,15 +89,17 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
     lang, collection = next(iter(collections.items()))
     if len(distinct(collections)) > 1:
         say(f"searching the documents of {lang}; others: --set lang=...")
+    folder = index_folder(recipe.of(lang))
     student = encoders.load(recipe.folder / "student", recipe.device)
     docs = {doc.id: doc for doc in collection.docs}
     loaded = Answers(recipe, lang, collection, docs, student, None, None)
     if encoders.is_multi_vector(student):
         teacher = load_teacher(recipe)
         searched = embed(recipe, teacher, collection, False)
-        return loaded._replace(late=Late(teacher, searched, {doc_id: k for k, doc_id in enumerate(searched.ids)}))
-    folder = index_folder(recipe.of(lang))
-    index = dense.load(folder)
+        lists = late_index.load(folder) if serves(folder, teacher, searched) else None
+        rows = {doc_id: k for k, doc_id in enumerate(searched.ids)}
+        return loaded._replace(late=Late(teacher, searched, rows, lists))
+    index = dense.load(folder, nprobe=recipe.search.probe)
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
             f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "
@@ -106,7 +111,9 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
 def answer(answers: Answers, question: str, depth: int) -> list[Found]:
     """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
     query = encode_question(answers.student, question)
-    if answers.late is not None:
+    if answers.late is not None and answers.late.index is not None:
+        found = late_index.search(answers.late.index, [query], depth, **given(effort(answers.recipe)))[0]
+    elif answers.late is not None:
         _, vectors, ids = answers.late.searched
         found = list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
     else:

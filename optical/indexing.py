@@ -7,6 +7,7 @@ documents. Documents in X are the student's to embed, so they wait until there i
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from optical.encoders import Encoder
 from optical.inputs import check_english_documents, collection_path, distinct, run_collections
 from optical.manifest import write_text
 from optical.recipe import Recipe, write_recipe
-from optical.retrieval import dense
+from optical.retrieval import dense, late_index
+from optical.search import Effort
 from optical.text.collection import Collection
 from optical.text.records import ENGLISH
+
+LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
 
 def load_teacher(recipe: Recipe) -> Encoder:
@@ -42,7 +46,8 @@ def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress:
     """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
     ids = [doc.id for doc in collection.docs]
     texts = [doc.full for doc in collection.docs]
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), progress=progress)
+    precision = None if recipe.search.precision == "auto" else recipe.search.precision
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), precision=precision, progress=progress)
     return Searched(collection, vectors, ids)
 
 
@@ -99,11 +104,14 @@ def build_indexes(recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searc
 
 
 def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path) -> Path | None:
-    """A faiss index of a run; None for late interaction, which compares with the cached tokens exactly.
+    """A faiss index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
     That of documents in X is made by the student in the folder of the run.
     """
-    if encoders.is_multi_vector(teacher):
+    late = encoders.is_multi_vector(teacher)
+    if late and not _wants_late_index(recipe, len(searched.ids)):
+        if (folder / dense.MANIFEST).is_file():  # of an earlier recipe; it would be searched
+            shutil.rmtree(folder)
         return None
     manifest = {
         "teacher": recipe.teacher,
@@ -115,8 +123,24 @@ def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Pa
         student = document_encoder(recipe, searched.collection)
         searched = embed_by(recipe, student, searched.collection)
         manifest["student_fingerprint"] = encoders.fingerprint(student)
-    dense.build(searched.vectors.sentences, searched.ids, folder, recipe.search.factory, manifest=manifest)
+    vectors, ids = searched.vectors, searched.ids
+    if late:
+        late_index.build(
+            vectors.tokens, vectors.start, ids, folder, pool_factor=recipe.search.pool_factor, manifest=manifest
+        )
+    else:
+        dense.build(vectors.sentences, ids, folder, recipe.search.factory, manifest=manifest)
     return folder
+
+
+def _wants_late_index(recipe: Recipe, documents: int) -> bool:
+    wanted = recipe.search.late_index
+    return wanted == "on" or (wanted == "auto" and documents >= LATE_INDEX_FROM)
+
+
+def effort(recipe: Recipe) -> Effort:
+    """How far indexes are searched, as the recipe has it."""
+    return Effort(recipe.search.probe, recipe.search.candidates)
 
 
 def serves(index: Path, encoder: Encoder, searched: Searched) -> bool:

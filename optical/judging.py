@@ -13,16 +13,16 @@ from optical import encoders, report
 from optical.comparison import RunTable, as_markdown, compare_runs, read_runs
 from optical.development import Searched, about
 from optical.embed import Vectors
-from optical.encoders import Encoder
+from optical.encoders import Encoder, is_multi_vector
 from optical.evaluate import ALL_MEASURES, measure
-from optical.indexing import embed_by, embed_each, index_folder, load_teacher, serves
+from optical.indexing import effort, embed_by, embed_each, index_folder, load_teacher, serves
 from optical.inputs import Say, check_split, distinct, first_judged, judged, run_collections, say_skipped, sides
 from optical.lexical import fused, lexical_runs
 from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.report import Report
 from optical.run import read_run, write_run
-from optical.search import search
+from optical.search import RECALL_DEPTH, sampled_recall, search
 from optical.text.collection import Query, queries_of
 from optical.text.records import ENGLISH
 
@@ -101,11 +101,17 @@ def compare_systems(
     side = sides(collection, recipe.lang, name)
     queries = queries_of(collection, side.queries, name)
     qrels = about(queries, collection.qrels[name])
-    lines = _lines if side.documents == ENGLISH else _foreign_lines
+    how, depth = effort(recipe), recipe.search.depth
+    make = _lines if side.documents == ENGLISH else _foreign_lines
+    lines = dict(make(recipe, teacher, systems, searched, queries, say))
     runs = {
-        system: search(line.encoder, line.queries, line.documents, searched.ids, recipe.search.depth, line.index)
-        for system, line in lines(recipe, teacher, systems, searched, queries, say)
+        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, line.index, how)
+        for system, line in lines.items()
     }
+    student = lines[report.STUDENT]
+    if student.index and is_multi_vector(student.encoder):
+        share = sampled_recall(student.encoder, student.queries, student.index, how)
+        say(f"late interaction by lists finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
     if side.documents == ENGLISH and side.queries != ENGLISH:
         words = lexical_runs(recipe, collection, queries, say)
         runs |= words | fused(recipe, runs[report.STUDENT], words)

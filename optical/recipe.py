@@ -206,6 +206,22 @@ class Search(_Section):
     factory: str = Field(
         default="auto", description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size"
     )
+    late_index: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="late interaction by lists of tokens and exact MaxSim of what they propose; off compares all, auto "
+        "does so below 10,000 documents",
+    )
+    pool_factor: float = Field(
+        default=1.0, ge=1, description="late index: a document keeps about one token in so many, means of similar ones"
+    )
+    probe: int | None = Field(
+        default=None, ge=1, description="clusters (IVF), or lists for each query token, that a query visits"
+    )
+    candidates: int | None = Field(default=None, ge=1, description="late index: documents that are scored exactly")
+    precision: Literal["auto", "float32", "float16", "int8"] = Field(
+        default="auto",
+        description="of the documents' vectors on disk; auto is float32 for single vectors, float16 for tokens",
+    )
     bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
         default="auto", description="baseline on words: lucene needs Java 21, bm25s none; auto takes what is there"
     )

@@ -9,17 +9,34 @@ import heapq
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from optical.embed import Vectors, padded
 from optical.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
 from optical.errors import DataError
-from optical.retrieval import dense, late
+from optical.retrieval import dense, late, late_index
 from optical.run import Run, rank
 from optical.text.collection import Query
 
 NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction, of scores otherwise: 256 MB of float32
+RECALL_QUERIES, RECALL_DEPTH = 20, 100  # of a sample: an exhaustive search reads every token of the collection
+
+
+class Effort(NamedTuple):
+    """How far an approximate index is searched; None leaves it to the index.
+
+    Attributes:
+        probe: Clusters of an IVF index, or lists of tokens for each query token.
+        candidates: Documents that late interaction scores exactly.
+    """
+
+    probe: int | None = None
+    candidates: int | None = None
+
+
+USUAL = Effort()
 
 
 def search(
@@ -29,6 +46,7 @@ def search(
     ids: Sequence[str],
     depth: int,
     index: Path | None = None,
+    effort: Effort = USUAL,
 ) -> Run:
     """Rank documents for queries.
 
@@ -38,8 +56,9 @@ def search(
         documents: Vectors of the documents by the teacher.
         ids: Document ids, row by row.
         depth: Documents for a query.
-        index: A faiss index of these documents (:mod:`optical.retrieval.dense`); without one, single vectors are
-            compared with every document by the same exact inner product.
+        index: Of these documents (:mod:`optical.retrieval.dense`, :mod:`optical.retrieval.late_index`); without one,
+            every document is compared.
+        effort: How far that index is searched.
 
     Raises:
         DataError: The encoder's vectors have another dimension than the documents'.
@@ -47,7 +66,7 @@ def search(
     texts = [query.text for query in queries]
     late_interaction = is_multi_vector(encoder)
     vectors = encode_tokens(encoder, texts, query=True) if late_interaction else encode_sentences(encoder, texts)
-    return search_vectors(vectors, [query.id for query in queries], documents, ids, depth, index)
+    return search_vectors(vectors, [query.id for query in queries], documents, ids, depth, index, effort)
 
 
 def search_vectors(
@@ -57,15 +76,33 @@ def search_vectors(
     ids: Sequence[str],
     depth: int,
     index: Path | None = None,
+    effort: Effort = USUAL,
 ) -> Run:
     """The same for queries that are vectors already: ``(q, e)`` unit vectors, or a list of q unit token matrices."""
     if not isinstance(vectors, np.ndarray):
-        found = _late(vectors, documents, ids, depth)
+        found = _late(vectors, documents, ids, depth) if index is None else _listed(index, vectors, depth, effort)
     elif index is not None:
-        found = dense.search(dense.load(index), vectors, depth)
+        found = dense.search(dense.load(index, nprobe=effort.probe), vectors, depth)
     else:
         found = _exact(vectors, documents, ids, depth)
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
+
+
+def sampled_recall(encoder: Encoder, queries: Sequence[Query], index: Path, effort: Effort = USUAL) -> float:
+    """Share of the exact first hundred that an index of late interaction finds, on the first queries; NaN without."""
+    vectors = encode_tokens(encoder, [query.text for query in queries[:RECALL_QUERIES]], query=True)
+    opened = late_index.load(index)
+    return late_index.recall(opened, vectors, RECALL_DEPTH, **given(effort))
+
+
+def _listed(index: Path, queries: Sequence[np.ndarray], depth: int, effort: Effort) -> list[list[tuple[str, float]]]:
+    """By lists of tokens, then exact MaxSim of what they propose."""
+    return late_index.search(late_index.load(index), queries, depth, **given(effort))
+
+
+def given(effort: Effort) -> dict[str, int]:
+    """What of an effort is said, by name."""
+    return {name: value for name, value in effort._asdict().items() if value is not None}
 
 
 def _late(

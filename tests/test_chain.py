@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import optical
-from optical import answering, chain, distillation, encoders, inputs, judging, lexical, report
+from optical import answering, chain, distillation, encoders, indexing, inputs, judging, lexical, report
 from optical.embed import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.interrupt import Interrupted
@@ -357,6 +357,26 @@ def test_late_interaction_goes_the_same_way(late):
     assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
     assert not (recipe.folder / "index").exists()
     assert answering.answer(answering.load_answers(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
+    assert judging.evaluate(recipe).scores == found.scores
+
+
+def test_an_index_of_tokens_gives_what_comparing_everything_gives(late):
+    recipe, found = late
+    listed = recipe.model_copy(update={"search": recipe.search.model_copy(update={"late_index": "on"})})
+    assert indexing.index_run(listed) == [recipe.folder / "index"]
+    said = []
+    again = judging.evaluate(listed, say=said.append)
+    for system, scores in found.scores.items():
+        # What is stored is whole numbers, so a near tie may turn.
+        assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=0.05)
+    assert "late interaction by lists finds 100.0 % of the exact first 100 (some questions)" in said
+    answers = answering.load_answers(listed)
+    assert answers.late.index is not None
+    first = answering.answer(answers, "Nani anaandika barua?", 2)[0]
+    assert first.doc.id == "d2"
+    assert first.matches
+    assert indexing.index_run(recipe) == []  # too few documents for one, by the rule
+    assert not (recipe.folder / "index").exists()
     assert judging.evaluate(recipe).scores == found.scores
 
 

@@ -60,7 +60,7 @@ MAY_KNOW = {
         "development", "projection", "supervision", "teaching",
     },
     "languages": {"errors", "batches", "recipe", "text", "distillation"},
-    "indexing": {"recipe", "inputs", "manifest", "text", "encoders", "embed", "retrieval", "development"},
+    "indexing": {"recipe", "inputs", "manifest", "text", "encoders", "embed", "retrieval", "search", "development"},
     "lexical": {"errors", "recipe", "inputs", "manifest", "text", "run", "retrieval", "robustness", "translation"},
     "judging": {
         "recipe", "inputs", "manifest", "text", "run", "evaluate", "report", "encoders", "embed", "search",

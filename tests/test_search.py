@@ -7,9 +7,9 @@ import pytest
 
 from optical.embed import document_vectors, padded
 from optical.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector
-from optical.errors import DataError
-from optical.retrieval import dense, late
-from optical.search import search
+from optical.errors import DataError, RecipeError
+from optical.retrieval import dense, late, late_index
+from optical.search import Effort, sampled_recall, search
 from optical.text.collection import Query
 from tests.conftest import bert
 
@@ -47,6 +47,29 @@ def test_it_ranks_as_two_loops_would(teacher, tmp_path, kind, depth):
     same = {"b": "moon", "c": "moon"}  # two documents are the same text: either may come first, or fall off the end
     for query, ids in brute(encoder, depth).items():
         assert [same.get(i, i) for i in run[query]] == [same.get(i, i) for i in ids]
+
+
+def test_lists_of_tokens_rank_as_comparing_everything_does(teacher, tmp_path):
+    encoder = as_multi_vector(teacher)
+    documents = document_vectors(encoder, IDS, DOCUMENTS, tmp_path)
+    exact = search(encoder, QUERIES, documents, IDS, 3)
+    late_index.build(documents.tokens, documents.start, IDS, tmp_path / "index", precision="float16", manifest={})
+    for effort in (Effort(), Effort(probe=1, candidates=5)):
+        run = search(encoder, QUERIES, documents, IDS, 3, tmp_path / "index", effort)
+        assert list(map(list, run.values())) == list(map(list, exact.values()))
+    assert sampled_recall(encoder, QUERIES, tmp_path / "index") == 1.0
+
+
+def test_an_effort_is_handed_to_the_index(teacher, tmp_path):
+    documents = document_vectors(teacher, IDS, DOCUMENTS, tmp_path)
+    dense.build(documents.sentences, IDS, tmp_path / "index", manifest={})
+    with pytest.raises(RecipeError, match="nprobe"):  # a flat index has no clusters to visit
+        search(teacher, QUERIES, documents, IDS, 3, tmp_path / "index", Effort(probe=2))
+    encoder = as_multi_vector(teacher)
+    documents = document_vectors(encoder, IDS, DOCUMENTS, tmp_path)
+    late_index.build(documents.tokens, documents.start, IDS, tmp_path / "tokens", manifest={})
+    with pytest.raises(RecipeError, match="candidates"):
+        search(encoder, QUERIES, documents, IDS, 3, tmp_path / "tokens", Effort(candidates=0))
 
 
 def test_equal_texts_are_ordered_by_id(teacher, tmp_path):
