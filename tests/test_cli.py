@@ -17,7 +17,7 @@ from optical import chain, cli, encoders, judging
 from optical.recipe import load_recipe, options
 from tests.test_chain import MUCH_TO_LEARN, OWN, data, uncased  # noqa: F401 - data is a fixture
 
-VERBS = ("distill", "transplant", "embed", "index", "search", "evaluate", "export", "data", "teach")
+VERBS = ("distill", "transplant", "embed", "index", "search", "evaluate", "export", "data", "teach", "serve")
 
 
 @pytest.fixture
@@ -81,7 +81,10 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     code, out, _ = command(verb, "--help")
     assert code == 0
     assert f"optical {verb}" in out
-    named = {"teach": "--collection", **dict.fromkeys(("index", "search", "evaluate", "export"), "Folder of a run")}
+    named = {
+        "teach": "--collection",
+        **dict.fromkeys(("index", "search", "evaluate", "export", "serve"), "Folder of a run"),
+    }
     assert named.get(verb, "--lang") in out
     if verb in ("distill", "transplant"):
         assert [name for name in options() if name not in out] == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from optical.errors import DataError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+PATIENCE = 5  # seconds that a question has left after Ctrl-C
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -75,12 +77,14 @@ def names(host: str) -> list[str]:
 
 
 def serve(app: FastAPI, own: socket.socket) -> None:
-    """Answer until Ctrl-C; questions that are being answered are answered first."""
-    made(app).run(sockets=[own])
+    """Answer until Ctrl-C, which ends it well; questions that are being answered have some seconds left."""
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has ended
+        made(app).run(sockets=[own])
 
 
 def made(app: FastAPI) -> Any:  # noqa: ANN401 - uvicorn's class, imported late
     """The server before it runs: ``run(sockets=[...])`` serves, ``should_exit = True`` ends it."""
     import uvicorn
 
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    options = {"log_level": "warning", "access_log": False, "server_header": False}
+    return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=PATIENCE, **options))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
+import time
+import urllib.request
 
 import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from optical.errors import DataError
 from optical.web import server
@@ -42,6 +49,30 @@ def test_who_can_reach_it():
     assert [server.is_local(h) for h in ("0.0.0.0", "::", "192.168.1.2", "127.example.org")] == [False] * 4
     assert "*" not in server.names("127.0.0.1")
     assert server.names("0.0.0.0") == ["*"]
+
+
+def test_ctrl_c_ends_it_well():
+    """In a process of its own: the signal goes to the main thread of the server."""
+    code = (
+        "from optical.web import server\n"
+        "from optical.web.app import create_app\n"
+        "own = server.bind('127.0.0.1', 0)\n"
+        "print(server.address(own), flush=True)\n"
+        "server.serve(create_app(lambda q, k: [], {}), own)\n"
+        "print('ended', flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().strip()
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=60) as reply:
+                assert reply.read() == b'{"status":"ok"}'
+            break
+        except OSError:
+            time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "ended\n"
+    assert process.returncode == 0
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
