@@ -8,8 +8,10 @@ language.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,8 +105,7 @@ def document_vectors(
     Row i is of ``ids[i]``, whatever its text: one without any is encoded as the tokenizer's empty sequence. Sentences
     are float32 and tokens float16 unless ``precision`` says otherwise.
     """
-    kind = f"-{precision}" if precision else ""
-    folder = cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum([*ids, *texts])}{kind}"
+    folder = _folder(teacher, [*ids, *texts], cache, precision)
     if (folder / _START).is_file():
         return _read(folder)  # written before there were shards
     if not (folder / _MANIFEST).is_file():
@@ -113,6 +114,50 @@ def document_vectors(
             precision=precision, batch_size=batch_size, ranks=(0, 1), keep_empty=True, progress=progress,
         )  # fmt: skip
     return sharded_vectors(read_shards(folder))
+
+
+def stream_vectors(
+    teacher: Encoder,
+    documents: Callable[[], Iterable[Document]],
+    cache: Path,
+    *,
+    precision: Precision | None = None,
+    shard_size: int | None = None,
+    progress: bool = False,
+) -> Vectors:
+    """The same vectors for a collection larger than memory, in the folder where :func:`document_vectors` finds them.
+
+    Documents are read three times: their ids and their texts name the folder, then they are embedded, a shard in memory
+    at a time; ranks of a launch share the shards.
+
+    Args:
+        teacher: Or whoever embeds the documents.
+        documents: Gives ``(id, text)`` pairs anew each time.
+        cache: Of document vectors.
+        precision: As of :func:`embed_collection`.
+        shard_size: As of :func:`embed_collection`.
+        progress: Show a bar.
+
+    Raises:
+        DataError: See :func:`embed_collection`.
+    """
+    parts = chain((doc_id for doc_id, _ in documents()), (text for _, text in documents()))
+    folder = _folder(teacher, parts, cache, precision)
+    if (folder / _START).is_file():
+        return _read(folder)
+    if (folder / _MANIFEST).is_file():
+        with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
+            return sharded_vectors(read_shards(folder))
+    shards = embed_collection(
+        teacher, documents, folder, precision=precision, shard_size=shard_size, keep_empty=True, progress=progress
+    )
+    return sharded_vectors(shards)
+
+
+def _folder(teacher: Encoder, parts: Iterable[str], cache: Path, precision: Precision | None) -> Path:
+    """Where a collection's vectors are: named by the encoder, the documents, and a precision that was asked for."""
+    kind = f"-{precision}" if precision else ""
+    return cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum(parts)}{kind}"
 
 
 def sharded_vectors(shards: Shards) -> Vectors:

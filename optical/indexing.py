@@ -7,20 +7,30 @@ documents. Documents in X are the student's to embed, so they wait until there i
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from optical import encoders
 from optical.development import Searched, unembedded
-from optical.embed import document_vectors
+from optical.embed import Precision, Vectors, document_vectors, stream_vectors
 from optical.encoders import Encoder
-from optical.inputs import check_english_documents, collection_path, distinct, run_collections
+from optical.inputs import (
+    check_english,
+    check_english_documents,
+    collection_path,
+    distinct,
+    no_collection,
+    run_collections,
+)
 from optical.manifest import write_text
 from optical.recipe import Recipe, write_recipe
 from optical.retrieval import dense, late_index
 from optical.search import Effort
-from optical.text.collection import Collection
+from optical.text.collection import Collection, documents_of, stream_docs
 from optical.text.records import ENGLISH
 
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
@@ -46,9 +56,12 @@ def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress:
     """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
     ids = [doc.id for doc in collection.docs]
     texts = [doc.full for doc in collection.docs]
-    precision = None if recipe.search.precision == "auto" else recipe.search.precision
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), precision=precision, progress=progress)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), precision=_precision(recipe), progress=progress)
     return Searched(collection, vectors, ids)
+
+
+def _precision(recipe: Recipe) -> Precision | None:
+    return None if recipe.search.precision == "auto" else recipe.search.precision
 
 
 def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
@@ -69,14 +82,32 @@ def embed_each(
     return {lang: done[id(one)] for lang, one in collections.items() if one}
 
 
-def embed_collections(recipe: Recipe) -> list[Searched]:
-    """Read the recipe's collections, one for each language or one for all, and embed them.
+def embed_collections(recipe: Recipe) -> list[Vectors]:
+    """Embed the documents of the recipe's collections, one for each language or one for all, a shard in memory.
+
+    Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards.
+
+    Returns:
+        Their vectors, in folders where every later run of the same teacher finds them.
 
     Raises:
         DataError: The recipe has no collection, or one whose documents are in X.
     """
-    teacher = load_teacher(recipe)
-    return [embed(recipe, teacher, one) for one in distinct(run_collections(recipe))]
+    paths = dict.fromkeys(path for lang in recipe.langs if (path := collection_path(recipe.of(lang))))
+    if not paths:
+        raise no_collection(recipe)
+    for path in paths:
+        check_english(str(path), documents_of(path).lang)
+    local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
+    device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
+    teacher = load_teacher(recipe.model_copy(update={"device": device}))
+    return [
+        stream_vectors(
+            teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache),
+            precision=_precision(recipe), shard_size=recipe.search.shard_size, progress=True,
+        )
+        for path in paths
+    ]  # fmt: skip
 
 
 def index_run(recipe: Recipe) -> list[Path]:

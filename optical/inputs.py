@@ -130,13 +130,18 @@ def run_collections(recipe: Recipe, *, either_side: bool = False) -> dict[str, C
     """
     found = {lang: collection for lang, collection in read_collections(recipe).items() if collection}
     if not found:
-        raise DataError(
-            f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by "
-            "--collection (make: COLLECTION=path)"
-        )
+        raise no_collection(recipe)
     for collection in found.values() if not either_side else ():
         check_english_documents(collection)
     return found
+
+
+def no_collection(recipe: Recipe) -> DataError:
+    """What to raise where a recipe has to have a collection and has none."""
+    return DataError(
+        f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by --collection "
+        "(make: COLLECTION=path)"
+    )
 
 
 def check_english_documents(collection: Collection) -> None:
@@ -145,9 +150,18 @@ def check_english_documents(collection: Collection) -> None:
     Raises:
         DataError: They are in X.
     """
-    if collection.docs_lang != ENGLISH:
+    check_english(collection.name, collection.docs_lang)
+
+
+def check_english(name: str, docs_lang: str) -> None:
+    """The same, of a collection that has not been read.
+
+    Raises:
+        DataError: The documents are in X.
+    """
+    if docs_lang != ENGLISH:
         raise DataError(
-            f"the documents of {collection.name} are in {collection.docs_lang}, and here they have to be English: the "
+            f"the documents of {name} are in {docs_lang}, and here they have to be English: the "
             "student of a run embeds those in X, in `optical evaluate` and `optical index`"
         )
 

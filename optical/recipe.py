@@ -206,6 +206,9 @@ class Search(_Section):
     factory: str = Field(
         default="auto", description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size"
     )
+    shard_size: int | None = Field(
+        default=None, ge=1, description="documents of a shard on disk; default 50,000, late interaction 10,000"
+    )
     late_index: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="late interaction by lists of tokens and exact MaxSim of what they propose; off compares all, auto "

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -162,6 +163,14 @@ def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     code, out, _ = command("embed", *common, "--collection", finished.collection)
     assert code == 0
     assert "12 documents are in" in out
+    (shards,) = (tmp_path / "cache").glob("documents-*")
+    (shards / "optical.json").unlink()  # as shards lie that were copied together
+    code, out, _ = command("embed", "--finish", shards)
+    assert (code, "12 documents are in" in out) == (0, True)
+    shutil.rmtree(shards / "shard-00000")
+    code, _, err = command("embed", "--finish", shards)
+    assert code == 1
+    assert "holds no shard" in err
     code, out, _ = command("index", finished.out)
     assert code == 0
     assert str(finished.folder / "index") in "".join(out.split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from optical.embed import (
     encoded_batches,
     padded,
     sharded_vectors,
+    stream_vectors,
     teacher_vectors,
 )
 from optical.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
@@ -237,3 +240,42 @@ def test_a_cache_of_other_lengths_is_refused(teacher, tmp_path):
 
 def test_the_tokens_are_mapped_not_read(teacher, tmp_path):
     assert isinstance(teacher_vectors(teacher, TEXTS, tmp_path).tokens, np.memmap)
+
+
+def test_a_streamed_collection_lies_where_the_one_in_memory_is_looked_for(teacher, tmp_path):
+    ids, texts = [f"d{k}" for k in range(7)], [f"the cow gives milk {'again ' * k}" for k in range(7)]
+    read = []
+
+    def documents():
+        read.append(1)
+        return zip(ids, texts, strict=True)
+
+    streamed = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3)
+    held = document_vectors(teacher, ids, texts, tmp_path / "held")
+    assert streamed.folder.name == held.folder.name
+    assert len(list(streamed.folder.glob("shard-*"))) == 3
+    assert len(read) == 3  # ids, texts, vectors
+    np.testing.assert_allclose(np.asarray(streamed.sentences), np.asarray(held.sentences), atol=1e-6)
+    again = document_vectors(teacher, ids, texts, tmp_path / "streamed")
+    assert again.folder == streamed.folder
+    other = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3, precision="float16")
+    assert other.folder != streamed.folder
+
+
+def test_streaming_again_mends_a_missing_and_a_damaged_shard_and_only_those(teacher, tmp_path):
+    ids, texts = [f"d{k}" for k in range(6)], [f"we sell fish {k}" for k in range(6)]
+
+    def embed():
+        return stream_vectors(teacher, lambda: zip(ids, texts, strict=True), tmp_path, shard_size=2)
+
+    before = embed()
+    expected = np.asarray(before.sentences).copy()
+    kept = before.folder / "shard-00000" / "sentences.npy"
+    made = kept.stat().st_mtime_ns
+    shutil.rmtree(before.folder / "shard-00001")
+    damaged = before.folder / "shard-00002" / "sentences.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    with pytest.raises(DataError, match="shard-0000[12]"):
+        document_vectors(teacher, ids, texts, tmp_path)
+    np.testing.assert_allclose(np.asarray(embed().sentences), expected, atol=1e-6)
+    assert kept.stat().st_mtime_ns == made

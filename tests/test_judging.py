@@ -181,7 +181,7 @@ def test_a_side_that_is_missing_is_named(tmp_path, finished):
 def test_what_only_knows_english_documents_says_so(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en", "xx"]))
     for call in (lambda: indexing.embed_collections(recipe), lambda: stress_run(recipe, ["typos"])):
-        with pytest.raises(DataError, match="^the documents of turned are in xx, and here they have to be English"):
+        with pytest.raises(DataError, match="^the documents of .*turned are in xx, and here they have to be English"):
             call()
 
 

@@ -90,8 +90,8 @@ MAY_KNOW = {
         "indexing", "judging",
     },
     "cli": {
-        "errors", "recipe", "inputs", "text", "report", "comparison", "indexing", "judging", "answering", "chain", "delivery",
-        "stress", "syllabus", "course", "web", "qdrant", "colbert",
+        "errors", "recipe", "inputs", "text", "report", "comparison", "shards", "indexing", "judging", "answering",
+        "chain", "delivery", "stress", "syllabus", "course", "web", "qdrant", "colbert",
     },
 }  # fmt: skip
 WITHOUT_TORCH = ("evaluate", "comparison", "run", "recipe", "inputs", "text", "errors", "files", "serving", "shards")

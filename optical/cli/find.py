@@ -28,14 +28,27 @@ from optical.cli.serve import Engine, Name, PathOption, Url
 @app.command()
 def embed(
     recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, collection: CollectionOption = None,
+    finish: Annotated[
+        Path | None, typer.Option("--finish", help="Folder of shards from several machines, to be completed.")
+    ] = None,
     settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Embed the documents of a collection by the teacher, once; later runs read the result."""
+    """Embed the documents of a collection by the teacher, once; later runs read the result.
+
+    A shard is in memory at a time; stopped, the same command goes on at the shard. accelerate launch -m optical.cli
+    embed ... shares the shards between processes. Machines without a common disk copy their shards into one folder,
+    which --finish completes.
+    """
+    if finish is not None:
+        from optical.shards.making import finish as complete
+
+        console.print(f"{complete(finish).manifest['count']} documents are in [bold]{finish}[/bold]")
+        return
     from optical import indexing
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
-    for searched in indexing.embed_collections(chosen):
-        console.print(f"{len(searched.ids)} documents are in [bold]{searched.vectors.folder}[/bold]")
+    for vectors in indexing.embed_collections(chosen):
+        console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
 
 
 @app.command()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -225,6 +226,7 @@ def _write(texts: Sequence[str], folder: Path, facts: dict[str, Any]) -> None:
 def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Iterator[Index]:
     import bm25s
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports every index, on a handler of its own
     stemmer = _stemmer()
     options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer, "return_ids": False, "show_progress": False}
     words = bm25s.tokenize(list(texts), **options)
