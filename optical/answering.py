@@ -14,7 +14,7 @@ from optical import encoders
 from optical.development import Searched
 from optical.encoders import Encoder
 from optical.errors import DataError
-from optical.indexing import effort, embed, index_folder, load_teacher, serves
+from optical.indexing import document_encoder, effort, embed_by, index_folder, serves
 from optical.inputs import Say, collection_path, distinct, run_collections
 from optical.matches import Match, match_words, word_spans
 from optical.recipe import Recipe
@@ -29,13 +29,13 @@ class Late(NamedTuple):
     """What late interaction needs beside the student.
 
     Attributes:
-        teacher: The document side, whose tokenizer says where the words of a passage are.
+        embedder: Of the documents, whose tokenizer says where the words of a passage are.
         searched: The token vectors of all documents.
         rows: Document id -> its row there.
         index: Lists of those tokens, where there are some; without, every document is compared.
     """
 
-    teacher: Encoder
+    embedder: Encoder
     searched: Searched
     rows: dict[str, int]
     index: LateIndex | None
@@ -85,7 +85,7 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
     Raises:
         DataError: No student, no collection, or an index of other documents.
     """
-    collections = run_collections(recipe)
+    collections = run_collections(recipe, either_side=True)
     lang, collection = next(iter(collections.items()))
     if len(distinct(collections)) > 1:
         say(f"searching the documents of {lang}; others: --set lang=...")
@@ -94,11 +94,11 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
     docs = {doc.id: doc for doc in collection.docs}
     loaded = Answers(recipe, lang, collection, docs, student, None, None)
     if encoders.is_multi_vector(student):
-        teacher = load_teacher(recipe)
-        searched = embed(recipe, teacher, collection, False)
-        lists = late_index.load(folder) if serves(folder, teacher, searched) else None
+        embedder = document_encoder(recipe, collection)
+        searched = embed_by(recipe, embedder, collection, False)
+        lists = late_index.load(folder) if serves(folder, embedder, searched) else None
         rows = {doc_id: k for k, doc_id in enumerate(searched.ids)}
-        return loaded._replace(late=Late(teacher, searched, rows, lists))
+        return loaded._replace(late=Late(embedder, searched, rows, lists))
     index = dense.load(folder, nprobe=recipe.search.probe)
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
@@ -140,4 +140,4 @@ def with_matches(answers: Answers, question: str, query: np.ndarray, found: list
 def _explained(answers: Answers, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Found:
     doc = answers.docs[doc_id]
     tokens = np.asarray(late.searched.vectors.of(late.rows[doc_id]))
-    return Found(doc, score, match_words(query, asked, tokens, word_spans(late.teacher, doc.full, query=False)))
+    return Found(doc, score, match_words(query, asked, tokens, word_spans(late.embedder, doc.full, query=False)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from optical import chain, encoders, indexing, judging, lexical, report
+from optical import answering, chain, encoders, indexing, judging, lexical, report
 from optical.chain import distil
 from optical.errors import DataError
 from optical.indexing import document_encoder, index_folder, serves
@@ -213,3 +213,13 @@ def test_a_whole_run_over_documents_in_x(tmp_path, finished):
     manifest = json.loads((recipe.folder / "index" / "optical.json").read_text(encoding="utf-8"))
     student = encoders.load(recipe.folder / "student", "cpu")
     assert manifest["student_fingerprint"] == encoders.fingerprint(student)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_question_is_answered_by_documents_in_x(tmp_path, finished, late):
+    recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]), late=late)
+    indexing.index_run(recipe)
+    answers = answering.load_answers(recipe)
+    best = answering.answer(answers, in_x(QUESTIONS[2]), 3)[0]
+    assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
+    assert bool(best.matches) == late
