@@ -24,7 +24,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bm25 check test test-all data teach transplant distill evaluate export search experiment check-experiment report bench clean
+.PHONY: help setup setup-bm25 check test test-all data teach transplant distill evaluate export serve search experiment check-experiment report bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -75,10 +75,13 @@ evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=fold
 export: setup ## LANG's student as ONNX for serving: make export LANG=sw
 	$(OPTICAL) export '$(OUT)' $(settings)
 
+serve: setup ## a page and JSON on 127.0.0.1 for LANG's run: make serve LANG=sw
+	$(OPTICAL) serve '$(OUT)'
+
 search: setup ## answer one question: make search LANG=sw Q='swali'
 	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)
 
-bench: setup ## time the solver, the training step and a query against what else there is (BENCH="solver step query")
+bench: setup ## time us against what else there is (BENCH="solver step query embedding dense late scale")
 	$(BIN)/python -m benchmarks $(BENCH)
 
 experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/<lang>, clir/<collection>)
