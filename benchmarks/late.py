@@ -1,7 +1,7 @@
 """Late interaction: index build, time a query and recall of the exact answers, against fast-plaid and plain faiss.
 
 The tokens are those of ``OPTICAL_BENCH_TOKENS`` (a folder that ``benchmarks.late_tokens`` wrote), the same for all;
-``OPTICAL_BENCH_PASSAGES`` takes the first so many. fast-plaid wants another torch, so it runs in the Python that
+``OPTICAL_BENCH_LATE_PASSAGES`` takes the first so many. fast-plaid wants another torch, so it runs in the Python that
 ``PLAID_PYTHON`` names, in a process that takes turns with this one.
 """
 
@@ -83,7 +83,7 @@ def _workload() -> Workload:
     if not folder:
         raise CannotRunError("OPTICAL_BENCH_TOKENS names no folder; python -m benchmarks.late_tokens writes one")
     start = np.load(Path(folder) / "start.npy")
-    start = start[: int(os.environ.get("OPTICAL_BENCH_PASSAGES", len(start) - 1)) + 1]
+    start = start[: int(os.environ.get("OPTICAL_BENCH_LATE_PASSAGES", len(start) - 1)) + 1]
     tokens = np.load(Path(folder) / "tokens.npy", mmap_mode="r")[: start[-1]]
     rows, begins = np.load(Path(folder) / "queries.npy"), np.load(Path(folder) / "queries-start.npy")
     queries = [rows[a:b].astype(np.float32) for a, b in zip(begins[:-1], begins[1:], strict=True)]
@@ -127,7 +127,7 @@ def _faiss(work: Workload, path: Path, options: Options) -> Candidate:
     index = faiss.index_factory(work.tokens.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
 
     def build() -> None:
-        index.train(work.tokens[:: max(1, len(work.tokens) // (32 * lists))].astype(np.float32))
+        index.train(work.tokens[:: max(1, len(work.tokens) // (40 * lists))].astype(np.float32))
         for row in range(0, len(work.tokens), 2**16):
             index.add(work.tokens[row : row + 2**16].astype(np.float32))
         faiss.write_index(index, str(path))

@@ -266,7 +266,7 @@ def _first(scores: Float[np.ndarray, " c"], k: int) -> Int[np.ndarray, " k"]:
 
 
 def _check_documents(tokens: np.ndarray, start: np.ndarray, ids: Sequence[str]) -> None:
-    if tokens.ndim != 2 or not tokens.shape[1]:
+    if len(tokens.shape) != 2 or not tokens.shape[1]:
         raise DataError(
             f"document tokens must be (tokens, dimensions); got {tokens.shape}; embed the collection token by token"
         )
