@@ -133,7 +133,7 @@ def _faiss(work: Workload, path: Path, options: Options) -> Candidate:
         faiss.write_index(index, str(path))
 
     wall, cpu = _timed(build)
-    index.nprobe = 32
+    faiss.ParameterSpace().set_index_parameter(index, "nprobe", 32)
     of = np.repeat(np.arange(len(work.start) - 1), np.diff(work.start))
 
     def search(query: np.ndarray) -> list[tuple[str, float]]:
