@@ -79,7 +79,7 @@ def fused(recipe: Recipe, student: Run, lexical: Mapping[str, Run]) -> dict[str,
     """The student with the last of the lexical runs as one more row; nothing where there is none or fusion is off."""
     if recipe.search.fusion == "off" or not lexical:
         return {}
-    both = [student, next(reversed(lexical.values()))]
+    both = [student, list(lexical.values())[-1]]
     if recipe.search.fusion == "reciprocal":
         return {FUSED: fuse.reciprocal_rank(both, depth=recipe.search.depth)}
     weights = [1.0 - recipe.search.bm25_weight, recipe.search.bm25_weight]

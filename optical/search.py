@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def _listed(index: Path, queries: Sequence[np.ndarray], depth: int, effort: Effo
     return late_index.search(late_index.load(index), queries, depth, **given(effort))
 
 
-def given(effort: Effort) -> dict[str, int]:
+def given(effort: Effort) -> dict[str, Any]:
     """What of an effort is said, by name."""
     return {name: value for name, value in effort._asdict().items() if value is not None}
 

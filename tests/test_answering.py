@@ -73,7 +73,7 @@ def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
     loaded = answering.load_answers(recipe)
     monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr(answering.dense, "load", lambda *_: pytest.fail("an index was loaded"))
-    monkeypatch.setattr(answering, "embed", lambda *_: pytest.fail("documents were embedded"))
+    monkeypatch.setattr(answering, "embed_by", lambda *_: pytest.fail("documents were embedded"))
     assert answering.answer(loaded, "milk", 1)[0].doc.id == "d1"
 
 

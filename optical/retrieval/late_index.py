@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable
 from optical.retrieval import token_lists, token_pooling, token_store
+from optical.retrieval.kinds import Matrix
 from optical.retrieval.products import Query, as_query, similarities, whole_products
 from optical.retrieval.token_store import LateIndex
 
@@ -28,7 +29,7 @@ SIMILARITIES_AT_ONCE = 2**22  # query tokens times document tokens in one produc
 
 
 def build(
-    tokens: Float[np.ndarray, "t d"],
+    tokens: Matrix,
     start: Int[np.ndarray, " n_plus_1"],
     ids: Sequence[str],
     folder: Path,
@@ -42,8 +43,9 @@ def build(
     """Write an index of token vectors; an earlier index there stays until this one is whole.
 
     Args:
-        tokens: Token vectors of all documents one after another, an array or a memory map of any float type. Unit
-            vectors are usual; lists go by direction, scores by the vectors as they are.
+        tokens: Token vectors of all documents one after another, ``(t, d)``: an array, a memory map or the vectors of
+            :mod:`optical.shards`, of any float type. Unit vectors are usual; lists go by direction, scores
+            by the vectors as they are.
         start: Document i has the rows ``start[i]`` to ``start[i + 1]``; it may have none, and is then never found.
         ids: n document ids, different from each other and without white space.
         folder: Written anew; one that exists must be empty or hold an index.
@@ -175,7 +177,7 @@ def recall(
 
 
 def _pooled(
-    tokens: np.ndarray, start: np.ndarray, ids: Sequence[str], factor: float, folder: Path
+    tokens: Matrix, start: np.ndarray, ids: Sequence[str], factor: float, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     token_store.check_finite(tokens, start, ids)  # clustering would fail on NaN without naming the document
     try:
@@ -265,7 +267,7 @@ def _first(scores: Float[np.ndarray, " c"], k: int) -> Int[np.ndarray, " k"]:
     return chosen[np.argsort(-scores[chosen], kind="stable")][:k]
 
 
-def _check_documents(tokens: np.ndarray, start: np.ndarray, ids: Sequence[str]) -> None:
+def _check_documents(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
     if len(tokens.shape) != 2 or not tokens.shape[1]:
         raise DataError(
             f"document tokens must be (tokens, dimensions); got {tokens.shape}; embed the collection token by token"

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from optical.retrieval.kinds import Matrix
+
 
 def pooled(
-    tokens: Float[np.ndarray, "t d"], start: Int[np.ndarray, " n_plus_1"], factor: float, place: Path
+    tokens: Matrix, start: Int[np.ndarray, " n_plus_1"], factor: float, place: Path
 ) -> tuple[Float[np.ndarray, "s d"], Int[np.ndarray, " n_plus_1"]]:
     """Keep the first token of each document, [CLS], and about one ``factor``-th of the others.
 

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from optical.errors import DataError
 from optical.files import written_whole
 from optical.retrieval import token_lists
+from optical.retrieval.kinds import Matrix
 from optical.retrieval.products import as_int8
 
 KIND = "late-interaction"
@@ -54,7 +55,7 @@ class LateIndex(NamedTuple):
 
 
 def write(
-    tokens: Float[np.ndarray, "t d"],
+    tokens: Matrix,
     start: Int[np.ndarray, " n_plus_1"],
     ids: Sequence[str],
     folder: Path,
@@ -100,14 +101,14 @@ def unwritable(folder: Path, error: OSError) -> DataError:
     )
 
 
-def check_finite(tokens: np.ndarray, start: np.ndarray, ids: Sequence[str]) -> None:
+def check_finite(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
     """Refuse NaN and infinity, naming the first document that holds any."""
     for row in range(0, len(tokens), ROWS_AT_ONCE):
         block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
         _check_finite(block, block, row, start, ids, "float32")
 
 
-def _write_tokens(folder: Path, tokens: np.ndarray, start: np.ndarray, ids: Sequence[str], precision: str) -> float:
+def _write_tokens(folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], precision: str) -> float:
     """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
     lost, scales = 0.0, []
     with (folder / TOKENS).open("wb") as file:  # not a memory map: writing to one of a full disk kills the process
