@@ -51,9 +51,7 @@ def main() -> None:
     ]
     lines = [HEAD, ["---", "---", "---:", "---:", "---:"], *rows]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    text = (
-        f"# Zero-shot by script\n\nXQuAD, {len(searched.ids)} passages; `python -m experiments.zero_shot.measure DATA`"
-    )
+    about_it = f"XQuAD, {len(searched.ids)} passages; `python -m experiments.zero_shot.measure DATA`."
     folder = Path(__file__).parent
     (folder / "results.md").write_text(f"# Zero-shot by script\n\n{about_it}\n\n{table}\n", encoding="utf-8")
     values = "\n".join(f"{lang} = {value:.4f}" for lang, value in found.items())
