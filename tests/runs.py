@@ -34,7 +34,7 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
         lines = "".join(f"{name}\t{text}\n" for name, text in QUESTIONS)
         (collection / f"queries.{lang}.tsv").write_text(lines, encoding="utf-8")
     (collection / "qrels.tsv").write_text("q1 0 d0 1\nq2 0 d2 1\n", encoding="utf-8")
-    _lexical(bert(folder / "made")).save(str(folder / "teacher"))
+    by_words(bert(folder / "made")).save(str(folder / "teacher"))
     named = {"lang": "sw", "teacher": str(folder / "teacher"), "collection": str(collection), "device": "cpu"}
     named |= {"out": str(folder / "run"), "cache": str(folder / "cache"), "late_interaction": late}
     recipe = load_recipe(None, {**named, **more})
@@ -46,7 +46,7 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
     return recipe
 
 
-def _lexical(encoder: encoders.Encoder) -> encoders.Encoder:
+def by_words(encoder: encoders.Encoder) -> encoders.Encoder:
     """With the words loud and the random layers quiet: it matches by words, as a trained encoder would."""
     with torch.no_grad():
         for name, weight in encoder.named_parameters():

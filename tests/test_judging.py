@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from optical import answering, chain, encoders, indexing, judging, lexical, report
 from optical.chain import distil
@@ -17,6 +16,7 @@ from optical.recipe import load_recipe
 from optical.run import read_run
 from optical.stress import stress_run
 from tests.conftest import bert
+from tests.runs import by_words
 
 ENGLISH = [
     "the farmer plants maize .", "the cow gives milk .", "the teacher writes a letter .", "rain falls in april .",
@@ -28,17 +28,6 @@ QUESTIONS = ["who plants maize ?", "the cow ?", "who writes a letter ?", "where 
 def in_x(text: str) -> str:
     """A language that the student reads as the teacher reads English, and the teacher letter by letter."""
     return " ".join(word[::-1] if len(word) > 1 else word for word in text.split())
-
-
-def by_words(encoder):
-    """With the words loud and the random layers quiet: it matches by words, as a trained encoder would."""
-    with torch.no_grad():
-        for name, weight in encoder.named_parameters():
-            if weight.ndim == 2:
-                weight.mul_(0.1)
-            if "word_embeddings" in name:
-                weight.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))
-    return encoder
 
 
 @pytest.fixture(scope="module")
