@@ -18,6 +18,7 @@ from optical.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
 from optical.errors import RecipeError
 from optical.evaluate import Comparison, Scores, compare, measure
 from optical.files import written_whole
+from optical.inputs import check_english
 from optical.manifest import Clock, strict_json, write_manifest, write_text
 from optical.projection import projected
 from optical.recipe import write_recipe
@@ -26,7 +27,7 @@ from optical.search import search
 from optical.supervision import LANG, Exam, Supervision, exam_of, mined, supervise
 from optical.syllabus import Teaching
 from optical.teaching import teach_encoder
-from optical.text.collection import read_collection
+from optical.text.collection import Collection, documents_of, read_collection
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +69,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
         Interrupted: Stopped by Ctrl-C.
     """
     clock = Clock()
-    collection = read_collection(options.collection, [LANG])
+    collection = _read(options.collection)
     for reason, count in collection.skipped.items():
         say(f"collection: {count} left out, {reason}")
     supervision = supervise(collection, options)
@@ -131,13 +132,24 @@ def beginning(start: Encoder, passages: Sequence[str], options: Teaching) -> Enc
     return projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
 
 
+def _read(path: str) -> Collection:
+    """A collection to teach English with, or to measure it on; documents in X are refused before they are read."""
+    lang = documents_of(path).lang
+    why = (
+        "an English teacher learns from English queries and passages; give a collection whose documents are English "
+        f"(docs.jsonl), or teach {lang} to a student with `optical distill --lang {lang}`"
+    )
+    check_english(path, lang, why)
+    return read_collection(path, [LANG])
+
+
 def _exams(options: Teaching, supervision: Supervision, name: str) -> dict[str, Exam]:
     """Title -> queries to measure on."""
     exams = {}
     if supervision.exam:
         exams[f"{name}, held out"] = supervision.exam
     if options.test:
-        other = read_collection(options.test, [LANG])
+        other = _read(options.test)
         exams[f"{other.name}, {options.test_split}"] = exam_of(other, options.test_split, options.test_queries)
     return exams
 

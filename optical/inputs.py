@@ -19,6 +19,7 @@ from optical.text.records import ENGLISH
 Say = Callable[[str], None]
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
+STUDENTS = "the student of a run embeds those in X, in `optical evaluate` and `optical index`"
 
 
 class Inputs(NamedTuple):
@@ -153,17 +154,14 @@ def check_english_documents(collection: Collection) -> None:
     check_english(collection.name, collection.docs_lang)
 
 
-def check_english(name: str, docs_lang: str) -> None:
-    """The same, of a collection that has not been read.
+def check_english(name: str, docs_lang: str, why: str = STUDENTS) -> None:
+    """The same, of a collection that has not been read; ``why`` ends the message with what to do.
 
     Raises:
         DataError: The documents are in X.
     """
     if docs_lang != ENGLISH:
-        raise DataError(
-            f"the documents of {name} are in {docs_lang}, and here they have to be English: the "
-            "student of a run embeds those in X, in `optical evaluate` and `optical index`"
-        )
+        raise DataError(f"the documents of {name} are in {docs_lang}, and here they have to be English: {why}")
 
 
 def sides(collection: Collection, lang: str, split: str) -> Sides:

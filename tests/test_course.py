@@ -196,6 +196,17 @@ def test_a_collection_without_a_part_is_one_message(world, tmp_path, missing, sa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("place", ["collection", "test"])
+def test_documents_in_another_language_are_one_message_before_anything_is_loaded(world, tmp_path, monkeypatch, place):
+    folder = write_collection(tmp_path / "foreign")
+    (folder / "docs.jsonl").rename(folder / "docs.sw.jsonl")
+    monkeypatch.setattr(course.encoders, "load", lambda *_: pytest.fail("the encoder was loaded"))
+    with pytest.raises(DataError, match="^the documents of .*foreign are in sw, and here they have to be English: .*"
+                       r"whose documents are English \(docs.jsonl\), or .*`optical distill --lang sw`$"):  # fmt: skip
+        course.teach(options(world, tmp_path / "run", **{place: str(folder)}), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

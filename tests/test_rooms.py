@@ -56,8 +56,8 @@ MAY_KNOW = {
     "supervision": {"errors", "files", "loop", "syllabus", "text", "encoders"},
     "teaching": {"errors", "files", "interrupt", "averaging", "loop", "syllabus", "encoders"},
     "course": {
-        "errors", "files", "recipe", "syllabus", "manifest", "text", "run", "evaluate", "encoders", "embed", "search",
-        "development", "projection", "supervision", "teaching",
+        "errors", "files", "recipe", "inputs", "syllabus", "manifest", "text", "run", "evaluate", "encoders", "embed",
+        "search", "development", "projection", "supervision", "teaching",
     },
     "languages": {"errors", "batches", "recipe", "text", "distillation"},
     "indexing": {"recipe", "inputs", "manifest", "text", "encoders", "embed", "retrieval", "search", "development"},
@@ -76,8 +76,8 @@ MAY_KNOW = {
         "errors", "recipe", "inputs", "text", "run", "encoders", "embed", "development", "indexing", "answering",
     },
     "chain": {
-        "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary", "layers",
-        "development", "distillation", "indexing", "judging", "lexical",
+        "errors", "files", "recipe", "inputs", "languages", "manifest", "text", "report", "encoders", "vocabulary",
+        "layers", "development", "distillation", "indexing", "judging", "lexical", "colbert",
     },
     "serving": {"errors"},
     "export": {"errors", "files", "encoders", "serving"},
