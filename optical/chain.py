@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from optical import report
+from optical import colbert, report
 from optical.development import Searched, development_scores
 from optical.distillation import Distilled, check_enough, distill_student
-from optical.encoders import Encoder
+from optical.encoders import Encoder, is_multi_vector
+from optical.errors import DataError
 from optical.files import written_whole
 from optical.indexing import build_indexes, embed_each, load_teacher
 from optical.inputs import Inputs, Say, judged, read_inputs
@@ -95,7 +96,7 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
     )  # fmt: skip
     clock("training")
     say(f"training: {distilled.pairs} pairs, development MAP {distilled.start:.4f} -> {distilled.best:.4f}")
-    _save(recipe, grown, distilled)
+    _save(recipe, grown, distilled, say)
     save_lexicons(recipe, pairs, measured)
     facts = _facts(grown, distilled, inputs, mixture, pairs, clock)
     reports = {}
@@ -108,12 +109,17 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
     return reports
 
 
-def _save(recipe: Recipe, grown: Transplant, distilled: Distilled) -> None:
+def _save(recipe: Recipe, grown: Transplant, distilled: Distilled, say: Say) -> None:
     with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
         grown.student.save(str(start))
         distilled.student.save(str(end))
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     write_text(recipe.folder / "training.json", strict_json(distilled.history))
+    if is_multi_vector(distilled.student):
+        try:
+            colbert.export_run(recipe, say=say)
+        except DataError as error:  # a student that other libraries cannot hold is a student all the same
+            say(f"no folder for PyLate and Stanford's ColBERT: {error}")
 
 
 def _facts(

@@ -358,6 +358,20 @@ def test_late_interaction_goes_the_same_way(late):
     assert not (recipe.folder / "index").exists()
     assert answering.answer(answering.load_answers(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
     assert judging.evaluate(recipe).scores == found.scores
+    own, shared = (
+        encoders.encode_tokens(encoders.load(recipe.folder / name, "cpu"), ASKED, query=True)
+        for name in ("student", "colbert")
+    )
+    np.testing.assert_allclose(np.concatenate(shared), np.concatenate(own), atol=1e-5)
+
+
+def test_a_student_that_other_libraries_cannot_hold_is_finished(late, tmp_path, monkeypatch):
+    recipe = late[0].model_copy(update={"out": str(tmp_path / "run")})
+    monkeypatch.setattr(chain.colbert, "ALLOWED", -1.0)
+    said = []
+    assert chain.distil(recipe, said.append, progress=False).scores == late[1].scores
+    assert any(line.startswith("no folder for PyLate and Stanford's ColBERT: ") for line in said)
+    assert not (recipe.folder / "colbert").exists()
 
 
 def test_an_index_of_tokens_gives_what_comparing_everything_gives(late):
