@@ -1,6 +1,6 @@
 """A finished run under stress: what is left of MAP when people type typos, lose diacritics, or mix languages.
 
-Takes a recipe and kinds of perturbation, perturbs the judged queries at stated rates and seeds, searches with the
+Takes a recipe and kinds of perturbation, perturbs the judged queries in X at stated rates and seeds, searches with the
 student and the transplant of the run, and reports each beside the same system on clean queries. Knows no training.
 """
 
@@ -16,14 +16,16 @@ import numpy as np
 from optical import encoders, indexing, judging, report
 from optical.development import Searched, about
 from optical.encoders import Encoder
+from optical.errors import DataError
 from optical.evaluate import Comparison, Scores, compare, measure
-from optical.inputs import Say, judged, read_inputs, run_collections
+from optical.inputs import Say, judged, read_inputs, run_collections, sides
 from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.robustness.augment import lexicon
 from optical.robustness.perturb import Lexicon, check, perturb, touched
 from optical.search import search_vectors
-from optical.text.collection import Query, queries_of
+from optical.text.collection import Collection, Query, queries_of
+from optical.text.records import ENGLISH
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,6 +74,7 @@ class Stress(NamedTuple):
         cases: What was done to the queries.
         clean: System -> scores on the queries as they are.
         outcomes: System -> one outcome a case.
+        docs_lang: Language of the documents.
     """
 
     collection: str
@@ -80,6 +83,7 @@ class Stress(NamedTuple):
     cases: list[Case]
     clean: dict[str, Scores]
     outcomes: dict[str, list[Outcome]]
+    docs_lang: str = ENGLISH
 
     def kept(self, system: str, outcome: Outcome) -> float | None:
         """Perturbed MAP as a share of the clean one; None where that is 0."""
@@ -99,7 +103,8 @@ def stress_run(
     """Measure the student of a finished run on perturbed queries, in each of its languages.
 
     The collection is searched exactly. A query that a seed leaves as it was keeps its vector, so whatever differs is
-    the perturbation.
+    the perturbation. English documents are embedded by the teacher for all systems, documents in X by each system; the
+    queries are those in X, also where :func:`optical.judging.evaluate` asks in English.
 
     Args:
         recipe: Of the run.
@@ -118,20 +123,21 @@ def stress_run(
             check(kind, rate)
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
-    teacher, collections = indexing.load_teacher(recipe), judged(recipe, run_collections(recipe), say)
+    teacher = indexing.load_teacher(recipe)
+    asked = _asked(recipe, judged(recipe, run_collections(recipe, either_side=True), say), say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
     systems = _systems(recipe, student)
     found = []
-    for lang, collection in collections.items():
+    for lang, (collection, queries) in asked.items():
         own = recipe.of(lang)
-        queries = queries_of(collection, lang, recipe.search.split)
         words = lexicon(bitexts[lang].pairs) if lang in bitexts else None
         wanted = [(kind, rate) for kind in dict.fromkeys(kinds) for rate in dict.fromkeys(rates)]
         cases = [perturbed(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
-        searched = indexing.embed(own, teacher, collection, False)
-        measures = {name: _measure(own, encoder, queries, cases, searched) for name, encoder in systems.items()}
-        result = stressed(collection.name, recipe.search.split, lang, [q.text for q in queries], cases, measures)
+        searched = _searched(own, teacher, collection, systems)
+        measures = {name: _measure(own, encoder, queries, cases, searched[name]) for name, encoder in systems.items()}
+        texts, split = [query.text for query in queries], recipe.search.split
+        result = stressed(collection.name, split, lang, texts, cases, measures, docs_lang=collection.docs_lang)
         folder = judging.evaluation_folder(recipe, collection.name, lang, student)
         write_text(folder / "perturbed.json", strict_json(as_dict(result)))
         write_text(folder / "perturbed.md", as_markdown(result))
@@ -154,8 +160,9 @@ def perturbed(queries: Sequence[Query], kind: str, rate: float, seeds: int, word
 
 
 def stressed(
-    collection: str, split: str, lang: str, texts: Sequence[str], cases: list[Case], measures: Mapping[str, Measure]
-) -> Stress:
+    collection: str, split: str, lang: str, texts: Sequence[str], cases: list[Case], measures: Mapping[str, Measure],
+    *, docs_lang: str = ENGLISH,
+) -> Stress:  # fmt: skip
     """Every system on the clean queries and on every case.
 
     Args:
@@ -165,13 +172,14 @@ def stressed(
         texts: The clean queries.
         cases: The perturbed ones.
         measures: System -> what it is worth on given texts.
+        docs_lang: Language of the documents.
     """
     clean = {name: worth(texts) for name, worth in measures.items()}
     outcomes = {
         name: [_outcome([worth(some) for some in case.texts], clean[name]) for case in cases]
         for name, worth in measures.items()
     }
-    return Stress(collection, split, lang, cases, clean, outcomes)
+    return Stress(collection, split, lang, cases, clean, outcomes, docs_lang)
 
 
 def _outcome(scores: Sequence[Scores], clean: Scores) -> Outcome:
@@ -179,6 +187,45 @@ def _outcome(scores: Sequence[Scores], clean: Scores) -> Outcome:
     by_query = {q: float(np.mean([s.per_query["AP"][q] for s in scores])) for q in clean.per_query["AP"]}
     mean = Scores({"AP": float(np.mean(list(by_query.values())))}, {"AP": by_query}, clean.queries, clean.missing)
     return Outcome([s.mean["AP"] for s in scores], mean, compare(mean, clean))
+
+
+def _asked(
+    recipe: Recipe, collections: Mapping[str, Collection], say: Say
+) -> dict[str, tuple[Collection, list[Query]]]:
+    """Language -> its collection and the judged queries in it: words of X are perturbed, so those in English are not.
+
+    Raises:
+        DataError: No language has any, because its documents are in X and its queries English.
+    """
+    split, found, faults = recipe.search.split, {}, {}
+    for lang, collection in collections.items():
+        queries = queries_of(collection, lang, split) if lang in collection.queries else []
+        if queries:
+            found[lang] = collection, queries
+            if sides(collection, lang, split).queries == ENGLISH:
+                say(
+                    f"{collection.name} is asked in English where nothing is perturbed; here its {len(queries)} {lang} "
+                    "queries are asked, by the student"
+                )
+        else:
+            faults[lang] = (
+                f"{collection.name} has {lang} documents and judges only English queries in {split!r}, while words of "
+                f"{lang} are perturbed; add judged queries in queries.{lang}.tsv, or evaluate without --perturb"
+            )
+    if not found and faults:
+        raise DataError(next(iter(faults.values())))
+    for lang, fault in faults.items():
+        say(f"{lang} is not measured: {fault}")
+    return found
+
+
+def _searched(
+    recipe: Recipe, teacher: Encoder, collection: Collection, systems: Mapping[str, Encoder]
+) -> dict[str, Searched]:
+    """System -> what it searches: English documents by the teacher for all of them, those in X by itself."""
+    if collection.docs_lang == ENGLISH:
+        return dict.fromkeys(systems, indexing.embed(recipe, teacher, collection, False))
+    return {name: indexing.embed_by(recipe, encoder, collection, False) for name, encoder in systems.items()}
 
 
 def _systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
@@ -232,8 +279,9 @@ def title(stress: Stress) -> str:
     queries = next(iter(stress.clean.values())).queries
     seeds = len(stress.cases[0].texts)
     drawn = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    over = "" if stress.docs_lang == ENGLISH else f" over {stress.docs_lang} documents"
     return (
-        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries, perturbed with {drawn}; "
+        f"{stress.collection} ({stress.split}): {queries} {stress.lang} queries{over}, perturbed with {drawn}; "
         "p of a paired randomisation test on AP averaged over them"
     )
 
@@ -262,7 +310,10 @@ def as_table(stress: Stress) -> Table:
 
 
 def as_dict(stress: Stress) -> dict[str, Any]:
-    """Everything, for a JSON file: means, seeds, tests, per-query values, and the perturbed queries themselves."""
+    """Everything, for a JSON file: means, seeds, tests, per-query values, and the perturbed queries themselves.
+
+    The documents' language is told unless it is English.
+    """
     systems = {
         system: {
             "clean": clean._asdict(),
@@ -278,4 +329,5 @@ def as_dict(stress: Stress) -> dict[str, Any]:
         for system, clean in stress.clean.items()
     }
     head = {"collection": stress.collection, "split": stress.split, "lang": stress.lang}
+    head |= {} if stress.docs_lang == ENGLISH else {"docs_lang": stress.docs_lang}
     return {**head, "cases": [case._asdict() for case in stress.cases], "systems": systems}

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from optical import answering, chain, encoders, indexing, judging, lexical, report
+from optical import answering, chain, encoders, indexing, judging, lexical, report, stress
 from optical.chain import distil
 from optical.errors import DataError
 from optical.indexing import document_encoder, index_folder, serves
@@ -169,9 +169,62 @@ def test_a_side_that_is_missing_is_named(tmp_path, finished):
 
 def test_what_only_knows_english_documents_says_so(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en", "xx"]))
-    for call in (lambda: indexing.embed_collections(recipe), lambda: stress_run(recipe, ["typos"])):
-        with pytest.raises(DataError, match="^the documents of .*turned are in xx, and here they have to be English"):
-            call()
+    with pytest.raises(DataError, match="^the documents of .*turned are in xx, and here they have to be English"):
+        indexing.embed_collections(recipe)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_perturbed_queries_in_x_over_documents_in_x_are_the_students_alone(tmp_path, finished, late):
+    recipe = finished(write_collection(tmp_path / "both", "xx", ["en", "xx"], unjudged=(3,)), late=late)
+    said = []
+    (result,) = stress_run(recipe, ["case", "drop"], [1.0], seeds=2, say=said.append)
+    assert (
+        "both is asked in English where nothing is perturbed; here its 4 xx queries are asked, by the student" in said
+    )
+    own, _ = measured(finished(write_collection(tmp_path / "own", "xx", ["xx"], unjudged=(3,)), late=late))
+    clean = result.clean[report.STUDENT]
+    assert clean.per_query["AP"] == own.scores[report.STUDENT].per_query["AP"]
+    assert clean.mean["AP"] > 0.6
+    case, drop = result.outcomes[report.STUDENT]
+    assert case.by_seed == [clean.mean["AP"]] * 2  # an uncased student
+    assert drop.mean.mean["AP"] < clean.mean["AP"]
+    assert (result.lang, result.docs_lang) == ("xx", "xx")
+    assert stress.title(result).startswith("both (test): 4 xx queries over xx documents, perturbed with 2 seeds; ")
+    folder = judging.evaluation_folder(recipe, "both", "xx", None)
+    assert json.loads((folder / "perturbed.json").read_text(encoding="utf-8"))["docs_lang"] == "xx"
+
+
+def test_each_system_embeds_documents_in_x_by_itself(tmp_path, models, finished):
+    recipe = finished(write_collection(tmp_path / "own", "xx", ["xx"]))
+    (recipe.folder / "transplant").symlink_to(models / "teacher")  # reads X letter by letter
+    said = []
+    (result,) = stress_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
+    reports, _ = measured(recipe)
+    for system in (report.TRANSPLANT, report.STUDENT):
+        assert result.clean[system].per_query["AP"] == reports.scores[system].per_query["AP"]
+    assert result.clean[report.TRANSPLANT] != result.clean[report.STUDENT]
+    assert [line for line in said if "English" in line] == []
+
+
+def test_english_queries_over_documents_in_x_cannot_be_perturbed(tmp_path, finished, monkeypatch):
+    recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]))
+    monkeypatch.setattr(stress.encoders, "fingerprint", lambda *_, **__: pytest.fail("it was embedded"))
+    with pytest.raises(DataError) as caught:
+        stress_run(recipe, ["typos"])
+    assert str(caught.value) == (
+        "turned has xx documents and judges only English queries in 'test', while words of xx are perturbed; add "
+        "judged queries in queries.xx.tsv, or evaluate without --perturb"
+    )
+
+
+def test_of_several_languages_those_that_can_be_perturbed_are(tmp_path, finished):
+    own = write_collection(tmp_path / "at-xx", "xx", ["xx"])
+    write_collection(tmp_path / "at-yy", "yy", ["en"])
+    recipe = finished(own.replace("at-xx", "at-{lang}"), lang="xx,yy")
+    said = []
+    (result,) = stress_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
+    assert result.collection == "at-xx"
+    assert any(line.startswith("yy is not measured: at-yy has yy documents and judges only English") for line in said)
 
 
 def test_passages_in_x_are_not_ranked_in_training(tmp_path, finished):

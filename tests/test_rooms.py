@@ -86,8 +86,8 @@ MAY_KNOW = {
         "export", "serving",
     },
     "stress": {
-        "recipe", "inputs", "manifest", "text", "evaluate", "report", "encoders", "search", "development", "robustness",
-        "indexing", "judging",
+        "errors", "recipe", "inputs", "manifest", "text", "evaluate", "report", "encoders", "search", "development",
+        "robustness", "indexing", "judging",
     },
     "cli": {
         "errors", "recipe", "inputs", "text", "report", "comparison", "shards", "indexing", "judging", "answering",
