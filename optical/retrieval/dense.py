@@ -7,10 +7,8 @@ vectors and ids, gives scored ids; knows no model, no text and no torch.
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Collection, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +25,26 @@ class DenseIndex(NamedTuple):
     """An index that was read from its folder.
 
     Attributes:
-        index: The faiss index; row i is the document ``ids[i]``.
-        ids: Document ids in row order.
+        index: The faiss index; row i is the document ``ids[i]``. Of several searched as one, faiss's IndexShards.
+        ids: Document ids in row order, ``(n,)``, an array of Python strings.
         manifest: What :func:`build` was told (teacher, checksum, ...) with ``dimension``, ``count`` and ``factory``.
     """
 
     index: Any
-    ids: list[str]
+    ids: np.ndarray
     manifest: dict[str, Any]
+
+
+class Nearest(NamedTuple):
+    """What a search finds, best first; of an index that finds fewer, the end of a row is -1.
+
+    Attributes:
+        scores: Inner products, ``(q, k)``, float32.
+        rows: Row numbers of the documents, ``(q, k)``, int64.
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
 
 
 def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "Flat", *, manifest: dict) -> None:
@@ -122,19 +132,21 @@ def load(
     check_teacher(folder, manifest, teacher)
     set_parameter(index, "nprobe", nprobe, folder)
     set_parameter(index, "efSearch", ef_search, folder)
-    return DenseIndex(index, ids, manifest)
+    return DenseIndex(index, np.array(ids, dtype=object), manifest)
 
 
-def load_all(folders: Sequence[Path], **options: Any) -> list[DenseIndex]:
-    """Read several indexes that are searched as one, and check that they can be.
+def load_all(folders: Sequence[Path], **options: Any) -> DenseIndex:
+    """Read several indexes as one, and check that they can be searched so.
 
     Args:
-        folders: One at least; their order decides between equal scores.
+        folders: One at least.
         options: As :func:`load` takes them.
 
     Raises:
         DataError: one cannot be read, they are of different teachers or dimensions, or an id is in two of them.
     """
+    if not folders:
+        raise RecipeError("there is no index to search; got an empty list; give one folder at least")
     indexes = [load(folder, **options) for folder in folders]
     where: dict[str, int] = {}
     for number, (folder, index) in enumerate(zip(folders, indexes, strict=True)):
@@ -150,7 +162,20 @@ def load_all(folders: Sequence[Path], **options: Any) -> list[DenseIndex]:
                     f"document id {doc_id!r} is in two indexes, {folders[where[doc_id]]} and {folder}; build one of "
                     "them without it, or rename the document"
                 )
-    return indexes
+    return joined(indexes)
+
+
+def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
+    """Several indexes as one: what each finds is merged, and rows count on from one to the next.
+
+    Where each is exact, they find what one index of all would find, but for equal scores at the cut. The manifest is
+    that of the first, with the number of all documents.
+    """
+    whole = load_faiss().IndexShards(indexes[0].index.d, False, True)  # one after the other, rows in succession
+    for one in indexes:
+        whole.add_shard(one.index)
+    ids = np.concatenate([one.ids for one in indexes])
+    return DenseIndex(whole, ids, {**indexes[0].manifest, "count": len(ids)})
 
 
 def check_teacher(folder: Path, manifest: dict[str, Any], teacher: str | None) -> None:
@@ -163,12 +188,11 @@ def check_teacher(folder: Path, manifest: dict[str, Any], teacher: str | None) -
         )
 
 
-def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """Find the k documents with the highest inner product for each query.
 
     Args:
-        index: As :func:`load` gives it; or several, as :func:`load_all` gives them, whose answers are merged: the same
-            documents that one index of all would give, where each is exact.
+        index: As :func:`load` or :func:`load_all` gives it.
         vectors: Query vectors, ``(q, d)``, any float type; the search itself is in float32.
         k: How many documents a query gets; fewer when the index holds (or an approximate one finds) fewer.
 
@@ -179,10 +203,27 @@ def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int
         DataError: the vectors are not of the dimension of the index, or hold NaN or infinity.
         RecipeError: k is below 1.
     """
+    scores, rows = nearest(index, vectors, k)
+    found = list(map(list, map(zip, index.ids[rows].tolist(), scores.tolist())))
+    if min(rows[:, -1].tolist(), default=0) < 0:  # -1 at the end: found fewer
+        return [answer[:count] for answer, count in zip(found, (rows >= 0).sum(axis=1).tolist(), strict=True)]
+    return found
+
+
+def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
+    """The same as row numbers, for who keeps ids or texts of their own: what faiss gives, after the same checks.
+
+    Args:
+        index: As for :func:`search`.
+        vectors: As for :func:`search`.
+        k: As for :func:`search`; columns are no more than documents.
+
+    Raises:
+        DataError: As :func:`search`.
+        RecipeError: As :func:`search`.
+    """
     if k < 1:
         raise RecipeError(f"the number of documents to retrieve must be at least 1; got k = {k}; 100 is usual")
-    if not isinstance(index, DenseIndex):
-        return _merged([search(one, vectors, k) for one in index], k)
     if vectors.ndim != 2 or vectors.shape[1] != index.index.d:
         raise DataError(
             f"query vectors must be (queries, {index.index.d}), as the documents of this index; got {vectors.shape}; "
@@ -190,29 +231,7 @@ def search(index: DenseIndex | Sequence[DenseIndex], vectors: np.ndarray, k: int
         )
     queries = np.ascontiguousarray(vectors, dtype=np.float32)
     check_finite(queries, "query")
-    k = min(k, len(index.ids))
-    scores, rows = index.index.search(queries, k)
-    counts = (rows >= 0).sum(axis=1).tolist()  # -1 at the end: found fewer
-    return [
-        list(zip(map(index.ids.__getitem__, row[:count]), score, strict=False))
-        for row, score, count in zip(rows.tolist(), scores.tolist(), counts, strict=True)
-    ]
-
-
-def _merged(found: Sequence[list[list[tuple[str, float]]]], k: int) -> list[list[tuple[str, float]]]:
-    """The k best of several answers to each query; among equal scores the earlier index comes first."""
-    if not found:
-        raise RecipeError("there is no index to search; got an empty list; give one folder at least")
-    merged = [
-        heapq.nlargest(k, (pair for answer in answers for pair in answer), key=itemgetter(1))
-        for answers in zip(*found, strict=True)
-    ]
-    for answer in merged:
-        if len({doc_id for doc_id, _ in answer}) < len(answer):
-            raise DataError(
-                "a document is in two of the indexes that are searched as one; load them by load_all, which names it"
-            )
-    return merged
+    return Nearest(*index.index.search(queries, min(k, len(index.ids))))
 
 
 def _check_documents(vectors: Matrix, ids: Collection[str]) -> None:
