@@ -1,7 +1,8 @@
 """The student of a finished run, exported for use and measured as it will be used.
 
 Takes a recipe, leaves an ONNX folder (:mod:`optical.export`) and beside the graphs what they cost and what they lose:
-size, agreement with torch, MAP on the run's collection, and the time of one query on one thread.
+size, agreement with torch, MAP on the run's collection, and the time of one query on one thread. A graph encodes
+queries in X, so a collection that asks in English has no MAP for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import torch
 from optical import encoders, indexing, inputs
 from optical.development import about
 from optical.encoders import Encoder
-from optical.errors import DataError
 from optical.evaluate import Comparison, Scores, compare, measure
 from optical.export import Check, export, query_vectors
 from optical.files import file_written_whole
@@ -30,6 +30,7 @@ from optical.search import search_vectors
 from optical.serving import OnnxEncoder
 from optical.text.bitext import read_bitext
 from optical.text.collection import Collection, Query, queries_of, read_collection
+from optical.text.records import ENGLISH
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +53,7 @@ class System(NamedTuple):
     Attributes:
         megabytes: Size of its weights on disk, without the tokenizer.
         check: Agreement with torch; None for torch itself.
-        scores: On the run's collection; None where it has none.
+        scores: On the run's collection; None where it has none, or none that is asked in X.
         latency: Of single queries on this machine.
     """
 
@@ -92,16 +93,18 @@ class Delivery(NamedTuple):
 def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None) -> Delivery:
     """Export the student of a finished run, and measure torch and each graph on the same questions.
 
-    The collection is searched exactly, without an index, so that nothing but the query vectors differs.
+    The collection is searched exactly, without an index, so that nothing but the query vectors differs. Documents in X
+    are embedded by torch for all. Where only English queries are judged there, sentences of the bitext are compared
+    instead and there is no MAP, which is said.
 
     Raises:
-        DataError: The run has no student, or it cannot be exported, or the collection judges no query in X.
+        DataError: The run has no student, or it cannot be exported, or the collection judges no query that goes with
+            its documents.
     """
     recipe = inputs.first_judged(recipe, say)
     folder = folder or recipe.folder / "onnx"
     student = encoders.load(recipe.folder / "student", "cpu")
-    path = inputs.collection_path(recipe)
-    collection = read_collection(path, ["en", recipe.lang]) if path else None
+    collection = _collection(recipe, say)
     queries, about_texts = _queries(recipe, collection)
     texts = [query.text for query in queries]
     say(f"writing the graphs, and comparing them with torch on {len(texts)} {about_texts}")
@@ -109,14 +112,14 @@ def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True,
     checks = {f"ONNX {precision}": check for precision, check in exported.checks.items()}
     graphs = {f"ONNX {precision}": OnnxEncoder.load(folder, precision=precision) for precision in exported.checks}
     vectors = {TORCH: query_vectors(student, texts)} | {name: graph.encode(texts) for name, graph in graphs.items()}
-    scores = _scores(recipe, collection, queries, vectors) if collection else {}
+    scores = _scores(recipe, student, collection, queries, vectors) if collection else {}
     say(f"timing single queries on one thread: {min(TIMED, len(texts))} of them, all forms in turn")
     alone: dict[str, Callable[[str], object]] = {TORCH: lambda text: query_vectors(student, [text])}
     alone |= {name: lambda text, graph=graph: graph.encode([text]) for name, graph in graphs.items()}
     times = latencies(alone, texts[:TIMED])
     systems = {TORCH: System(_weights(student), None, scores.get(TORCH), times[TORCH])}
     systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
-    measured_on = f"{collection.name} ({recipe.search.split})" if collection else None
+    measured_on = _measured_on(recipe, collection) if collection else None
     delivery = Delivery(folder, about_texts, len(texts), measured_on, systems)
     _write(folder / "report.json", json.dumps(as_dict(delivery), indent=1, ensure_ascii=False))
     _write(folder / "table.md", as_markdown(delivery))
@@ -214,24 +217,41 @@ def as_dict(delivery: Delivery) -> dict[str, Any]:
     return {**head, "systems": systems, "tests": tests, "packages": packages}
 
 
+def _collection(recipe: Recipe, say: Say) -> Collection | None:
+    """The collection of the run, where it is asked in X: a graph encodes no English query."""
+    path = inputs.collection_path(recipe)
+    if not path:
+        return None
+    collection = read_collection(path, [ENGLISH, recipe.lang])
+    inputs.check_split(recipe, collection)
+    if recipe.lang in collection.queries and queries_of(collection, recipe.lang, recipe.search.split):
+        return collection
+    say(
+        f"no MAP: {collection.name} has {collection.docs_lang} documents and judges only English queries in "
+        f"{recipe.search.split!r}, which the teacher embeds, and no graph of the student"
+    )
+    return None
+
+
+def _measured_on(recipe: Recipe, collection: Collection) -> str:
+    documents = "" if collection.docs_lang == ENGLISH else f", {collection.docs_lang} documents"
+    return f"{collection.name} ({recipe.search.split}{documents})"
+
+
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
     """Real texts of the language, and what they are: the judged questions, or sentences of the bitext."""
     if collection is None:
         pairs = read_bitext(inputs.bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
         return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"
-    queries = queries_of(collection, recipe.lang, recipe.search.split)
-    if not queries:
-        raise DataError(
-            f"{collection.name} judges no {recipe.lang} query in {recipe.search.split!r}; set search.split: "
-            f"{', '.join(collection.qrels)}"
-        )
-    return queries, f"{recipe.lang} questions"
+    return queries_of(collection, recipe.lang, recipe.search.split), f"{recipe.lang} questions"
 
 
 def _scores(
-    recipe: Recipe, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
+    recipe: Recipe, student: Encoder, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
 ) -> dict[str, Scores]:
-    _, documents, ids = indexing.embed(recipe, indexing.load_teacher(recipe), collection, False)
+    """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
+    embedder = indexing.load_teacher(recipe) if collection.docs_lang == ENGLISH else student
+    _, documents, ids = indexing.embed_by(recipe, embedder, collection, False)
     qrels = about(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]
     return {

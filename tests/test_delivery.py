@@ -10,11 +10,11 @@ import torch
 
 from optical import delivery
 from optical.delivery import Delivery, Latency, System, latencies
+from optical.encoders import encode_sentences
 from optical.errors import DataError
 from optical.evaluate import Scores
 from optical.export import Check, Exported
 from optical.recipe import load_recipe
-from optical.text.collection import Collection, Doc, Qrel, Query
 from tests.test_export import single  # noqa: F401 - a fixture
 
 CHECK = Check(28.0139, 0.0107, 0.998123, 0.999345)
@@ -128,9 +128,75 @@ def test_another_folder_and_no_int8(run, tmp_path):
     assert not (run.folder / "onnx").exists()
 
 
-def test_a_collection_that_judges_no_query_of_the_language(run):
-    collection = Collection(
-        "other", [Doc("d", "", "text")], {"zz": [Query("q1", "swali")]}, {"test": [Qrel("q2", "d", 1)]}, "", {}
+DOCUMENTS = ["the farmer plants maize .", "the cow gives milk .", "rain falls in april .", "they sing songs ."]
+QUESTIONS = ["who plants maize ?", "the cow ?", "where is rain ?"]
+
+
+def over(run, docs_lang, langs, *, split="test"):
+    """The run over a collection with queries in these languages, all of the same words: its student is random."""
+    folder = run.folder.parent / "passages"
+    folder.mkdir()
+    rows = (json.dumps({"id": f"d{k}", "title": "", "text": text}) + "\n" for k, text in enumerate(DOCUMENTS))
+    name = "docs.jsonl" if docs_lang == "en" else f"docs.{docs_lang}.jsonl"
+    (folder / name).write_text("".join(rows), encoding="utf-8")
+    for lang in langs:
+        lines = "".join(f"q{k}\t{text}\n" for k, text in enumerate(QUESTIONS))
+        (folder / f"queries.{lang}.tsv").write_text(lines, encoding="utf-8")
+    (folder / f"qrels.{split}.tsv").write_text("q0 0 d0 1\nq1 0 d1 1\nq2 0 d2 1\n", encoding="utf-8")
+    more = {"collection": str(folder), "cache": str(folder.parent / "cache"), "teacher": str(folder.parent / "teacher")}
+    return run.model_copy(update={**more, "device": "cpu"})
+
+
+def found_by(encoder, documents_by):
+    """AP of each question, by hand: one relevant document, so the inverse of its rank."""
+    scores = encode_sentences(encoder, QUESTIONS) @ encode_sentences(documents_by, DOCUMENTS).T
+    return {f"q{k}": 1 / (1 + int((row > row[k]).sum())) for k, row in enumerate(scores)}
+
+
+@pytest.mark.parametrize("langs", [["zz"], ["en", "zz"]])
+def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):  # noqa: F811
+    monkeypatch.setattr(delivery.indexing, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    said = []
+    result = delivery.export_run(over(run, "zz", langs), say=said.append)
+    assert (result.texts, result.count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")
+    encoder, _ = single
+    expected = found_by(encoder, encoder)
+    assert len(set(expected.values())) > 1
+    for form in ("torch", "ONNX fp32"):
+        assert result.systems[form].scores.per_query["AP"] == pytest.approx(expected)
+    assert [line for line in said if "MAP" in line] == []
+    assert "MAP on passages (test, zz documents)" in (result.folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_english_documents_are_embedded_by_the_teacher(run, single, student):  # noqa: F811
+    chosen = over(run, "en", ["zz"])
+    student.save(chosen.teacher)  # another encoder
+    result = delivery.export_run(chosen)
+    assert result.collection == "passages (test)"
+    assert result.systems["torch"].scores.per_query["AP"] == pytest.approx(found_by(single[0], student))
+    assert found_by(single[0], student) != found_by(single[0], single[0])
+
+
+def test_where_only_english_is_asked_there_is_no_map_and_it_is_said(run):
+    said = []
+    result = delivery.export_run(over(run, "zz", ["en"]), say=said.append)
+    assert said[0] == (
+        "no MAP: passages has zz documents and judges only English queries in 'test', which the teacher embeds, and "
+        "no graph of the student"
     )
-    with pytest.raises(DataError, match="judges no zz query in 'test'; set search.split: test"):
-        delivery._queries(run, collection)
+    assert (result.texts, result.count, result.collection) == ("zz sentences of the bitext", 30, None)
+    assert {system.scores for system in result.systems.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("docs_lang", "langs", "split", "says"),
+    [
+        ("fi", ["en", "zz"], "test", "passages has fi documents, which nobody embeds"),
+        ("zz", ["zz"], "dev", "passages has no split 'test', only dev; set search.split"),
+        ("en", ["en"], "test", "passages has no zz queries, only en; add queries.zz.tsv"),
+    ],
+)
+def test_a_collection_that_does_not_fit_stops_before_anything_is_written(run, docs_lang, langs, split, says):
+    with pytest.raises(DataError, match=says):
+        delivery.export_run(over(run, docs_lang, langs, split=split))
+    assert not (run.folder / "onnx").exists()

@@ -82,8 +82,8 @@ MAY_KNOW = {
     "serving": {"errors"},
     "export": {"errors", "files", "encoders", "serving"},
     "delivery": {
-        "errors", "files", "recipe", "inputs", "text", "evaluate", "encoders", "search", "development", "indexing",
-        "export", "serving",
+        "files", "recipe", "inputs", "text", "evaluate", "encoders", "search", "development", "indexing", "export",
+        "serving",
     },
     "stress": {
         "errors", "recipe", "inputs", "manifest", "text", "evaluate", "report", "encoders", "search", "development",
