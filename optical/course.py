@@ -28,6 +28,7 @@ from optical.supervision import LANG, Exam, Supervision, exam_of, mined, supervi
 from optical.syllabus import Teaching
 from optical.teaching import teach_encoder
 from optical.text.collection import Collection, documents_of, read_collection
+from optical.text.spooled import FullTexts, ids_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,8 +156,8 @@ def _exams(options: Teaching, supervision: Supervision, name: str) -> dict[str, 
 
 
 def _answer(encoder: Encoder, exam: Exam, cache: Path) -> Run:
-    ids = [doc.id for doc in exam.docs]
-    vectors = document_vectors(encoder, ids, [doc.full for doc in exam.docs], cache)
+    ids = ids_of(exam.docs)
+    vectors = document_vectors(encoder, ids, FullTexts(exam.docs), cache)
     return search(encoder, exam.queries, vectors, ids, DEPTH)
 
 

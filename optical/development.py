@@ -7,6 +7,7 @@ train on. Knows no training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from optical.search import search
 from optical.text.bitext import Pair, split
 from optical.text.collection import Collection, Qrel, Query, queries_of
 from optical.text.records import ENGLISH
+from optical.text.spooled import ids_of, with_ids
 
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
 
@@ -46,7 +48,7 @@ def unembedded(collection: Collection) -> Searched:
     none = Vectors(
         np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), np.zeros((count, 0), np.float32), Path()
     )
-    return Searched(collection, none, [doc.id for doc in collection.docs])
+    return Searched(collection, none, ids_of(collection.docs))
 
 
 def development_scores(
@@ -127,8 +129,9 @@ def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say
         return None
     judged = about(queries, collection.qrels["dev"])
     named = {qrel.doc_id for qrel in judged}
-    others = [doc for doc in collection.docs if doc.id not in named]
-    docs = [doc for doc in collection.docs if doc.id in named] + others[: max(0, MATES_AMONG - len(named))]
+    unnamed = (doc_id for doc_id in ids_of(collection.docs) if doc_id not in named)
+    others = set(islice(unnamed, max(0, MATES_AMONG - len(named))))
+    docs = with_ids(collection.docs, named) + with_ids(collection.docs, others)
     ids, texts = [doc.id for doc in docs], [doc.full for doc in docs]
     say(f"development score: MAP of {len(queries)} dev queries, {len(docs)} {collection.docs_lang} documents")
 

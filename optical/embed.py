@@ -103,9 +103,10 @@ def document_vectors(
     """What the teacher makes of a collection: sentence vectors, or the scoring tokens of a late-interaction model.
 
     Row i is of ``ids[i]``, whatever its text: one without any is encoded as the tokenizer's empty sequence. Sentences
-    are float32 and tokens float16 unless ``precision`` says otherwise.
+    are float32 and tokens float16 unless ``precision`` says otherwise. Texts are read twice, in their order, and a
+    shard of them is held (:class:`optical.text.spooled.FullTexts` holds none beside).
     """
-    folder = _folder(teacher, [*ids, *texts], cache, precision)
+    folder = _folder(teacher, chain(ids, texts), cache, precision)
     if (folder / _START).is_file():
         return _read(folder)  # written before there were shards
     if not (folder / _MANIFEST).is_file():

@@ -32,6 +32,7 @@ from optical.retrieval import dense, late_index
 from optical.search import Effort
 from optical.text.collection import Collection, documents_of, stream_docs
 from optical.text.records import ENGLISH
+from optical.text.spooled import FullTexts, ids_of
 
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
@@ -54,8 +55,7 @@ def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bo
 
 def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> Searched:
     """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
-    ids = [doc.id for doc in collection.docs]
-    texts = [doc.full for doc in collection.docs]
+    ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
     vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), precision=_precision(recipe), progress=progress)
     return Searched(collection, vectors, ids)
 

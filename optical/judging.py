@@ -25,6 +25,7 @@ from optical.run import read_run, write_run
 from optical.search import RECALL_DEPTH, sampled_recall, search
 from optical.text.collection import Query, queries_of
 from optical.text.records import ENGLISH
+from optical.text.spooled import ids_of
 
 
 def single(recipe: Recipe) -> Recipe:
@@ -149,7 +150,7 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
     runs = {report.STUDENT: read_run(own)} if keep and own.is_file() else {}
     others = read_runs(paths)
     runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
-    ids = {doc.id for doc in collection.docs}
+    ids = set(ids_of(collection.docs))
     table = compare_runs(runs, about(queries, collection.qrels[name]), documents=ids)
     for note in table.notes():
         say(note)

@@ -18,6 +18,7 @@ from optical.robustness.augment import lexicon, read_synonyms
 from optical.run import Run, rank
 from optical.text.bitext import Pair
 from optical.text.collection import Collection, Query
+from optical.text.spooled import FullTexts, ids_of
 from optical.translation import read_translations, translate_by_lexicon
 
 UNTRANSLATED, BY_LEXICON, TRANSLATED = "BM25, untranslated", "BM25, bitext lexicon", "BM25, translated"
@@ -65,7 +66,7 @@ def lexical_runs(recipe: Recipe, collection: Collection, queries: Sequence[Query
 
 
 def _runs(recipe: Recipe, collection: Collection, asked: Mapping[str, Sequence[Query]]) -> dict[str, Run]:
-    ids, texts = [doc.id for doc in collection.docs], [doc.full for doc in collection.docs]
+    ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
     folder = Path(recipe.cache) / f"bm25-{collection.checksum[:16]}"
     runs = {}
     with bm25.opened(ids, texts, engine=recipe.search.bm25, folder=folder) as index:

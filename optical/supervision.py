@@ -21,6 +21,7 @@ from optical.files import checksum, file_written_whole
 from optical.loop import bfloat16
 from optical.syllabus import Teaching
 from optical.text.collection import Collection, Doc, Qrel, Query, queries_of
+from optical.text.spooled import ids_of, with_ids
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -43,7 +44,7 @@ class Exam(NamedTuple):
     """Queries, the passages that they search, and which of these are right."""
 
     queries: list[Query]
-    docs: list[Doc]
+    docs: Sequence[Doc]
     qrels: list[Qrel]
 
 
@@ -88,8 +89,8 @@ def supervise(collection: Collection, options: Teaching) -> Supervision:
     # By the text of the query: all its right passages are drawn or none, so none can be mined as a wrong one.
     chosen = first_by_hash(examples, options.pairs, lambda example: example.query.text)
     taken = {example.doc.id for example in chosen}
-    others = first_by_hash([d for d in collection.docs if d.id not in taken], options.documents, lambda d: d.id)
-    return Supervision(chosen, exam, others)
+    others = first_by_hash([i for i in ids_of(collection.docs) if i not in taken], options.documents, str)
+    return Supervision(chosen, exam, with_ids(collection.docs, set(others)))
 
 
 def teaching_split(collection: Collection, wanted: str | None) -> str:
@@ -117,12 +118,10 @@ def judged_pairs(collection: Collection, split: str) -> list[Example]:
         DataError: There is none.
     """
     queries = {query.id: query for query in queries_of(collection, LANG, split)}
-    docs = {doc.id: doc for doc in collection.docs}
-    found = [
-        Example(queries[qrel.query_id], docs[qrel.doc_id])
-        for qrel in collection.qrels[split]
-        if qrel.relevance > 0 and qrel.query_id in queries
-    ]
+    right = [qrel for qrel in collection.qrels[split] if qrel.relevance > 0 and qrel.query_id in queries]
+    docs = {doc.id: doc for doc in with_ids(collection.docs, {qrel.doc_id for qrel in right})}
+    # An empty passage is judged and is none of the documents.
+    found = [Example(queries[qrel.query_id], docs[qrel.doc_id]) for qrel in right if qrel.doc_id in docs]
     if not found:
         raise DataError(
             f"{collection.name} judges no passage to answer an English query in {split!r}; judgements must have a "
@@ -187,10 +186,9 @@ def _exam(held_out: Sequence[Example], collection: Collection, options: Teaching
     queries = sorted(dict.fromkeys(example.query for example in held_out))[: options.held_out]
     ids = {query.id for query in queries}
     right = {example.doc.id for example in held_out if example.query.id in ids}
-    rest = [doc for doc in collection.docs if doc.id not in right]
-    others = first_by_hash(rest, max(0, options.held_out_documents - len(right)), lambda doc: doc.id)
-    chosen = right | {doc.id for doc in others}
-    docs = [doc for doc in collection.docs if doc.id in chosen]
+    rest = [doc_id for doc_id in ids_of(collection.docs) if doc_id not in right]
+    others = first_by_hash(rest, max(0, options.held_out_documents - len(right)), str)
+    docs = with_ids(collection.docs, right | set(others))
     return Exam(queries, docs, [Qrel(e.query.id, e.doc.id, 1) for e in held_out if e.query.id in ids])
 
 

@@ -142,6 +142,13 @@ def test_judgements_that_never_say_yes_are_one_message():
         judged_pairs(no, "test")
 
 
+def test_a_judged_passage_that_is_empty_teaches_nothing():
+    whole = collection()
+    expected = judged_pairs(whole, "test")
+    empty = whole._replace(qrels={"test": [Qrel("q0-0", "empty", 1), *whole.qrels["test"]]})  # as a collection has it
+    assert judged_pairs(empty, "test") == expected
+
+
 def test_a_single_passage_is_one_message():
     with pytest.raises(DataError, match="made has a single passage, so no query can find a wrong one"):
         supervise(collection(passages=1), options())

@@ -20,6 +20,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,7 +129,9 @@ def opened(
 
     Args:
         ids: n document ids, different from each other.
-        texts: n texts, in English; an empty one is never found.
+        texts: n texts, in English; an empty one is never found. They are read in their order, more than once, and none
+            is kept: lucene takes some at a time. bm25s holds the words of all of them while it indexes, and scores by
+            word and document then.
         engine: ``auto``, ``lucene`` or ``bm25s``.
         k1: At least 0.
         b: 0 to 1.
@@ -184,7 +187,7 @@ def _lucene(ids: Sequence[str], texts: Sequence[str], k1: float, b: float, folde
         place = Path(temporary) / "index" if folder is None else Path(folder)
         facts = {
             "engine": LUCENE, "version": lucene.version(), "analysis": lucene.ANALYSIS, "documents": len(ids),
-            "checksum": checksum([*ids, *texts]),
+            "checksum": checksum(chain(ids, texts)),
         }  # fmt: skip
         if not _serves(place, facts):
             _write(texts, place, facts)
@@ -229,7 +232,7 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports every index, on a handler of its own
     stemmer = _stemmer()
     options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer, "return_ids": False, "show_progress": False}
-    words = bm25s.tokenize(list(texts), **options)
+    words = bm25s.tokenize(texts, **options)  # type: ignore[arg-type] - it reads one after another
     if not any(words):
         raise DataError(
             f"none of the {len(texts)} documents has a word of two letters that is no English stop word; "

@@ -17,9 +17,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,11 +79,11 @@ def java_in_words() -> str:
     return f"Java {found.version} of {found.place}" if found else "no Java"
 
 
-def build(texts: Sequence[str], folder: Path) -> int:
+def build(texts: Iterable[str], folder: Path) -> int:
     """Index texts; the name of a document in the index is its row.
 
     Args:
-        texts: English, one a document.
+        texts: English, one a document; read in their order, some at a time.
         folder: Made by this; the caller sees to it that it is written whole.
 
     Returns:
@@ -92,18 +93,20 @@ def build(texts: Sequence[str], folder: Path) -> int:
         DataError: Java refuses to write, or wrote less than it was given.
         RecipeError: No Java can be started here.
     """
-    rows = [row for row, text in enumerate(texts) if text.strip(BLANK)]
     with _java_errors("cannot be written", folder, "free some space or name another folder"):
         indexer = _java()("io.anserini.index.SimpleIndexer")(str(folder), False, 1)  # one thread: the same every time
-        written = 0
-        for start in range(0, len(rows), DOCUMENTS_AT_ONCE):
-            some = rows[start : start + DOCUMENTS_AT_ONCE]
-            # As ASCII: Java's strings are not UTF-8.
-            written += indexer.addRawDocuments([json.dumps({"id": str(row), "contents": texts[row]}) for row in some])
+        given, written = 0, 0
+        # As ASCII: Java's strings are not UTF-8.
+        records = (
+            json.dumps({"id": str(row), "contents": text}) for row, text in enumerate(texts) if text.strip(BLANK)
+        )
+        while some := list(islice(records, DOCUMENTS_AT_ONCE)):
+            given += len(some)
+            written += indexer.addRawDocuments(some)
         indexer.close()
-    if written != len(rows):
+    if written != given:
         raise DataError(
-            f"Lucene took {written} of {len(rows)} documents; at {folder}; free some space or name another folder"
+            f"Lucene took {written} of {given} documents; at {folder}; free some space or name another folder"
         )
     return written
 

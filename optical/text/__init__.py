@@ -11,5 +11,6 @@ model, no tokenizer and no measure, and never imports torch.
 - :mod:`optical.text.records`: ``Doc``, ``Query``, ``Qrel``, and what a reader gives of a collection.
 - :mod:`optical.text.folder`, :mod:`optical.text.trec`, :mod:`optical.text.named`: readers of folders in the usual
   layouts, of TREC's topics and documents, and of ir_datasets ids.
+- :mod:`optical.text.spooled`: documents at random, in memory or in a temporary file.
 - :mod:`optical.text.collection`: ``Collection``, from any of these; documents one at a time.
 """

@@ -7,9 +7,9 @@ in ``skipped``. Does not know how documents are encoded, searched or measured.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from optical.errors import DataError
 from optical.text.folder import LAYOUTS, read_documents, read_folder
 from optical.text.named import IR_DATASETS, named_documents, read_named
 from optical.text.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.text.spooled import hold, ids_of
 
 _EMPTY_DOCUMENT = "empty document, never found"
 _UNKNOWN_DOCUMENT = "judgement of an unknown document"
@@ -32,7 +33,8 @@ class Collection(NamedTuple):
 
     Attributes:
         name: Name of the folder (``sw/collection`` where it says nothing alone), or the ir_datasets id.
-        docs: In the order of the file; ids are distinct, and none is empty.
+        docs: In the order of the file; ids are distinct, and none is empty. Texts of a large collection lie on disk
+            (:mod:`optical.text.spooled`), so iterate, index, and copy none that is not needed.
         queries: Language -> queries with at least one judgement, in the order of the file.
         qrels: Split -> judgements of known documents, empty ones too; a split without a name is ``test``.
         checksum: SHA-256 over ids, titles and texts of the documents: equal when document vectors can be reused.
@@ -41,7 +43,7 @@ class Collection(NamedTuple):
     """
 
     name: str
-    docs: list[Doc]
+    docs: Sequence[Doc]
     queries: dict[str, list[Query]]
     qrels: dict[str, list[Qrel]]
     checksum: str
@@ -128,12 +130,12 @@ def queries_of(collection: Collection, lang: str, split: str) -> list[Query]:
 def _collect(parts: Parts, langs: Sequence[str]) -> Collection:
     """The collection of parts that were read, when they fit together."""
     where, queries = parts.where, parts.queries
-    found = list(_distinct(parts.documents))
-    docs = [doc for doc in found if not _is_empty(doc)]
+    empty: list[str] = []
+    docs, checksum = hold(_with_text(_distinct(parts.documents), empty))
     if not docs:
         raise DataError(f"No document in the collection {where}. {LAYOUTS}")
-    skipped: Counter[str] = Counter({_EMPTY_DOCUMENT: len(found) - len(docs)})
-    kept = _known(where, found, parts.qrels, skipped)
+    skipped: Counter[str] = Counter({_EMPTY_DOCUMENT: len(empty)})
+    kept = _known(where, [ids_of(docs), empty], parts.qrels, skipped)
     judged = {qrel.query_id for split in kept.values() for qrel in split}
     chosen = {lang: list(_judged(queries[lang], judged, skipped)) for lang in langs if lang in queries}
     if not chosen:
@@ -149,7 +151,7 @@ def _collect(parts: Parts, langs: Sequence[str]) -> Collection:
     asked = {query.id for some in chosen.values() for query in some}
     skipped[_UNASKED] = sum(qrel.query_id not in asked for split in kept.values() for qrel in split)
     told = {reason: count for reason, count in skipped.items() if count}
-    return Collection(parts.name, docs, chosen, kept, _checksum(docs), told, parts.documents.lang)
+    return Collection(parts.name, docs, chosen, kept, checksum, told, parts.documents.lang)
 
 
 def _distinct(documents: Documents) -> Iterator[Doc]:
@@ -173,13 +175,25 @@ def _id_fault(documents: Documents, doc: Doc) -> str:
     return f"Document id {doc.id!r} used twice (first on line {first})"
 
 
+def _with_text(docs: Iterable[Doc], empty: list[str]) -> Iterator[Doc]:
+    """Documents with a text; the ids of the others are added to ``empty``."""
+    for doc in docs:
+        if _is_empty(doc):
+            empty.append(doc.id)
+        else:
+            yield doc
+
+
 def _is_empty(doc: Doc) -> bool:
     return not doc.full.strip()
 
 
-def _known(where: str, docs: list[Doc], qrels: dict[str, list[Qrel]], skipped: Counter[str]) -> dict[str, list[Qrel]]:
+def _known(
+    where: str, there: Sequence[Sequence[str]], qrels: dict[str, list[Qrel]], skipped: Counter[str]
+) -> dict[str, list[Qrel]]:
     """The judgements of documents that exist, the first of each; splits without any are left out."""
-    ids = {doc.id for doc in docs}
+    named = {qrel.doc_id for judgements in qrels.values() for qrel in judgements}
+    ids = named.intersection(chain(*there))  # of millions of documents few are judged
     kept: dict[str, dict[tuple[str, str], Qrel]] = {split: {} for split in qrels}
     for split, judgements in qrels.items():
         for qrel in judgements:
@@ -194,7 +208,7 @@ def _known(where: str, docs: list[Doc], qrels: dict[str, list[Qrel]], skipped: C
         example = next((qrel.doc_id for split in qrels.values() for qrel in split), None)
         what = "No judgement at all" if example is None else f"No judgement names a known document (one is {example!r})"
         raise DataError(
-            f"{what}: {where}. Documents and judgements must use the same ids; a document is {docs[0].id!r}."
+            f"{what}: {where}. Documents and judgements must use the same ids; a document is {there[0][0]!r}."
         )
     return {split: list(found.values()) for split, found in kept.items() if found}
 
@@ -210,13 +224,6 @@ def _judged(queries: Iterable[Query], judged: set[str], skipped: Counter[str]) -
             continue
         seen.add(query.id)
         yield query
-
-
-def _checksum(docs: Iterable[Doc]) -> str:
-    digest = hashlib.sha256()
-    for doc in docs:
-        digest.update("\t".join((*doc, "\n")).encode())  # tidy fields hold no tab
-    return digest.hexdigest()
 
 
 def _example(queries: dict[str, list[Query]]) -> str:
