@@ -23,6 +23,7 @@ from optical.retrieval.dense import DenseIndex
 from optical.retrieval.token_store import LateIndex
 from optical.search import given, search_vectors
 from optical.text.collection import Collection, Doc
+from optical.text.spooled import ids_of
 
 
 class Late(NamedTuple):
@@ -47,8 +48,7 @@ class Answers(NamedTuple):
     Attributes:
         recipe: Of the run.
         lang: The language, of several, whose collection is searched.
-        collection: Where the passages are from.
-        docs: Document id -> passage.
+        collection: Where the passages are from; their texts are read as they are found.
         student: The query side.
         index: Of single vectors; None for late interaction.
         late: Of late interaction; None for single vectors.
@@ -57,7 +57,6 @@ class Answers(NamedTuple):
     recipe: Recipe
     lang: str
     collection: Collection
-    docs: dict[str, Doc]
     student: Encoder
     index: DenseIndex | None
     late: Late | None
@@ -91,8 +90,7 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
         say(f"searching the documents of {lang}; others: --set lang=...")
     folder = index_folder(recipe.of(lang))
     student = encoders.load(recipe.folder / "student", recipe.device)
-    docs = {doc.id: doc for doc in collection.docs}
-    loaded = Answers(recipe, lang, collection, docs, student, None, None)
+    loaded = Answers(recipe, lang, collection, student, None, None)
     if encoders.is_multi_vector(student):
         embedder = document_encoder(recipe, collection)
         searched = embed_by(recipe, embedder, collection, False)
@@ -105,21 +103,19 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
             f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "
             f"`optical index {recipe.folder}`"
         )
-    return loaded._replace(index=index)
+    ids = np.array(ids_of(collection.docs), dtype=object)  # the same words, held once
+    return loaded._replace(index=index._replace(ids=ids))
 
 
 def answer(answers: Answers, question: str, depth: int) -> list[Found]:
     """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
     query = encode_question(answers.student, question)
-    if answers.late is not None and answers.late.index is not None:
-        found = late_index.search(answers.late.index, [query], depth, **given(effort(answers.recipe)))[0]
-    elif answers.late is not None:
-        _, vectors, ids = answers.late.searched
-        found = list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
-    else:
-        assert answers.index is not None, "a run is loaded with one of the two"
-        found = dense.search(answers.index, query[None], depth)[0]
-    return with_matches(answers, question, query, found)
+    if answers.late is not None:
+        return _with_matches(answers, answers.late, question, query, _found(answers, answers.late, query, depth))
+    assert answers.index is not None, "a run is loaded with one of the two"
+    scores, rows = dense.nearest(answers.index, query[None], depth)
+    docs = answers.collection.docs
+    return [Found(docs[k], score, []) for k, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if k >= 0]
 
 
 def encode_question(student: Encoder, question: str) -> np.ndarray:
@@ -129,15 +125,21 @@ def encode_question(student: Encoder, question: str) -> np.ndarray:
     return encoders.encode_sentences(student, [question])[0]
 
 
-def with_matches(answers: Answers, question: str, query: np.ndarray, found: list[tuple[str, float]]) -> list[Found]:
+def _found(answers: Answers, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
+    if late.index is not None:
+        return late_index.search(late.index, [query], depth, **given(effort(answers.recipe)))[0]
+    _, vectors, ids = late.searched
+    return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
+
+
+def _with_matches(
+    answers: Answers, late: Late, question: str, query: np.ndarray, found: list[tuple[str, float]]
+) -> list[Found]:
     """Passages by their ids and scores, with the words that matched; ``query`` is the question's vectors."""
-    if answers.late is None:
-        return [Found(answers.docs[doc_id], score, []) for doc_id, score in found]
     asked = word_spans(answers.student, question, query=True)
-    return [_explained(answers, answers.late, asked, query, doc_id, score) for doc_id, score in found]
+    return [_explained(answers, late, asked, query, late.rows[doc_id], score) for doc_id, score in found]
 
 
-def _explained(answers: Answers, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Found:
-    doc = answers.docs[doc_id]
-    tokens = np.asarray(late.searched.vectors.of(late.rows[doc_id]))
+def _explained(answers: Answers, late: Late, asked: list, query: np.ndarray, row: int, score: float) -> Found:
+    doc, tokens = answers.collection.docs[row], np.asarray(late.searched.vectors.of(row))
     return Found(doc, score, match_words(query, asked, tokens, word_spans(late.embedder, doc.full, query=False)))
