@@ -1,4 +1,4 @@
-"""The two errors that a user can mend; everything else is a bug and shows its trace."""
+"""Errors that a user can mend; everything else is a bug and shows its trace."""
 
 
 class OpticalError(Exception):
@@ -11,3 +11,16 @@ class DataError(OpticalError):
 
 class RecipeError(OpticalError):
     """An option is unknown, of the wrong type, or contradicts another."""
+
+
+class Unavailable(DataError):
+    """Another program that an answer needs does not give it: a server of documents, say.
+
+    Attributes:
+        answered: It was reached and answered with an error; otherwise nothing came back.
+    """
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        """With what to do in the message."""
+        super().__init__(message)
+        self.answered = answered

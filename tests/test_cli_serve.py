@@ -65,3 +65,67 @@ def test_a_folder_that_is_no_run(command, tmp_path):  # noqa: F811
     code, _, err = command("serve", tmp_path)
     assert code == 1
     assert "no recipe.toml" in err
+
+
+@pytest.fixture(scope="module")
+def place(recipe, tmp_path_factory):
+    """The same documents in Qdrant's local mode."""
+    pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
+    from optical import qdrant
+
+    found = qdrant.Place(None, tmp_path_factory.mktemp("qdrant"), "tiny")
+    qdrant.export_run(recipe, found)
+    return found
+
+
+def test_qdrant_answers_through_the_same_page(command, recipe, place, served, monkeypatch):  # noqa: F811
+    """While it is served: the client is closed afterwards."""
+    from qdrant_client import QdrantClient
+    from qdrant_client.http.exceptions import ResponseHandlingException
+
+    told, find = {}, QdrantClient.query_points
+
+    def serve(app, own):
+        client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+        told["about"] = client.get("/api/about").json()
+        told["first"] = client.get("/api/search?q=who+writes+a+letter&k=2")
+        monkeypatch.setattr(QdrantClient, "query_points", gone)
+        told["gone"] = client.get("/api/search?q=milk")
+        monkeypatch.setattr(QdrantClient, "query_points", find)
+        told["back"] = client.get("/api/search?q=milk&k=1")
+        told["page"] = client.get("/")
+
+    def gone(*_, **__):
+        raise ResponseHandlingException(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(server, "serve", serve)
+    code, out, err = command(
+        "serve", recipe.folder, "--port", 0, "--engine", "qdrant", "--path", place.path, "--name", place.name
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("answering at http://127.0.0.1:")
+    assert (told["about"]["engine"], told["about"]["documents"]) == ("qdrant", 9)
+    assert told["about"]["late_interaction"] is False
+    own = answering.answer(answering.load_answers(recipe), "who writes a letter", 2)
+    results = told["first"].json()["results"]
+    assert [(r["id"], r["title"], r["text"]) for r in results] == [one.doc for one in own]
+    assert [r["score"] for r in results] == pytest.approx([one.score for one in own], abs=1e-4)
+    assert told["gone"].status_code == 503
+    assert list(told["gone"].json()) == ["error"]
+    assert "tiny at" in told["gone"].json()["error"]
+    assert (told["back"].status_code, told["back"].json()["results"][0]["id"]) == (200, "d1")
+    assert told["page"].status_code == 200
+
+
+def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, served):  # noqa: F811
+    asked = ("serve", recipe.folder, "--port", 0)
+    for more, code, says in (
+        (("--engine", "qdrant"), 1, "error: Qdrant is either a server or a folder; received neither"),
+        (("--engine", "qdrant", "--path", place.path), 1, "error: there is no collection run at"),
+        (("--engine", "qdrant", "--url", "http://127.0.0.1:1"), 1, "error: run at http://127.0.0.1:1 does not do what"),
+        (("--path", place.path), 2, "only --engine qdrant has a place"),
+    ):
+        found, out, err = command(*asked, *more)
+        assert (found, out) == (code, "")
+        assert says in err
+    assert served == []

@@ -10,11 +10,13 @@ import pytest
 pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 
 from optical import answering, encoders, indexing, qdrant
-from optical.errors import DataError
+from optical.errors import DataError, Unavailable
 from optical.inputs import run_collections
-from optical.qdrant import Place
+from optical.manifest import write_manifest
+from optical.qdrant import Place, writing
 from tests.runs import DOCUMENTS, tiny_run
 from tests.test_cli import command  # noqa: F401 - a fixture
+from tests.test_judging import ENGLISH, QUESTIONS, finished, in_x, models, write_collection  # noqa: F401 - fixtures
 
 ASKED = ("who plants maize ?", "the dog", "rain in april", "zebra", "?")
 
@@ -31,6 +33,12 @@ def exported(request, tmp_path_factory):
 def comparable(found):
     """In an order that ties cannot change."""
     return sorted(((round(one.score, 4), one.doc) for one in found), key=lambda pair: (-pair[0], pair[1].id))
+
+
+def ask(recipe, place, question, depth, **more):
+    """One question, with all that is loaded for it."""
+    with qdrant.opened(recipe, place) as loaded:
+        return qdrant.answer(loaded, question, depth, **more)
 
 
 def test_every_document_is_there_and_nothing_is_written_twice(exported):
@@ -54,7 +62,7 @@ def test_the_answers_are_those_of_the_run(exported):
                 np.testing.assert_allclose([f.score for f in found], [f.score for f in own], atol=1e-4)
                 if depth == 100:
                     assert comparable(found) == comparable([f._replace(matches=[]) for f in own])
-    assert qdrant.answer(recipe, place, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
+    assert ask(recipe, place, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
 
 
 def test_candidates_by_the_mean_give_the_best_of_all(exported):
@@ -79,19 +87,19 @@ def test_batches_are_bounded_and_complete(exported, monkeypatch):
     recipe, _, _ = exported
     collection = next(iter(run_collections(recipe).values()))
     _, vectors, ids = indexing.embed(recipe, indexing.load_teacher(recipe), collection, False)
-    monkeypatch.setattr(qdrant, "NUMBERS_AT_ONCE", 100)
-    batches = list(qdrant._batches(vectors, range(len(ids))))
+    monkeypatch.setattr(writing, "NUMBERS_AT_ONCE", 100)
+    batches = list(writing._batches(vectors, range(len(ids))))
     assert sum(batches, []) == list(range(len(ids)))
     assert len(batches) > 1
-    monkeypatch.setattr(qdrant, "POINTS_AT_ONCE", 2)
-    assert max(map(len, qdrant._batches(vectors, range(len(ids))))) <= 2
+    monkeypatch.setattr(writing, "POINTS_AT_ONCE", 2)
+    assert max(map(len, writing._batches(vectors, range(len(ids))))) <= 2
 
 
 def test_a_stopped_export_is_not_searched_and_goes_on(exported, tmp_path, monkeypatch):
     recipe, _, _ = exported
     place = Place(None, tmp_path / "qdrant", "stopped")
-    monkeypatch.setattr(qdrant, "POINTS_AT_ONCE", 3)
-    whole, calls = qdrant._vector, []
+    monkeypatch.setattr(writing, "POINTS_AT_ONCE", 3)
+    whole, calls = writing._vector, []
 
     def stop(vectors, row):
         calls.append(row)
@@ -100,13 +108,13 @@ def test_a_stopped_export_is_not_searched_and_goes_on(exported, tmp_path, monkey
         return whole(vectors, row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(qdrant, "_vector", stop)
+        patch.setattr(writing, "_vector", stop)
         with pytest.raises(KeyboardInterrupt):
             qdrant.export_run(recipe, place)
     with pytest.raises(DataError, match=rf"stopped at .* holds 3 of {len(DOCUMENTS)} documents: an export was stopped"):
-        qdrant.answer(recipe, place, "milk", 1)
+        ask(recipe, place, "milk", 1)
     assert qdrant.export_run(recipe, place).written == len(DOCUMENTS) - 3
-    assert qdrant.answer(recipe, place, "milk", 1)[0].doc.id == "d1"
+    assert ask(recipe, place, "milk", 1)[0].doc.id == "d1"
 
 
 def test_a_collection_of_something_else_is_refused(exported, tmp_path):
@@ -115,28 +123,28 @@ def test_a_collection_of_something_else_is_refused(exported, tmp_path):
     with (tmp_path / "other" / "collection" / "docs.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"id": "new", "title": "", "text": "one more"}) + "\n")
     with pytest.raises(DataError, match="tiny at .* is of another collection checksum: .*; give another --name"):
-        qdrant.answer(other, place, "milk", 1)
+        ask(other, place, "milk", 1)
     with pytest.raises(DataError, match="tiny at .* is there already and is of something else"):
         qdrant.export_run(other, place)
     manifest = other.folder / "manifest.json"
     manifest.write_text(json.dumps({"teacher_fingerprint": "f" * 16}), encoding="utf-8")
     with pytest.raises(DataError, match="is of another teacher fingerprint"):
-        qdrant.answer(other, place, "milk", 1)
+        ask(other, place, "milk", 1)
     with pytest.raises(DataError, match="is not the one that taught this student"):
         qdrant.export_run(other, place)
     manifest.unlink()
     with pytest.raises(DataError, match="does not say by which teacher"):
-        qdrant.answer(other, place, "milk", 1)
+        ask(other, place, "milk", 1)
     with pytest.raises(DataError, match="there is no collection none at .*; there is tiny;"):
-        qdrant.answer(recipe, place._replace(name="none"), "milk", 1)
+        ask(recipe, place._replace(name="none"), "milk", 1)
 
 
 def test_a_folder_in_use_and_a_server_that_is_not_there_are_one_message(exported):
     recipe, place, _ = exported
     with qdrant.connect(place), pytest.raises(DataError, match="cannot be opened: .*already accessed"):
-        qdrant.answer(recipe, place, "milk", 1)
+        ask(recipe, place, "milk", 1)
     with pytest.raises(DataError, match="tiny at http://127.0.0.1:1 does not do what was asked .*QDRANT_API_KEY"):
-        qdrant.answer(recipe, Place("http://127.0.0.1:1", None, "tiny"), "milk", 1)
+        ask(recipe, Place("http://127.0.0.1:1", None, "tiny"), "milk", 1)
 
 
 def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
@@ -150,10 +158,10 @@ def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
         start = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         return searched._replace(vectors=searched.vectors._replace(tokens=np.concatenate(rows), start=start))
 
-    monkeypatch.setattr(qdrant, "embed", without_first)
+    monkeypatch.setattr(writing, "embed_by", without_first)
     place = Place(None, tmp_path / "qdrant", "tiny")
     assert qdrant.export_run(recipe, place)[1:] == (len(DOCUMENTS) - 1, len(DOCUMENTS) - 1, 1)
-    assert "d0" not in {f.doc.id for f in qdrant.answer(recipe, place, "who plants maize ?", 20)}
+    assert "d0" not in {f.doc.id for f in ask(recipe, place, "who plants maize ?", 20)}
 
 
 class Server:
@@ -203,7 +211,7 @@ def test_a_server_is_told_of_shards_replicas_key_and_half_precision(exported, mo
 
 
 def test_many_points_in_a_folder_are_warned_of(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(qdrant, "LOCAL_LIMIT", 5)
+    monkeypatch.setattr(writing, "LOCAL_LIMIT", 5)
     said = []
     qdrant.export_run(exported[0], Place(None, tmp_path / "q", "tiny"), say=said.append)
     assert any(line.startswith("warning: 9 points in a folder") for line in said)
@@ -244,3 +252,78 @@ def test_fingerprints_are_those_of_the_run(exported):
         kept = client.get_collection("tiny").config.metadata
     assert kept["teacher_fingerprint"] == encoders.fingerprint(indexing.load_teacher(recipe))
     assert kept["collection_checksum"] == next(iter(run_collections(recipe).values())).checksum
+
+
+@pytest.fixture(params=["single", "late"])
+def foreign(request, tmp_path, finished):  # noqa: F811
+    """A run over documents in X, and a place for them."""
+    recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]), late=request.param == "late")
+    write_manifest(recipe, indexing.load_teacher(recipe), {})
+    return recipe, Place(None, tmp_path / "qdrant", "turned")
+
+
+def test_documents_in_x_are_the_students(foreign, monkeypatch):
+    recipe, place = foreign
+    monkeypatch.setattr(indexing, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    assert qdrant.export_run(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
+    student = encoders.load(recipe.folder / "student", "cpu")
+    with qdrant.connect(place) as client:
+        kept = client.get_collection("turned").config.metadata
+    assert kept["student_fingerprint"] == encoders.fingerprint(student)
+    assert qdrant.export_run(recipe, place).written == 0
+    with qdrant.opened(recipe, place) as loaded:
+        best = qdrant.answer(loaded, in_x(QUESTIONS[2]), 8)[0]
+    assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
+
+
+def test_the_answers_over_documents_in_x_are_those_of_the_run(foreign):
+    recipe, place = foreign
+    qdrant.export_run(recipe, place)
+    indexing.index_run(recipe)
+    own = answering.load_answers(recipe)
+    with qdrant.opened(recipe, place) as loaded:
+        for question in (in_x("who writes a letter ?"), in_x("the dog"), "?"):
+            expected = answering.answer(own, question, 100)
+            assert comparable(qdrant.answer(loaded, question, 100)) == comparable(
+                [found._replace(matches=[]) for found in expected]
+            )
+
+
+def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign, models, tmp_path):  # noqa: F811
+    recipe, place = foreign
+    qdrant.export_run(recipe, place)
+    (recipe.folder / "student").unlink()
+    other = encoders.load(models / ("late" if recipe.late_interaction else "student"), "cpu")
+    next(other.parameters()).data.mul_(1.5)
+    other.save(str(recipe.folder / "student"))
+    with pytest.raises(DataError, match="turned at .* is of another student fingerprint: .*; give another --name"):
+        ask(recipe, place, "milk", 1)
+    with pytest.raises(DataError, match="turned at .* is there already and is of something else"):
+        qdrant.export_run(recipe, place)
+    folder = tmp_path / "turned"
+    (folder / "docs.xx.jsonl").rename(folder / "docs.jsonl")  # the same texts, taken for English: the teacher's
+    (folder / "queries.en.tsv").rename(folder / "queries.xx.tsv")
+    with pytest.raises(DataError, match="is of another student fingerprint: .*, where the run has None"):
+        ask(recipe, place, "milk", 1)
+
+
+def test_a_question_that_qdrant_does_not_answer_is_followed_by_one_that_it_does(exported, monkeypatch):
+    import httpx
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    recipe, place, _ = exported
+    faults = {
+        ResponseHandlingException(httpx.ConnectError("Connection refused")): False,
+        ResourceExhaustedResponse("slow down", 3): False,
+        UnexpectedResponse(500, "Internal", b"panic", httpx.Headers()): True,
+    }
+    with qdrant.opened(recipe, place) as loaded:
+        monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
+        for fault, answered in faults.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(loaded.client, "query_points", lambda *_, fault=fault, **__: (_ for _ in ()).throw(fault))
+                with pytest.raises(Unavailable, match="tiny at .* does not do what was asked") as caught:
+                    qdrant.answer(loaded, "milk", 1)
+            assert caught.value.answered == answered
+            assert qdrant.answer(loaded, "milk", 1)[0].doc.id == "d1"

@@ -70,7 +70,7 @@ MAY_KNOW = {
     "answering": {
         "errors", "recipe", "inputs", "text", "encoders", "retrieval", "search", "development", "indexing", "matches",
     },
-    "web": {"errors", "text", "report", "judging", "answering", "matches"},
+    "web": {"errors", "recipe", "text", "report", "judging", "answering", "matches"},
     "colbert": {"errors", "files", "recipe", "inputs", "encoders"},
     "qdrant": {
         "errors", "recipe", "inputs", "text", "run", "encoders", "embed", "development", "indexing", "answering",

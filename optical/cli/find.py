@@ -22,7 +22,7 @@ from optical.cli.app import (
     say,
     show,
 )
-from optical.cli.serve import Engine, Name, PathOption, Url
+from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place
 
 
 @app.command()
@@ -68,9 +68,7 @@ def search(
     run: Run,
     query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
     depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
-    engine: Annotated[
-        Engine, typer.Option("--engine", help="What is searched: the run's own index, or Qdrant.")
-    ] = "own",
+    engine: EngineOption = "own",
     url: Url = None,
     path: PathOption = None,
     name: Name = None,
@@ -78,12 +76,12 @@ def search(
 ) -> None:
     """Answer a question from the terminal: titles, snippets, scores, and of late interaction the words that matched."""
     chosen = recipe_of(kept(run), settings, out=str(run))
+    check_place(engine, url, path, name)
     if engine == "qdrant":
         from optical import qdrant
 
-        answers = qdrant.answer(chosen, qdrant.place_of(chosen, url, path, name), query, depth)
-    elif url or path or name:
-        raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
+        with qdrant.opened(chosen, qdrant.place_of(chosen, url, path, name), say) as loaded:
+            answers = qdrant.answer(loaded, query, depth)
     else:
         from optical import answering
 

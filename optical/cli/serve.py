@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from optical.cli.app import Run, Settings, app, console, kept, recipe_of, say
 from optical.recipe import Recipe
 
+if TYPE_CHECKING:
+    from optical.web.app import Find
+
 Engine = Literal["own", "qdrant"]
 Target = Literal["onnx", "qdrant", "colbert"]
+EngineOption = Annotated[Engine, typer.Option("--engine", help="What is searched: the run's own index, or Qdrant.")]
 Url = Annotated[str | None, typer.Option("--url", help="Qdrant: http://host:6333; its key from QDRANT_API_KEY.")]
 PathOption = Annotated[Path | None, typer.Option("--path", help="Qdrant: a folder instead of a server.")]
 Name = Annotated[str | None, typer.Option("--name", help="Qdrant: the collection; default the name of the run.")]
@@ -22,20 +28,22 @@ def serve(
     run: Run,
     host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
+    engine: EngineOption = "own",
+    url: Url = None,
+    path: PathOption = None,
+    name: Name = None,
     settings: Settings = None,
 ) -> None:
     """A page to ask questions in a browser, and the same as JSON at /api/search?q=...&k=5."""
     chosen = recipe_of(kept(run), settings, out=str(run))
+    check_place(engine, url, path, name)
     from optical.web import server
 
     server.check_installed()
-    with server.bind(host, port) as own:
-        from optical import answering
+    with server.bind(host, port) as own, _loaded(chosen, engine, url, path, name) as (find, facts):
         from optical.web.app import create_app
-        from optical.web.facts import about
 
-        loaded = answering.load_answers(chosen, say)
-        application = create_app(lambda q, k: answering.answer(loaded, q, k), about(loaded), server.names(host))
+        application = create_app(find, facts, server.names(host))
         if not server.is_local(host):
             console.print(
                 f"[bold yellow]warning:[/bold yellow] {host} can be reached from other machines, and whoever reaches "
@@ -43,6 +51,33 @@ def serve(
             )
         console.print(f"answering at [bold]{server.address(own)}[/bold] until Ctrl-C")
         server.serve(application, own)
+
+
+def check_place(engine: Engine, url: str | None, path: Path | None, name: str | None) -> None:
+    """Refuse a place of Qdrant where something else is searched."""
+    if engine != "qdrant" and (url or path or name):
+        raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
+
+
+@contextmanager
+def _loaded(
+    recipe: Recipe, engine: Engine, url: str | None, path: Path | None, name: str | None
+) -> Iterator[tuple[Find, dict[str, Any]]]:
+    """What answers a question, loaded once, and what is told of it."""
+    from optical.web.facts import about
+
+    if engine == "qdrant":
+        from optical import qdrant
+
+        with qdrant.opened(recipe, qdrant.place_of(recipe, url, path, name), say) as there:
+            facts = about(recipe, there.lang, there.collection, late=there.late, engine=engine)
+            yield lambda q, k: qdrant.answer(there, q, k), facts
+        return
+    from optical import answering
+
+    own = answering.load_answers(recipe, say)
+    facts = about(recipe, own.lang, own.collection, late=own.late is not None)
+    yield lambda q, k: answering.answer(own, q, k), facts
 
 
 def export_to_qdrant(
@@ -57,11 +92,8 @@ def export_to_qdrant(
     console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
     where = f"--url {url}" if url else f"--path {path}"
     named = f" --name {name}" if name else ""
-    console.print(
-        f"  optical search {recipe.folder} 'your question' --engine qdrant {where}{named}",
-        highlight=False,
-        markup=False,
-    )
+    for command in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
+        console.print(f"  optical {command} --engine qdrant {where}{named}", highlight=False, markup=False)
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:

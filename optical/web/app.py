@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optical.answering import Found
-from optical.errors import OpticalError
+from optical.errors import OpticalError, Unavailable
 from optical.matches import Match, Span
 from optical.text.collection import Doc
 from optical.web import page
@@ -132,6 +132,10 @@ def _explain_refusals(app: FastAPI) -> None:
         name = first["loc"][-1]
         message = f"{name} cannot be read: {first['msg'].lower()}; received {first['input']!r}; k is a number, 1 to "
         return JSONResponse({"error": f"{message}{MOST}"}, 422)
+
+    @app.exception_handler(Unavailable)
+    def unavailable(_: Any, error: Unavailable) -> JSONResponse:  # of what lies behind this server, which lives on
+        return JSONResponse({"error": str(error)}, 502 if error.answered else 503)
 
     @app.exception_handler(OpticalError)
     def unanswered(_: Any, error: OpticalError) -> JSONResponse:

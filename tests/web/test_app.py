@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from optical import answering
 from optical.answering import Found
-from optical.errors import DataError
+from optical.errors import DataError, Unavailable
 from optical.matches import Match, Span
 from optical.text.collection import Doc
 from optical.web.app import LONGEST, create_app
@@ -31,7 +31,12 @@ def loaded(request, tmp_path_factory):
 
 @pytest.fixture
 def client(loaded):
-    return TestClient(create_app(lambda q, k: answering.answer(loaded, q, k), about(loaded)))
+    return TestClient(create_app(lambda q, k: answering.answer(loaded, q, k), known(loaded)))
+
+
+def known(loaded, **more):
+    """What is told of a run."""
+    return about(loaded.recipe, loaded.lang, loaded.collection, late=loaded.late is not None, **more)
 
 
 def small(find=lambda q, k: [], **more) -> TestClient:
@@ -136,7 +141,8 @@ def test_what_is_known_of_the_run(client, loaded):
     assert told["teacher"] == "teacher", "the folder's name, not where it lies"
     assert told["languages"] == ["sw"]
     assert told["late_interaction"] == (loaded.late is not None)
-    assert told["documents"] == len(DOCUMENTS)
+    assert (told["documents"], told["documents_language"]) == (len(DOCUMENTS), "en")
+    assert (told["engine"], known(loaded, engine="qdrant")["engine"]) == ("own", "qdrant")
     assert told["examples"] == ["who plants maize ?", "who writes a letter ?"]
     assert told["measures"] == {}
 
@@ -145,13 +151,13 @@ def test_measures_are_those_that_the_run_left(loaded):
     from optical import judging, report
 
     scores = judging.evaluate(loaded.recipe).scores[report.STUDENT]
-    told = about(loaded)["measures"]["sw"]
+    told = known(loaded)["measures"]["sw"]
     assert told["MAP"] == pytest.approx(scores.mean["AP"])
-    assert told["split"] == "test"
+    assert (told["split"], told["queries"]) == ("test", "sw")
     assert told["share_of_ceiling"] == pytest.approx(1.0), "it is its own teacher"
     file = next(loaded.recipe.folder.glob("evaluation/*/results.json"))
     file.write_text("[1]", encoding="utf-8")
-    assert about(loaded)["measures"] == {}
+    assert known(loaded)["measures"] == {}
     file.unlink()
 
 
@@ -203,9 +209,11 @@ def test_a_search_that_fails_does_not_block_the_next():
         return []
 
     faults = {"bad": RuntimeError("inner workings"), "gone": DataError("the index is gone; build it again")}
+    faults |= {"silent": Unavailable("no answer", answered=False), "ill": Unavailable("an error", answered=True)}
     client = small(find)
-    told = {question: client.get(f"/api/search?q={question}") for question in ("bad", "gone", "good")}
-    assert [reply.status_code for reply in told.values()] == [500, 500, 200]
+    told = {question: client.get(f"/api/search?q={question}") for question in (*faults, "good")}
+    assert [reply.status_code for reply in told.values()] == [500, 500, 503, 502, 200]
     assert told["gone"].json() == {"error": "the index is gone; build it again"}
+    assert (told["silent"].json(), told["ill"].json()) == ({"error": "no answer"}, {"error": "an error"})
     assert "inner workings" not in told["bad"].text
-    assert calls == ["bad", "gone", "good"]
+    assert calls == [*faults, "good"]

@@ -44,7 +44,8 @@ def address(tmp_path_factory):
         return answering.answer(loaded, question, k)
 
     own = server.bind("127.0.0.1", 0)
-    made = server.made(create_app(find, {**about(loaded), "examples": ["milk"]}, server.names("127.0.0.1")))
+    facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
+    made = server.made(create_app(find, {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
     thread = threading.Thread(target=made.run, kwargs={"sockets": [own]}, daemon=True)
     thread.start()
     yield server.address(own)
@@ -79,6 +80,9 @@ def ask(page, question):
 
 def test_a_question_is_typed_and_passages_are_read(page, address):
     assert page.run("document.activeElement.id") == "q", "one can type at once"
+    assert page.run("document.getElementById('title').textContent") == "Ask in Swahili, read in English"
+    assert page.run("document.getElementById('lead').textContent").startswith("9 English passages")
+    assert " in Qdrant \u00b7 optical" in page.run("document.getElementById('about').textContent")
     ask(page, "who writes a letter ?")
     assert page.run("document.querySelectorAll('article').length") == 5
     assert page.run("document.querySelector('article h2').textContent") == "letter"
