@@ -9,6 +9,7 @@ import pytest
 
 from optical import answering, encoders, indexing
 from optical.errors import DataError
+from optical.retrieval import dense
 from optical.search import search
 from optical.text.collection import Query
 from tests.runs import DOCUMENTS, tiny_run
@@ -83,3 +84,16 @@ def test_an_index_of_other_documents_is_refused(tmp_path):
         file.write(json.dumps({"id": "new", "title": "", "text": "one more"}) + "\n")
     with pytest.raises(DataError, match="is of other documents than .*collection has now; run `optical index"):
         answering.load_answers(recipe)
+
+
+def test_an_index_that_finds_fewer_answers_with_fewer(single, monkeypatch):
+    loaded = answering.load_answers(single)
+    three = answering.answer(loaded, "who plants maize ?", 3)
+    full = dense.nearest
+
+    def fewer(*asked):
+        scores, rows = full(*asked)
+        return dense.Nearest(scores, np.where(np.arange(rows.shape[1]) < 2, rows, -1))
+
+    monkeypatch.setattr(dense, "nearest", fewer)
+    assert answering.answer(loaded, "who plants maize ?", 3) == three[:2]
