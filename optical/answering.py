@@ -18,7 +18,7 @@ from optical.indexing import document_encoder, effort, embed_by, index_folder, s
 from optical.inputs import Say, collection_path, distinct, run_collections
 from optical.matches import Match, match_words, word_spans
 from optical.recipe import Recipe
-from optical.retrieval import dense, late_index
+from optical.retrieval import dense, late_index, parts
 from optical.retrieval.dense import DenseIndex
 from optical.retrieval.token_store import LateIndex
 from optical.search import given, search_vectors
@@ -97,7 +97,7 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
         lists = late_index.load(folder) if serves(folder, embedder, searched) else None
         rows = {doc_id: k for k, doc_id in enumerate(searched.ids)}
         return loaded._replace(late=Late(embedder, searched, rows, lists))
-    index = dense.load(folder, nprobe=recipe.search.probe)
+    index = parts.load(folder, mapped=recipe.search.mapped, nprobe=recipe.search.probe)
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
             f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "

@@ -23,7 +23,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        _take_place(unfinished, folder)
+        take_place(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -70,16 +70,16 @@ def checksum(texts: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _take_place(new: Path, folder: Path) -> None:
+def take_place(new: Path, folder: Path) -> None:
     """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first."""
-    if not folder.exists():
-        new.rename(folder)
-        return
     old = new.with_suffix(".old")
-    folder.rename(old)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)  # of a process that was killed at this point, where names are the same
+        folder.rename(old)
     try:
         new.rename(folder)
     except BaseException:
-        old.rename(folder)
+        if old.exists():
+            old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)

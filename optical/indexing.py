@@ -28,7 +28,7 @@ from optical.inputs import (
 )
 from optical.manifest import write_text
 from optical.recipe import Recipe, write_recipe
-from optical.retrieval import dense, late_index
+from optical.retrieval import dense, late_index, parts
 from optical.search import Effort
 from optical.text.collection import Collection, documents_of, stream_docs
 from optical.text.records import ENGLISH
@@ -135,7 +135,7 @@ def build_indexes(recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searc
 
 
 def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path) -> Path | None:
-    """A faiss index of single vectors, or lists of tokens; None for late interaction that compares all documents.
+    """An index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
     That of documents in X is made by the student in the folder of the run.
     """
@@ -160,7 +160,8 @@ def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Pa
             vectors.tokens, vectors.start, ids, folder, pool_factor=recipe.search.pool_factor, manifest=manifest
         )
     else:
-        dense.build(vectors.sentences, ids, folder, recipe.search.factory, manifest=manifest)
+        size = recipe.search.index_size
+        parts.build(vectors.sentences, ids, folder, recipe.search.factory, manifest=manifest, index_size=size)
     return folder
 
 
@@ -170,8 +171,8 @@ def _wants_late_index(recipe: Recipe, documents: int) -> bool:
 
 
 def effort(recipe: Recipe) -> Effort:
-    """How far indexes are searched, as the recipe has it."""
-    return Effort(recipe.search.probe, recipe.search.candidates)
+    """How far indexes are searched, and from where, as the recipe has it."""
+    return Effort(recipe.search.probe, recipe.search.candidates, recipe.search.mapped)
 
 
 def serves(index: Path, encoder: Encoder, searched: Searched) -> bool:

@@ -206,6 +206,15 @@ class Search(_Section):
     factory: str = Field(
         default="auto", description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size"
     )
+    index_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="documents of one faiss index, single vectors only; a larger collection becomes several, searched "
+        "as one; default 50,000,000",
+    )
+    mapped: bool = Field(
+        default=False, description="single vectors: leave the index on disk, which opens at once and is read as needed"
+    )
     shard_size: int | None = Field(
         default=None, ge=1, description="documents of a shard on disk; default 50,000, late interaction 10,000"
     )

@@ -16,7 +16,7 @@ import numpy as np
 from optical.embed import Vectors, padded
 from optical.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
 from optical.errors import DataError
-from optical.retrieval import dense, late, late_index
+from optical.retrieval import dense, late, late_index, parts
 from optical.run import Run, rank
 from optical.text.collection import Query
 
@@ -25,15 +25,17 @@ RECALL_QUERIES, RECALL_DEPTH = 20, 100  # of a sample: an exhaustive search read
 
 
 class Effort(NamedTuple):
-    """How far an approximate index is searched; None leaves it to the index.
+    """How far an approximate index is searched, None leaves it to the index; and from where.
 
     Attributes:
         probe: Clusters of an IVF index, or lists of tokens for each query token.
         candidates: Documents that late interaction scores exactly.
+        mapped: An index of single vectors is left on disk; the token vectors of late interaction always are.
     """
 
     probe: int | None = None
     candidates: int | None = None
+    mapped: bool = False
 
 
 USUAL = Effort()
@@ -56,7 +58,7 @@ def search(
         documents: Vectors of the documents by the teacher.
         ids: Document ids, row by row.
         depth: Documents for a query.
-        index: Of these documents (:mod:`optical.retrieval.dense`, :mod:`optical.retrieval.late_index`); without one,
+        index: Of these documents (:mod:`optical.retrieval.parts`, :mod:`optical.retrieval.late_index`); without one,
             every document is compared.
         effort: How far that index is searched.
 
@@ -82,7 +84,7 @@ def search_vectors(
     if not isinstance(vectors, np.ndarray):
         found = _late(vectors, documents, ids, depth) if index is None else _listed(index, vectors, depth, effort)
     elif index is not None:
-        found = dense.search(dense.load(index, nprobe=effort.probe), vectors, depth)
+        found = dense.search(parts.load(index, mapped=effort.mapped, nprobe=effort.probe), vectors, depth)
     else:
         found = _exact(vectors, documents, ids, depth)
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
@@ -101,8 +103,9 @@ def _listed(index: Path, queries: Sequence[np.ndarray], depth: int, effort: Effo
 
 
 def given(effort: Effort) -> dict[str, Any]:
-    """What of an effort is said, by name."""
-    return {name: value for name, value in effort._asdict().items() if value is not None}
+    """What of an effort is said to late interaction, by name."""
+    said = {"probe": effort.probe, "candidates": effort.candidates}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _late(

@@ -70,10 +70,26 @@ def test_single_vectors_name_no_words(single):
     assert [found.matches for found in answering.answer(answering.load_answers(single), "milk", 3)] == [[], [], []]
 
 
+def test_an_index_in_parts_that_stays_on_disk_answers_as_one_in_memory(single, tmp_path, monkeypatch):
+    in_parts = tiny_run(tmp_path, **{"search.index_size": 4, "search.mapped": True})
+    assert sorted(path.name for path in (in_parts.folder / "index").glob("part-*")) == [f"part-00{k}" for k in range(3)]
+    seen, load = [], answering.parts.load
+    monkeypatch.setattr(answering.parts, "load", lambda *a, **options: (seen.append(options), load(*a, **options))[1])
+    loaded, one = (answering.load_answers(recipe) for recipe in (in_parts, single))
+    assert [options["mapped"] for options in seen] == [True, False]
+    for question in ("who plants maize ?", "the dog", "zebra"):
+        found, expected = (answering.answer(answers, question, 6) for answers in (loaded, one))
+        assert [one.doc.text for one in found] == [one.doc.text for one in expected]
+        assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-5)
+    (in_parts.folder / "index" / "part-001").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="a part of the index is missing: part-001, of 3"):
+        answering.load_answers(in_parts)
+
+
 def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
     loaded = answering.load_answers(recipe)
     monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
-    monkeypatch.setattr(answering.dense, "load", lambda *_: pytest.fail("an index was loaded"))
+    monkeypatch.setattr(answering.parts, "load", lambda *_: pytest.fail("an index was loaded"))
     monkeypatch.setattr(answering, "embed_by", lambda *_: pytest.fail("documents were embedded"))
     assert answering.answer(loaded, "milk", 1)[0].doc.id == "d1"
 

@@ -6,7 +6,7 @@ import pytest
 
 from optical import files
 from optical.errors import DataError
-from optical.files import check_replaceable, checksum, file_written_whole, written_whole
+from optical.files import check_replaceable, checksum, file_written_whole, take_place, written_whole
 
 
 def names(folder) -> list[str]:
@@ -34,6 +34,15 @@ def test_a_folder_that_was_there_stays_when_the_new_one_fails(tmp_path, error):
         half()
     assert names(tmp_path) == ["run", "run/old"]
     assert (tmp_path / "run" / "old").read_text() == "kept"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_a_killed_process_had_put_aside_is_in_nobodys_way(tmp_path, there):
+    for name in (".run.parts", ".run.old", *(["run"] if there else [])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("x")
+    take_place(tmp_path / ".run.parts", tmp_path / "run")
+    assert names(tmp_path) == ["run", "run/.run.parts"]
 
 
 def test_a_folder_that_was_there_is_replaced_as_a_whole(tmp_path):

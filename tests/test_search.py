@@ -8,7 +8,7 @@ import pytest
 from optical.embed import document_vectors, padded
 from optical.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector
 from optical.errors import DataError, RecipeError
-from optical.retrieval import dense, late, late_index
+from optical.retrieval import dense, late, late_index, parts
 from optical.search import Effort, sampled_recall, search
 from optical.text.collection import Query
 from tests.conftest import bert
@@ -70,6 +70,19 @@ def test_an_effort_is_handed_to_the_index(teacher, tmp_path):
     late_index.build(documents.tokens, documents.start, IDS, tmp_path / "tokens", manifest={})
     with pytest.raises(RecipeError, match="candidates"):
         search(encoder, QUERIES, documents, IDS, 3, tmp_path / "tokens", Effort(candidates=0))
+
+
+def test_an_index_in_parts_ranks_as_comparing_everything_does(teacher, tmp_path, monkeypatch):
+    documents = document_vectors(teacher, IDS, DOCUMENTS, tmp_path)
+    parts.build(documents.sentences, IDS, tmp_path / "index", manifest={}, index_size=2)
+    seen, load = [], dense.load
+    monkeypatch.setattr(dense, "load", lambda folder, **options: (seen.append(options), load(folder, **options))[1])
+    for depth in (1, 5, 9):
+        expected = search(teacher, QUERIES, documents, IDS, depth)
+        for mapped in (True, False):
+            run = search(teacher, QUERIES, documents, IDS, depth, tmp_path / "index", Effort(mapped=mapped))
+            assert [list(run[query]) for query in ("q2", "q1")] == [list(expected[query]) for query in ("q2", "q1")]
+            assert [options["mapped"] for options in seen[-3:]] == [mapped] * 3
 
 
 def test_equal_texts_are_ordered_by_id(teacher, tmp_path):

@@ -6,6 +6,7 @@ unit vectors. An answer holds at most k documents, fewer when the index has fewe
 Knows no model and no training; only BM25 reads texts.
 
 - :mod:`optical.retrieval.dense`: one vector a text, a faiss index on disk.
+- :mod:`optical.retrieval.parts`: the same, of a collection too large for one index.
 - :mod:`optical.retrieval.bm25`: words alone, by Lucene (:mod:`optical.retrieval.lucene`) or in Python.
 - :mod:`optical.retrieval.fuse`: several rankings made into one.
 - :mod:`optical.retrieval.late`: one vector a token, exact MaxSim in memory.

@@ -7,8 +7,9 @@ vectors and ids, gives scored ids; knows no model, no text and no torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,21 +69,15 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
         RecipeError: faiss does not know the factory.
     """
     folder = Path(folder)
-    _check_documents(vectors, ids)
-    _check_free(folder)
+    check_documents(vectors, ids)
+    check_free(folder)
     factory = choose(len(ids), vectors.shape[1]) if factory == "auto" else factory
     index = filled(vectors, factory)
     facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
-    text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
-    try:
-        with written_whole(folder) as unfinished:
-            load_faiss().write_index(index, str(unfinished / INDEX))
-            (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
-            (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
-    except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
-        raise DataError(
-            f"the index cannot be written: {first_line(error)}; at {folder}; free some space or name another folder"
-        ) from error
+    with writing(folder), written_whole(folder) as unfinished:
+        load_faiss().write_index(index, str(unfinished / INDEX))
+        (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+        write_manifest(unfinished, {**manifest, **facts})
 
 
 def load(
@@ -113,7 +108,7 @@ def load(
     if missing:
         what = f"no {' and no '.join(missing)} there" if folder.is_dir() else "no such folder"
         raise DataError(f"this is not an index: {what}; at {folder}; build the index first")
-    manifest = _read_manifest(folder / MANIFEST)
+    manifest = read_manifest(folder / MANIFEST)
     try:
         ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
         faiss = load_faiss()
@@ -234,7 +229,25 @@ def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
     return Nearest(*index.index.search(queries, min(k, len(index.ids))))
 
 
-def _check_documents(vectors: Matrix, ids: Collection[str]) -> None:
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What fails while an index is written, as one message."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
+        raise DataError(
+            f"the index cannot be written: {first_line(error)}; at {folder}; free some space or name another folder"
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write what is told of an index beside it."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_documents(vectors: Matrix, ids: Collection[str]) -> None:
+    """Refuse vectors and ids that cannot be indexed: of different number, none, or ids that are no different words."""
     if len(vectors.shape) != 2 or 0 in vectors.shape:
         raise DataError(
             f"document vectors must be (documents, dimensions), at least one of each; got {vectors.shape}; "
@@ -264,7 +277,7 @@ def _bad_id(doc_id: str, position: int, fault: str) -> str:
     return f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
 
 
-def _check_free(folder: Path) -> None:
+def check_free(folder: Path) -> None:
     """The folder is replaced as a whole, so nothing but an index may be in it."""
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
@@ -272,7 +285,8 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What is told of an index."""
     try:
         manifest = json.loads(path.read_bytes())
     except ValueError as error:

@@ -51,8 +51,8 @@ def choose(count: int, dimension: int) -> str:
     - Above ``IVFc,PQ(d/2)x4fs,Refine(SQ8)``: clusters are read as d/4 bytes a vector, and only the best are scored
       again by one byte a number, which may stay on disk (``mapped``). An odd dimension stays with SQ8.
 
-    Never plain ``PQ``, whose training is slow. Beyond some 50 million vectors make several indexes, on several machines
-    if need be, and search them as one.
+    Never plain ``PQ``, whose training is slow. Of more than 50 million vectors :mod:`optical.retrieval.parts` makes
+    several indexes, which are searched as one.
     """
     if count < FLAT_BELOW:
         return "Flat"
