@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,6 +211,20 @@ def test_a_server_is_told_of_shards_replicas_key_and_half_precision(exported, mo
     assert told["metadata"]["points"] == len(DOCUMENTS)
 
 
+def test_a_question_waits_less_long_than_an_export(exported, monkeypatch):
+    import qdrant_client
+
+    recipe, place, _ = exported
+    waits = []
+    monkeypatch.setattr(qdrant_client, "QdrantClient", lambda **told: waits.append(told["timeout"]) or Server(**told))
+    there = place._replace(url="http://host:6333", path=None)
+    qdrant.export_run(recipe, there)
+    monkeypatch.setattr(Server, "get_collections", lambda _: SimpleNamespace(collections=[]), raising=False)
+    with pytest.raises(DataError, match="there is no collection tiny at http://host:6333; there is none"):
+        ask(recipe, there, "milk", 1)
+    assert waits == [120, 30]
+
+
 def test_many_points_in_a_folder_are_warned_of(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "LOCAL_LIMIT", 5)
     said = []
@@ -309,6 +324,7 @@ def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign
 
 def test_a_question_that_qdrant_does_not_answer_is_followed_by_one_that_it_does(exported, monkeypatch):
     import httpx
+    from pydantic import ValidationError
     from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -317,6 +333,8 @@ def test_a_question_that_qdrant_does_not_answer_is_followed_by_one_that_it_does(
         ResponseHandlingException(httpx.ConnectError("Connection refused")): False,
         ResourceExhaustedResponse("slow down", 3): False,
         UnexpectedResponse(500, "Internal", b"panic", httpx.Headers()): True,
+        json.JSONDecodeError("Expecting value", "<html>", 0): True,  # a proxy's page
+        ResponseHandlingException(ValidationError.from_exception_data("reply", [])): True,
     }
     with qdrant.opened(recipe, place) as loaded:
         monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))

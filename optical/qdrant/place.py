@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,14 +88,17 @@ def explained(place: Place) -> Iterator[None]:
     Raises:
         Unavailable: It does not answer, or refuses.
     """
+    from pydantic import ValidationError
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
     try:
         yield
-    except (ApiException, QdrantException, OSError) as error:
+    except (ApiException, QdrantException, JSONDecodeError, OSError) as error:
+        # A page of a proxy is no JSON, or other JSON; what else the client wraps has no reply in it.
+        unread = isinstance(getattr(error, "source", error), JSONDecodeError | ValidationError)
         raise Unavailable(
             f"{place} does not do what was asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}); see "
             f"that the server runs, and that {API_KEY} is set where it wants a key; what was written stays",
-            answered=isinstance(error, UnexpectedResponse),
+            answered=unread or isinstance(error, UnexpectedResponse),
         ) from error
