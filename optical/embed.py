@@ -2,40 +2,33 @@
 
 Takes an encoder and texts, gives memory-mapped arrays that are keyed by both, so that a second run, a second student or
 a second experiment reads what the first one wrote. A collection of any size goes to disk in shards
-(:mod:`optical.shards`); what is encoded together is chosen here, by length. Knows no objective, no index and no
-language.
+(:mod:`optical.shards`). Knows no objective, no index and no language.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from optical.encoders import (
-    Encoded,
-    Encoder,
-    encode_batch,
-    fingerprint,
-    is_multi_vector,
-)
+from optical.document_side import COMPUTES, Compute, agreement, encoded_batches
+from optical.encoders import Encoded, Encoder, encode_batch, fingerprint, is_multi_vector
 from optical.errors import DataError, RecipeError
 from optical.files import checksum, written_whole
-from optical.shards.layout import PRECISIONS, Batch, Precision
+from optical.shards.layout import PRECISIONS, Precision
 from optical.shards.making import Document, Plan, make_shards, ranks_of_environment
 from optical.shards.reading import Rows, Shards, read_shards
 from optical.tokens import Tokens
 
 SENTENCES_A_SHARD, TOKENS_A_SHARD = 50_000, 10_000  # documents; some 77 MB and 1 GB at 384 dimensions
-TOKENIZED_TOGETHER = 1024  # texts; their exact lengths make the batches
-BATCH_TOKENS = {"cpu": 1024, "accelerator": 32_768}  # the first is measured (benchmarks/embedding.py), the second not
+COMPARED = 64  # documents whose vectors are made in float32 too, to say what bfloat16 costs
 
 _TOKENS, _START, _SENTENCES, _MANIFEST = "tokens.npy", "start.npy", "sentences.npy", "optical.json"
 
@@ -99,6 +92,7 @@ def document_vectors(
     batch_size: int | None = None,
     progress: bool = False,
     precision: Precision | None = None,
+    compute: Compute = "float32",
 ) -> Vectors:
     """What the teacher makes of a collection: sentence vectors, or the scoring tokens of a late-interaction model.
 
@@ -106,13 +100,14 @@ def document_vectors(
     are float32 and tokens float16 unless ``precision`` says otherwise. Texts are read twice, in their order, and a
     shard of them is held (:class:`optical.text.spooled.FullTexts` holds none beside).
     """
-    folder = _folder(teacher, chain(ids, texts), cache, precision)
+    folder = _folder(teacher, chain(ids, texts), cache, precision, compute)
     if (folder / _START).is_file():
         return _read(folder)  # written before there were shards
     if not (folder / _MANIFEST).is_file():
         embed_collection(
             teacher, zip(ids, texts, strict=True), folder,
-            precision=precision, batch_size=batch_size, ranks=(0, 1), keep_empty=True, progress=progress,
+            precision=precision, compute=compute, batch_size=batch_size, ranks=(0, 1), keep_empty=True,
+            progress=progress,
         )  # fmt: skip
     return sharded_vectors(read_shards(folder))
 
@@ -123,6 +118,7 @@ def stream_vectors(
     cache: Path,
     *,
     precision: Precision | None = None,
+    compute: Compute = "float32",
     shard_size: int | None = None,
     progress: bool = False,
 ) -> Vectors:
@@ -136,6 +132,7 @@ def stream_vectors(
         documents: Gives ``(id, text)`` pairs anew each time.
         cache: Of document vectors.
         precision: As of :func:`embed_collection`.
+        compute: As of :func:`embed_collection`.
         shard_size: As of :func:`embed_collection`.
         progress: Show a bar.
 
@@ -143,21 +140,23 @@ def stream_vectors(
         DataError: See :func:`embed_collection`.
     """
     parts = chain((doc_id for doc_id, _ in documents()), (text for _, text in documents()))
-    folder = _folder(teacher, parts, cache, precision)
+    folder = _folder(teacher, parts, cache, precision, compute)
     if (folder / _START).is_file():
         return _read(folder)
     if (folder / _MANIFEST).is_file():
         with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
             return sharded_vectors(read_shards(folder))
     shards = embed_collection(
-        teacher, documents, folder, precision=precision, shard_size=shard_size, keep_empty=True, progress=progress
-    )
+        teacher, documents, folder,
+        precision=precision, compute=compute, shard_size=shard_size, keep_empty=True, progress=progress,
+    )  # fmt: skip
     return sharded_vectors(shards)
 
 
-def _folder(teacher: Encoder, parts: Iterable[str], cache: Path, precision: Precision | None) -> Path:
-    """Where a collection's vectors are: named by the encoder, the documents, and a precision that was asked for."""
+def _folder(teacher: Encoder, parts: Iterable[str], cache: Path, precision: Precision | None, compute: Compute) -> Path:
+    """Where a collection's vectors are: named by the encoder, the documents, and precisions that were asked for."""
     kind = f"-{precision}" if precision else ""
+    kind += "" if compute == "float32" else f"-in-{compute}"
     return cache / f"documents-{fingerprint(teacher, documents=True)}-{checksum(parts)}{kind}"
 
 
@@ -176,6 +175,7 @@ def embed_collection(
     *,
     shard_size: int | None = None,
     precision: Precision | None = None,
+    compute: Compute = "float32",
     batch_size: int | None = None,
     batch_tokens: int | None = None,
     ranks: tuple[int, int] | None = None,
@@ -198,6 +198,8 @@ def embed_collection(
         shard_size: Documents of a shard; 50,000, or 10,000 for late interaction.
         precision: float32 (default of sentences), float16 (default of tokens) or int8 with a scale for each vector. The
             manifest has the cosine of what is stored with what was encoded, min and mean.
+        compute: What the encoder's products are made in. bfloat16 takes about .6 of the time on a processor that has
+            instructions for it, less on a GPU; the manifest has the cosine of some vectors with those made in float32.
         batch_size: Texts encoded at once; they are of about one length.
         batch_tokens: Tokens encoded at once at most, padding counted. Without either, 1,024 on a CPU,
             where what a layer makes of them stays in the cache, and 32,768 on an accelerator.
@@ -217,14 +219,19 @@ def embed_collection(
     tokens = is_multi_vector(encoder)
     precision = precision or ("float16" if tokens else "float32")
     shard_size = shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD)
-    _check_options(precision, shard_size, batch_size, batch_tokens)
+    _check_options(precision, compute, shard_size, batch_size, batch_tokens)
     kind = "tokens" if tokens else "sentences"
-    plan = Plan(fingerprint(encoder, documents=True), kind, precision, shard_size, keep_empty)
+    plan = Plan(fingerprint(encoder, documents=True), kind, precision, shard_size, keep_empty, compute)
+    stream = iter(documents() if callable(documents) else documents)
+    if compute != "float32":
+        first = list(islice(stream, COMPARED))
+        plan = plan._replace(agreement=agreement(encoder, [text for _, text in first], compute))
+        stream = chain(first, stream)
     with tqdm(desc="Documents", unit="doc", disable=not progress) as bar:
         return make_shards(
-            documents() if callable(documents) else documents,
+            stream,
             Path(folder),
-            lambda texts: encoded_batches(encoder, texts, batch_size, batch_tokens),
+            lambda texts: encoded_batches(encoder, texts, batch_size, batch_tokens, compute),
             plan,
             ranks=ranks_of_environment() if ranks is None else ranks,
             replace=replace,
@@ -238,91 +245,12 @@ def embedded_collection(folder: str | Path, teacher: Encoder, *, verify: bool = 
     return read_shards(folder, encoder=fingerprint(teacher, documents=True), verify=verify)
 
 
-@torch.inference_mode()
-def encoded_batches(
-    encoder: Encoder, texts: Sequence[str], batch_size: int | None = None, batch_tokens: int | None = None
-) -> Iterator[Batch]:
-    """Encode documents in batches of about one length, the longest first: row numbers and unit vectors, float32.
-
-    Texts are tokenized many at a time and the batches cut out of that, so lengths are exact and nothing is tokenized
-    twice.
-    """
-    encoder.eval()
-    if batch_size is None and batch_tokens is None:
-        batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
-    options = _document_side(encoder)
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    together = max(TOKENIZED_TOGETHER, batch_size or 0)
-    for k in range(0, len(order), together):
-        some = order[k : k + together]
-        features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
-        for rows in _of_one_length(features, len(some), batch_size, batch_tokens):
-            encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
-            yield [some[i] for i in rows], _unit(encoder, encoded)
-
-
-class _Side(NamedTuple):
-    preprocess: dict[str, Any]
-    forward: dict[str, Any]
-
-
-def _document_side(encoder: Encoder) -> _Side:
-    """How the encoder's own ``encode_document`` (late interaction) or ``encode`` reads a text: prompt and task."""
-    prompts = encoder.prompts
-    if not is_multi_vector(encoder):
-        return _Side({"prompt": prompts.get(encoder.default_prompt_name or "")}, {})
-    names = [name for name in ("document", "passage", "corpus") if name in prompts]
-    prompt = prompts.get(names[0] if names else encoder.default_prompt_name or "")
-    return _Side({"prompt": prompt, "task": "document"}, {"task": "document"})
-
-
-def _of_one_length(
-    features: dict[str, Any], count: int, batch_size: int | None, batch_tokens: int | None
-) -> list[list[int]]:
-    """Rows in batches, the longest first, of at most so many rows and so many tokens, or one row alone."""
-    lengths = features["attention_mask"].sum(dim=1).tolist()
-    batches: list[list[int]] = [[]]
-    for row in sorted(range(count), key=lambda i: -lengths[i]):
-        batch = batches[-1]
-        width = lengths[batch[0]] if batch else 0
-        many = batch_size is not None and len(batch) >= batch_size
-        long = batch_tokens is not None and (len(batch) + 1) * width > batch_tokens
-        if batch and (many or long):
-            batches.append([])
-        batches[-1].append(row)
-    return batches
-
-
-def _cut(features: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """The given rows of a tokenized batch, without the columns that are padding to all of them."""
-    mask = features["attention_mask"]
-    used = mask[rows].any(dim=0).nonzero()
-    first, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
-    cut: dict[str, Any] = {}
-    for name, value in features.items():
-        if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(mask):
-            cut[name] = value
-        elif value.ndim > 1 and value.shape[1] == mask.shape[1]:
-            cut[name] = value[rows, first:stop]
-        else:
-            cut[name] = value[rows]
-    return cut
-
-
-def _unit(encoder: Encoder, encoded: Encoded) -> list[np.ndarray] | np.ndarray:
-    if not is_multi_vector(encoder):
-        sentences = encoded.sentence[:, : getattr(encoder, "truncate_dim", None)].float()
-        return torch.nn.functional.normalize(sentences, dim=-1).cpu().numpy()
-    vectors = torch.nn.functional.normalize(encoded.tokens.vectors.float(), dim=-1).cpu().numpy()
-    masks = encoded.tokens.mask.cpu().numpy()
-    return [row[mask] for row, mask in zip(vectors, masks, strict=True)]
-
-
-def _check_options(precision: str, shard_size: int, batch_size: int | None, batch_tokens: int | None) -> None:
-    if precision not in PRECISIONS:
-        raise RecipeError(
-            f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}; leave it out, or choose"
-        )
+def _check_options(
+    precision: str, compute: str, shard_size: int, batch_size: int | None, batch_tokens: int | None
+) -> None:
+    for name, chosen, known in (("precision", precision, PRECISIONS), ("compute", compute, COMPUTES)):
+        if chosen not in known:
+            raise RecipeError(f"{name} must be one of {', '.join(known)}; got {chosen!r}; leave it out, or choose")
     for name, value in (("shard_size", shard_size), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
         if value is not None and value < 1:
             raise RecipeError(f"{name} must be at least 1; got {value}; leave it out, or raise it")

@@ -56,7 +56,10 @@ def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bo
 def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> Searched:
     """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), precision=_precision(recipe), progress=progress)
+    vectors = document_vectors(
+        encoder, ids, texts, Path(recipe.cache),
+        precision=_precision(recipe), compute=recipe.search.compute, progress=progress,
+    )  # fmt: skip
     return Searched(collection, vectors, ids)
 
 
@@ -104,7 +107,8 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     return [
         stream_vectors(
             teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache),
-            precision=_precision(recipe), shard_size=recipe.search.shard_size, progress=True,
+            precision=_precision(recipe), compute=recipe.search.compute, shard_size=recipe.search.shard_size,
+            progress=True,
         )
         for path in paths
     ]  # fmt: skip

@@ -234,6 +234,10 @@ class Search(_Section):
         default="auto",
         description="of the documents' vectors on disk; auto is float32 for single vectors, float16 for tokens",
     )
+    compute: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of documents: what they are encoded in; bfloat16 is faster on a GPU or processor that has it",
+    )
     bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
         default="auto", description="baseline on words: lucene needs Java 21, bm25s none; auto takes what is there"
     )

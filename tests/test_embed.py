@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from optical import embed
+from optical import document_side, embed
 from optical.embed import (
     document_vectors,
     embed_collection,
     embedded_collection,
-    encoded_batches,
     padded,
     sharded_vectors,
     stream_vectors,
@@ -61,7 +61,8 @@ def test_padding_an_empty_text_and_no_text():
 def test_the_second_call_reads_and_does_not_encode(teacher, tmp_path, monkeypatch):
     first = teacher_vectors(teacher, TEXTS, tmp_path)
     documents = document_vectors(teacher, IDS, TEXTS, tmp_path)
-    monkeypatch.setattr(embed, "encode_batch", refuse)
+    for room in (embed, document_side):
+        monkeypatch.setattr(room, "encode_batch", refuse)
     again = teacher_vectors(teacher, TEXTS, tmp_path)
     np.testing.assert_array_equal(again.tokens, first.tokens)
     assert again.folder == first.folder
@@ -103,8 +104,12 @@ def test_documents_of_a_late_interaction_teacher_are_ragged(teacher, tmp_path):
 def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
     exact = document_vectors(teacher, IDS, TEXTS, tmp_path)
     rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, precision="int8")
-    assert exact.folder != rounded.folder
     np.testing.assert_allclose(np.asarray(rounded.sentences), exact.sentences, atol=5e-3)
+    hasty = document_vectors(teacher, IDS, TEXTS, tmp_path, compute="bfloat16")
+    assert hasty.folder == stream_vectors(
+        teacher, lambda: zip(IDS, TEXTS, strict=True), tmp_path, compute="bfloat16"
+    ).folder  # fmt: skip
+    assert len({exact.folder, rounded.folder, hasty.folder}) == 3
     many = document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path, precision="int8")
     np.testing.assert_allclose(many.of(1), encode_tokens(as_multi_vector(teacher), TEXTS, query=False)[1], atol=5e-3)
 
@@ -115,7 +120,7 @@ def test_documents_from_before_there_were_shards_are_read(teacher, tmp_path, mon
     for path in sorted(folder.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     embed._write_all(folder, [np.zeros((0, 1), dtype=np.float16)] * 5, sentences)
-    monkeypatch.setattr(embed, "encode_batch", refuse)
+    monkeypatch.setattr(document_side, "encode_batch", refuse)
     np.testing.assert_array_equal(document_vectors(teacher, IDS, TEXTS, tmp_path).sentences, sentences)
 
 
@@ -138,16 +143,6 @@ class TestCollection:
             np.testing.assert_allclose(np.asarray(found.sentences), encode_sentences(encoder, texts), atol=1e-6)
             np.testing.assert_array_equal(found.batch([7, 2]).sentence.numpy(), found.sentences[[7, 2]])
 
-    @pytest.mark.parametrize("side", ["left", "right"])
-    def test_a_batch_is_cut_out_of_many_texts_as_if_tokenized_alone(self, teacher, side):
-        teacher.tokenizer.padding_side = side
-        features = teacher.preprocess(TEXTS)
-        for rows in ([1], [3, 0], [2, 4, 2]):
-            alone = teacher.preprocess([TEXTS[i] for i in rows])
-            cut = embed._cut(features, rows)
-            assert cut.keys() == alone.keys()
-            assert all(torch.equal(cut[k], v) for k, v in alone.items() if isinstance(v, torch.Tensor))
-
     def test_prompts_are_those_of_the_encoder(self, teacher, tmp_path):
         teacher.prompts, teacher.default_prompt_name = {"document": "the moon "}, "document"
         texts = [text for _, text in self.DOCUMENTS]
@@ -165,31 +160,40 @@ class TestCollection:
         found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v").vectors()
         np.testing.assert_allclose(found, encode_sentences(teacher, [t for _, t in self.DOCUMENTS]), atol=1e-6)
 
-    def test_a_batch_keeps_to_its_tokens_and_holds_one_length(self, teacher, monkeypatch):
-        shapes = []
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_bfloat16_costs_is_stated(self, teacher, tmp_path, late):
+        encoder = as_multi_vector(teacher) if late else teacher
+        exact = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "exact", precision="float32")
+        shards = embed_collection(
+            encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32", compute="bfloat16"
+        )
+        assert (exact.manifest["compute"], shards.manifest["compute"]) == ("float32", "bfloat16")
+        assert "agreement" not in exact.manifest
+        cosines = (np.asarray(shards.vectors()[:]) * np.asarray(exact.vectors()[:])).sum(axis=1)
+        assert cosines.min() < 1 - 1e-6
+        assert shards.manifest["agreement"] == {
+            "compared": len(self.DOCUMENTS),
+            "min": pytest.approx(cosines.min(), abs=1e-4),
+            "mean": pytest.approx(cosines.mean(), abs=1e-4),
+        }
+        with pytest.raises(DataError, match="shard-00000 has another compute: 'bfloat16', wanted is 'float32'"):
+            embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32")
 
-        def watched(encoder, features, **options):
-            shapes.append((tuple(features["input_ids"].shape), int(features["attention_mask"].sum())))
-            return encode_batch(encoder, features, **options)
-
-        monkeypatch.setattr(embed, "encode_batch", watched)
-        texts = [text for _, text in self.DOCUMENTS]
-        rows = [row for batch, _ in encoded_batches(teacher, texts, batch_tokens=24) for row in batch]
-        assert sorted(rows) == list(range(len(texts)))
-        assert all(count * width <= 24 for (count, width), _ in shapes)
-        assert len(shapes) < len(texts)
-        assert sum(real for _, real in shapes) > 0.85 * sum(count * width for (count, width), _ in shapes)
-
-    def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(self, teacher):
-        batches = [rows for rows, _ in encoded_batches(teacher, ["she cooks rice .", "q", "q q"], batch_tokens=1)]
-        assert batches == [[0], [2], [1]]
+    def test_shards_from_before_there_was_a_choice_are_of_float32(self, teacher, tmp_path, monkeypatch):
+        folder = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", shard_size=4).folder
+        for path in [*folder.glob("shard-*/optical.json"), folder / "optical.json"]:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            del manifest["compute"]
+            path.write_text(json.dumps(manifest), encoding="utf-8")
+        monkeypatch.setattr(document_side, "encode_batch", refuse)
+        assert embed_collection(teacher, self.DOCUMENTS, folder, shard_size=4).manifest["compute"] == "float32"
 
     def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
         self, teacher, tmp_path, monkeypatch
     ):
         for _ in range(2):
             embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", shard_size=4)
-            monkeypatch.setattr(embed, "encode_batch", refuse)
+            monkeypatch.setattr(document_side, "encode_batch", refuse)
         with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
             embedded_collection(tmp_path / "v", bert(tmp_path / "other", text="other words"))
 
@@ -197,6 +201,7 @@ class TestCollection:
         ("options", "message"),
         [
             ({"precision": "float8"}, "precision must be one of float32, float16, int8; got 'float8'"),
+            ({"compute": "float16"}, "compute must be one of float32, bfloat16; got 'float16'"),
             ({"shard_size": -1}, "shard_size must be at least 1; got -1"),
             ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
             ({"batch_tokens": 0}, "batch_tokens must be at least 1; got 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,12 @@ def embed(
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
     for vectors in indexing.embed_collections(chosen):
         console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
+        near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
+        if near:
+            console.print(
+                f"cosine with vectors made in float32, the first {near['compared']} documents: 1 less "
+                f"{1 - near['min']:.1e} at least, 1 less {1 - near['mean']:.1e} on average"
+            )
 
 
 @app.command()

@@ -202,7 +202,7 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
             raise DataError(_broken(folder, f"{name} has {sizes[name]} bytes, not {size}"))
         if verify and _sha256(folder / name) != digest:
             raise DataError(_broken(folder, f"{name} does not have the checksum that was written"))
-    return Shard(folder, {**manifest, **known})
+    return Shard(folder, {"compute": "float32", **manifest, **known})  # shards made before there was a choice
 
 
 def _load(folder: Path, name: str, mode: Literal["c"] | None, shape: tuple[int, ...]) -> np.ndarray:

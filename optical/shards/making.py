@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,7 +29,7 @@ HASHES_AT_ONCE = 2**25  # 8 bytes each: what looking for an id that two shards s
 _RANK_AND_WORLD = (
     ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )  # fmt: skip
-_SAME = ("kind", "precision", "encoder", "shard_size")  # of all shards of a folder
+_SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # of all shards of a folder
 
 
 class Plan(NamedTuple):
@@ -41,6 +41,8 @@ class Plan(NamedTuple):
         precision: Of what is stored.
         shard_size: Documents read for one shard, empty ones counted.
         keep_empty: Encode a document without text as the tokenizer's empty sequence; otherwise it is left out.
+        compute: What the encoder's products are made in.
+        agreement: Cosine of some vectors with those made in float32; None where they are.
     """
 
     encoder: str
@@ -48,6 +50,8 @@ class Plan(NamedTuple):
     precision: Precision
     shard_size: int
     keep_empty: bool = False
+    compute: str = "float32"
+    agreement: Mapping[str, float] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a shard's manifest says of it."""
@@ -228,6 +232,7 @@ def _write(folder: Path, chunk: _Chunk, encode: Encode, plan: Plan) -> None:
         "last": chunk.last,
         "empty": len(chunk.empty),
         "empty_ids": chunk.empty[:5],
+        **({"agreement": plan.agreement} if plan.agreement else {}),
     }
     held = gather(encode(chunk.texts), chunk.ids, plan.precision, tokens=plan.kind == "tokens")
     try:
@@ -325,6 +330,7 @@ def _manifest(parts: Sequence[Shard]) -> dict[str, Any]:
             "min": min(fact["cosine"]["min"] for fact in facts),
             "mean": sum(fact["cosine"]["mean"] * fact["rows"] for fact in facts) / max(1, rows),
         },
+        **({"agreement": facts[0]["agreement"]} if "agreement" in facts[0] else {}),
         "shards": [{"name": part.folder.name, "count": part.manifest["count"], "texts": part.manifest["texts"]}
                    for part in parts],
     }  # fmt: skip
