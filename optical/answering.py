@@ -15,7 +15,7 @@ from optical.development import Searched
 from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.indexing import document_encoder, effort, embed_by, index_folder, serves
-from optical.inputs import Say, collection_path, distinct, run_collections
+from optical.inputs import Say, check_embeddable, collection_path, distinct, run_collections
 from optical.matches import Match, match_words, word_spans
 from optical.recipe import Recipe
 from optical.retrieval import dense, late_index, parts
@@ -84,8 +84,9 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
     Raises:
         DataError: No student, no collection, or an index of other documents.
     """
-    collections = run_collections(recipe, either_side=True)
+    collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
+    check_embeddable(recipe, collection)
     if len(distinct(collections)) > 1:
         say(f"searching the documents of {lang}; others: --set lang=...")
     folder = index_folder(recipe.of(lang))

@@ -19,6 +19,7 @@ from optical.development import Searched, unembedded
 from optical.embed import Precision, Vectors, document_vectors, stream_vectors
 from optical.encoders import Encoder
 from optical.inputs import (
+    check_embeddable,
     check_english,
     check_english_documents,
     collection_path,
@@ -115,9 +116,16 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
 
 
 def index_run(recipe: Recipe) -> list[Path]:
-    """Build the index of a finished run, as the recipe now has it; one for each collection."""
+    """Build the index of a finished run, as the recipe now has it; one for each collection.
+
+    Raises:
+        DataError: The recipe has no collection, or one in a language that neither teacher nor student knows.
+    """
+    collections = run_collections(recipe)
+    for collection in distinct(collections):
+        check_embeddable(recipe, collection)
     teacher = load_teacher(recipe)
-    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, run_collections(recipe, either_side=True)))
+    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections))
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 

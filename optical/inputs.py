@@ -119,21 +119,15 @@ def say_skipped(collections: Iterable[Collection], say: Say) -> None:
             say(f"collection: {count} left out, {reason}")
 
 
-def run_collections(recipe: Recipe, *, either_side: bool = False) -> dict[str, Collection]:
-    """The collections of a recipe that has to have one; languages without are left out.
-
-    Args:
-        recipe: Of one language or several.
-        either_side: Documents in X are welcome too: the caller has the student embed them.
+def run_collections(recipe: Recipe) -> dict[str, Collection]:
+    """The collections of a recipe that has to have one, whoever embeds them; languages without are left out.
 
     Raises:
-        DataError: The recipe has none, or one whose documents are not English although they have to be.
+        DataError: The recipe has none.
     """
     found = {lang: collection for lang, collection in read_collections(recipe).items() if collection}
     if not found:
         raise no_collection(recipe)
-    for collection in found.values() if not either_side else ():
-        check_english_documents(collection)
     return found
 
 
@@ -162,6 +156,16 @@ def check_english(name: str, docs_lang: str, why: str = STUDENTS) -> None:
     """
     if docs_lang != ENGLISH:
         raise DataError(f"the documents of {name} are in {docs_lang}, and here they have to be English: {why}")
+
+
+def check_embeddable(recipe: Recipe, collection: Collection) -> None:
+    """Refuse documents that neither the teacher nor the student of the recipe knows.
+
+    Raises:
+        DataError: They are in a third language.
+    """
+    if collection.docs_lang not in (ENGLISH, *recipe.langs):
+        raise DataError(_nobody_embeds(collection, recipe.lang))
 
 
 def sides(collection: Collection, lang: str, split: str) -> Sides:
@@ -268,16 +272,21 @@ def _foreign_fault(name: str, lang: str, collection: Collection) -> str:
     """The same for documents that are not English."""
     documents = collection.docs_lang
     if documents != lang:
-        return (
-            f"{collection.name} has {documents} documents, which nobody embeds: the teacher knows English, the student "
-            f"{lang}; take English or {lang} documents, or a run in {documents}"
-        )
+        return _nobody_embeds(collection, lang)
     asked = sides(collection, lang, name).queries
     if asked in collection.queries and queries_of(collection, asked, name):
         return ""
     return (
         f"{collection.name} has {lang} documents, but judges no English and no {lang} query in {name!r}; add "
         f"queries.en.tsv, or set search.split: {', '.join(collection.qrels)}"
+    )
+
+
+def _nobody_embeds(collection: Collection, lang: str) -> str:
+    documents = collection.docs_lang
+    return (
+        f"{collection.name} has {documents} documents, which nobody embeds: the teacher knows English, the student "
+        f"{lang}; take English or {lang} documents, or a run in {documents}"
     )
 
 

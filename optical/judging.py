@@ -53,7 +53,7 @@ def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = l
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
     """
-    found = run_collections(recipe, either_side=True)
+    found = run_collections(recipe)
     say_skipped(distinct(found), say)
     teacher, collections = load_teacher(recipe), judged(recipe, found, say)
     systems: dict[str, Encoder] = {}
@@ -142,7 +142,7 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
         DataError: A file that is no run, or a run of other queries or documents.
     """
     recipe = first_judged(recipe, say)
-    collection, name = run_collections(recipe, either_side=True)[recipe.lang], recipe.search.split
+    collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
     check_split(recipe, collection)
     queries = queries_of(collection, sides(collection, recipe.lang, name).queries, name)
     folder = evaluation_folder(recipe, collection.name, recipe.lang, None)

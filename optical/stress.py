@@ -124,7 +124,7 @@ def stress_run(
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
     teacher = indexing.load_teacher(recipe)
-    asked = _asked(recipe, judged(recipe, run_collections(recipe, either_side=True), say), say)
+    asked = _asked(recipe, judged(recipe, run_collections(recipe), say), say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
     systems = _systems(recipe, student)
     found = []

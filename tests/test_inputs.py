@@ -11,6 +11,8 @@ from optical.errors import DataError
 from optical.inputs import (
     Sides,
     check_apart,
+    check_embeddable,
+    check_english_documents,
     distinct,
     first_judged,
     judged,
@@ -157,7 +159,7 @@ def test_english_documents_are_asked_in_x_and_those_in_x_in_english(data):
     recipe = recipe_of(data, "sw")
     (collection,) = run_collections(recipe).values()
     assert sides(collection, "sw", "test") == Sides("sw", "en")
-    (collection,) = run_collections(turned(data, "sw", "en", "sw").of("sw"), either_side=True).values()
+    (collection,) = run_collections(turned(data, "sw", "en", "sw").of("sw")).values()
     assert sides(collection, "sw", "test") == Sides("en", "sw")
     only = collection._replace(queries={"sw": collection.queries["sw"]})
     assert sides(only, "sw", "test") == Sides("sw", "sw")
@@ -183,12 +185,22 @@ def test_documents_in_x_are_measured_for_x_alone(data):
 
 
 def test_who_needs_english_documents_refuses_others(data):
-    recipe = turned(data, "sw", "en")
-    assert run_collections(recipe, either_side=True).keys() == {"sw", "so"}
+    collections = run_collections(turned(data, "sw", "en"))
+    assert collections.keys() == {"sw", "so"}
     with pytest.raises(
         DataError, match="^the documents of turned are in sw, and here they have to be English: the stud"
     ):
-        run_collections(recipe)
+        check_english_documents(collections["sw"])
+
+
+def test_documents_in_a_third_language_are_nobodys(data):
+    recipe = turned(data, "sw", "en")
+    collection = run_collections(recipe)["so"]
+    for lang in ("en", "sw", "so"):
+        check_embeddable(recipe, collection._replace(docs_lang=lang))
+    with pytest.raises(DataError, match="^turned has fi documents, which nobody embeds: the teacher knows English, "
+                       "the student sw,so; take English or sw,so documents, or a run in fi$"):  # fmt: skip
+        check_embeddable(recipe, collection._replace(docs_lang="fi"))
 
 
 def test_what_a_collection_leaves_out_is_said(data):

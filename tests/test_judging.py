@@ -133,7 +133,7 @@ def test_the_index_over_documents_in_x_is_the_students(tmp_path, finished):
     exact, said = measured(recipe)
     assert "collection: 1 left out, query without judgement" in said
     assert indexing.index_run(recipe) == [recipe.folder / "index"]
-    (collection,) = run_collections(recipe, either_side=True).values()
+    (collection,) = run_collections(recipe).values()
     student, teacher = document_encoder(recipe, collection), indexing.load_teacher(recipe)
     searched = indexing.embed_by(recipe, student, collection, False)
     assert serves(index_folder(recipe), student, searched)
@@ -165,6 +165,14 @@ def test_a_side_that_is_missing_is_named(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "english", "en", ["en"]))
     with pytest.raises(DataError, match="english has no xx queries, only en; add queries.xx.tsv"):
         measured(recipe)
+
+
+def test_nobody_indexes_or_searches_documents_in_a_third_language(tmp_path, finished):
+    recipe = finished(write_collection(tmp_path / "finnish", "fi", ["en", "xx"]))
+    for call in (indexing.index_run, answering.load_answers):
+        with pytest.raises(DataError, match="^.*finnish has fi documents, which nobody embeds"):
+            call(recipe)
+    assert not (recipe.folder / "index").exists()
 
 
 def test_what_only_knows_english_documents_says_so(tmp_path, finished):
@@ -231,7 +239,7 @@ def test_passages_in_x_are_not_ranked_in_training(tmp_path, finished):
     english = finished(write_collection(tmp_path / "english", "en", ["xx"]))
     turned = finished(write_collection(tmp_path / "turned", "xx", ["en"]))
     teacher = indexing.load_teacher(english)
-    collections = {"xx": run_collections(turned, either_side=True)["xx"], "yy": run_collections(english)["xx"]}
+    collections = {"xx": run_collections(turned)["xx"], "yy": run_collections(english)["xx"]}
     searched = indexing.embed_each(english, teacher, collections, False)
     assert searched["xx"].ids == [f"d{k}" for k in range(8)]
     passages = chain._passages(english, searched)  # of the first collection there are none, whichever it is

@@ -291,6 +291,13 @@ def test_documents_in_x_are_the_students(foreign, monkeypatch):
     assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
 
 
+def test_documents_in_a_third_language_are_refused(finished, tmp_path):  # noqa: F811
+    recipe = finished(write_collection(tmp_path / "finnish", "fi", ["en", "xx"]))
+    with pytest.raises(DataError, match="finnish has fi documents, which nobody embeds"):
+        qdrant.export_run(recipe, Place(None, tmp_path / "qdrant", "finnish"))
+    assert not (tmp_path / "qdrant").exists()
+
+
 def test_the_answers_over_documents_in_x_are_those_of_the_run(foreign):
     recipe, place = foreign
     qdrant.export_run(recipe, place)

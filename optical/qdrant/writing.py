@@ -20,7 +20,7 @@ from optical.embed import Vectors
 from optical.encoders import Encoder
 from optical.errors import DataError
 from optical.indexing import document_encoder, embed_by
-from optical.inputs import Say, distinct, run_collections
+from optical.inputs import Say, check_embeddable, distinct, run_collections
 from optical.qdrant.place import Place, connect, explained
 from optical.recipe import Recipe
 from optical.text.collection import Collection
@@ -193,8 +193,9 @@ def _check_teacher(recipe: Recipe, teacher: Encoder) -> None:
 
 def first_collection(recipe: Recipe, say: Say, doing: str) -> tuple[str, Collection]:
     """The first language with a collection, and that collection; where there are others, that is said."""
-    collections = run_collections(recipe, either_side=True)
+    collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
+    check_embeddable(recipe, collection)
     if len(distinct(collections)) > 1:
         say(f"{doing} the documents of {lang}; others: --set lang=...")
     return lang, collection
