@@ -82,7 +82,7 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
     Where languages have collections of their own, those of the first one are searched, and that is said.
 
     Raises:
-        DataError: No student, no collection, or an index of other documents.
+        DataError: No student, no collection, or an index of other documents, or of another student.
     """
     collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
@@ -103,6 +103,12 @@ def load_answers(recipe: Recipe, say: Say = lambda _: None) -> Answers:
         raise DataError(
             f"{folder} is of other documents than {collection_path(recipe.of(lang))} has now; run "
             f"`optical index {recipe.folder}`"
+        )
+    own = index.manifest.get("student_fingerprint")  # of documents in X
+    if own is not None and own != encoders.fingerprint(student):
+        raise DataError(
+            f"{folder} is of another student than {recipe.folder / 'student'} is now, who embeds documents in "
+            f"{collection.docs_lang}; run `optical index {recipe.folder}`"
         )
     ids = np.array(ids_of(collection.docs), dtype=object)  # the same words, held once
     return loaded._replace(index=index._replace(ids=ids))

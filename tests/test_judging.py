@@ -273,3 +273,12 @@ def test_a_question_is_answered_by_documents_in_x(tmp_path, finished, late):
     best = answering.answer(answers, in_x(QUESTIONS[2]), 3)[0]
     assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
     assert bool(best.matches) == late
+
+
+def test_an_index_of_documents_in_x_by_another_student_is_refused(tmp_path, models, finished):
+    recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]))
+    indexing.index_run(recipe)
+    (recipe.folder / "student").unlink()
+    (recipe.folder / "student").symlink_to(models / "teacher")
+    with pytest.raises(DataError, match="index is of another student than .*student is now, .*; run `optical index"):
+        answering.load_answers(recipe)

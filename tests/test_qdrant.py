@@ -243,8 +243,11 @@ def test_a_place_is_a_server_or_a_folder(exported, tmp_path):
 
 def test_the_command_line_exports_and_searches(exported, command, tmp_path):  # noqa: F811
     recipe, _, _ = exported
-    code, out, err = command("export", recipe.folder, "--to", "qdrant", "--path", tmp_path / "q")
+    code, out, err = command("export", recipe.folder, "--to", "qdrant", "--path", tmp_path / "q", "--set", "seed=0")
     assert (code, err) == (0, "")
+    where = f"--engine qdrant --path {tmp_path / 'q'} --set seed=0"
+    told = [line.strip() for line in out.splitlines() if line.startswith("  optical")]
+    assert told == [f"optical search {recipe.folder} 'your question' {where}", f"optical serve {recipe.folder} {where}"]
     assert f"9 documents are in run at {tmp_path / 'q'}" in out
     asked = ("search", recipe.folder, "who writes a letter ?", "-k", 2)
     own = command(*asked)

@@ -115,7 +115,7 @@ def export(
     if to != "qdrant" and (url or path or name or shards or replicas):
         raise typer.BadParameter("these options are for --to qdrant", param_hint="--url, --path, --name, ...")
     if to == "qdrant":
-        export_to_qdrant(chosen, url, path, name, shards, replicas)
+        export_to_qdrant(chosen, url, path, name, shards, replicas, settings)
     elif to == "colbert":
         export_to_colbert(chosen, out)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,8 +82,9 @@ def _loaded(
 
 
 def export_to_qdrant(
-    recipe: Recipe, url: str | None, path: Path | None, name: str | None, shards: int | None, replicas: int | None
-) -> None:
+    recipe: Recipe, url: str | None, path: Path | None, name: str | None, shards: int | None, replicas: int | None,
+    settings: list[str] | None,
+) -> None:  # fmt: skip
     """The documents of a run to a server or a folder, and how to search there."""
     from optical import qdrant
 
@@ -91,7 +93,7 @@ def export_to_qdrant(
     left = f", {done.left_out} without a token left out" if done.left_out else ""
     console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
     where = f"--url {url}" if url else f"--path {path}"
-    named = f" --name {name}" if name else ""
+    named = (f" --name {name}" if name else "") + "".join(f" --set {shlex.quote(one)}" for one in settings or [])
     for command in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
         console.print(f"  optical {command} --engine qdrant {where}{named}", highlight=False, markup=False)
 
