@@ -95,7 +95,8 @@ def export_to_qdrant(
     where = f"--url {url}" if url else f"--path {path}"
     named = (f" --name {name}" if name else "") + "".join(f" --set {shlex.quote(one)}" for one in settings or [])
     for command in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
-        console.print(f"  optical {command} --engine qdrant {where}{named}", highlight=False, markup=False)
+        line = f"  optical {command} --engine qdrant {where}{named}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
