@@ -187,6 +187,11 @@ def effort(recipe: Recipe) -> Effort:
     return Effort(recipe.search.probe, recipe.search.candidates, recipe.search.mapped)
 
 
+def factory_of(index: Path) -> str | None:
+    """What kind of faiss index is there; None for one of tokens."""
+    return json.loads((index / dense.MANIFEST).read_text(encoding="utf-8")).get("factory")
+
+
 def serves(index: Path, encoder: Encoder, searched: Searched) -> bool:
     """Whether an index on disk is of exactly these documents, by this encoder."""
     if not (index / dense.MANIFEST).is_file():

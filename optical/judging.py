@@ -15,14 +15,14 @@ from optical.development import Searched, about
 from optical.embed import Vectors
 from optical.encoders import Encoder, is_multi_vector
 from optical.evaluate import ALL_MEASURES, measure
-from optical.indexing import effort, embed_by, embed_each, index_folder, load_teacher, serves
+from optical.indexing import effort, embed_by, embed_each, factory_of, index_folder, load_teacher, serves
 from optical.inputs import Say, check_split, distinct, first_judged, judged, run_collections, say_skipped, sides
 from optical.lexical import fused, lexical_runs
 from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.report import Report
 from optical.run import read_run, write_run
-from optical.search import RECALL_DEPTH, sampled_recall, search
+from optical.search import RECALL_DEPTH, Effort, sampled_recall, search
 from optical.text.collection import Query, queries_of
 from optical.text.records import ENGLISH
 from optical.text.spooled import ids_of
@@ -109,10 +109,7 @@ def compare_systems(
         system: search(line.encoder, line.queries, line.documents, searched.ids, depth, line.index, how)
         for system, line in lines.items()
     }
-    student = lines[report.STUDENT]
-    if student.index and is_multi_vector(student.encoder):
-        share = sampled_recall(student.encoder, student.queries, student.index, how)
-        say(f"late interaction by lists finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
+    _say_recall(lines[report.STUDENT], how, say)
     if side.documents == ENGLISH and side.queries != ENGLISH:
         words = lexical_runs(recipe, collection, queries, say)
         runs |= words | fused(recipe, runs[report.STUDENT], words)
@@ -174,6 +171,15 @@ class Line(NamedTuple):
     queries: list[Query]
     documents: Vectors
     index: Path | None
+
+
+def _say_recall(line: Line, how: Effort, say: Say) -> None:
+    """What the table owes to an index that does not compare everything."""
+    if line.index is None or (factory := factory_of(line.index)) == "Flat":
+        return
+    share = sampled_recall(line.encoder, line.queries, line.documents, line.index, how)
+    what = "late interaction by lists" if is_multi_vector(line.encoder) else f"the index {factory}"
+    say(f"{what} finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
 
 
 def _lines(

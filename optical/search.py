@@ -21,7 +21,8 @@ from optical.run import Run, rank
 from optical.text.collection import Query
 
 NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction, of scores otherwise: 256 MB of float32
-RECALL_QUERIES, RECALL_DEPTH = 20, 100  # of a sample: an exhaustive search reads every token of the collection
+QUERIES_AT_ONCE = 1024  # compared with everything, for which all vectors are read
+RECALL_QUERIES, RECALL_DEPTH = 20, 100  # of a sample: an exhaustive search reads every vector of the collection
 
 
 class Effort(NamedTuple):
@@ -90,11 +91,23 @@ def search_vectors(
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
 
 
-def sampled_recall(encoder: Encoder, queries: Sequence[Query], index: Path, effort: Effort = USUAL) -> float:
-    """Share of the exact first hundred that an index of late interaction finds, on the first queries; NaN without."""
-    vectors = encode_tokens(encoder, [query.text for query in queries[:RECALL_QUERIES]], query=True)
-    opened = late_index.load(index)
-    return late_index.recall(opened, vectors, RECALL_DEPTH, **given(effort))
+def sampled_recall(
+    encoder: Encoder, queries: Sequence[Query], documents: Vectors, index: Path, effort: Effort = USUAL
+) -> float:
+    """Share of the exact first hundred that an index finds, on the first queries; NaN without any.
+
+    Of late interaction, exact is MaxSim of the tokens as the index stores them.
+    """
+    texts = [query.text for query in queries[:RECALL_QUERIES]]
+    if is_multi_vector(encoder):
+        asked = encode_tokens(encoder, texts, query=True)
+        return late_index.recall(late_index.load(index), asked, RECALL_DEPTH, **given(effort))
+    if not texts:
+        return float("nan")
+    vectors = encode_sentences(encoder, texts)
+    opened = parts.load(index, mapped=effort.mapped, nprobe=effort.probe)
+    found, exact = dense.nearest(opened, vectors, RECALL_DEPTH).rows, _nearest(vectors, documents, RECALL_DEPTH).rows
+    return float(np.mean([np.isin(best, some).mean() for some, best in zip(found, exact, strict=True)]))
 
 
 def _listed(index: Path, queries: Sequence[np.ndarray], depth: int, effort: Effort) -> list[list[tuple[str, float]]]:
@@ -127,15 +140,31 @@ def _late(
 
 def _exact(vectors: np.ndarray, documents: Vectors, ids: Sequence[str], depth: int) -> list[list[tuple[str, float]]]:
     """Inner products with every document; the same ranking as a Flat index, but for equal scores at the cut."""
-    if vectors.shape[1] != documents.sentences.shape[1]:
-        raise DataError(
-            f"queries have {vectors.shape[1]} dimensions, the documents {documents.sentences.shape[1]}; encode the "
-            "queries with a student of the teacher that embedded the documents"
-        )
-    depth, block = min(depth, len(ids)), max(1, NUMBERS_AT_ONCE // len(ids))
     found = []
-    for start in range(0, len(vectors), block):
-        scores = vectors[start : start + block] @ documents.sentences.T  # (q, n)
-        best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-        found += [[(ids[int(j)], float(row[j])) for j in columns] for row, columns in zip(scores, best, strict=True)]
+    for start in range(0, len(vectors), QUERIES_AT_ONCE):
+        scores, rows = _nearest(vectors[start : start + QUERIES_AT_ONCE], documents, depth)
+        found += [
+            [(ids[row], score) for row, score in zip(*pair, strict=True)]
+            for pair in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
     return found
+
+
+def _nearest(vectors: np.ndarray, documents: Vectors, depth: int) -> dense.Nearest:
+    """The ``depth`` best documents of each query, in no order; their vectors are read some at a time."""
+    count, size = documents.sentences.shape
+    if vectors.shape[1] != size:
+        raise DataError(
+            f"queries have {vectors.shape[1]} dimensions, the documents {size}; encode the queries with a student of "
+            "the teacher that embedded the documents"
+        )
+    scores, rows = np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
+    block = max(1, NUMBERS_AT_ONCE // max(len(vectors), size))
+    for first in range(0, count, block):
+        some = np.asarray(documents.sentences[first : first + block], dtype=np.float32)
+        numbers = np.broadcast_to(np.arange(first, first + len(some)), (len(vectors), len(some)))
+        scores, rows = np.hstack([scores, vectors @ some.T]), np.hstack([rows, numbers])
+        if scores.shape[1] > depth:
+            best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+            scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+    return dense.Nearest(scores, rows)

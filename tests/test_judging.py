@@ -106,6 +106,15 @@ def test_english_queries_over_documents_in_x(tmp_path, finished, late):
     assert read_run(folder / "student.trec").keys() == {f"q{k}" for k in range(5)}
 
 
+def test_what_an_index_misses_is_said_unless_it_compares_everything(tmp_path, finished):
+    collection = write_collection(tmp_path / "english", "en", ["en", "xx"])
+    for factory, told in (("Flat", []), ("IVF2,Flat", ["the index IVF2,Flat finds 100.0 % of the exact first 100"])):
+        recipe = finished(collection, **{"search.factory": factory})
+        indexing.index_run(recipe)
+        _, said = measured(recipe)
+        assert [line.removesuffix(" (some questions)") for line in said if "of the exact first" in line] == told
+
+
 def test_english_documents_are_measured_as_ever(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "english", "en", ["en", "xx"]))
     result, said = measured(recipe)

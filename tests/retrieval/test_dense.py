@@ -237,7 +237,9 @@ class TestApproximation:
         with pytest.raises(RecipeError, match="nprobe must be at least 1; got 0; leave it out"):
             dense.load(tmp_path / "ivf", nprobe=0)
 
-    @pytest.mark.parametrize(("clusters", "visited"), [(4, 4), (64, 64), (256, 64), (4096, 512)])
+    @pytest.mark.parametrize(
+        ("clusters", "visited"), [(4, 4), (64, 64), (256, 64), (2048, 512), (4096, 1024), (8192, 1024), (16384, 2048)]
+    )
     def test_probes(self, clusters: int, visited: int) -> None:
         assert probes(clusters) == visited
 
