@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError, RecipeError
-from optical.retrieval import dense, kinds, parts
+from optical.retrieval import dense, parts
 from optical.shards.making import Plan, make_shards
 
 N, D, Q = 57, 12, 5
@@ -85,10 +85,8 @@ class TestSearching:
         found = dense.search(index, queries, k)
         whole = dense.search(parts.load(built(vectors, tmp_path / "whole", None)), queries, k)
         assert [[d for d, _ in answer] for answer in found] == [[d for d, _ in answer] for answer in whole]
-        assert all(
-            dict(answer) == pytest.approx(dict(other), rel=1e-4, abs=1e-5)
-            for answer, other in zip(found, whole, strict=True)
-        )
+        for answer, other in zip(found, whole, strict=True):
+            assert dict(answer) == pytest.approx(dict(other), rel=1e-4, abs=1e-5)
         assert index.ids.tolist() == names()
 
     def test_equal_scores_across_the_border_are_found_on_both_sides(self, tmp_path: Path) -> None:
@@ -149,10 +147,8 @@ class TestFolder:
     def test_auto_goes_by_the_size_of_a_part(
         self, tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kinds, "FLAT_BELOW", 25)
-        monkeypatch.setattr(kinds, "choose", lambda count, _: "Flat" if count < 25 else "IVF2,Flat")
-        monkeypatch.setattr(parts, "choose", kinds.choose)
-        monkeypatch.setattr(dense, "choose", kinds.choose)
+        for room in (parts, dense):
+            monkeypatch.setattr(room, "choose", lambda count, _: "Flat" if count < 25 else "IVF2,Flat")
         for size, factory in ((SIZE, "Flat"), (30, "IVF2,Flat"), (None, "IVF2,Flat")):
             assert parts.load(built(vectors, tmp_path / "index", size, "auto")).manifest["factory"] == factory
 
