@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, overload
 from optical.errors import DataError
 from optical.text.records import Doc
 
-IN_MEMORY = 2**26  # bytes of ids, titles and texts in UTF-8; a collection of more goes to disk
+IN_MEMORY = 64_000_000  # bytes of ids, titles and texts in UTF-8; a collection of more goes to disk
 READ_AT_ONCE = 2**20  # bytes, while all documents are read in their order
 
 
