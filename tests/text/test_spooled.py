@@ -88,12 +88,16 @@ def test_no_text_is_read_for_ids(monkeypatch):
     assert with_ids(docs, ()) == []
 
 
-def test_threads_read_at_once(monkeypatch):
-    many = [Doc(f"d{k}", f"t{k}", f"{k} " * (k % 50)) for k in range(600)]
+def test_threads_read_at_once(monkeypatch, request):
+    many = [Doc(f"d{k}", f"t{k}", f"{k} " * (k % 50)) for k in range(3000)]
     docs = on_disk(monkeypatch, many).docs
+    monkeypatch.setattr(spooled, "READ_AT_ONCE", 500)
+    often = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(often))
+    sys.setswitchinterval(1e-6)
     with ThreadPoolExecutor(8) as threads:
-        for found in threads.map(lambda step: (step, [docs[k * step % 600] for k in range(600)]), (1, 3, 7, 11, 13)):
-            assert found[1] == [many[k * found[0] % 600] for k in range(600)]
+        for found in threads.map(lambda step: (step, [docs[k * step % 3000] for k in range(3000)]), (1, 3, 7, 11, 13)):
+            assert found[1] == [many[k * found[0] % 3000] for k in range(3000)]
         assert all(found == many for found in threads.map(lambda _: list(docs), range(8)))
 
 
