@@ -23,6 +23,7 @@ from optical.translation import read_translations, translate_by_lexicon
 
 UNTRANSLATED, BY_LEXICON, TRANSLATED = "BM25, untranslated", "BM25, bitext lexicon", "BM25, translated"
 FUSED = "student and BM25"
+HELD_IN_MEMORY = 2_000_000  # documents, up to which `auto` takes bm25s: some 5 GB while it indexes
 
 
 def save_lexicons(recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], langs: Iterable[str]) -> None:
@@ -52,6 +53,12 @@ def lexical_runs(recipe: Recipe, collection: Collection, queries: Sequence[Query
     engine, sentence = bm25.available(recipe.search.bm25)
     if engine is None and recipe.search.bm25 == bm25.AUTO:
         say(f"skipped: {sentence}")
+        return {}
+    if (engine, recipe.search.bm25) == (bm25.BM25S, bm25.AUTO) and len(collection.docs) > HELD_IN_MEMORY:
+        say(
+            f"BM25 skipped: bm25s holds the words of all {len(collection.docs)} documents in memory, some 2.4 kB each; "
+            "run `make setup-bm25` for lucene, which does not, or set search.bm25 = bm25s"
+        )
         return {}
     asked = _asked(recipe, queries)
     try:

@@ -75,6 +75,17 @@ def test_where_it_cannot_run_auto_says_so_and_a_named_engine_stops(tmp_path, mon
         lexical_runs(recipe(tmp_path), COLLECTION, QUERIES, pytest.fail)
 
 
+def test_auto_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(bm25.lucene, "missing", lambda: "no Java 21 or newer: none")
+    monkeypatch.setattr("optical.lexical.HELD_IN_MEMORY", len(DOCS) - 1)
+    said = []
+    assert lexical_runs(recipe(tmp_path, bm25="auto"), COLLECTION, QUERIES, said.append) == {}
+    assert said[0].startswith("BM25 skipped: bm25s holds the words of all 4 documents in memory")
+    assert list(lexical_runs(recipe(tmp_path), COLLECTION, QUERIES, str)) == [UNTRANSLATED]
+    monkeypatch.setattr("optical.lexical.HELD_IN_MEMORY", len(DOCS))
+    assert list(lexical_runs(recipe(tmp_path, bm25="auto"), COLLECTION, QUERIES, str)) == [UNTRANSLATED]
+
+
 def test_documents_without_words_are_left_to_the_student_unless_bm25_was_asked_for(tmp_path):
     empty = COLLECTION._replace(docs=[Doc("d0", "", "")])
     said = []
