@@ -43,7 +43,7 @@ def load_options(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error, path, model)) from error
+        raise RecipeError(_explain(error, path, overrides or {}, model)) from error
 
 
 def write_options(value: BaseModel) -> str:
@@ -95,7 +95,9 @@ def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:  # noqa: ANN40
     return value if is_text and not isinstance(read, str) else read
 
 
-def _explain(error: ValidationError, path: str | Path | None, model: type[BaseModel]) -> str:
+def _explain(
+    error: ValidationError, path: str | Path | None, overrides: Mapping[str, Any], model: type[BaseModel]
+) -> str:
     """The first fault: where, which option, what is wrong, what to write."""
     fault = error.errors()[0]
     # Pydantic adds the member of a union (float, tuple) to the path; names of options alone remain.
@@ -106,6 +108,8 @@ def _explain(error: ValidationError, path: str | Path | None, model: type[BaseMo
         parts = parts[:-1]
         name = ".".join(parts)
     where = _line(path, parts) if path is not None and parts else str(path or "recipe")
+    if path is not None and name in overrides:
+        where = f"given beside {path}"
     if fault["type"] == "value_error" and name not in describe(model):  # a contradiction between several options
         return f"{where}: {name + ': ' if name else ''}{fault['msg'].removeprefix('Value error, ')}"
     if fault["type"] == "extra_forbidden":

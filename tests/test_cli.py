@@ -163,11 +163,11 @@ def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     code, out, _ = command("embed", *common, "--collection", finished.collection)
     assert code == 0
     assert "12 documents are in" in out
-    assert "cosine with vectors made in float32" not in out
+    assert "bfloat16 beside float32" not in out
     (shards,) = (tmp_path / "cache").glob("documents-*")
     code, out, _ = command("embed", *common, "--collection", finished.collection, "--set", "search.compute=bfloat16")
     assert code == 0
-    assert "cosine with vectors made in float32, the first 12 documents: 1 less " in " ".join(out.split())
+    assert "bfloat16 beside float32, the first 12 documents: 1 - cosine is " in " ".join(out.split())
     (shards / "optical.json").unlink()  # as shards lie that were copied together
     code, out, _ = command("embed", "--finish", shards)
     assert (code, "12 documents are in" in out) == (0, True)

@@ -110,6 +110,12 @@ def test_quoted_text_loses_its_quotes():
     assert load_recipe(None, {"lang": '"sw"'}).lang == "sw"
 
 
+def test_a_wrong_override_is_no_line_of_the_file(tmp_path):
+    path = recipe_file(tmp_path, 'lang = "sw"\n[training]\nsteps = 3\n')
+    assert message(path, {"training.steps": "-1"}).startswith(f"given beside {path}: training.steps = -1: ")
+    assert message(None, {"lang": "sw", "training.steps": "-1"}).startswith("recipe: training.steps = -1: ")
+
+
 def test_an_override_below_an_option_is_refused(tmp_path):
     assert "seed is an option, not a section" in message(recipe_file(tmp_path, "seed = 1\n"), {"seed.x": 1})
 

@@ -53,8 +53,8 @@ def embed(
         near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
         if near:
             console.print(
-                f"cosine with vectors made in float32, the first {near['compared']} documents: 1 less "
-                f"{1 - near['min']:.1e} at least, 1 less {1 - near['mean']:.1e} on average"
+                f"bfloat16 beside float32, the first {near['compared']} documents: 1 - cosine is "
+                f"{1 - near['min']:.1e} at most, {1 - near['mean']:.1e} on average"
             )
 
 
