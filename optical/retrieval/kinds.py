@@ -20,7 +20,7 @@ from optical.errors import DataError, RecipeError
 ROWS_AT_ONCE = 65_536  # cast to float32 a block at a time, so that half-precision vectors are never held twice
 TRAINING_ROWS = 262_144  # faiss itself samples 256 rows a cluster; this is enough for a thousand clusters
 ROWS_A_CLUSTER = 64  # of more clusters than that; faiss wants 39 at least
-FLAT_BELOW, SQ8_BELOW = 200_000, 10_000_000  # vectors of one index; see :func:`choose`
+FLAT_BELOW = 200_000  # vectors of one index; see :func:`choose`
 MOST_CLUSTERS = 16_384
 EF_SEARCH = 64  # candidates of HNSW, k if that is more; faiss's own 16 loses answers for k = 10
 REFINED = 8  # times k documents that PQ finds, to be scored again by the finer codes
@@ -47,9 +47,10 @@ def choose(count: int, dimension: int) -> str:
     """The factory that ``auto`` stands for.
 
     - Below 200,000 vectors ``Flat``: exact, 4 bytes a number, some 30 ms a query and core at 384 dimensions.
-    - Below 10 million ``IVFc,SQ8`` with c = 4 sqrt(count), as a power of two and at most 16,384: one byte a number.
-    - Above ``IVFc,PQ(d/2)x4fs,Refine(SQ8)``: clusters are read as d/4 bytes a vector, and only the best are scored
-      again by one byte a number, which may stay on disk (``mapped``). An odd dimension stays with SQ8.
+    - From there on ``IVFc,PQ(d/2)x4fs,Refine(SQ8)`` with c = 4 sqrt(count), as a power of two and at most 16,384: a
+      cluster is read as d/4 bytes a vector, and only the best are scored again by one byte a number, which may stay on
+      disk (``mapped``). Beside ``IVFc,SQ8``, which an odd dimension has, that is a quarter more bytes and the same
+      recall; the hundred best take a quarter to a half of the time, the thousand best the same (benchmarks/README.md).
 
     Never plain ``PQ``, whose training is slow. Of more than 50 million vectors :mod:`optical.retrieval.parts` makes
     several indexes, which are searched as one.
@@ -57,7 +58,7 @@ def choose(count: int, dimension: int) -> str:
     if count < FLAT_BELOW:
         return "Flat"
     clusters = min(2 ** round(math.log2(4 * math.sqrt(count))), MOST_CLUSTERS)
-    if count < SQ8_BELOW or dimension % 2:
+    if dimension % 2:
         return f"IVF{clusters},SQ8"
     return f"IVF{clusters},PQ{dimension // 2}x4fs,Refine(SQ8)"
 

@@ -24,7 +24,7 @@ from optical.retrieval import dense
 from optical.retrieval.dense import MANIFEST, DenseIndex
 from optical.retrieval.kinds import ROWS_AT_ONCE, Matrix, choose
 
-INDEX_SIZE = 50_000_000  # vectors of one faiss index: 25 GB in memory while it is built, 384 dimensions coded by `auto`
+INDEX_SIZE = 50_000_000  # vectors of one faiss index: 26 GB in memory while it is built, 384 dimensions coded by `auto`
 
 
 def build(

@@ -157,10 +157,9 @@ class TestAuto:
         [
             (1, 384, "Flat"),
             (199_999, 384, "Flat"),
-            (200_000, 384, "IVF2048,SQ8"),
-            (1_000_000, 384, "IVF4096,SQ8"),
-            (8_800_000, 384, "IVF16384,SQ8"),
-            (10_000_000, 384, "IVF16384,PQ192x4fs,Refine(SQ8)"),
+            (200_000, 384, "IVF2048,PQ192x4fs,Refine(SQ8)"),
+            (1_000_000, 384, "IVF4096,PQ192x4fs,Refine(SQ8)"),
+            (8_800_000, 384, "IVF16384,PQ192x4fs,Refine(SQ8)"),
             (10**9, 768, "IVF16384,PQ384x4fs,Refine(SQ8)"),
             (10**9, 7, "IVF16384,SQ8"),
         ],
@@ -173,7 +172,7 @@ class TestAuto:
     ) -> None:
         assert dense.load(built(vectors, tmp_path / "a", "auto")).manifest["factory"] == "Flat"
         monkeypatch.setattr(kinds, "FLAT_BELOW", 57)
-        assert dense.load(built(vectors, tmp_path / "b", "auto")).manifest["factory"] == "IVF32,SQ8"
+        assert dense.load(built(vectors, tmp_path / "b", "auto")).manifest["factory"] == "IVF32,PQ6x4fs,Refine(SQ8)"
 
 
 class TestApproximation:
