@@ -63,7 +63,7 @@ def run(options: Options) -> str:
 
 def _encode_in_bfloat16(encoder: Encoder, texts: list[str]) -> np.ndarray:
     with torch.autocast(encoder.device.type, torch.bfloat16):
-        return encoder.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(encoder.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False))
 
 
 def _ours(

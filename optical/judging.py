@@ -6,6 +6,7 @@ Takes a recipe and encoders, searches for each of them and measures. Knows no tr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from optical.manifest import strict_json, write_text
 from optical.recipe import Recipe
 from optical.report import Report
 from optical.run import read_run, write_run
-from optical.search import RECALL_DEPTH, Effort, sampled_recall, search
+from optical.search import RECALL_DEPTH, open_index, sampled_recall, search
 from optical.text.collection import Query, queries_of
 from optical.text.records import ENGLISH
 from optical.text.spooled import ids_of
@@ -105,11 +106,17 @@ def compare_systems(
     how, depth = effort(recipe), recipe.search.depth
     make = _lines if side.documents == ENGLISH else _foreign_lines
     lines = dict(make(recipe, teacher, systems, searched, queries, say))
+    late = is_multi_vector(teacher)
+    opened = cache(lambda folder: folder and open_index(folder, how, late=late))  # once for the lines that share it
     runs = {
-        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, line.index, how)
+        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index), how)
         for system, line in lines.items()
     }
-    _say_recall(lines[report.STUDENT], how, say)
+    student = lines[report.STUDENT]
+    if student.index and (factory := factory_of(student.index)) != "Flat":
+        share = sampled_recall(student.encoder, student.queries, student.documents, opened(student.index), how)
+        what = "late interaction by lists" if late else f"the index {factory}"
+        say(f"{what} finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
     if side.documents == ENGLISH and side.queries != ENGLISH:
         words = lexical_runs(recipe, collection, queries, say)
         runs |= words | fused(recipe, runs[report.STUDENT], words)
@@ -171,15 +178,6 @@ class Line(NamedTuple):
     queries: list[Query]
     documents: Vectors
     index: Path | None
-
-
-def _say_recall(line: Line, how: Effort, say: Say) -> None:
-    """What the table owes to an index that does not compare everything."""
-    if line.index is None or (factory := factory_of(line.index)) == "Flat":
-        return
-    share = sampled_recall(line.encoder, line.queries, line.documents, line.index, how)
-    what = "late interaction by lists" if is_multi_vector(line.encoder) else f"the index {factory}"
-    say(f"{what} finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
 
 
 def _lines(

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from optical.embed import Vectors, padded
 from optical.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
 from optical.errors import DataError
 from optical.retrieval import dense, late, late_index, parts
+from optical.retrieval.dense import DenseIndex
+from optical.retrieval.token_store import LateIndex
 from optical.run import Run, rank
 from optical.text.collection import Query
 
@@ -40,6 +42,7 @@ class Effort(NamedTuple):
 
 
 USUAL = Effort()
+Opened: TypeAlias = DenseIndex | LateIndex
 
 
 def search(
@@ -48,7 +51,7 @@ def search(
     documents: Vectors,
     ids: Sequence[str],
     depth: int,
-    index: Path | None = None,
+    index: Path | Opened | None = None,
     effort: Effort = USUAL,
 ) -> Run:
     """Rank documents for queries.
@@ -59,9 +62,10 @@ def search(
         documents: Vectors of the documents by the teacher.
         ids: Document ids, row by row.
         depth: Documents for a query.
-        index: Of these documents (:mod:`optical.retrieval.parts`, :mod:`optical.retrieval.late_index`); without one,
-            every document is compared.
-        effort: How far that index is searched.
+        index: Of these documents (:mod:`optical.retrieval.parts`, :mod:`optical.retrieval.late_index`), its folder or
+            what :func:`open_index` gives; without one, every document is compared.
+        effort: How far that index is searched. What was opened already keeps its ``probe`` and ``mapped``, if it is of
+            single vectors.
 
     Raises:
         DataError: The encoder's vectors have another dimension than the documents'.
@@ -78,41 +82,44 @@ def search_vectors(
     documents: Vectors,
     ids: Sequence[str],
     depth: int,
-    index: Path | None = None,
+    index: Path | Opened | None = None,
     effort: Effort = USUAL,
 ) -> Run:
     """The same for queries that are vectors already: ``(q, e)`` unit vectors, or a list of q unit token matrices."""
-    if not isinstance(vectors, np.ndarray):
-        found = _late(vectors, documents, ids, depth) if index is None else _listed(index, vectors, depth, effort)
-    elif index is not None:
-        found = dense.search(parts.load(index, mapped=effort.mapped, nprobe=effort.probe), vectors, depth)
-    else:
+    if isinstance(index, Path):
+        index = open_index(index, effort, late=not isinstance(vectors, np.ndarray))
+    if isinstance(index, DenseIndex):
+        found = dense.search(index, np.asarray(vectors), depth)
+    elif isinstance(index, LateIndex):
+        found = late_index.search(index, list(vectors), depth, **given(effort))
+    elif isinstance(vectors, np.ndarray):
         found = _exact(vectors, documents, ids, depth)
+    else:
+        found = _late(vectors, documents, ids, depth)
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
 
 
+def open_index(folder: Path, effort: Effort = USUAL, *, late: bool) -> Opened:
+    """An index for any number of searches: of tokens, or of single vectors, which is read into memory here."""
+    return late_index.load(folder) if late else parts.load(folder, mapped=effort.mapped, nprobe=effort.probe)
+
+
 def sampled_recall(
-    encoder: Encoder, queries: Sequence[Query], documents: Vectors, index: Path, effort: Effort = USUAL
+    encoder: Encoder, queries: Sequence[Query], documents: Vectors, index: Path | Opened, effort: Effort = USUAL
 ) -> float:
     """Share of the exact first hundred that an index finds, on the first queries; NaN without any.
 
     Of late interaction, exact is MaxSim of the tokens as the index stores them.
     """
     texts = [query.text for query in queries[:RECALL_QUERIES]]
-    if is_multi_vector(encoder):
-        asked = encode_tokens(encoder, texts, query=True)
-        return late_index.recall(late_index.load(index), asked, RECALL_DEPTH, **given(effort))
+    opened = open_index(index, effort, late=is_multi_vector(encoder)) if isinstance(index, Path) else index
+    if isinstance(opened, LateIndex):
+        return late_index.recall(opened, encode_tokens(encoder, texts, query=True), RECALL_DEPTH, **given(effort))
     if not texts:
         return float("nan")
     vectors = encode_sentences(encoder, texts)
-    opened = parts.load(index, mapped=effort.mapped, nprobe=effort.probe)
     found, exact = dense.nearest(opened, vectors, RECALL_DEPTH).rows, _nearest(vectors, documents, RECALL_DEPTH).rows
     return float(np.mean([np.isin(best, some).mean() for some, best in zip(found, exact, strict=True)]))
-
-
-def _listed(index: Path, queries: Sequence[np.ndarray], depth: int, effort: Effort) -> list[list[tuple[str, float]]]:
-    """By lists of tokens, then exact MaxSim of what they propose."""
-    return late_index.search(late_index.load(index), queries, depth, **given(effort))
 
 
 def given(effort: Effort) -> dict[str, Any]:

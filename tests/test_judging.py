@@ -13,6 +13,7 @@ from optical.errors import DataError
 from optical.indexing import document_encoder, index_folder, serves
 from optical.inputs import run_collections
 from optical.recipe import load_recipe
+from optical.retrieval import dense
 from optical.run import read_run
 from optical.stress import stress_run
 from tests.conftest import bert
@@ -106,13 +107,19 @@ def test_english_queries_over_documents_in_x(tmp_path, finished, late):
     assert read_run(folder / "student.trec").keys() == {f"q{k}" for k in range(5)}
 
 
-def test_what_an_index_misses_is_said_unless_it_compares_everything(tmp_path, finished):
+@pytest.mark.parametrize(
+    ("factory", "told"), [("Flat", []), ("IVF2,Flat", ["the index IVF2,Flat finds 100.0 % of the exact first 100"])]
+)
+def test_an_index_is_opened_once_and_what_it_misses_is_said(tmp_path, finished, monkeypatch, factory, told):
     collection = write_collection(tmp_path / "english", "en", ["en", "xx"])
-    for factory, told in (("Flat", []), ("IVF2,Flat", ["the index IVF2,Flat finds 100.0 % of the exact first 100"])):
-        recipe = finished(collection, **{"search.factory": factory})
-        indexing.index_run(recipe)
-        _, said = measured(recipe)
-        assert [line.removesuffix(" (some questions)") for line in said if "of the exact first" in line] == told
+    recipe = finished(collection, **{"search.factory": factory})
+    indexing.index_run(recipe)
+    opened, load = [], dense.load
+    monkeypatch.setattr(dense, "load", lambda folder, **more: (opened.append(folder), load(folder, **more))[1])
+    result, said = measured(recipe)
+    assert len(result.scores) > 2
+    assert opened == [recipe.folder / "index"]
+    assert [line.removesuffix(" (some questions)") for line in said if "of the exact first" in line] == told
 
 
 def test_english_documents_are_measured_as_ever(tmp_path, finished):
