@@ -108,7 +108,7 @@ def _index(options: Options) -> tuple[str, dict[str, float]]:
                     )[""].median
                     / QUERIES
                 )
-                compared = count if factory == "Flat" else count * index.index.nprobe / clusters + clusters
+                compared = count if factory == "Flat" else count * probes(clusters) / clusters + clusters
                 kind = factory.partition(",")[2] or factory
                 slopes[kind] = 1e9 * taken / compared
                 slopes[f"{kind} bytes"] = cost.size / count
