@@ -21,7 +21,7 @@ from optical.encoders import Encoder, is_multi_vector
 from optical.errors import DataError
 from optical.files import written_whole
 from optical.indexing import build_indexes, embed_each, load_teacher
-from optical.inputs import Inputs, Say, judged, read_inputs
+from optical.inputs import Inputs, Say, embeddable, judged, read_inputs
 from optical.judging import compare_languages, single
 from optical.languages import Mixture, mix
 from optical.layers import keep_layers
@@ -101,7 +101,8 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
     facts = _facts(grown, distilled, inputs, mixture, pairs, clock)
     reports = {}
     if measured:
-        build_indexes(recipe, teacher, searched)
+        indexed = embeddable(recipe, {lang: one.collection for lang, one in searched.items()})
+        build_indexes(recipe, teacher, {lang: searched[lang] for lang in indexed}, say)
         systems = {report.TRANSPLANT: grown.student, report.STUDENT: distilled.student}
         reports = compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in measured}, None, say)
         clock("index, search, measures")

@@ -11,6 +11,11 @@ from pathlib import Path
 
 from optical.errors import DataError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
 
 @contextlib.contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
@@ -58,6 +63,30 @@ def file_written_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # gone after the rename, or never made
             unfinished.unlink()
+
+
+@contextlib.contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Keep a folder to one process at a time; it is free again when that one ends, however it ends.
+
+    The lock is on the folder itself, so nothing has to be cleared away. A disk that knows no locks grants everyone's.
+
+    Raises:
+        DataError: Another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"another process is writing {folder}; wait until it is done, or stop it") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def checksum(texts: Iterable[str]) -> str:

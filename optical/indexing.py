@@ -19,11 +19,12 @@ from optical.development import Searched, unembedded
 from optical.embed import Precision, Vectors, document_vectors, stream_vectors
 from optical.encoders import Encoder
 from optical.inputs import (
-    check_embeddable,
+    Say,
     check_english,
     check_english_documents,
     collection_path,
     distinct,
+    embeddable,
     no_collection,
     run_collections,
 )
@@ -115,17 +116,15 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     ]  # fmt: skip
 
 
-def index_run(recipe: Recipe) -> list[Path]:
+def index_run(recipe: Recipe, say: Say = lambda _: None) -> list[Path]:
     """Build the index of a finished run, as the recipe now has it; one for each collection.
 
     Raises:
-        DataError: The recipe has no collection, or one in a language that neither teacher nor student knows.
+        DataError: The recipe has no collection, or none in a language that the teacher or the student knows.
     """
-    collections = run_collections(recipe)
-    for collection in distinct(collections):
-        check_embeddable(recipe, collection)
+    collections = embeddable(recipe, run_collections(recipe), say)
     teacher = load_teacher(recipe)
-    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections))
+    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections), say)
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 
@@ -133,20 +132,24 @@ def index_run(recipe: Recipe) -> list[Path]:
 def index_folder(recipe: Recipe) -> Path:
     """Where the index that serves a recipe of one language is: of its own collection, or of one that all share."""
     own = recipe.folder / f"index-{recipe.lang}"
-    return own if own.is_dir() else recipe.folder / "index"
+    return own if own.is_dir() or parts.unfinished_parts(own) else recipe.folder / "index"
 
 
-def build_indexes(recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searched]) -> list[Path]:
+def build_indexes(
+    recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searched], say: Say = lambda _: None
+) -> list[Path]:
     """One index for a collection that all languages share, or one for each language."""
     shared = len({id(one.collection) for one in searched.values()}) == 1
     built = (
-        build_index(recipe.of(lang), teacher, one, recipe.folder / ("index" if shared else f"index-{lang}"))
+        build_index(recipe.of(lang), teacher, one, recipe.folder / ("index" if shared else f"index-{lang}"), say)
         for lang, one in (list(searched.items())[:1] if shared else searched.items())
     )
     return [folder for folder in built if folder]
 
 
-def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path) -> Path | None:
+def build_index(
+    recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path, say: Say = lambda _: None
+) -> Path | None:
     """An index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
     That of documents in X is made by the student in the folder of the run.
@@ -172,8 +175,10 @@ def build_index(recipe: Recipe, teacher: Encoder, searched: Searched, folder: Pa
             vectors.tokens, vectors.start, ids, folder, pool_factor=recipe.search.pool_factor, manifest=manifest
         )
     else:
-        size = recipe.search.index_size
-        parts.build(vectors.sentences, ids, folder, recipe.search.factory, manifest=manifest, index_size=size)
+        parts.build(
+            vectors.sentences, ids, folder, recipe.search.factory,
+            manifest=manifest, index_size=recipe.search.index_size, say=say,
+        )  # fmt: skip
     return folder
 
 

@@ -168,6 +168,28 @@ def check_embeddable(recipe: Recipe, collection: Collection) -> None:
         raise DataError(_nobody_embeds(collection, recipe.lang))
 
 
+def embeddable(
+    recipe: Recipe, collections: Mapping[str, Collection], say: Say = lambda _: None
+) -> dict[str, Collection]:
+    """The collections whose documents somebody embeds; of several languages, the others are named.
+
+    Raises:
+        DataError: Nobody embeds any of them.
+    """
+    found, faults = {}, {}
+    for lang, collection in collections.items():
+        try:
+            check_embeddable(recipe, collection)
+            found[lang] = collection
+        except DataError as error:
+            faults[lang] = error
+    if not found:
+        raise next(iter(faults.values()))
+    for lang, fault in faults.items():
+        say(f"{lang} is not indexed: {fault}")
+    return found
+
+
 def sides(collection: Collection, lang: str, split: str) -> Sides:
     """Which languages meet when a run in X is measured: English documents are asked in X.
 

@@ -13,6 +13,7 @@ import optical
 from optical import answering, chain, cli, distillation, encoders, indexing, judging, report
 from optical.errors import DataError
 from optical.recipe import load_recipe
+from optical.retrieval import parts
 from optical.text.bitext import Pair
 from tests.test_chain import DOCUMENTS, MUCH_TO_LEARN, PAIRS, QUESTIONS, SETTINGS, uncased
 
@@ -232,3 +233,32 @@ def test_the_python_api_takes_several_languages(data):
     np.testing.assert_array_equal(vectors[0], vectors[2])
     with pytest.raises(ValueError, match="pairs do not say which of the languages sw,so they are in"):
         optical.distill(teacher, bitext=PAIRS, lang="sw,so", **options)
+
+
+def test_an_index_of_one_language_that_was_stopped_is_said_to_be_unfinished(tmp_path, data):
+    recipe = recipe_of(data, tmp_path)
+    assert indexing.index_folder(recipe.of("sw")) == recipe.folder / "index"
+    (recipe.folder / ".index-sw.parts" / "part-000").mkdir(parents=True)
+    assert indexing.index_folder(recipe.of("sw")) == recipe.folder / "index-sw"
+    assert indexing.index_folder(recipe.of("so")) == recipe.folder / "index"
+    with pytest.raises(DataError, match="not finished: 1 of its parts are built; at .*index-sw; build it again"):
+        parts.load(indexing.index_folder(recipe.of("sw")))
+
+
+def test_documents_that_nobody_embeds_are_no_index_and_the_other_language_has_its_own(tmp_path, data):
+    for lang in ("sw", "so"):
+        shutil.copytree(data / "collection", tmp_path / lang / "passages")
+    (tmp_path / "so" / "passages" / "docs.jsonl").rename(tmp_path / "so" / "passages" / "docs.fi.jsonl")
+    more = {"training.steps": 2, "training.batch_size": 4, "collection": str(tmp_path / "{lang}" / "passages")}
+    recipe, said = recipe_of(data, tmp_path, **more), []
+    assert list(chain.distil_languages(recipe, said.append, progress=False)) == ["sw"]
+    assert any(line.startswith("so is not measured: passages has fi documents, which nobody embeds") for line in said)
+    assert [path.name for path in recipe.folder.glob("index*")] == ["index"]
+    shutil.rmtree(recipe.folder / "index")
+    said.clear()
+    assert indexing.index_run(recipe, said.append) == [recipe.folder / "index"]
+    assert said == [
+        "so is not indexed: passages has fi documents, which nobody embeds: the teacher knows English, the student "
+        "sw,so; take English or sw,so documents, or a run in fi"
+    ]
+    assert answering.load_answers(recipe, said.append).lang == "sw"

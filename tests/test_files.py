@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from optical import files
 from optical.errors import DataError
-from optical.files import check_replaceable, checksum, file_written_whole, take_place, written_whole
+from optical.files import check_replaceable, checksum, file_written_whole, held_alone, take_place, written_whole
 
 
 def names(folder) -> list[str]:
@@ -34,6 +37,36 @@ def test_a_folder_that_was_there_stays_when_the_new_one_fails(tmp_path, error):
         half()
     assert names(tmp_path) == ["run", "run/old"]
     assert (tmp_path / "run" / "old").read_text() == "kept"
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+    def second() -> None:
+        with held_alone(tmp_path):
+            pytest.fail("two hold it")
+
+    with held_alone(tmp_path), pytest.raises(DataError, match=f"another process is writing {tmp_path}; wait"):
+        second()
+    with held_alone(tmp_path):
+        assert names(tmp_path) == [], "the lock is no file"
+    with pytest.raises(OSError, match="^full$"), held_alone(tmp_path):
+        raise OSError("full")
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        with held_alone(tmp_path):
+            os.write(writing, b"x")
+            signal.pause()
+    try:
+        os.read(reading, 1)
+        with pytest.raises(DataError, match="another process"), held_alone(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with held_alone(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("there", [True, False])

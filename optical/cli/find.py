@@ -63,7 +63,7 @@ def index(run: Run, collection: CollectionOption = None, settings: Settings = No
     """Build the faiss index of a run, for another collection or with another factory."""
     from optical import indexing
 
-    folders = indexing.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)))
+    folders = indexing.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
     for folder in folders:
         console.print(f"the index is in [bold]{folder}[/bold]")
     if not folders:

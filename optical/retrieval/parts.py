@@ -12,14 +12,14 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from optical.errors import DataError, RecipeError
-from optical.files import checksum, take_place
+from optical.files import checksum, held_alone, take_place
 from optical.retrieval import dense
 from optical.retrieval.dense import MANIFEST, DenseIndex
 from optical.retrieval.kinds import ROWS_AT_ONCE, Matrix, choose
@@ -35,13 +35,14 @@ def build(
     *,
     manifest: dict[str, Any],
     index_size: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Index vectors as :func:`optical.retrieval.dense.build` does, in as many parts as it takes.
 
     Parts are of one kind and equal in size, but for one vector. They are built one after another in a hidden folder
     beside the wanted one, which takes its place when it is complete: memory holds one part, and an earlier index stays
     until then. A build that was stopped goes on after the parts that are whole and of the same vectors, ids and
-    factory. So does one that replaces an index which has lost a part.
+    factory. So does one that replaces an index which has lost a part. One process at a time builds parts of an index.
 
     Args:
         vectors: As for ``dense.build``.
@@ -50,9 +51,10 @@ def build(
         factory: As for ``dense.build``; ``auto`` goes by the size of a part.
         manifest: As for ``dense.build``.
         index_size: Most vectors of one faiss index, by default 50,000,000.
+        say: Told of each part before it is built.
 
     Raises:
-        DataError: As ``dense.build``.
+        DataError: As ``dense.build``; another process is building parts of this index.
         RecipeError: faiss does not know the factory, or ``index_size`` is below 1.
     """
     folder = Path(folder)
@@ -62,7 +64,7 @@ def build(
     unfinished = _unfinished(folder)
     if len(ids) <= size:
         dense.build(vectors, ids, folder, factory, manifest=manifest)
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a recipe that wanted parts
+        _remove(unfinished)
         return
     dense.check_documents(vectors, ids)
     dense.check_free(folder)
@@ -72,16 +74,19 @@ def build(
     words, ends = iter(ids), [len(ids) * part // count for part in range(count + 1)]
     with dense.writing(folder):
         unfinished.mkdir(parents=True, exist_ok=True)
+    with held_alone(unfinished):
         for stray in {path.name for path in unfinished.iterdir()} - {_name(part) for part in range(count)}:
             shutil.rmtree(unfinished / stray, ignore_errors=True)  # of another size, or half-written
-    for part, (first, stop) in enumerate(itertools.pairwise(ends)):
-        rows, own = _Rows(vectors, first, stop), list(itertools.islice(words, stop - first))
-        whole["parts"].append({"rows": [first, stop], "checksum": _checksum(rows, own)})
-        if not _is_there(whole, part, unfinished, folder):
-            dense.build(rows, own, unfinished / _name(part), factory, manifest={**manifest, **whole["parts"][part]})
-    with dense.writing(folder):
-        dense.write_manifest(unfinished, whole)
-        take_place(unfinished, folder)
+        for part, (first, stop) in enumerate(itertools.pairwise(ends)):
+            rows, own = _Rows(vectors, first, stop), list(itertools.islice(words, stop - first))
+            whole["parts"].append({"rows": [first, stop], "checksum": _checksum(rows, own)})
+            there = _is_there(whole, part, unfinished, folder)
+            say(f"index, part {part + 1} of {count}: {stop - first} vectors{', already there' if there else ''}")
+            if not there:
+                dense.build(rows, own, unfinished / _name(part), factory, manifest={**manifest, **whole["parts"][part]})
+        with dense.writing(folder):
+            dense.write_manifest(unfinished, whole)
+            take_place(unfinished, folder)
 
 
 def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIndex:
@@ -97,9 +102,9 @@ def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIn
         RecipeError: As ``dense.load``.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file() and (there := list(_unfinished(folder).glob("part-*"))):
+    if not (folder / MANIFEST).is_file() and (there := unfinished_parts(folder)):
         raise DataError(
-            f"the index is not finished: {len(there)} of its parts are built; at {folder}; build it again, which goes "
+            f"the index is not finished: {there} of its parts are built; at {folder}; build it again, which goes "
             "on after them"
         )
     whole = dense.read_manifest(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
@@ -184,6 +189,18 @@ def _checksum(vectors: Matrix, ids: list[str]) -> str:
 
 def _name(part: int) -> str:
     return f"part-{part:03}"
+
+
+def unfinished_parts(folder: Path) -> int:
+    """How many parts a stopped build has left of the index that is to be at ``folder``."""
+    return len(list(_unfinished(folder).glob("part-*")))
+
+
+def _remove(unfinished: Path) -> None:
+    """Clear away what a build left that was to have parts."""
+    if unfinished.is_dir():
+        with held_alone(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _unfinished(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError, RecipeError
+from optical.files import held_alone
 from optical.retrieval import dense, parts
 from optical.shards.making import Plan, make_shards
 
@@ -196,6 +197,37 @@ class TestStopped:
         index = parts.load(tmp_path / "index", teacher="f1")
         assert dense.search(index, queries, 9) == at_once
         assert index.manifest["teacher"] == "another name of it"
+
+    def test_each_part_is_told_and_what_is_there_is_told_so(
+        self, tmp_path: Path, vectors: np.ndarray, counted: Counted
+    ) -> None:
+        counted.kill_at(1, vectors, tmp_path / "index")
+        assert (parts.unfinished_parts(tmp_path / "index"), parts.unfinished_parts(tmp_path / "other")) == (1, 0)
+        said: list[str] = []
+        parts.build(vectors, names(), tmp_path / "index", manifest=MANIFEST, index_size=SIZE, say=said.append)
+        assert said == [
+            "index, part 1 of 3: 19 vectors, already there",
+            "index, part 2 of 3: 19 vectors",
+            "index, part 3 of 3: 19 vectors",
+        ]
+        assert parts.unfinished_parts(tmp_path / "index") == 0
+
+    @pytest.mark.parametrize("size", [SIZE, None])
+    def test_two_do_not_build_at_once(
+        self, tmp_path: Path, vectors: np.ndarray, counted: Counted, size: int | None
+    ) -> None:
+        counted.kill_at(2, vectors, tmp_path / "index")
+        left = below(tmp_path / ".index.parts")
+        with (
+            held_alone(tmp_path / ".index.parts"),
+            pytest.raises(
+                DataError, match=r"another process is writing .*\.index\.parts; wait until it is done, or stop"
+            ),
+        ):
+            built(vectors, tmp_path / "index", size)
+        assert below(tmp_path / ".index.parts") == left
+        built(vectors, tmp_path / "index", size)
+        assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
     def test_before_the_first_part_there_is_no_index(
         self, tmp_path: Path, vectors: np.ndarray, counted: Counted
