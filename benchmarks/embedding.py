@@ -13,7 +13,7 @@ from benchmarks.timing import CannotRunError, Options, interleaved, markdown
 from optical.document_side import BATCH_TOKENS, Compute, agreement, encoded_batches
 from optical.encoders import Encoder, load
 from optical.errors import DataError
-from optical.loop import bfloat16
+from optical.precision import bfloat16
 from optical.text.collection import read_collection
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw" / "collection"

@@ -1,7 +1,8 @@
 """Token vectors for the benchmark ``late``: passages and questions read by the default teacher token by token.
 
 ``python -m benchmarks.late_tokens FOLDER --passages DOCS.jsonl.gz ... --queries QUERIES.tsv ... [--count 20000]``. The
-passages are shuffled, and encoded a thousand at a time in bfloat16; what is there from an interrupted run is kept.
+passages are shuffled, and encoded a thousand at a time, in bfloat16 where the processor has it; what is there from an
+interrupted run is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from optical.encoders import DEFAULT_TEACHER, Encoder, as_multi_vector, encode_tokens, load
+from optical.precision import bfloat16
 
 PART = 1000
 FILES = (("tokens.npy", "start.npy"), ("queries.npy", "queries-start.npy"))
@@ -57,7 +59,7 @@ def _questions(path: Path) -> list[str]:
 
 
 def _encode(teacher: Encoder, texts: list[str], path: Path, *, query: bool) -> None:
-    with torch.autocast("cpu", torch.bfloat16, enabled=not query):
+    with torch.autocast("cpu", torch.bfloat16, enabled=not query and bfloat16("auto", "cpu")):
         rows = encode_tokens(teacher, texts, query=query, batch_size=32)
     unfinished = path.with_suffix(".tmp.npz")
     np.savez(unfinished, tokens=np.concatenate(rows).astype(np.float16), lengths=[len(row) for row in rows])

@@ -27,6 +27,7 @@ from optical.languages import Mixture, mix
 from optical.layers import keep_layers
 from optical.lexical import save_lexicons
 from optical.manifest import Clock, strict_json, write_manifest, write_text
+from optical.precision import check_precision
 from optical.recipe import Recipe, write_recipe
 from optical.report import Report
 from optical.text.bitext import Pair
@@ -71,12 +72,14 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
 
     Raises:
         DataError: Inputs that cannot be used.
+        RecipeError: bfloat16 on a processor without it.
         Interrupted: Ctrl-C during training; the same call goes on.
     """
     clock = Clock()
     inputs = read_inputs(recipe, say)
     measured = judged(recipe, inputs.collections, say)
     teacher = load_teacher(recipe)
+    check_precision(recipe.training.precision, teacher.device.type)
     clock("read")
     searched = embed_each(recipe, teacher, inputs.collections, progress)
     clock("documents")

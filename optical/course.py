@@ -20,6 +20,7 @@ from optical.evaluate import Comparison, Scores, compare, measure
 from optical.files import written_whole
 from optical.inputs import check_english
 from optical.manifest import Clock, strict_json, write_manifest, write_text
+from optical.precision import check_precision
 from optical.projection import projected
 from optical.recipe import write_recipe
 from optical.run import Run, write_run
@@ -65,7 +66,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
 
     Raises:
         DataError: A collection or encoder that cannot be used, fewer pairs than a batch.
-        RecipeError: Options that do not fit the encoder.
+        RecipeError: Options that do not fit the encoder, or the processor.
         Diverged: The loss is no number.
         Interrupted: Stopped by Ctrl-C.
     """
@@ -76,6 +77,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
     supervision = supervise(collection, options)
     exams = _exams(options, supervision, collection.name)
     start = _load(options)
+    check_precision(options.precision, start.device.type)
     limit = start.max_seq_length
     start.max_seq_length = min((length for length in (limit, options.max_tokens) if length), default=None)
     encoder = beginning(start, [example.doc.full for example in supervision.examples], options)

@@ -33,7 +33,8 @@ from optical.errors import DataError, RecipeError
 from optical.files import checksum
 from optical.interrupt import Interruption
 from optical.lesson import Distillation, Rarity, idf
-from optical.loop import Evaluator, Progress, bfloat16, switch_off_dropout, train, trainer_classes
+from optical.loop import Evaluator, Progress, switch_off_dropout, train, trainer_classes
+from optical.precision import bfloat16, check_precision
 from optical.recipe import WEIGHTS, Objective, Robustness, Training
 from optical.robustness.augment import Augment, lexicon, read_synonyms
 from optical.row_adam import RowAdamW, rows_in_use
@@ -106,11 +107,12 @@ def distill_student(
 
     Raises:
         DataError: Fewer usable pairs than one optimizer step takes, or a file of synonyms that cannot be used.
-        RecipeError: The only objective is to rank passages, and there are none.
+        RecipeError: The only objective is to rank passages, and there are none; bfloat16 on a processor without it.
         Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in ``folder``.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
     check_enough(pairs, training)
+    check_precision(training.precision, student.device.type)
     _check_asked(objective, is_multi_vector(student) or documents is None)
     chosen = usable(pairs, training)
     robustness = robustness or Robustness()

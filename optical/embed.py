@@ -22,6 +22,7 @@ from optical.document_side import COMPUTES, Compute, agreement, encoded_batches
 from optical.encoders import Encoded, Encoder, encode_batch, fingerprint, is_multi_vector
 from optical.errors import DataError, RecipeError
 from optical.files import checksum, written_whole
+from optical.precision import check_precision
 from optical.shards.layout import PRECISIONS, Precision
 from optical.shards.making import Document, Plan, make_shards, ranks_of_environment
 from optical.shards.reading import Rows, Shards, read_shards
@@ -212,7 +213,7 @@ def embed_collection(
 
     Raises:
         DataError: Documents, folder or disk do not allow it; see :func:`optical.shards.making.make_shards`.
-        RecipeError: An option is out of its range.
+        RecipeError: An option is out of its range, or bfloat16 is asked for on a processor without it.
     """
     from tqdm.auto import tqdm
 
@@ -220,6 +221,7 @@ def embed_collection(
     precision = precision or ("float16" if tokens else "float32")
     shard_size = shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD)
     _check_options(precision, compute, shard_size, batch_size, batch_tokens)
+    check_precision(compute, encoder.device.type)
     kind = "tokens" if tokens else "sentences"
     plan = Plan(fingerprint(encoder, documents=True), kind, precision, shard_size, keep_empty, compute)
     stream = iter(documents() if callable(documents) else documents)

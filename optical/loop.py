@@ -10,7 +10,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -77,16 +76,6 @@ def train(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa:
 def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
     """On a processor, attention of short sentences by plain products: fused, its backward pass is far slower."""
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-
-
-def bfloat16(precision: str, device: str) -> bool:
-    """Whether to train in bfloat16; on a processor without instructions for it, it would be slower."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device == "cpu":
-        there = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def switch_off_dropout(encoder: Encoder) -> None:

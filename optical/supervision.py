@@ -18,7 +18,7 @@ import torch
 from optical.encoders import Encoder, fingerprint, is_multi_vector
 from optical.errors import DataError
 from optical.files import checksum, file_written_whole
-from optical.loop import bfloat16
+from optical.precision import bfloat16
 from optical.syllabus import Teaching
 from optical.text.collection import Collection, Doc, Qrel, Query, queries_of
 from optical.text.spooled import ids_of, with_ids

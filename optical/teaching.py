@@ -25,7 +25,8 @@ from optical.encoders import DevScore, Encoder, fingerprint, is_multi_vector
 from optical.errors import DataError
 from optical.files import checksum
 from optical.interrupt import Interruption
-from optical.loop import Diverged, Evaluator, Progress, bfloat16, switch_off_dropout, train, trainer_classes
+from optical.loop import Diverged, Evaluator, Progress, switch_off_dropout, train, trainer_classes
+from optical.precision import bfloat16, check_precision
 from optical.syllabus import Teaching
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def teach_encoder(
         Diverged: The loss is no number.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
     """
+    check_precision(options.precision, encoder.device.type)
     dataset, claims = _dataset(rows), claimed(rows)
     check_batches(dataset, claims, options)
     start = dev(encoder) if dev is not None else float("nan")

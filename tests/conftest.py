@@ -54,6 +54,12 @@ def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH):
 
 
 @pytest.fixture
+def with_bfloat16(monkeypatch):
+    """A processor that says it has bfloat16: a tiny model is quick enough in it on any."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+
+
+@pytest.fixture
 def teacher(tmp_path):
     """A tiny single-vector encoder."""
     return bert(tmp_path / "bert")

@@ -154,6 +154,7 @@ def test_distill_ends_by_naming_the_folder_and_the_next_commands(command, finish
     assert load_recipe(tmp_path / "new" / "recipe.toml").training.steps == 2
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     common = ["--lang", "sw", "--teacher", finished.teacher, "--set", f"cache={tmp_path / 'cache'}"]
     code, out, _ = command("transplant", *common, "--bitext", finished.bitext, "--out", tmp_path / "grown")

@@ -426,6 +426,7 @@ def test_a_trained_student_is_a_plain_one_again(student, teacher, tmp_path):
     assert found.student.state_dict().keys() == student.state_dict().keys()
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_a_student_trained_in_bfloat16_encodes_as_the_one_that_is_loaded(student, teacher, tmp_path):
     found = trained(student, teacher, tmp_path / "run", how=training(precision="bfloat16")).student
     found.save(str(tmp_path / "saved"))

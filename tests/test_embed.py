@@ -101,6 +101,7 @@ def test_documents_of_a_late_interaction_teacher_are_ragged(teacher, tmp_path):
     assert found.sentences.shape == (5, 0)
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
     exact = document_vectors(teacher, IDS, TEXTS, tmp_path)
     rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, precision="int8")
@@ -160,6 +161,7 @@ class TestCollection:
         found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v").vectors()
         np.testing.assert_allclose(found, encode_sentences(teacher, [t for _, t in self.DOCUMENTS]), atol=1e-6)
 
+    @pytest.mark.usefixtures("with_bfloat16")
     @pytest.mark.parametrize("late", [False, True])
     def test_what_bfloat16_costs_is_stated(self, teacher, tmp_path, late):
         encoder = as_multi_vector(teacher) if late else teacher

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from optical import loop
 from optical.projection import projected
 from tests.conftest import ENGLISH
-
-
-@pytest.mark.parametrize(
-    ("precision", "capabilities", "expected"),
-    [("auto", {"avx512_bf16": True}, True), ("auto", {"amx_bf16": True}, True), ("auto", {"avx512_f": True}, False),
-     ("float32", {"avx512_bf16": True}, False), ("bfloat16", {}, True)],
-)  # fmt: skip
-def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
-    monkeypatch, precision, capabilities, expected
-):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert loop.bfloat16(precision, "cpu") is expected
 
 
 def test_each_class_has_its_own_trainer(teacher):

@@ -196,6 +196,7 @@ def test_a_loss_that_is_no_number_ends_with_a_diagnosis(teacher, tmp_path):
         teach(teacher, tmp_path)
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_trained_in_bfloat16_it_encodes_as_the_one_that_is_loaded(teacher, tmp_path):
     taught = teach(projected(teacher, SENTENCES, 16), tmp_path, precision="bfloat16").encoder
     taught.save(str(tmp_path / "saved"))
