@@ -60,6 +60,7 @@ def run(options: Options) -> str:
         candidates = {
             "optical, int8 (default)": _ours(work, Path(place) / "int8", "int8"),
             "optical, float16": _ours(work, Path(place) / "float16", "float16"),
+            "optical, int4": _ours(work, Path(place) / "int4", "int4"),
             "optical, int8, half the tokens pooled": _ours(work, Path(place) / "pooled", "int8", pool_factor=2),
             "faiss IVF,SQ8 of tokens, MaxSim of what it finds": _faiss(work, Path(place) / "faiss", options),
         }

@@ -172,8 +172,9 @@ def build_index(
     vectors, ids = searched.vectors, searched.ids
     if late:
         late_index.build(
-            vectors.tokens, vectors.start, ids, folder, pool_factor=recipe.search.pool_factor, manifest=manifest
-        )
+            vectors.tokens, vectors.start, ids, folder, precision=recipe.search.late_precision,
+            pool_factor=recipe.search.pool_factor, manifest=manifest,
+        )  # fmt: skip
     else:
         parts.build(
             vectors.sentences, ids, folder, recipe.search.factory,

@@ -223,6 +223,10 @@ class Search(_Section):
         description="late interaction by lists of tokens and exact MaxSim of what they propose; off compares all, auto "
         "does so below 10,000 documents",
     )
+    late_precision: Literal["int8", "float16", "int4"] = Field(
+        default="int8",
+        description="late index: how tokens are stored; int4 takes half the disk and finds a little less",
+    )
     pool_factor: float = Field(
         default=1.0, ge=1, description="late index: a document keeps about one token in so many, means of similar ones"
     )

@@ -25,6 +25,7 @@ from optical.text.collection import Query
 NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction, of scores otherwise: 256 MB of float32
 QUERIES_AT_ONCE = 1024  # compared with everything, for which all vectors are read
 RECALL_QUERIES, RECALL_DEPTH = 20, 100  # of a sample: an exhaustive search reads every vector of the collection
+TOKENS_COMPARED, RECALL_LEAST = 2**28, 3  # fewer queries where there are more tokens, but not fewer than these
 
 
 class Effort(NamedTuple):
@@ -109,12 +110,16 @@ def sampled_recall(
 ) -> float:
     """Share of the exact first hundred that an index finds, on the first queries; NaN without any.
 
-    Of late interaction, exact is MaxSim of the tokens as the index stores them.
+    Of late interaction, exact is MaxSim of all tokens as they were embedded, so that what an index lost by rounding and
+    pooling counts too.
     """
-    texts = [query.text for query in queries[:RECALL_QUERIES]]
+    count = max(RECALL_LEAST, min(RECALL_QUERIES, TOKENS_COMPARED // max(1, len(documents.tokens))))
+    texts = [query.text for query in queries[:count]]
     opened = open_index(index, effort, late=is_multi_vector(encoder)) if isinstance(index, Path) else index
     if isinstance(opened, LateIndex):
-        return late_index.recall(opened, encode_tokens(encoder, texts, query=True), RECALL_DEPTH, **given(effort))
+        asked = encode_tokens(encoder, texts, query=True)
+        exact = _late(asked, documents, opened.ids, RECALL_DEPTH)
+        return late_index.recall(opened, asked, RECALL_DEPTH, exact=exact, **given(effort))
     if not texts:
         return float("nan")
     vectors = encode_sentences(encoder, texts)

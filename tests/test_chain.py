@@ -374,15 +374,18 @@ def test_a_student_that_other_libraries_cannot_hold_is_finished(late, tmp_path, 
     assert not (recipe.folder / "colbert").exists()
 
 
-def test_an_index_of_tokens_gives_what_comparing_everything_gives(late):
+@pytest.mark.parametrize(("precision", "off"), [("int8", 0.05), ("int4", 0.1)])
+def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precision, off):
     recipe, found = late
-    listed = recipe.model_copy(update={"search": recipe.search.model_copy(update={"late_index": "on"})})
+    chosen = {"late_index": "on", "late_precision": precision}
+    listed = recipe.model_copy(update={"search": recipe.search.model_copy(update=chosen)})
     assert indexing.index_run(listed) == [recipe.folder / "index"]
+    assert json.loads((recipe.folder / "index" / "optical.json").read_text())["precision"] == precision
     said = []
     again = judging.evaluate(listed, say=said.append)
     for system, scores in found.scores.items():
-        # What is stored is whole numbers, so a near tie may turn.
-        assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=0.05)
+        # What is stored is whole numbers, so a near tie may turn, of sixteen steps more often.
+        assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=off)
     assert "late interaction by lists finds 100.0 % of the exact first 100 (some questions)" in said
     answers = answering.load_answers(listed)
     assert answers.late.index is not None

@@ -60,6 +60,27 @@ def test_lists_of_tokens_rank_as_comparing_everything_does(teacher, tmp_path):
     assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == 1.0
 
 
+def test_the_share_that_lists_of_tokens_find_counts_what_pooling_and_rounding_lost(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("optical.search.RECALL_DEPTH", 3)
+    encoder = as_multi_vector(teacher)
+    texts = [f"{a} {b}" for a in DOCUMENTS for b in ("they sing", "who built this house ?", "we sell fish", "q")]
+    ids = [f"d{k}" for k in range(len(texts))]
+    documents = document_vectors(encoder, ids, texts, tmp_path)
+    late_index.build(documents.tokens, documents.start, ids, tmp_path / "index", pool_factor=6, manifest={})
+    asked = encode_tokens(encoder, [query.text for query in QUERIES], query=True)
+    assert late_index.recall(late_index.load(tmp_path / "index"), asked, 3) == 1.0
+    exact = search(encoder, QUERIES, documents, ids, 3)
+    found = search(encoder, QUERIES, documents, ids, 3, tmp_path / "index")
+    share = np.mean([len(found[query].keys() & exact[query].keys()) / 3 for query in exact])
+    assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == pytest.approx(share)
+    assert 0 < share < 1
+    monkeypatch.setattr("optical.search.TOKENS_COMPARED", 1)
+    monkeypatch.setattr("optical.search.RECALL_LEAST", 1)
+    one = len(found["q2"].keys() & exact["q2"].keys()) / 3
+    assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == pytest.approx(one)
+    assert one != share
+
+
 @pytest.mark.parametrize("numbers", [1, 100, 2**26])
 @pytest.mark.parametrize("depth", [1, 2, 5, 9])
 def test_vectors_are_compared_a_block_at_a_time(teacher, tmp_path, monkeypatch, numbers, depth):

@@ -51,11 +51,12 @@ def build(
         folder: Written anew; one that exists must be empty or hold an index.
         precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.
             ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
+            ``"int4"`` keeps d / 2 + 12, for an even d: half of int8, and a few of the hundred best are lost.
         lists: How many lists tokens are put into; 0 for none, which compares a query with everything. Left out: none
             below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
         pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
             similar ones (:func:`optical.retrieval.token_pooling.pooled`). 1 keeps them. Scores are then of what is
-            left; :func:`recall` does not see what pooling loses.
+            left.
         seed: Of the sample and the start of k-means.
         manifest: What to keep beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
             that JSON holds.
@@ -68,7 +69,10 @@ def build(
     start = np.asarray(start)
     _check_documents(tokens, start, ids)
     if precision not in token_store.PRECISIONS:
-        raise RecipeError(f"tokens are stored as int8 or float16; got {precision!r}; leave it out for int8")
+        known = ", ".join(token_store.PRECISIONS)
+        raise RecipeError(f"tokens are stored as one of {known}; got {precision!r}; leave it out for int8")
+    if precision == "int4" and tokens.shape[1] % 2:
+        raise RecipeError(f"int4 puts two dimensions in a byte; got {tokens.shape[1]} of them; take int8")
     if not pool_factor >= 1:
         raise RecipeError(f"pool_factor must be at least 1, which keeps all tokens; got {pool_factor}; 2 halves them")
     check_replaceable(folder, token_store.MANIFEST)
@@ -159,15 +163,21 @@ def recall(
     *,
     probe: int = PROBE,
     candidates: int | None = None,
+    exact: Sequence[Sequence[tuple[str, float]]] | None = None,
 ) -> float:
-    """Share of the exhaustive k best that a search finds, the mean over queries with tokens; NaN without any.
+    """Share of the exact k best that a search finds, the mean over queries with tokens; NaN without any.
 
-    Exhaustive on the same stored tokens: it takes a product with every token of the collection a query, so give a
-    sample of the queries.
+    Args:
+        index: As for :func:`search`.
+        queries: As for :func:`search`.
+        k: How many are the best.
+        probe: As for :func:`search`.
+        candidates: As for :func:`search`.
+        exact: The k best of each query, found elsewhere. Left out: by all tokens as they are stored, so that what
+            rounding and pooling lost is not seen; it takes a product with every token of the collection a query.
     """
-    queries = [query for query in queries if len(query)]
     found = search(index, queries, k, probe=probe, candidates=candidates)
-    exact = search(index, queries, k, exhaustive=True)
+    exact = search(index, queries, k, exhaustive=True) if exact is None else exact
     shares = [
         len({doc_id for doc_id, _ in some} & {doc_id for doc_id, _ in best}) / len(best)
         for some, best in zip(found, exact, strict=True)
@@ -192,7 +202,7 @@ def _one(
 ) -> list[tuple[str, float]]:
     if not len(vectors) or not len(index.tokens):
         return []
-    query = as_query(vectors)
+    query = as_query(vectors if index.rotation is None else vectors.astype(np.float32) @ index.rotation)
     if centroids is None:
         scored = np.flatnonzero(np.diff(index.start))
     else:
@@ -293,7 +303,7 @@ def _check_documents(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> N
 
 
 def _check_query(index: LateIndex, query: np.ndarray, number: int) -> None:
-    dimension = index.tokens.shape[1]
+    dimension = index.manifest["dimension"]
     if query.ndim != 2 or query.shape[1] != dimension:
         raise DataError(
             f"query tokens must be (tokens, {dimension}), as the documents of this index; query number {number + 1} is "

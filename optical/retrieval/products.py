@@ -1,8 +1,8 @@
 """Products of token vectors: whole numbers of eight bits where the processor multiplies those fast, else float32.
 
-A stored token is a row of int8 and a scale, or float16. A query token is held to fifteen bits, as two rows of int8, so
-that a precise product is off by no more than float32 rounding would allow in practice (some 1e-5 of the lengths), and
-costs a quarter of one in float32. Knows tensors only: no index, no document.
+A stored token is a row of int8 or of packed int4 and a scale, or float16. A query token is held to fifteen bits, as two
+rows of int8, so that a precise product is off by no more than float32 rounding would allow in practice (some 1e-5 of
+the lengths), and costs a quarter of one in float32. Knows tensors only: no index, no document.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
+
+from optical.retrieval.int4 import unpacked
 
 LEVELS = 127  # of int8, either side of zero
 BLOCK = 4096  # stored tokens in one product; all products have this shape, since a new shape costs milliseconds
@@ -63,7 +65,8 @@ def similarities(
 
     Args:
         query: n tokens.
-        vectors: ``(t, d)``, int8 with its ``scale`` or float16 without.
+        vectors: ``(t, d)``, int8 with its ``scale`` or float16 without; or ``(t, d / 2)``, uint8, packed int4 with its
+            ``scale``.
         scale: What a step of each row is worth.
         rows: Which tokens.
         precise: Use both digits of the query. Without, a product is off by some thousandth of the lengths.
@@ -72,19 +75,22 @@ def similarities(
     whole = scale is not None and whole_numbers_are_fast()
     digits = query.digits[: _rounded_up(2 * n if precise else n)]
     gathered = torch.empty(BLOCK, vectors.shape[1], dtype=vectors.dtype)
+    wide = torch.zeros(BLOCK, digits.shape[1], dtype=torch.int8) if vectors.dtype == torch.uint8 else gathered
     found = torch.empty(n, len(rows))
     for k in range(0, len(rows), BLOCK):
         some = rows[k : k + BLOCK]
         torch.index_select(vectors, 0, some, out=gathered[: len(some)])
+        if wide is not gathered:
+            unpacked(gathered[: len(some)], out=wide[: len(some)])
         part = found[:, k : k + len(some)]
         if whole:
-            products = whole_products(digits, gathered)[:, : len(some)]  # what is beyond is of the block before
+            products = whole_products(digits, wide)[:, : len(some)]  # what is beyond is of the block before
             part.copy_(products[:n])
             if precise:
                 part.add_(products[n : 2 * n], alpha=1 / FINER)
             part.mul_(query.scale)
         else:
-            torch.mm(query.vectors, gathered[: len(some)].float().T, out=part)
+            torch.mm(query.vectors, wide[: len(some)].float().T, out=part)
         if scale is not None:
             part.mul_(scale[some])
     return found.numpy()

@@ -1,7 +1,7 @@
 """An inverted file of tokens: every stored token in the list of its nearest centroid.
 
-Takes stored tokens, int8 rows or float16, gives centroids and lists. Spherical k-means on a bounded sample with a fixed
-seed; only directions count, so the step of a row does not matter. Knows no document and no file.
+Takes stored tokens, int8, packed int4 or float16, gives centroids and lists. Spherical k-means on a bounded sample with
+a fixed seed; only directions count, so the step of a row does not matter. Knows no document and no file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
+from optical.retrieval.int4 import unpacked
 from optical.retrieval.products import LEVELS, as_int8, whole_products
 
 LISTS_FROM = 2**17  # tokens; fewer are all compared, in some 15 ms a query
@@ -77,6 +78,8 @@ def coarse(centroids: Float[Tensor, "c d"]) -> Int8[Tensor, "c d"]:
 
 
 def _whole(vectors: Tensor) -> Int8[Tensor, "t d"]:
+    if vectors.dtype == torch.uint8:
+        return unpacked(vectors)
     return vectors if vectors.dtype == torch.int8 else as_int8(vectors.float())[0]
 
 

@@ -14,30 +14,41 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from optical.errors import DataError
 from optical.files import written_whole
 from optical.retrieval import token_lists
+from optical.retrieval.int4 import as_int4, packed, rotation
 from optical.retrieval.kinds import Matrix
 from optical.retrieval.products import as_int8
 
 KIND = "late-interaction"
 MANIFEST, DOCID = "optical.json", "docid"
 TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
+ROTATION = "rotation.npy"
 CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
-SMALL = (DOCID, START, CENTROIDS, LIST_START)  # read whole at each start, so their checksums are looked at too
+SMALL = (
+    DOCID,
+    START,
+    ROTATION,
+    CENTROIDS,
+    LIST_START,
+)  # read whole at each start, so their checksums are looked at too
 PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
 ROWS_AT_ONCE = 2**16
-PRECISIONS = ("int8", "float16")
+KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # of their files
+PRECISIONS = tuple(KINDS)
 
 
 class LateIndex(NamedTuple):
     """An index that was read from its folder.
 
     Attributes:
-        tokens: Token vectors of all documents one after another, ``(t, d)``, int8 or float16, memory-mapped.
-        scale: What a step of an int8 row is worth, ``(t,)`` float32; None where tokens are float16.
+        tokens: Token vectors of all documents one after another, ``(t, d)``, int8 or float16, memory-mapped; of int4
+            ``(t, d / 2)``, uint8, packed.
+        scale: What a step of an int8 or int4 row is worth, ``(t,)`` float32; None where tokens are float16.
+        rotation: What tokens of int4 were multiplied by, and queries have to be, ``(d, d)``; otherwise None.
         documents: The document of each token, ``(t,)``.
         start: Document i has the tokens ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
         lists: Tokens by centroid; None where there are so few that a search compares all of them.
@@ -47,6 +58,7 @@ class LateIndex(NamedTuple):
 
     tokens: torch.Tensor
     scale: torch.Tensor | None
+    rotation: Float[np.ndarray, "d d"] | None
     documents: Int[np.ndarray, " t"]
     start: Int[np.ndarray, " n_plus_1"]
     lists: token_lists.Lists | None
@@ -72,7 +84,7 @@ def write(
     """
     try:
         with written_whole(folder) as unfinished:
-            error = _write_tokens(unfinished, tokens, start, ids, precision)
+            error = _write_tokens(unfinished, tokens, start, ids, precision, seed)
             np.save(unfinished / START, np.asarray(start, dtype=np.int64))
             np.save(unfinished / DOCUMENTS, np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(start)))
             (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
@@ -108,27 +120,34 @@ def check_finite(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
         _check_finite(block, block, row, start, ids, "float32")
 
 
-def _write_tokens(folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], precision: str) -> float:
+def _write_tokens(
+    folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], precision: str, seed: int
+) -> float:
     """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
     lost, scales = 0.0, []
+    count, dimension = tokens.shape
+    turn = rotation(dimension, seed) if precision == "int4" else None
+    header = {"descr": KINDS[precision], "shape": (count, dimension if turn is None else dimension // 2)}
     with (folder / TOKENS).open("wb") as file:  # not a memory map: writing to one of a full disk kills the process
-        kind = "|i1" if precision == "int8" else "<f2"
-        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": tokens.shape})
-        for row in range(0, len(tokens), ROWS_AT_ONCE):
+        np.lib.format.write_array_header_1_0(file, {**header, "fortran_order": False})
+        for row in range(0, count, ROWS_AT_ONCE):
             block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
-            if precision == "int8":
-                stored, scale = as_int8(block)
-                scales.append(scale[:, 0])
-                read = stored.float().mul_(scale)
-            else:
+            given, block = block, block if turn is None else block @ turn
+            if precision == "float16":
                 stored = block.half()
                 read = stored.float()
-            _check_finite(block, read, row, start, ids, precision)
+            else:
+                stored, scale = as_int8(block) if turn is None else as_int4(block)
+                scales.append(scale[:, 0])
+                read = stored.float().mul_(scale)
+            _check_finite(given, read, row, start, ids, precision)
             lost += float((read.sub_(block).norm(dim=1) / block.norm(dim=1).clamp(min=1e-9)).sum())
-            file.write(stored.numpy().tobytes())
-    if precision == "int8":
+            file.write((stored if turn is None else packed(stored)).numpy().tobytes())
+    if precision != "float16":
         np.save(folder / SCALE, torch.cat([*scales, torch.zeros(0)]).numpy())
-    return lost / max(1, len(tokens))
+    if turn is not None:
+        np.save(folder / ROTATION, turn.numpy())
+    return lost / max(1, count)
 
 
 def _check_finite(
@@ -178,7 +197,8 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     _check_counts(folder, manifest, arrays, ids)
     lists = token_lists.Lists(arrays[CENTROIDS], arrays[LIST_START], arrays[LIST_ROWS]) if manifest["lists"] else None
     scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
-    return LateIndex(torch.from_numpy(arrays[TOKENS]), scale, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
+    tokens, turn = torch.from_numpy(arrays[TOKENS]), arrays.get(ROTATION)
+    return LateIndex(tokens, scale, turn, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -206,8 +226,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _names(manifest: dict[str, Any]) -> list[str]:
     names = [DOCID, START, TOKENS, DOCUMENTS]
-    if manifest.get("precision") == "int8":
+    if manifest.get("precision") in ("int8", "int4"):
         names.append(SCALE)
+    if manifest.get("precision") == "int4":
+        names.append(ROTATION)
     return [*names, CENTROIDS, LIST_START, LIST_ROWS] if manifest.get("lists") else names
 
 
@@ -235,6 +257,8 @@ def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.n
     start, lists = arrays[START], manifest.get("lists")
     expected = {DOCUMENTS: (tokens,), START: ((count or 0) + 1,), TOKENS: (tokens, dimension)}
     expected |= {SCALE: (tokens,)} if SCALE in arrays else {}
+    if ROTATION in arrays:
+        expected |= {TOKENS: (tokens, (dimension or 0) // 2), ROTATION: (dimension, dimension)}
     if lists:
         expected |= {CENTROIDS: (lists, dimension), LIST_START: (lists + 1,), LIST_ROWS: (tokens,)}
     found = {name: arrays[name].shape for name in expected}

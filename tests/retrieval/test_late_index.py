@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from optical.errors import DataError, RecipeError
-from optical.retrieval import late, late_index, products, token_lists, token_pooling, token_store
+from optical.retrieval import int4, late, late_index, products, token_lists, token_pooling, token_store
 from optical.tokens import Tokens
 from tests.retrieval.late_documents import EMPTY, D, N, built, flat, ids, some_documents, some_queries, unit
 
@@ -36,8 +36,9 @@ def padded(rows: list[np.ndarray]) -> Tokens:
 
 def stored(index: late_index.LateIndex) -> list[np.ndarray]:
     """What the index holds, as float32."""
-    tokens = index.tokens.float()
+    tokens = (int4.unpacked(index.tokens) if index.tokens.dtype == torch.uint8 else index.tokens).float()
     tokens = tokens if index.scale is None else tokens * index.scale[:, None]
+    tokens = tokens if index.rotation is None else tokens @ index.rotation.T
     return [tokens[a:b].numpy() for a, b in zip(index.start[:-1], index.start[1:], strict=True)]
 
 
@@ -57,7 +58,7 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("k", [1, 10, N - len(EMPTY), N + 100])
 @pytest.mark.parametrize("lists", [0, 7])
-@pytest.mark.parametrize("precision", ["int8", "float16"])
+@pytest.mark.parametrize("precision", ["int8", "float16", "int4"])
 def test_with_everything_opened_it_is_exhaustive_maxsim(
     tmp_path: Path, documents: list, queries: list, precision: str, lists: int, k: int
 ) -> None:
@@ -91,6 +92,31 @@ def test_rounding_is_bounded_and_stated(tmp_path: Path, documents: list, queries
     assert exact.manifest["token_error"] == 0
     for ours, theirs in zip(late_index.search(index, queries, N), late_index.search(exact, queries, N), strict=True):
         assert dict(ours) == pytest.approx(dict(theirs), abs=0.02 * 8)
+
+
+def test_int4_takes_half_the_bytes_of_a_vector_and_keeps_most_of_it(
+    tmp_path: Path, documents: list, queries: list
+) -> None:
+    generator = np.random.default_rng(5)
+    many = [unit(generator.normal(size=(20, 64))).astype(np.float32) for _ in range(200)]
+    many[7][3] = 0
+    asked = [unit(generator.normal(size=(4, 64)) / 4 + many[k][:4]).astype(np.float32) for k in range(0, 200, 9)]
+    whole, half = (
+        late_index.load(built(many, tmp_path / precision, precision=precision, lists=16), verify=True)
+        for precision in ("int8", "int4")
+    )
+    assert half.tokens.shape == (4000, 32)
+    assert half.tokens.nbytes * 2 == whole.tokens.nbytes
+    assert 0.05 < half.manifest["token_error"] < 0.13
+    lengths = [one @ two.T for one, two in zip(stored(half)[3], many[3], strict=True)]
+    assert lengths == pytest.approx(np.ones(20), abs=1e-5), "a vector's product with itself is kept"
+    assert not stored(half)[7][3].any()
+    first = [[answer[0][0] for answer in late_index.search(index, asked, 5)] for index in (whole, half)]
+    assert first == [[f"doc-{k}é" for k in range(0, 200, 9)]] * 2
+    with pytest.raises(RecipeError, match="int4 puts two dimensions in a byte; got 11 of them; take int8"):
+        built([one[:, 1:] for one in documents], tmp_path / "odd", precision="int4")
+    with pytest.raises(DataError, match=r"must be \(tokens, 64\).* query number 1 is \(3, 12\)"):
+        late_index.search(half, queries, 3)
 
 
 def test_padding_would_win_and_does_not(tmp_path: Path) -> None:
@@ -252,7 +278,7 @@ def test_pooling_refuses_what_it_cannot_pool(tmp_path: Path, documents: list, mo
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("precision", ["int8", "float16"])
+@pytest.mark.parametrize("precision", ["int8", "float16", "int4"])
 def test_a_broken_vector_is_traced_to_its_text(
     tmp_path: Path, documents: list, queries: list, value: float, precision: str
 ) -> None:
@@ -284,7 +310,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, documents: list, queries: 
                 **({"tokens": tokens, "start": start, "ids": ids(), "folder": folder, "manifest": {}} | wrong)
             )
     for wrong, message in (
-        ({"precision": "int4"}, "got 'int4'"),
+        ({"precision": "int2"}, "stored as one of int8, float16, int4; got 'int2'; leave it out"),
         ({"lists": -1}, "got -1"),
         ({"lists": 10**6}, "0"),
     ):

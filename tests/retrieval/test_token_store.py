@@ -51,9 +51,10 @@ def test_searching_writes_nothing(tmp_path: Path, documents: list, queries: list
 
 
 def test_no_document_and_no_token(tmp_path: Path, queries: list) -> None:
-    for count in (0, 2):
-        folder = tmp_path / str(count)
-        late_index.build(np.zeros((0, D)), np.zeros(count + 1, int), ids(count), folder, manifest={})
+    for count, precision in ((0, "int8"), (2, "int8"), (2, "int4")):
+        folder = tmp_path / f"{count}-{precision}"
+        nothing = np.zeros((0, D)), np.zeros(count + 1, int), ids(count)
+        late_index.build(*nothing, folder, precision=precision, manifest={})
         assert late_index.search(late_index.load(folder, verify=True), queries, 3) == [[]] * 5
     assert late_index.search(late_index.load(folder), [], 3) == []
 
@@ -79,11 +80,11 @@ def test_a_build_that_breaks_leaves_the_old_index(
 
 @pytest.mark.parametrize(
     "name",
-    ["docid", "start.npy", "tokens.npy", "scale.npy", "documents.npy", "centroids.npy", "list-start.npy",
-     "list-rows.npy"],
+    ["docid", "rotation.npy", "start.npy", "tokens.npy", "scale.npy", "documents.npy", "centroids.npy",
+     "list-start.npy", "list-rows.npy"],
 )  # fmt: skip
 def test_a_file_that_is_missing_cut_off_or_changed_is_noticed(tmp_path: Path, documents: list, name: str) -> None:
-    path = built(documents, tmp_path / "index", lists=3) / name
+    path = built(documents, tmp_path / "index", lists=3, precision="int4") / name
     whole = path.read_bytes()
     path.unlink()
     with pytest.raises(DataError, match=f"not complete: no {name} there; at .*; build the index again"):
@@ -96,9 +97,14 @@ def test_a_file_that_is_missing_cut_off_or_changed_is_noticed(tmp_path: Path, do
         late_index.load(tmp_path / "index", verify=True)
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("count", N + 1), ("tokens", 3), ("dimension", 384), ("lists", 4)])
-def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, documents: list, name: str, wrong: int) -> None:
-    path = built(documents, tmp_path / "index", lists=3) / "optical.json"
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("count", N + 1), ("tokens", 3), ("dimension", 384), ("dimension", None), ("lists", 4)]
+)
+def test_files_that_do_not_belong_together_are_refused(
+    tmp_path: Path, documents: list, name: str, wrong: int | None, precision: str
+) -> None:
+    path = built(documents, tmp_path / "index", lists=3, precision=precision) / "optical.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: wrong}))
     with pytest.raises(DataError, match="the files of the index do not belong together: .*; build the index again"):
         late_index.load(tmp_path / "index")
