@@ -202,7 +202,7 @@ def _one(
 ) -> list[tuple[str, float]]:
     if not len(vectors) or not len(index.tokens):
         return []
-    query = as_query(vectors if index.rotation is None else vectors.astype(np.float32) @ index.rotation)
+    query = as_query(vectors, index.rotation)
     if centroids is None:
         scored = np.flatnonzero(np.diff(index.start))
     else:

@@ -37,9 +37,11 @@ class Query(NamedTuple):
     scale: Float[Tensor, "n 1"]
 
 
-def as_query(vectors: np.ndarray) -> Query:
-    """Token vectors of one query, ``(n, d)``, of any float type, finite."""
+def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) -> Query:
+    """Token vectors of one query, ``(n, d)``, of any float type, finite, turned as the stored tokens are."""
     full = torch.from_numpy(np.array(vectors, dtype=np.float32))
+    if rotation is not None:
+        full = full @ rotation  # not by numpy, whose threads would be in the way of torch's for a while
     scale = _steps(full)
     high = (full / scale).round()
     low = ((full / scale - high) * FINER).round()

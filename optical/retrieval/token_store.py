@@ -58,7 +58,7 @@ class LateIndex(NamedTuple):
 
     tokens: torch.Tensor
     scale: torch.Tensor | None
-    rotation: Float[np.ndarray, "d d"] | None
+    rotation: Float[torch.Tensor, "d d"] | None
     documents: Int[np.ndarray, " t"]
     start: Int[np.ndarray, " n_plus_1"]
     lists: token_lists.Lists | None
@@ -197,7 +197,8 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     _check_counts(folder, manifest, arrays, ids)
     lists = token_lists.Lists(arrays[CENTROIDS], arrays[LIST_START], arrays[LIST_ROWS]) if manifest["lists"] else None
     scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
-    tokens, turn = torch.from_numpy(arrays[TOKENS]), arrays.get(ROTATION)
+    tokens = torch.from_numpy(arrays[TOKENS])
+    turn = torch.from_numpy(arrays[ROTATION]) if ROTATION in arrays else None
     return LateIndex(tokens, scale, turn, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
 
 
