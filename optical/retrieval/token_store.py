@@ -28,13 +28,8 @@ MANIFEST, DOCID = "optical.json", "docid"
 TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
 ROTATION = "rotation.npy"
 CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
-SMALL = (
-    DOCID,
-    START,
-    ROTATION,
-    CENTROIDS,
-    LIST_START,
-)  # read whole at each start, so their checksums are looked at too
+# Read whole at each start, so their checksums are looked at too.
+SMALL = (DOCID, START, ROTATION, CENTROIDS, LIST_START)
 PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
 ROWS_AT_ONCE = 2**16
 KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # of their files
