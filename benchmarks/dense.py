@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import CannotRunError, Options, interleaved, markdown
+from optical.embeddings.shards import read_shards
 from optical.errors import DataError
 from optical.retrieval import dense
-from optical.shards.reading import read_shards
 
 COUNT, DIMENSION = 50_000, 384  # of drawn vectors
 QUERIES, DEPTH = 200, 100
@@ -75,7 +75,7 @@ def _times(index: dense.DenseIndex, queries: np.ndarray, options: Options) -> li
 
 
 def _looked_up(ids: list[str], scores: np.ndarray, rows: np.ndarray) -> list[list[tuple[str, float]]]:
-    """What :func:`optical.retrieval.dense.search` gives, as a user of faiss would write it."""
+    """What :func:`optical.retrieval.dense.index.search` gives, as a user of faiss would write it."""
     return [
         [(ids[row], score) for row, score in zip(*pair, strict=True) if row >= 0]
         for pair in zip(rows.tolist(), scores.tolist(), strict=True)

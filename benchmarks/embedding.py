@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from benchmarks.timing import CannotRunError, Options, interleaved, markdown
-from optical.document_side import BATCH_TOKENS, Compute, agreement, encoded_batches
-from optical.encoders import Encoder, load
+from optical.data.collection import read_collection
+from optical.embeddings.encode import BATCH_TOKENS, Compute, agreement, encoded_batches
 from optical.errors import DataError
-from optical.precision import bfloat16
-from optical.text.collection import read_collection
+from optical.models.encoders import Encoder, load
+from optical.models.precision import bfloat16
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw" / "collection"
 TEXTS = 256

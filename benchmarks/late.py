@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import CannotRunError, Options, markdown
-from optical.retrieval import late_index
+from optical.retrieval.late import index as late_index
 
 K = 100
 Answers = list[list[int]]

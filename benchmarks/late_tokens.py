@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optical.encoders import DEFAULT_TEACHER, Encoder, as_multi_vector, encode_tokens, load
-from optical.precision import bfloat16
+from optical.models.encoders import DEFAULT_TEACHER, Encoder, as_multi_vector, encode_tokens, load
+from optical.models.precision import bfloat16
 
 PART = 1000
 FILES = (("tokens.npy", "start.npy"), ("queries.npy", "queries-start.npy"))

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from benchmarks.timing import CannotRunError, Options, markdown
-from optical.delivery import latencies
-from optical.encoders import Encoder, encode_sentences, load, transformer
+from optical.data.bitext import read_bitext
+from optical.data.collection import read_collection
 from optical.errors import DataError
-from optical.export import export
-from optical.layers import keep_layers
-from optical.serving import OnnxEncoder
-from optical.text.bitext import read_bitext
-from optical.text.collection import read_collection
+from optical.models.encoders import Encoder, encode_sentences, load, transformer
+from optical.models.layers import keep_layers
+from optical.models.onnx_encoder import OnnxEncoder
+from optical.models.onnx_export import export
+from optical.pipeline.export import latencies
 from optical.vocabulary.transplant import transplant
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw"
@@ -39,7 +39,7 @@ if kind == "torch":
     from sentence_transformers import SentenceTransformer
     encoder = SentenceTransformer(folder, device="cpu")
 else:
-    from optical.serving import OnnxEncoder
+    from optical.models.onnx_encoder import OnnxEncoder
     encoder = OnnxEncoder.load(folder, precision=kind)
 encoder.encode(questions[:1])
 ready = time.perf_counter() - start

@@ -16,9 +16,9 @@ import torch
 from benchmarks.dense import synthetic
 from benchmarks.embedding import default_teacher, passages
 from benchmarks.timing import Options, interleaved, markdown
-from optical.embed import embed_collection
+from optical.embeddings.cache import embed_collection
 from optical.retrieval import dense
-from optical.retrieval.kinds import probes
+from optical.retrieval.dense.factory import probes
 
 INDEXED = (1_000, 10_000, 100_000)
 SHARD = 250  # passages; small, so that what is embedded here is of several shards

@@ -90,7 +90,7 @@ def _pooled(runs: Sequence[Measured]) -> Measured:
 
 def _prepare(folder: Path, bitext: Path) -> None:
     """The students and the teacher's vectors, once for all."""
-    from optical.embed import teacher_vectors
+    from optical.embeddings.cache import teacher_vectors
     from optical.vocabulary.transplant import transplant
 
     teacher = _teacher()
@@ -102,8 +102,8 @@ def _prepare(folder: Path, bitext: Path) -> None:
 
 
 def _teacher() -> Any:
-    from optical import encoders
     from optical.errors import DataError
+    from optical.models import encoders
 
     try:
         return encoders.load(encoders.DEFAULT_TEACHER)
@@ -112,14 +112,14 @@ def _teacher() -> Any:
 
 
 def _all_pairs(bitext: Path) -> list:
-    from optical.text.bitext import read_bitext
+    from optical.data.bitext import read_bitext
 
     return read_bitext(str(bitext), "sw").pairs
 
 
 def _pairs(bitext: Path) -> list:
-    from optical.distillation import usable
-    from optical.recipe import Training
+    from optical.config.recipe import Training
+    from optical.training.distillation import usable
 
     pairs = usable(_all_pairs(bitext), Training())
     return random.Random(0).sample(pairs, min(PAIRS, len(pairs)))  # files come one after another
@@ -144,9 +144,9 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
     """This package as `optical distill` trains, with all objectives."""
     import torch
 
-    from optical import distillation
-    from optical.objectives import ot as objective
-    from optical.recipe import Objective, Training
+    from optical.config.recipe import Objective, Training
+    from optical.training import distillation
+    from optical.training.losses import ot as objective
 
     passages = torch.nn.functional.normalize(torch.randn(432, 384, generator=torch.Generator().manual_seed(0)), dim=-1)
     ticks, solving = _Ticks(), [0.0]
@@ -268,7 +268,7 @@ def _Ticks() -> Any:  # noqa: N802 - a class whose parent is imported late
 
 
 def _vectors(folder: Path) -> Any:
-    from optical.embed import _read  # noqa: PLC2701 - the recipe gets what our cache holds
+    from optical.embeddings.cache import _read  # noqa: PLC2701 - the recipe gets what our cache holds
 
     return _read(Path((folder.parent / "vectors").read_text(encoding="utf-8")))
 
@@ -287,7 +287,7 @@ def _main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
-    from optical import encoders
+    from optical.models import encoders
 
     torch.set_num_threads(int(given.threads))
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ from experiments.cell import baselines, run_cell, setting
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.errors import OpticalError
 from optical.files import checksum, file_written_whole
-from optical.manifest import commit
+from optical.pipeline.manifest import commit
 
 OK, OKISH = 0.005, 0.02  # largest difference of a figure from the expected one
 CELLS = Path("runs/experiments/cells")  # shared: a cell that two experiments have is measured once
@@ -109,10 +109,10 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
     same = (recipe.late_interaction, recipe.query_length, recipe.teacher)
     if same == (first.late_interaction, first.query_length, first.teacher):
         return found
-    from optical import indexing
+    from optical.pipeline import index
 
-    teacher = indexing.load_teacher(recipe)
-    searched = {n: indexing.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
+    teacher = index.load_teacher(recipe)
+    searched = {n: index.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
     return found._replace(searched=searched)
 
 

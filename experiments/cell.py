@@ -17,21 +17,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.grid import Experiment, Row, recipe_of
-from optical import chain, encoders, indexing
-from optical.development import Searched, about
-from optical.distillation import distill_student, usable
-from optical.encoders import Encoder
-from optical.evaluate import measure
+from optical.config.recipe import Recipe
+from optical.data.bitext import Pair, read_bitext, split, without
+from optical.data.collection import Query, queries_of, read_collection
+from optical.data.trec_run import Run
+from optical.evaluation.measures import measure
+from optical.evaluation.perturbations import perturb
 from optical.files import checksum
-from optical.languages import mix
-from optical.layers import keep_layers
-from optical.recipe import Recipe
-from optical.robustness.augment import lexicon
-from optical.robustness.perturb import perturb
-from optical.run import Run
-from optical.search import search
-from optical.text.bitext import Pair, read_bitext, split, without
-from optical.text.collection import Query, queries_of, read_collection
+from optical.models import encoders
+from optical.models.encoders import Encoder
+from optical.models.layers import keep_layers
+from optical.pipeline import distill, index
+from optical.pipeline.dev_score import Searched, about
+from optical.retrieval.search import search
+from optical.training.augmentation import lexicon
+from optical.training.distillation import distill_student, usable
+from optical.training.mixture import mix
 from optical.vocabulary.transplant import transplant
 
 HELD_OUT = 150  # questions, and as many other sentences
@@ -61,7 +62,7 @@ class Setting(NamedTuple):
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
     """Read the language's bitext and collections, hold out, embed the passages."""
-    lang, teacher = recipe.lang, indexing.load_teacher(recipe)
+    lang, teacher = recipe.lang, index.load_teacher(recipe)
     collections = {}
     for name in experiment.collections:
         if any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
@@ -75,7 +76,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     # Not the recipe's seed: all seeds of a row are chosen by the same development sets.
     held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
     away = {pair for some in held_out.values() for pair in some}
-    searched = {name: indexing.embed(recipe, teacher, collection) for name, collection in collections.items()}
+    searched = {name: index.embed(recipe, teacher, collection) for name, collection in collections.items()}
     rest = [p for p in pairs if p not in away]
     words = lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
     say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
@@ -134,7 +135,7 @@ def run_cell(
 ) -> dict[str, Any]:
     """Train and measure one cell; per-query values are kept for the tests."""
     recipe = recipe_of(experiment, row, setting.lang, seed)
-    teacher = indexing.load_teacher(recipe)
+    teacher = index.load_teacher(recipe)
     every = _every_language(setting, row, data)
     some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
     mixture = mix(some, recipe.training)
@@ -167,7 +168,7 @@ def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pa
 def baselines(experiment: Experiment, row: Row, setting: Setting, data: Path) -> dict[str, Any]:
     """The teacher on English and on X, and the row's student before training."""
     recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
-    teacher = indexing.load_teacher(recipe)
+    teacher = index.load_teacher(recipe)
     every = _every_language(setting, row, data)
     if experiment.transplant == "drawn":
         every = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
@@ -219,7 +220,7 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
         student = transplant(teacher, pairs, **recipe.vocabulary.model_dump()).student
         if recipe.layers is not None:
             student = keep_layers(student, recipe.layers)
-        chain.save_encoder(student, folder)
+        distill.save_encoder(student, folder)
     return encoders.load(folder, recipe.device)
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from optical.config.recipe import Recipe, load_recipe
 from optical.errors import RecipeError
-from optical.recipe import Recipe, load_recipe
 
 FOLDER = Path(__file__).parent
 

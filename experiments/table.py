@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optical.evaluate import Comparison, Scores, compare, holm
+from optical.evaluation.measures import Comparison, Scores, compare, holm
 
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
 Baselines = Mapping[str, Mapping[str, Any]]

@@ -7,10 +7,11 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
     text -> encoder -> tokens -> cost -> Sinkhorn plan -> <P, C> -> trainer -> student
     collection -> teacher vectors (once) -> index -> student's queries -> run -> measures -> report
 
-:mod:`optical.text` reads, :mod:`optical.encoders` loads, :mod:`optical.vocabulary` gives the teacher the words of X,
-:mod:`optical.transport` and :mod:`optical.objectives` say what is to be learnt, :mod:`optical.distillation` learns it,
-:mod:`optical.embed`, :mod:`optical.retrieval` and :mod:`optical.search` find, :mod:`optical.evaluate` measures,
-:mod:`optical.report` shows, and :mod:`optical.chain` does all of it in order.
+:mod:`optical.data` reads, :mod:`optical.models.encoders` loads, :mod:`optical.vocabulary` gives the teacher the words
+of X, :mod:`optical.transport` and :mod:`optical.training.losses` say what is to be learnt,
+:mod:`optical.training.distillation` learns it, :mod:`optical.embeddings.cache`, :mod:`optical.retrieval` and
+:mod:`optical.retrieval.search` find, :mod:`optical.evaluation.measures` measures, :mod:`optical.evaluation.report`
+shows, and :mod:`optical.pipeline.distill` does all of it in order.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from optical.encoders import Encoder
-    from optical.recipe import Recipe
-    from optical.text.bitext import Pair
+    from optical.config.recipe import Recipe
+    from optical.data.bitext import Pair
+    from optical.models.encoders import Encoder
 
     Sentences = str | Path | Iterable[tuple[str, str]]
 
@@ -53,7 +54,7 @@ def distill(
 
     Args:
         teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
-        bitext: Pairs (English, X), or a path that :func:`optical.text.bitext.read_bitext` reads; for one student of
+        bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads; for one student of
             several languages a mapping, language code -> pairs or path. Small languages are then drawn more often than
             they are large, by ``training.language_temperature``.
         lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
@@ -64,10 +65,10 @@ def distill(
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
         layers: Layers of the student, evenly taken from the teacher's; without it, all of them.
-        vocabulary: Options of :class:`optical.recipe.Vocabulary`.
-        objective: Options of :class:`optical.recipe.Objective`.
-        robustness: Options of :class:`optical.recipe.Robustness`.
-        training: Options of :class:`optical.recipe.Training`.
+        vocabulary: Options of :class:`optical.config.recipe.Vocabulary`.
+        objective: Options of :class:`optical.config.recipe.Objective`.
+        robustness: Options of :class:`optical.config.recipe.Robustness`.
+        training: Options of :class:`optical.config.recipe.Training`.
         seed: Of everything random.
         progress: Show progress bars.
 
@@ -78,12 +79,13 @@ def distill(
         DataError: Bitext, teacher or folder that cannot be used.
         RecipeError: An unknown option, or a value out of range.
     """
-    from optical import chain, encoders
-    from optical.distillation import distill_student
+    from optical.config.recipe import load_recipe
     from optical.files import check_replaceable
-    from optical.languages import mix
-    from optical.layers import keep_layers
-    from optical.recipe import load_recipe
+    from optical.models import encoders
+    from optical.models.layers import keep_layers
+    from optical.pipeline import distill as pipeline_distill
+    from optical.training.distillation import distill_student
+    from optical.training.mixture import mix
     from optical.vocabulary.transplant import transplant
 
     sections = {
@@ -124,7 +126,7 @@ def distill(
             progress=progress,
         ).student
     if folder is not None:
-        chain.save_encoder(student, Path(folder))
+        pipeline_distill.save_encoder(student, Path(folder))
     return student
 
 
@@ -149,7 +151,7 @@ def teach(
         dimension: Of projected token vectors, late interaction only; 0 adds no projection.
         dev: A score, higher is better, that chooses checkpoint and average; without it the last one is taken.
         folder: Where the encoder is saved, a new folder or that of an earlier one; without it nothing is kept.
-        options: Others of :class:`optical.syllabus.Teaching`: ``{"steps": 200, "batch_size": 64}``.
+        options: Others of :class:`optical.config.teaching.Teaching`: ``{"steps": 200, "batch_size": 64}``.
         progress: Show progress bars.
 
     Returns:
@@ -160,11 +162,13 @@ def teach(
         RecipeError: An unknown option, or one that does not fit the encoder.
         Diverged: The loss is no number.
     """
-    from optical import chain, course, encoders
+    from optical.config.options import load_options
+    from optical.config.teaching import Teaching
     from optical.files import check_replaceable
-    from optical.options import load_options
-    from optical.syllabus import Teaching
-    from optical.teaching import check_rows, teach_encoder
+    from optical.models import encoders
+    from optical.pipeline import distill as pipeline_distill
+    from optical.pipeline import teach as pipeline_teach
+    from optical.training.teacher import check_rows, teach_encoder
 
     given = {"late_interaction": late_interaction, "dimension": dimension, **dict(options or {})}
     chosen = load_options(Teaching, None, {"collection": "rows", **given})
@@ -173,22 +177,22 @@ def teach(
     if folder is not None:
         check_replaceable(Path(folder), "modules.json")
     start = encoders.load(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
-    course.check_start(start, chosen, "the teacher given")
-    encoder = copy.deepcopy(course.beginning(start, [row[1] for row in listed], chosen))
+    pipeline_teach.check_start(start, chosen, "the teacher given")
+    encoder = copy.deepcopy(pipeline_teach.beginning(start, [row[1] for row in listed], chosen))
     limit = encoder.max_seq_length
     encoder.max_seq_length = min((length for length in (limit, chosen.max_tokens) if length), default=None)
     with tempfile.TemporaryDirectory() as scratch:
         encoder = teach_encoder(encoder, listed, chosen, Path(folder or scratch), dev=dev, progress=progress).encoder
     encoder.max_seq_length = limit
     if folder is not None:
-        chain.save_encoder(encoder, Path(folder))
+        pipeline_distill.save_encoder(encoder, Path(folder))
     return encoder
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:
     """Language -> pairs, whichever way they were given."""
-    from optical.inputs import check_apart
-    from optical.text.bitext import Pair, read_bitext
+    from optical.data.bitext import Pair, read_bitext
+    from optical.pipeline.inputs import check_apart
 
     if not isinstance(bitext, str | Path | Mapping) and len(recipe.langs) > 1:
         raise ValueError(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from optical import encoders, indexing
-from optical.chain import save_encoder
-from optical.inputs import run_collections
-from optical.manifest import write_manifest, write_text
-from optical.recipe import Recipe, load_recipe, write_recipe
+from optical.config.recipe import Recipe, load_recipe, write_recipe
+from optical.models import encoders
+from optical.pipeline import index
+from optical.pipeline.distill import save_encoder
+from optical.pipeline.inputs import run_collections
+from optical.pipeline.manifest import write_manifest, write_text
 from tests.conftest import bert
 
 DOCUMENTS = [  # without a title, with characters of two UTF-16 units, with mark-up, twice the same text, without a word
@@ -38,9 +39,9 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
     named = {"lang": "sw", "teacher": str(folder / "teacher"), "collection": str(collection), "device": "cpu"}
     named |= {"out": str(folder / "run"), "cache": str(folder / "cache"), "late_interaction": late}
     recipe = load_recipe(None, {**named, **more})
-    teacher = indexing.load_teacher(recipe)
+    teacher = index.load_teacher(recipe)
     save_encoder(teacher, recipe.folder / "student")
-    indexing.build_indexes(recipe, teacher, indexing.embed_each(recipe, teacher, run_collections(recipe), False))
+    index.build_indexes(recipe, teacher, index.embed_each(recipe, teacher, run_collections(recipe), False))
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     write_manifest(recipe, teacher, {"collection": None})
     return recipe

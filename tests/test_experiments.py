@@ -12,10 +12,10 @@ from experiments import __main__ as runner
 from experiments import grid, table
 from experiments.cell import Setting, _every_language
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
-from optical.development import Searched
+from optical.data.bitext import Pair
+from optical.data.collection import Collection, Query
 from optical.errors import RecipeError
-from optical.text.bitext import Pair
-from optical.text.collection import Collection, Query
+from optical.pipeline.dev_score import Searched
 
 GOOD = """
 question = "which?"

@@ -20,16 +20,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optical import indexing
-from optical.development import Searched, about, development_score
-from optical.encoders import Encoder
-from optical.evaluate import measure
-from optical.recipe import load_recipe
-from optical.search import search
-from optical.text.bitext import Pair, read_bitext, without
-from optical.text.collection import queries_of, read_collection
+from optical.config.recipe import load_recipe
+from optical.data.bitext import Pair, read_bitext, without
+from optical.data.collection import queries_of, read_collection
+from optical.data.words import split_words
+from optical.evaluation.measures import measure
+from optical.models.encoders import Encoder
+from optical.pipeline import index
+from optical.pipeline.dev_score import Searched, about, development_score
+from optical.retrieval.search import search
 from optical.vocabulary.transplant import transplant
-from optical.vocabulary.words import split_words
 
 COLLECTIONS = ("afriqa", "ntrex_doc", "flores_doc")
 CACHE = "runs/cache"
@@ -93,7 +93,7 @@ def main() -> None:
 def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str, Any]]) -> None:
     """All rows of one language, each written as soon as it is known."""
     path = OUT / f"{part}-{lang}.json"
-    teacher = indexing.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
+    teacher = index.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
     score, pairs = (dev_part if part == "dev" else test_part)(data, lang, teacher)
     for name, options in rows.items():
         if name in read_rows(path):
@@ -161,7 +161,7 @@ def dev_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair]
     scores = {}
     for name, chosen in (("afriqa", _any), ("ntrex_doc", _sentence)):
         recipe = load_recipe(None, {"lang": lang, "training.held_out": HELD_OUT, "cache": CACHE})
-        searched = indexing.embed(recipe, teacher, collections[name], progress=False)
+        searched = index.embed(recipe, teacher, collections[name], progress=False)
         searched = Searched(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
         some = [pair for pair in pairs if chosen(pair)]
         scores[name], rest = development_score(recipe, teacher, some, searched, lambda _: None)
@@ -183,7 +183,7 @@ def test_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair
     pairs, collections = read_pairs(data, lang)
     recipe = load_recipe(None, {"lang": lang, "cache": CACHE})
     there = {name: c for name, c in collections.items() if lang in c.queries}
-    searched = {name: indexing.embed(recipe, teacher, c, progress=False) for name, c in there.items()}
+    searched = {name: index.embed(recipe, teacher, c, progress=False) for name, c in there.items()}
 
     def score(student: Encoder) -> dict[str, Any]:
         result = {}

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from optical.development import about
-from optical.evaluate import measure
-from optical.indexing import embed, load_teacher
-from optical.recipe import load_recipe
-from optical.search import search
-from optical.text.collection import queries_of, read_collection
+from optical.config.recipe import load_recipe
+from optical.data.collection import queries_of, read_collection
+from optical.evaluation.measures import measure
+from optical.pipeline.dev_score import about
+from optical.pipeline.index import embed, load_teacher
+from optical.retrieval.search import search
 
 SCRIPTS = {
     "en": "Latin", "de": "Latin", "ro": "Latin", "tr": "Latin", "vi": "Latin", "el": "Greek", "ar": "Arabic",

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from optical import __version__
+from optical.config.recipe import Recipe, load_recipe, options
 from optical.errors import DataError, OpticalError
-from optical.recipe import Recipe, load_recipe, options
 
 app = typer.Typer(
     no_args_is_help=True,

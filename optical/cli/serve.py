@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optical.cli.app import Run, Settings, app, console, kept, recipe_of, say
-from optical.recipe import Recipe
+from optical.config.recipe import Recipe
 
 if TYPE_CHECKING:
     from optical.web.app import Find
@@ -68,17 +68,17 @@ def _loaded(
     from optical.web.facts import about
 
     if engine == "qdrant":
-        from optical import qdrant
+        from optical.retrieval import qdrant
 
         with qdrant.opened(recipe, qdrant.place_of(recipe, url, path, name), say) as there:
             facts = about(recipe, there.lang, there.collection, late=there.late, engine=engine)
             yield lambda q, k: qdrant.answer(there, q, k), facts
         return
-    from optical import answering
+    from optical.pipeline import answer
 
-    own = answering.load_answers(recipe, say)
+    own = answer.load_answers(recipe, say)
     facts = about(recipe, own.lang, own.collection, late=own.late is not None)
-    yield lambda q, k: answering.answer(own, q, k), facts
+    yield lambda q, k: answer.answer(own, q, k), facts
 
 
 def export_to_qdrant(
@@ -86,7 +86,7 @@ def export_to_qdrant(
     settings: list[str] | None,
 ) -> None:  # fmt: skip
     """The documents of a run to a server or a folder, and how to search there."""
-    from optical import qdrant
+    from optical.retrieval import qdrant
 
     place = qdrant.place_of(recipe, url, path, name)
     done = qdrant.export_run(recipe, place, shards=shards, replicas=replicas, say=say)
@@ -101,7 +101,7 @@ def export_to_qdrant(
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
     """The student of a late-interaction run as one folder that three libraries load."""
-    from optical import colbert
+    from optical.models import colbert_format
 
-    folder = colbert.export_run(recipe, Path(out) if out else None, say)
+    folder = colbert_format.export_run(recipe, Path(out) if out else None, say)
     console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")

@@ -6,14 +6,14 @@ starts as the mean of the English pieces it is aligned with in the bitext. A mul
 already, and of a hundred other languages: those go. Knows tokenizers and embedding matrices; knows no objective, no
 trainer and no index.
 
-- :mod:`optical.vocabulary.words`: which words of X are worth a row of their own.
+- :mod:`optical.data.words`: which words of X are worth a row of their own.
 - :mod:`optical.vocabulary.cooccurrence`: which pieces and words stand in one sentence pair.
-- :mod:`optical.vocabulary.align`: which English pieces a word of X means (IBM model 1), and rows mixed from them.
-- :mod:`optical.vocabulary.agreement`: the same by two models that agree; :mod:`optical.vocabulary.coupling`: by
-  transport between the vocabularies.
-- :mod:`optical.vocabulary.backoff`: which parts words share, and what the parts mean for rare and unseen words.
+- :mod:`optical.vocabulary.align_ibm1`: which English pieces a word of X means (IBM model 1), and rows mixed from them.
+- :mod:`optical.vocabulary.align_symmetric`: the same by two models that agree;
+  :mod:`optical.vocabulary.align_transport`: by transport between the vocabularies.
+- :mod:`optical.vocabulary.subwords`: which parts words share, and what the parts mean for rare and unseen words.
 - :mod:`optical.vocabulary.tokenizer`: an ordinary fast tokenizer that knows those words; other scripts romanised.
 - :mod:`optical.vocabulary.transplant`: the four steps in order, and the report.
 - :mod:`optical.vocabulary.trim`: for teachers that read X already, which of their pieces stay.
-- :mod:`optical.vocabulary.dropout`: for training, a tokenization in which some added words fall apart.
+- :mod:`optical.training.word_dropout`: for training, a tokenization in which some added words fall apart.
 """

@@ -17,9 +17,9 @@ import regex
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from optical.data.words import Words, is_latin, split_words
 from optical.errors import DataError
-from optical.vocabulary.backoff import choose_pieces, cut
-from optical.vocabulary.words import Words, is_latin, split_words
+from optical.vocabulary.subwords import choose_pieces, cut
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
@@ -85,7 +85,7 @@ def extend(
     A word of Latin letters is matched after the base's normalisation (so case and accents fold as they do for
     English); a word of another script is matched as it is written. Each matches whole words only; everything else is
     left to the model's pieces: the base's, and where ``piece_types`` is set parts of words
-    (:func:`optical.vocabulary.backoff.choose_pieces`) that English does not use.
+    (:func:`optical.vocabulary.subwords.choose_pieces`) that English does not use.
 
     Args:
         base: A fast tokenizer; not changed.

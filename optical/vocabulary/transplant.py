@@ -15,16 +15,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from optical.encoders import Encoder, transformer
+from optical.data.bitext import Pair
+from optical.data.words import choose_words, fold, split_words
 from optical.errors import DataError
-from optical.text.bitext import Pair
-from optical.vocabulary.agreement import agree
-from optical.vocabulary.align import Hints, Lexicon, align, lean_on, mix_rows, pool, random_rows
-from optical.vocabulary.backoff import letters, parts_of
-from optical.vocabulary.coupling import couple
+from optical.models.encoders import Encoder, transformer
+from optical.vocabulary.align_ibm1 import Hints, Lexicon, align, lean_on, mix_rows, pool, random_rows
+from optical.vocabulary.align_symmetric import agree
+from optical.vocabulary.align_transport import couple
+from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
 from optical.vocabulary.trim import trim
-from optical.vocabulary.words import choose_words, fold, split_words
 
 Mode = Literal["extend", "replace", "trim", "off"]
 Alignment = Literal["ibm1", "symmetric", "ot"]
@@ -147,7 +147,8 @@ def transplant(
             pieces.
         romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
         alignment: How words are aligned with pieces: IBM model 1, two of them that agree
-            (:func:`optical.vocabulary.agreement.agree`), or transport (:func:`optical.vocabulary.coupling.couple`).
+            (:func:`optical.vocabulary.align_symmetric.agree`), or transport
+            (:func:`optical.vocabulary.align_transport.couple`).
         rows: ``random`` aligns nothing and draws the rows of new words: the ablation of everything but the tokenizer.
         steps: Iterations of the alignment; None for as many as the method needs.
         seed: Of random rows.

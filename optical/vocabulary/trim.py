@@ -18,8 +18,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from optical.encoders import Encoder, transformer
 from optical.errors import DataError
+from optical.models.encoders import Encoder, transformer
 from optical.vocabulary.tokenizer import RARE_SCRIPT, backend_of, token_ids, wrap
 
 SHORT = 3  # letters up to which every piece of a script in use stays: few rows for what unseen words fall apart into

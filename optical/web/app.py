@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optical.answering import Found
+from optical.data.collection import Doc
 from optical.errors import OpticalError, Unavailable
-from optical.matches import Match, Span
-from optical.text.collection import Doc
+from optical.pipeline.answer import Found
+from optical.retrieval.matches import Match, Span
 from optical.web import page
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from optical import __version__
-from optical.judging import evaluation_folder
-from optical.recipe import Recipe
-from optical.report import STUDENT
-from optical.text.collection import Collection
+from optical.config.recipe import Recipe
+from optical.data.collection import Collection
+from optical.evaluation.report import STUDENT
+from optical.pipeline.evaluate import evaluation_folder
 
 EXAMPLES = 4  # questions of the collection that the page offers
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from optical.evaluate import ALL_MEASURES, measure
-from optical.run import Run, rank, read_run, write_run
-from optical.text.collection import Qrel
+from optical.data.collection import Qrel
+from optical.data.trec_run import Run, rank, read_run, write_run
+from optical.evaluation.measures import ALL_MEASURES, measure
 
 NAMES = {  # ours -> trec_eval's, as asked and as answered
     "AP": ("map", "map"),

@@ -6,10 +6,10 @@ import pytest
 import regex
 from transformers import AutoTokenizer
 
+from optical.data.words import choose_words
 from optical.errors import DataError
-from optical.vocabulary.backoff import choose_pieces, cut
+from optical.vocabulary.subwords import choose_pieces, cut
 from optical.vocabulary.tokenizer import extend, fit, replace, romanisation, token_ids, unread_letters
-from optical.vocabulary.words import choose_words
 
 VERBS = [p + s for p in ("ana", "wana", "ali") for s in ("tengeneza", "zungumza", "andika")]
 FOREIGN = ["Mtoto anakunywa maji ya Nairobi.", "Ng'ombe watatu", "Ọjọ́ ìbí ni", "नरेंद्र मोदी", " ".join(VERBS)]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.text.bitext import Pair
 from optical.vocabulary.transplant import transplant
 
 PAIRS = [

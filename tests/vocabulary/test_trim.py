@@ -25,8 +25,8 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.text.bitext import Pair
 from optical.vocabulary.transplant import transplant
 from optical.vocabulary.trim import choose_ids, keep_ids, trim
 

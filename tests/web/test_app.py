@@ -12,11 +12,11 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from fastapi.testclient import TestClient
 
-from optical import answering
-from optical.answering import Found
+from optical.data.collection import Doc
 from optical.errors import DataError, Unavailable
-from optical.matches import Match, Span
-from optical.text.collection import Doc
+from optical.pipeline import answer
+from optical.pipeline.answer import Found
+from optical.retrieval.matches import Match, Span
 from optical.web.app import LONGEST, create_app
 from optical.web.facts import about
 from tests.runs import DOCUMENTS, tiny_run
@@ -26,12 +26,12 @@ ABOUT = {"languages": ["sw", "so"], "documents": 3}
 
 @pytest.fixture(scope="module", params=["single", "late"])
 def loaded(request, tmp_path_factory):
-    return answering.load_answers(tiny_run(tmp_path_factory.mktemp(request.param), late=request.param == "late"))
+    return answer.load_answers(tiny_run(tmp_path_factory.mktemp(request.param), late=request.param == "late"))
 
 
 @pytest.fixture
 def client(loaded):
-    return TestClient(create_app(lambda q, k: answering.answer(loaded, q, k), known(loaded)))
+    return TestClient(create_app(lambda q, k: answer.answer(loaded, q, k), known(loaded)))
 
 
 def known(loaded, **more):
@@ -48,7 +48,7 @@ def test_a_question_gets_the_passages_that_the_run_finds(client, loaded):
     assert reply.status_code == 200
     told = reply.json()
     assert (told["query"], told["language"]) == ("who writes a letter ?", "sw")
-    expected = answering.answer(loaded, "who writes a letter ?", 3)
+    expected = answer.answer(loaded, "who writes a letter ?", 3)
     assert [(r["id"], r["title"], r["text"]) for r in told["results"]] == [one.doc for one in expected]
     assert [r["score"] for r in told["results"]] == pytest.approx([one.score for one in expected], abs=1e-5)
     assert told["results"][0]["id"] == "d2"
@@ -148,9 +148,10 @@ def test_what_is_known_of_the_run(client, loaded):
 
 
 def test_measures_are_those_that_the_run_left(loaded):
-    from optical import judging, report
+    from optical.evaluation import report
+    from optical.pipeline import evaluate
 
-    scores = judging.evaluate(loaded.recipe).scores[report.STUDENT]
+    scores = evaluate.evaluate(loaded.recipe).scores[report.STUDENT]
     told = known(loaded)["measures"]["sw"]
     assert told["MAP"] == pytest.approx(scores.mean["AP"])
     assert (told["split"], told["queries"]) == ("test", "sw")

@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-from optical import answering
-from optical.answering import Found
+from optical.data.collection import Doc
 from optical.errors import DataError
-from optical.matches import Match, Span
-from optical.text.collection import Doc
+from optical.pipeline import answer
+from optical.pipeline.answer import Found
+from optical.retrieval.matches import Match, Span
 from optical.web import server
 from optical.web.app import create_app
 from optical.web.facts import about
@@ -28,7 +28,7 @@ ARABIC = "\u0645\u0627 \u0647\u0648 \u0623\u0637\u0648\u0644 \u0646\u0647\u0631"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """A server of a late-interaction run; four questions are answered by hand, to see what no run would give."""
-    loaded = answering.load_answers(tiny_run(tmp_path_factory.mktemp("page"), late=True))
+    loaded = answer.load_answers(tiny_run(tmp_path_factory.mktemp("page"), late=True))
 
     def find(question, k):
         if question == "broken":
@@ -41,7 +41,7 @@ def address(tmp_path_factory):
             asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
             first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}")
             return [Found(first, 1.0, [asked]), Found(Doc("ar", "", ARABIC), 0.5, [])]
-        return answering.answer(loaded, question, k)
+        return answer.answer(loaded, question, k)
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")

@@ -1,0 +1,155 @@
+"""Commands that search: embed, index, search, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from optical.cli.app import (
+    CollectionOption,
+    Lang,
+    RecipeFile,
+    Run,
+    Settings,
+    Teacher,
+    app,
+    console,
+    kept,
+    recipe_of,
+    say,
+    show,
+)
+from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place
+
+
+@app.command()
+def embed(
+    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, collection: CollectionOption = None,
+    finish: Annotated[
+        Path | None, typer.Option("--finish", help="Folder of shards from several machines, to be completed.")
+    ] = None,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Embed the documents of a collection by the teacher, once; later runs read the result.
+
+    A shard is in memory at a time; stopped, the same command goes on at the shard. accelerate launch -m optical.cli
+    embed ... shares the shards between processes. Machines without a common disk copy their shards into one folder,
+    which --finish completes.
+    """
+    if finish is not None:
+        from optical.embeddings.write_shards import finish as complete
+
+        console.print(f"{complete(finish).manifest['count']} documents are in [bold]{finish}[/bold]")
+        return
+    from optical.pipeline import index as pipeline_index
+
+    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
+    for vectors in pipeline_index.embed_collections(chosen):
+        console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
+        near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
+        if near:
+            console.print(
+                f"bfloat16 beside float32, the first {near['compared']} documents: 1 - cosine is "
+                f"{1 - near['min']:.1e} at most, {1 - near['mean']:.1e} on average"
+            )
+
+
+@app.command()
+def index(run: Run, collection: CollectionOption = None, settings: Settings = None) -> None:
+    """Build the faiss index of a run, for another collection or with another factory."""
+    from optical.pipeline import index as pipeline_index
+
+    folders = pipeline_index.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
+    for folder in folders:
+        console.print(f"the index is in [bold]{folder}[/bold]")
+    if not folders:
+        console.print("late interaction is searched exactly, without an index")
+
+
+@app.command()
+def search(
+    run: Run,
+    query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
+    depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
+    engine: EngineOption = "own",
+    url: Url = None,
+    path: PathOption = None,
+    name: Name = None,
+    settings: Settings = None,
+) -> None:
+    """Answer a question from the terminal: titles, snippets, scores, and of late interaction the words that matched."""
+    chosen = recipe_of(kept(run), settings, out=str(run))
+    check_place(engine, url, path, name)
+    if engine == "qdrant":
+        from optical.retrieval import qdrant
+
+        with qdrant.opened(chosen, qdrant.place_of(chosen, url, path, name), say) as loaded:
+            answers = qdrant.answer(loaded, query, depth)
+    else:
+        from optical.pipeline import answer
+
+        answers = answer.answer(answer.load_answers(chosen, say), query, depth)
+    for place, (doc, score, matches) in enumerate(answers, start=1):
+        title = escape(doc.title or doc.text[:60])
+        console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
+        console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)
+        words = (f"{query[slice(*m.query)]} -> {doc.full[slice(*m.passage)]} {m.similarity:.2f}" for m in matches)
+        if matches:
+            console.print(f"   [dim]{escape(', '.join(words))}[/dim]", highlight=False)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run; without one, --run files are compared with each other.")
+    ] = None,
+    student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
+    collection: CollectionOption = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option("--perturb", help="Instead, on queries with typos, diacritics, case, codeswitch or drop; repeat."),
+    ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--run", help="TREC run of another system, beside the student's own; repeat.")
+    ] = None,
+    lang: Lang = None,
+    rate: Annotated[
+        list[float] | None, typer.Option("--rate", help="Share of words perturbed; may be repeated. Default .1, .2.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.")] = 3,
+    settings: Settings = None,
+) -> None:
+    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values.
+
+    With --run, the runs of other systems are measured with the same judgements and tested against the student's.
+    """
+    from optical.evaluation import report
+    from optical.pipeline import evaluate as pipeline_evaluate
+
+    if run is None and not others:
+        raise typer.BadParameter("name the folder of a run, or TREC files by --run", param_hint="RUN")
+    if rate and not perturb:
+        raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
+    options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
+    chosen = recipe_of(kept(run) if run else None, settings, **options)
+    if others:
+        from optical.evaluation.compare_runs import as_tables
+
+        compared = pipeline_evaluate.compare_with(chosen, others, say, keep=run is not None)
+        for table in as_tables(compared, f"{len(compared.scores)} runs"):
+            console.print(table)
+        return
+    if perturb:
+        from optical.pipeline import perturb as pipeline_perturb
+
+        for one in pipeline_perturb.stress_run(
+            chosen, perturb, rate or pipeline_perturb.RATES, seeds=seeds, student=student, say=say
+        ):
+            console.print(pipeline_perturb.as_table(one))
+        return
+    show(pipeline_evaluate.evaluate_languages(chosen, student, say), report)

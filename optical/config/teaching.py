@@ -1,0 +1,74 @@
+"""Options of teaching an English encoder (:mod:`optical.training.teacher`), read as those of a student's run are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Teaching(BaseModel):
+    """An English encoder from queries and the passages that answer them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    collection: str = Field(description="folder or irds:<id> with English queries and judgements to learn from")
+    teacher: str = Field(
+        default="all-MiniLM-L6-v2", description="folder or hub id of the English encoder that training begins with"
+    )
+    split: str | None = Field(
+        default=None, description="judgements to learn from; default train, or the only ones that there are"
+    )
+    late_interaction: bool = Field(default=False, description="teach token vectors under MaxSim, not sentence vectors")
+    dimension: int = Field(
+        default=128, ge=0, description="of projected token vectors, late interaction only; 0 adds no projection"
+    )
+    test: str | None = Field(default=None, description="another collection, on which start and result are measured")
+    test_split: str = Field(default="test", description="judgements of that collection")
+    test_queries: int = Field(default=1000, ge=1, description="most queries of it, drawn by hash; all its passages")
+    out: str = Field(default="runs/teacher", description="folder of the run; the encoder is in teacher/ below it")
+    cache: str = Field(default="runs/cache", description="folder of mined negatives and vectors, shared by all runs")
+    seed: int = Field(default=0, ge=0, description="of the order of the pairs")
+    device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    pairs: int = Field(default=100_000, ge=1, description="most query-passage pairs to learn from, drawn by hash")
+    documents: int = Field(
+        default=100_000, ge=0, description="most passages, beside those of the pairs, that negatives are mined among"
+    )
+    negatives: int = Field(default=1, ge=0, description="mined wrong passages for a pair; 0 takes the batch's only")
+    margin: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="a mined passage scores less than the right one by this share of the right one's score",
+    )
+    held_out: int = Field(default=500, ge=0, description="queries kept for the development score, a tenth at most")
+    held_out_documents: int = Field(
+        default=1000, ge=1, description="passages that they search: the right ones, and others drawn by hash"
+    )
+    steps: int = Field(default=500, ge=0, description="optimizer steps; 0 saves the start, projected if that is asked")
+    batch_size: int = Field(default=32, ge=2, description="pairs among which each query must find its passage")
+    mini_batch: int | None = Field(
+        default=None, ge=1, description="texts of one forward pass, for batches beyond memory; default the whole batch"
+    )
+    temperature: float | None = Field(
+        default=None, gt=0, description="of the softmax, in units of the score; default 0.05, late interaction 1"
+    )
+    learning_rate: float = Field(default=2e-5, gt=0, description="of all weights")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
+    dropout: bool = Field(default=True, description="keep the start's dropout on while training")
+    averaging: bool = Field(default=True, description="try averages of start and result on the development score")
+    max_tokens: int | None = Field(
+        default=None, ge=8, description="of a text while training; default and afterwards what the start reads"
+    )
+    evaluate_every: int = Field(default=100, ge=1, description="steps between two development scores and checkpoints")
+    patience: int = Field(default=5, ge=1, description="development scores without a new best before training stops")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 on a GPU or processor with instructions for it"
+    )
+    report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self.out)

@@ -1,0 +1,190 @@
+"""Documents held for reading at random: in memory while they are few, else their texts in a temporary file.
+
+Takes documents one at a time, gives a ``Sequence[Doc]`` and the checksum of all that went by. Ids stay in memory, since
+rankings and judgements name them; a text is read when it is asked for. What wants all texts iterates, or takes
+:class:`FullTexts`, and copies none. Knows no file format, no query and no judgement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from array import array
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import IO, NamedTuple, overload
+
+from optical.data.records import Doc
+from optical.errors import DataError
+
+IN_MEMORY = 64_000_000  # bytes of ids, titles and texts in UTF-8; a collection of more goes to disk
+READ_AT_ONCE = 2**20  # bytes, while all documents are read in their order
+
+
+class Held(NamedTuple):
+    """Documents that went by, once.
+
+    Attributes:
+        docs: A list, or :class:`Spooled`.
+        checksum: SHA-256 over ids, titles and texts.
+    """
+
+    docs: Sequence[Doc]
+    checksum: str
+
+
+class Spooled(Sequence[Doc]):
+    """Documents whose titles and texts are read from a temporary file when they are asked for.
+
+    The file has no name, so nothing is left of it when the process ends, however it ends. Threads read at once, and so
+    do processes that were forked; it cannot be pickled.
+    """
+
+    def __init__(self, file: IO[bytes], ids: list[str], start: array[int]) -> None:
+        """Take what :func:`hold` has written: document i is the bytes ``start[i]`` to ``start[i + 1]``."""
+        self.ids = ids
+        self._file = file
+        self._start = start
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Doc: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Doc]: ...
+    def __getitem__(self, index: int | slice) -> Doc | list[Doc]:
+        """One document by its row, or a list."""
+        rows = range(len(self))[index]
+        if isinstance(rows, range):
+            return [self[row] for row in rows]
+        return self._doc(rows, self._bytes(rows, rows + 1))
+
+    def __iter__(self) -> Iterator[Doc]:
+        """All of them in their order, some at a time."""
+        first = 0
+        while first < len(self):
+            begin = self._start[first]
+            stop = max(first + 1, bisect_right(self._start, begin + READ_AT_ONCE) - 1)
+            block = memoryview(self._bytes(first, stop))
+            for row in range(first, stop):
+                yield self._doc(row, block[self._start[row] - begin : self._start[row + 1] - begin])
+            first = stop
+
+    def _bytes(self, first: int, stop: int) -> bytes:
+        begin, end = self._start[first], self._start[stop]
+        data = os.pread(self._file.fileno(), end - begin, begin)  # moves no position that threads would share
+        assert len(data) == end - begin, "the file is as long as it was written"
+        return data
+
+    def _doc(self, row: int, record: bytes | memoryview) -> Doc:
+        doc_id = self.ids[row]
+        title, text = str(record, "utf-8")[len(doc_id) + 1 : -2].split("\t", 1)
+        return Doc(doc_id, title, text)
+
+
+class FullTexts(Sequence[str]):
+    """What a document encoder reads of each document (:attr:`Doc.full`), made when it is asked for."""
+
+    def __init__(self, docs: Sequence[Doc]) -> None:
+        """Look at documents; none is copied."""
+        self._docs = docs
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+        return len(self._docs)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """One text by its row, or a list."""
+        found = self._docs[index]
+        return found.full if isinstance(found, Doc) else [doc.full for doc in found]
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them in their order."""
+        return (doc.full for doc in self._docs)
+
+
+def hold(docs: Iterable[Doc]) -> Held:
+    """Read documents to the end and keep them: past :data:`IN_MEMORY` in a file where temporary files go.
+
+    Args:
+        docs: With titles that are tidy: they hold no tab.
+
+    Raises:
+        DataError: The disk is full, or there is no folder for temporary files.
+    """
+    digest, size = hashlib.sha256(), 0
+    kept: list[Doc] = []
+    disk: _Disk | None = None
+    for doc in docs:
+        record = _record(doc)
+        digest.update(record)
+        size += len(record)
+        if disk is None and size > IN_MEMORY:
+            disk = _Disk()
+            for one in kept:
+                disk.write(one.id, _record(one))
+            kept = []
+        if disk is None:
+            kept.append(doc)
+        else:
+            disk.write(doc.id, record)
+    return Held(kept if disk is None else disk.spooled(), digest.hexdigest())
+
+
+def ids_of(docs: Sequence[Doc]) -> list[str]:
+    """The ids of documents in their order, not to be written into; no text is read for them."""
+    return docs.ids if isinstance(docs, Spooled) else [doc.id for doc in docs]
+
+
+def with_ids(docs: Sequence[Doc], ids: Container[str]) -> list[Doc]:
+    """The documents that have one of these ids, in their order; no other text is read."""
+    return [docs[row] for row, doc_id in enumerate(ids_of(docs)) if doc_id in ids]
+
+
+def _record(doc: Doc) -> bytes:
+    return "\t".join((*doc, "\n")).encode()
+
+
+class _Disk:
+    """A temporary file that is being written."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._start = array("q", [0])
+        try:
+            self._file = tempfile.TemporaryFile(prefix="optical-", buffering=READ_AT_ONCE)  # noqa: SIM115 - goes on
+        except OSError as error:
+            raise self._full(error) from error
+
+    def write(self, doc_id: str, record: bytes) -> None:
+        try:
+            self._file.write(record)
+        except OSError as error:
+            raise self._full(error) from error
+        self._ids.append(doc_id)
+        self._start.append(self._start[-1] + len(record))
+
+    def spooled(self) -> Spooled:
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._full(error) from error
+        return Spooled(self._file, self._ids, self._start)
+
+    def _full(self, error: OSError) -> DataError:
+        if hasattr(self, "_file"):
+            with contextlib.suppress(OSError):  # it would try to write the rest
+                self._file.close()
+        return DataError(
+            f"The texts of a collection go to a temporary file from {IN_MEMORY / 1e6:.0f} MB on, which cannot be "
+            f"written: {error.strerror or error}, after {self._start[-1] / 1e6:.0f} MB, at"
+            f" {tempfile.tempdir or 'TMPDIR'}. Free some space there, or set TMPDIR to a folder on a larger disk."
+        )

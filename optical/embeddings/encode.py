@@ -1,0 +1,116 @@
+"""Documents through the document side of an encoder, in batches of about one length, and what bfloat16 costs there.
+
+Takes an encoder and texts, gives row numbers and unit vectors as they come. Knows no disk and no collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from optical.embeddings.shard import Batch
+from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vector
+
+Compute: TypeAlias = Literal["float32", "bfloat16"]
+COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
+TOKENIZED_TOGETHER = 1024  # texts; their exact lengths make the batches
+BATCH_TOKENS = {"cpu": 1024, "accelerator": 32_768}  # the first is measured (benchmarks/embedding.py), the second not
+
+
+@torch.inference_mode()
+def encoded_batches(
+    encoder: Encoder,
+    texts: Sequence[str],
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    compute: Compute = "float32",
+) -> Iterator[Batch]:
+    """Encode documents in batches of about one length, the longest first: row numbers and unit vectors, float32.
+
+    Texts are tokenized many at a time and the batches cut out of that, so lengths are exact and nothing is tokenized
+    twice.
+    """
+    encoder.eval()
+    if batch_size is None and batch_tokens is None:
+        batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
+    options = _document_side(encoder)
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    together = max(TOKENIZED_TOGETHER, batch_size or 0)
+    for k in range(0, len(order), together):
+        some = order[k : k + together]
+        features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
+        for rows in _of_one_length(features, len(some), batch_size, batch_tokens):
+            with torch.autocast(encoder.device.type, torch.bfloat16, enabled=compute == "bfloat16"):
+                encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
+            yield [some[i] for i in rows], _unit(encoder, encoded)
+
+
+def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[str, float]:
+    """Cosine of the vectors of some texts with those made in float32: least and mean, of tokens if it gives those."""
+    made: list[dict[int, np.ndarray]] = []
+    for how in (compute, "float32"):
+        batches = encoded_batches(encoder, texts, compute=how)
+        made.append({row: np.atleast_2d(v) for rows, vectors in batches for row, v in zip(rows, vectors, strict=True)})
+    cosines = np.concatenate([np.ones(0), *((made[0][row] * exact).sum(axis=1) for row, exact in made[1].items())])
+    cosines = cosines if len(cosines) else np.ones(1)  # late interaction, and no text had a token that counts
+    return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
+
+
+class _Side(NamedTuple):
+    preprocess: dict[str, Any]
+    forward: dict[str, Any]
+
+
+def _document_side(encoder: Encoder) -> _Side:
+    """How the encoder's own ``encode_document`` (late interaction) or ``encode`` reads a text: prompt and task."""
+    prompts = encoder.prompts
+    if not is_multi_vector(encoder):
+        return _Side({"prompt": prompts.get(encoder.default_prompt_name or "")}, {})
+    names = [name for name in ("document", "passage", "corpus") if name in prompts]
+    prompt = prompts.get(names[0] if names else encoder.default_prompt_name or "")
+    return _Side({"prompt": prompt, "task": "document"}, {"task": "document"})
+
+
+def _of_one_length(
+    features: dict[str, Any], count: int, batch_size: int | None, batch_tokens: int | None
+) -> list[list[int]]:
+    """Rows in batches, the longest first, of at most so many rows and so many tokens, or one row alone."""
+    lengths = features["attention_mask"].sum(dim=1).tolist()
+    batches: list[list[int]] = [[]]
+    for row in sorted(range(count), key=lambda i: -lengths[i]):
+        batch = batches[-1]
+        width = lengths[batch[0]] if batch else 0
+        many = batch_size is not None and len(batch) >= batch_size
+        long = batch_tokens is not None and (len(batch) + 1) * width > batch_tokens
+        if batch and (many or long):
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def _cut(features: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """The given rows of a tokenized batch, without the columns that are padding to all of them."""
+    mask = features["attention_mask"]
+    used = mask[rows].any(dim=0).nonzero()
+    first, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+    cut: dict[str, Any] = {}
+    for name, value in features.items():
+        if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(mask):
+            cut[name] = value
+        elif value.ndim > 1 and value.shape[1] == mask.shape[1]:
+            cut[name] = value[rows, first:stop]
+        else:
+            cut[name] = value[rows]
+    return cut
+
+
+def _unit(encoder: Encoder, encoded: Encoded) -> list[np.ndarray] | np.ndarray:
+    if not is_multi_vector(encoder):
+        sentences = encoded.sentence[:, : getattr(encoder, "truncate_dim", None)].float()
+        return torch.nn.functional.normalize(sentences, dim=-1).cpu().numpy()
+    vectors = torch.nn.functional.normalize(encoded.tokens.vectors.float(), dim=-1).cpu().numpy()
+    masks = encoded.tokens.mask.cpu().numpy()
+    return [row[mask] for row, mask in zip(vectors, masks, strict=True)]

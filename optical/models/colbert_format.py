@@ -1,0 +1,205 @@
+"""A late-interaction student as one folder for three libraries: sentence-transformers, PyLate, Stanford's ColBERT.
+
+Takes an encoder, leaves its weights under the names of a Stanford checkpoint and beside them what PyLate looks for.
+The two former give the student's own vectors. Stanford's code inserts a marker into every text and fills every question
+up, whatever a folder says: a student that learnt with neither has other vectors there. Knows no collection.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optical.config.recipe import Recipe
+from optical.errors import DataError
+from optical.files import check_replaceable, written_whole
+from optical.models import encoders
+from optical.models.encoders import Encoder, encode_tokens, transformer
+from optical.pipeline.inputs import Say
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder
+
+MARK = "artifact.metadata"  # a file that only such folders have
+ALLOWED = 1e-5  # largest difference of a token vector's component after loading again
+PROBES = ("Where is the market?", "ng'ombe, 3.5 kg!", "The cow gives milk. " * 20)
+_PYLATE_TRANSFORMER, _PYLATE_DENSE = "sentence_transformers.models.Transformer", "pylate.models.Dense.Dense"
+
+
+def export_run(recipe: Recipe, folder: Path | None = None, say: Say = lambda _: None) -> Path:
+    """The student of a finished run, saved by :func:`save_combined` to ``folder``, by default RUN/colbert.
+
+    Raises:
+        DataError: No student, one of single vectors, one that the format cannot hold, or a folder of something else.
+    """
+    folder = folder or recipe.folder / "colbert"
+    student = encoders.load(recipe.folder / "student", "cpu")
+    save_combined(student, folder, say)
+    return folder
+
+
+def save_combined(encoder: Encoder, folder: Path, say: Say = lambda _: None) -> None:
+    """Write the folder whole; what is there from an earlier call stays until then.
+
+    A student whose token vectors are its transformer's own gets an identity matrix as its projection, which both
+    formats demand. The folder is loaded again before it takes its name.
+
+    Raises:
+        DataError: The encoder cannot be written so, or does not come back as it was; or ``folder`` is no such folder.
+    """
+    multi, weight = _parts(encoder)
+    check_replaceable(folder, MARK)
+    if weight is None:
+        size = transformer(multi).get_embedding_dimension()
+        weight = torch.eye(size)
+        say(f"the student has no projection: an identity matrix of {size} x {size} stands in for it")
+    with written_whole(folder) as unfinished:
+        _write(multi, weight, unfinished)
+        lost = _difference(multi, unfinished)
+        if not lost <= ALLOWED:
+            raise DataError(
+                f"{folder}: token vectors differ by {lost:.2g} after loading again, at most {ALLOWED} is allowed, so "
+                "nothing was written; use the student's own folder"
+            )
+    say(f"loaded again by sentence-transformers: token vectors differ by {lost:.1g} at most")
+
+
+def _parts(encoder: Encoder) -> tuple[MultiVectorEncoder, Tensor | None]:
+    """The encoder and the matrix of its projection, None without one.
+
+    Raises:
+        DataError: It has a part that the format has no place for.
+    """
+    from sentence_transformers.base.modules import Dense, Normalize
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    if not encoders.is_multi_vector(encoder):
+        raise DataError(
+            "this student has one vector a sentence, which is no ColBERT; its own folder loads in "
+            "sentence-transformers everywhere; for tokens, distil with late_interaction=true"
+        )
+    dense = [module for module in encoder if isinstance(module, Dense)]
+    others = [m for m in list(encoder)[1:] if not isinstance(m, (Dense, MultiVectorMask, Normalize))]
+    faults = [f"a module {type(module).__name__}" for module in others]
+    faults += ["several projections"] if len(dense) > 1 else []
+    faults += ["a projection with a bias"] if any(d.linear.bias is not None for d in dense) else []
+    faults += ["an activation" for d in dense if not isinstance(d.activation_function, torch.nn.Identity)]
+    expansion = transformer(encoder).query_expansion
+    faults += ["queries expanded to no fixed length"] if expansion and expansion["strategy"] != "fixed" else []
+    if faults:
+        raise DataError(f"the format has no place for {faults[0]}; use the student's own folder, which has")
+    return encoder, dense[0].linear.weight.detach().cpu() if dense else None  # pyright: ignore[reportReturnType]
+
+
+def _write(multi: MultiVectorEncoder, weight: Tensor, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    body = transformer(multi).auto_model
+    prefix = body.base_model_prefix  # bert, roberta, ...: transformers and Stanford's code look for it
+    weights = {f"{prefix}.{name}": value.detach().cpu().clone() for name, value in body.state_dict().items()}
+    projection = {"linear.weight": weight.clone().contiguous()}
+    body.config.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _json(folder / "config.json", {**config, "architectures": ["HF_ColBERT"]})
+    save_file({**weights, **projection}, folder / "model.safetensors", metadata={"format": "pt"})
+    multi.tokenizer.save_pretrained(folder)
+    own = _settings(multi)
+    _json(folder / MARK, _stanford(multi, own, weight))
+    _json(folder / "config_sentence_transformers.json", _pylate(own))
+    _json(folder / "sentence_bert_config.json", {"max_seq_length": multi.max_seq_length, "do_lower_case": False})
+    _json(
+        folder / "modules.json",
+        [
+            {"idx": 0, "name": "0", "path": "", "type": _PYLATE_TRANSFORMER},
+            {"idx": 1, "name": "1", "path": "1_Dense", "type": _PYLATE_DENSE},
+        ],
+    )
+    (folder / "1_Dense").mkdir()
+    save_file(projection, folder / "1_Dense" / "model.safetensors", metadata={"format": "pt"})
+    _json(
+        folder / "1_Dense" / "config.json",
+        {
+            "in_features": weight.shape[1],
+            "out_features": weight.shape[0],
+            "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+            "use_residual": False,
+        },
+    )
+
+
+def _settings(multi: MultiVectorEncoder) -> dict[str, Any]:
+    """What both formats say, in PyLate's names, every one of them: their defaults differ."""
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    module = transformer(multi)
+    expansion, limit = module.query_expansion, multi.max_seq_length
+    prefixes = {task: _marker(multi, multi.prompts.get(task) or "") for task in ("query", "document")}
+    return {
+        # A prompt that is one token of the vocabulary is a marker there; any other stays text.
+        "prompts": {task: "" if prefixes[task] else multi.prompts.get(task) or "" for task in ("query", "document")},
+        "query_prefix": prefixes["query"],
+        "document_prefix": prefixes["document"],
+        "query_length": expansion["length"] if expansion else module.query_length or limit,
+        "document_length": module.document_length or limit,
+        "do_query_expansion": bool(expansion),
+        "attend_to_expansion_tokens": bool(expansion and expansion["attend"]),
+        "skiplist_words": [w for m in multi if isinstance(m, MultiVectorMask) for w in m.skiplist_words],
+    }
+
+
+def _marker(multi: MultiVectorEncoder, prompt: str) -> str:
+    """The prompt as one token of the vocabulary; empty for one that is none."""
+    token = prompt.strip()
+    return (
+        token if token and multi.tokenizer.tokenize(token) == [token] and token in multi.tokenizer.get_vocab() else ""
+    )
+
+
+def _pylate(own: dict[str, Any]) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    packages = {name.replace("-", "_"): version(name) for name in ("sentence-transformers", "transformers", "torch")}
+    head = {"__version__": {**packages, "pytorch": packages.pop("torch")}, "model_type": "ColBERT"}
+    return {**head, "default_prompt_name": None, "similarity_fn_name": "MaxSim", **own}
+
+
+def _stanford(multi: MultiVectorEncoder, own: dict[str, Any], weight: Tensor) -> dict[str, Any]:
+    """Stanford's code cannot do without markers: where the student has none, unused tokens are named, or [CLS]."""
+    vocabulary = multi.tokenizer.get_vocab()
+    query, document = (
+        own[f"{task}_prefix"] or (unused if unused in vocabulary else multi.tokenizer.cls_token)
+        for task, unused in (("query", "[unused0]"), ("document", "[unused1]"))
+    )
+    return {
+        "dim": weight.shape[0],
+        "query_maxlen": own["query_length"],
+        "doc_maxlen": own["document_length"],
+        "query_token_id": query,
+        "doc_token_id": document,
+        "query_token": "[Q]",
+        "doc_token": "[D]",
+        "attend_to_mask_tokens": own["attend_to_expansion_tokens"],
+        "mask_punctuation": set(string.punctuation) <= set(own["skiplist_words"]),
+        "similarity": "cosine",
+    }
+
+
+def _difference(multi: MultiVectorEncoder, folder: Path) -> float:
+    """Largest difference of a component of a token vector after loading again; infinite where tokens differ."""
+    again = encoders.load(folder, "cpu")
+    worst = 0.0
+    for query in (True, False):
+        for own, other in zip(*(encode_tokens(e, PROBES, query=query) for e in (multi, again)), strict=True):
+            worst = max(worst, float(np.abs(own - other).max())) if own.shape == other.shape else float("inf")
+    return worst
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

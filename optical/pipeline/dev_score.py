@@ -1,0 +1,160 @@
+"""The development score, which chooses a checkpoint: with judgements where there are some, and without where not.
+
+Takes bitext, a teacher and perhaps a searched collection, gives a function from encoder to score and the pairs left to
+train on. Knows no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+
+from optical.config.recipe import Recipe
+from optical.data.bitext import Pair, split
+from optical.data.collection import Collection, Qrel, Query, queries_of
+from optical.data.document_store import ids_of, with_ids
+from optical.data.records import ENGLISH
+from optical.embeddings.cache import Vectors, document_vectors
+from optical.evaluation.measures import measure
+from optical.models.encoders import DevScore, Encoder
+from optical.pipeline.inputs import Say, labelled, sides
+from optical.retrieval.search import search
+
+MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
+
+
+class Searched(NamedTuple):
+    """A collection with vectors of its documents: the teacher's where they are English.
+
+    Attributes:
+        collection: What is searched.
+        vectors: Row by row, those of ``ids``; no tokens and no dimensions where nobody has embedded them yet.
+        ids: Of the documents.
+    """
+
+    collection: Collection
+    vectors: Vectors
+    ids: list[str]
+
+
+def unembedded(collection: Collection) -> Searched:
+    """Documents in X before there is a student to embed them."""
+    count = len(collection.docs)
+    none = Vectors(
+        np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), np.zeros((count, 0), np.float32), Path()
+    )
+    return Searched(collection, none, ids_of(collection.docs))
+
+
+def development_scores(
+    recipe: Recipe, teacher: Encoder, pairs: Mapping[str, list[Pair]], searched: Mapping[str, Searched], say: Say
+) -> tuple[DevScore | None, dict[str, list[Pair]]]:
+    """The mean over the languages of the score of each, and by language the pairs left to train on.
+
+    A pair held out for one language is held out for all. A language with too few pairs to hold any out has no score and
+    no part in the mean.
+    """
+    scores: list[DevScore] = []
+    left: dict[str, list[Pair]] = {}
+    for lang, own in pairs.items():
+        told = labelled(recipe, lang, say)
+        score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told)
+        if score is not None:
+            scores.append(score)
+        elif len(pairs) > 1:
+            told("too few pairs for a development score")
+    held_out = {pair for lang, own in pairs.items() for pair in set(own) - set(left[lang])}
+    left = {lang: [pair for pair in own if pair not in held_out] for lang, own in left.items()}
+    return _mean(scores), left
+
+
+def _mean(scores: Sequence[DevScore]) -> DevScore | None:
+    if len(scores) < 2:
+        return scores[0] if scores else None
+    return lambda encoder: sum(score(encoder) for score in scores) / len(scores)
+
+
+def development_score(
+    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: Searched | None, say: Say
+) -> tuple[DevScore | None, list[Pair]]:
+    """The score that chooses the checkpoint for one language, and the pairs left to train on.
+
+    A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, questions first, and
+    no judgement is needed: over an English collection, the relevant passage is the one that the teacher ranks first for
+    the English side; without one, it is the English side itself, among other sentences.
+    """
+    if searched and searched.collection.docs_lang != ENGLISH:
+        if score := _foreign_score(recipe, teacher, searched.collection, say):
+            return score, pairs
+        searched = None
+    if searched and (queries := _dev_queries(recipe, searched.collection)):
+        say(f"development score: MAP of {len(queries)} dev queries")
+        return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
+    count = min(recipe.training.held_out, len(pairs) // 10)
+    if not count:
+        return None, pairs
+    questions = [p for p in pairs if p.is_question]
+    _, held_out = split(questions if len(questions) > 2 * count else pairs, count, recipe.seed)
+    kept = set(pairs) - set(held_out)
+    rest = [p for p in pairs if p in kept]
+    queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(held_out)]
+    if searched:
+        asked = [Query(f"q{k}", p.english) for k, p in enumerate(held_out)]
+        first = search(teacher, asked, searched.vectors, searched.ids, 1)
+        qrels = [Qrel(query, document, 1) for query, found in first.items() for document in found]
+        say(f"development score: {count} held-out sentences find the passage that their translation finds")
+        return _scorer(queries, searched.vectors, searched.ids, qrels), rest
+    english = list(dict.fromkeys(p.english for p in [*held_out, *rest[:MATES_AMONG]]))
+    ids = [f"s{k}" for k in range(len(english))]
+    row = dict(zip(english, ids, strict=True))
+    vectors = document_vectors(teacher, ids, english, Path(recipe.cache))
+    qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
+    say(f"development score: {count} held-out sentences find their translation among {len(english)}")
+    return _scorer(queries, vectors, ids, qrels), rest
+
+
+def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say: Say) -> DevScore | None:
+    """MAP of the dev queries over documents in X, which the encoder embeds anew each time; None without such queries.
+
+    Searched are the judged documents and the first others, :data:`MATES_AMONG` unless more are judged.
+    """
+    asked = sides(collection, recipe.lang, "dev").queries if "dev" in collection.qrels else recipe.lang
+    queries = _dev_queries(recipe.of(asked), collection)
+    if not queries:
+        return None
+    judged = about(queries, collection.qrels["dev"])
+    named = {qrel.doc_id for qrel in judged}
+    unnamed = (doc_id for doc_id in ids_of(collection.docs) if doc_id not in named)
+    others = set(islice(unnamed, max(0, MATES_AMONG - len(named))))
+    docs = with_ids(collection.docs, named) + with_ids(collection.docs, others)
+    ids, texts = [doc.id for doc in docs], [doc.full for doc in docs]
+    say(f"development score: MAP of {len(queries)} dev queries, {len(docs)} {collection.docs_lang} documents")
+
+    def score(encoder: Encoder) -> float:
+        with TemporaryDirectory() as passing:  # of use for this score only
+            vectors = document_vectors(encoder, ids, texts, Path(passing))
+            asking = teacher if asked == ENGLISH else encoder
+            return measure(search(asking, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
+
+    return score
+
+
+def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
+    there = recipe.search.split != "dev" and "dev" in collection.qrels and recipe.lang in collection.queries
+    return queries_of(collection, recipe.lang, "dev") if there else []
+
+
+def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
+    judged = about(queries, qrels)
+    return lambda encoder: measure(search(encoder, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
+
+
+def about(queries: list[Query], qrels: list[Qrel]) -> list[Qrel]:
+    """The judgements of these queries: a collection may judge questions that were never asked in X."""
+    ids = {query.id for query in queries}
+    return [qrel for qrel in qrels if qrel.query_id in ids]

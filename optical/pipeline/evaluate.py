@@ -1,0 +1,222 @@
+"""Systems measured on a collection: a report, TREC runs and per-query values in the folder of the run.
+
+Takes a recipe and encoders, searches for each of them and measures. Knows no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from optical.config.recipe import Recipe
+from optical.data.collection import Query, queries_of
+from optical.data.document_store import ids_of
+from optical.data.records import ENGLISH
+from optical.data.trec_run import read_run, write_run
+from optical.embeddings.cache import Vectors
+from optical.evaluation import report
+from optical.evaluation.compare_runs import RunTable, as_markdown, compare_runs, read_runs
+from optical.evaluation.measures import ALL_MEASURES, measure
+from optical.evaluation.report import Report
+from optical.models import encoders
+from optical.models.encoders import Encoder, is_multi_vector
+from optical.pipeline.bm25_rows import fused, lexical_runs
+from optical.pipeline.dev_score import Searched, about
+from optical.pipeline.index import effort, embed_by, embed_each, factory_of, index_folder, load_teacher, serves
+from optical.pipeline.inputs import (
+    Say,
+    check_split,
+    distinct,
+    first_judged,
+    judged,
+    run_collections,
+    say_skipped,
+    sides,
+)
+from optical.pipeline.manifest import strict_json, write_text
+from optical.retrieval.search import RECALL_DEPTH, open_index, sampled_recall, search
+
+
+def single(recipe: Recipe) -> Recipe:
+    """The recipe, when it has one language.
+
+    Raises:
+        ValueError: It has several.
+    """
+    if len(recipe.langs) > 1:
+        raise ValueError(f"one language gives one report, received {recipe.lang!r}; call the function for languages")
+    return recipe
+
+
+def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> Report:
+    """Measure the student of a finished run of one language, or another one of the same teacher.
+
+    Raises:
+        ValueError: The recipe has several languages.
+    """
+    return evaluate_languages(single(recipe), student, say)[recipe.lang]
+
+
+def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> dict[str, Report]:
+    """Measure the student of a finished run, or another one of the same teacher, on the recipe's collections.
+
+    The results of another student go to a folder with its name, so that those of the run's own stay.
+    """
+    found = run_collections(recipe)
+    say_skipped(distinct(found), say)
+    teacher, collections = load_teacher(recipe), judged(recipe, found, say)
+    systems: dict[str, Encoder] = {}
+    if student is None and (recipe.folder / "transplant").is_dir():
+        systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
+    systems[report.STUDENT] = encoders.load(student or recipe.folder / "student", recipe.device)
+    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher, collections), student, say)
+
+
+def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None) -> Path:
+    """Where results are kept; ``lang`` is in the name where the recipe has several."""
+    parts = [name.strip("/").replace("/", "-").replace(":", "-"), recipe.search.split]
+    parts += [lang] if len(recipe.langs) > 1 else []
+    return recipe.folder / "evaluation" / "-".join([*parts, *([student.resolve().name] if student else [])])
+
+
+def compare_languages(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Mapping[str, Searched],
+    student: Path | None, say: Say,
+) -> dict[str, Report]:  # fmt: skip
+    """A report for each language, and for several a summary beside them."""
+    reports = {}
+    for lang, one in searched.items():
+        folder = evaluation_folder(recipe, one.collection.name, lang, student)
+        reports[lang] = compare_systems(recipe.of(lang), teacher, systems, one, folder, say)
+    if len(recipe.langs) > 1:
+        names = {one.collection.name for one in searched.values()}
+        folder = evaluation_folder(recipe, names.pop() if len(names) == 1 else "collections", "summary", student)
+        write_text(folder / "results.json", strict_json(report.summary_as_dict(reports)))
+        write_text(folder / "table.md", report.summary_as_markdown(reports))
+        say(f"the summary is in {folder}")
+    return reports
+
+
+def compare_systems(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, folder: Path, say: Say
+) -> Report:
+    """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
+
+    All rows answer the same questions: over English documents those that are judged in the split and asked in X, over
+    documents in X those that are judged and asked in English, or in X where none is. The ceiling, the teacher on both
+    sides in English, is left out, and that is said, where one of the sides is not there in English.
+    """
+    collection, name = searched.collection, recipe.search.split
+    check_split(recipe, collection)
+    side = sides(collection, recipe.lang, name)
+    queries = queries_of(collection, side.queries, name)
+    qrels = about(queries, collection.qrels[name])
+    how, depth = effort(recipe), recipe.search.depth
+    make = _lines if side.documents == ENGLISH else _foreign_lines
+    lines = dict(make(recipe, teacher, systems, searched, queries, say))
+    late = is_multi_vector(teacher)
+    opened = cache(lambda folder: folder and open_index(folder, how, late=late))  # once for the lines that share it
+    runs = {
+        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index), how)
+        for system, line in lines.items()
+    }
+    student = lines[report.STUDENT]
+    if student.index and (factory := factory_of(student.index)) != "Flat":
+        share = sampled_recall(student.encoder, student.queries, student.documents, opened(student.index), how)
+        what = "late interaction by lists" if late else f"the index {factory}"
+        say(f"{what} finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
+    if side.documents == ENGLISH and side.queries != ENGLISH:
+        words = lexical_runs(recipe, collection, queries, say)
+        runs |= words | fused(recipe, runs[report.STUDENT], words)
+    scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
+    result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
+    for system, run in runs.items():
+        tag = system.replace(", ", "-").replace(" ", "-")
+        write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
+    write_text(folder / "results.json", strict_json(report.as_dict(result)))
+    write_text(folder / "table.md", report.as_markdown(result))
+    say(f"runs, results.json and table.md are in {folder}")
+    return result
+
+
+def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool = True) -> RunTable:
+    """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
+
+    Of several languages, the first that can be measured is taken.
+
+    Args:
+        recipe: Of a finished run, or of none: its language, collection and split say what is judged.
+        paths: TREC runs.
+        say: For what is odd about the runs.
+        keep: There is a run; its own results are compared, and the table is kept beside them.
+
+    Raises:
+        DataError: A file that is no run, or a run of other queries or documents.
+    """
+    recipe = first_judged(recipe, say)
+    collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
+    check_split(recipe, collection)
+    queries = queries_of(collection, sides(collection, recipe.lang, name).queries, name)
+    folder = evaluation_folder(recipe, collection.name, recipe.lang, None)
+    own = folder / f"{report.STUDENT}.trec"
+    runs = {report.STUDENT: read_run(own)} if keep and own.is_file() else {}
+    others = read_runs(paths)
+    runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
+    ids = set(ids_of(collection.docs))
+    table = compare_runs(runs, about(queries, collection.qrels[name]), documents=ids)
+    for note in table.notes():
+        say(note)
+    if keep:
+        write_text(folder / "comparison.md", as_markdown(table))
+        say(f"the comparison is in {folder / 'comparison.md'}")
+    return table
+
+
+class Line(NamedTuple):
+    """What one line of the table is measured with.
+
+    Attributes:
+        encoder: Of the queries.
+        queries: What it is asked.
+        documents: Vectors of the documents.
+        index: A faiss index of the same vectors, where there is one.
+    """
+
+    encoder: Encoder
+    queries: list[Query]
+    documents: Vectors
+    index: Path | None
+
+
+def _lines(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+) -> Iterator[tuple[str, Line]]:
+    """English documents, which the teacher has embedded for all; each system asks by itself."""
+    index = index_folder(recipe)
+    index = index if serves(index, teacher, searched) else None
+    ids = {query.id for query in queries}
+    english = [query for query in searched.collection.queries.get(ENGLISH, []) if query.id in ids]
+    if len(english) == len(queries):
+        yield report.CEILING, Line(teacher, english, searched.vectors, index)
+    else:
+        missing = len(queries) - len(english)
+        say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")
+    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
+        yield system, Line(encoder, queries, searched.vectors, index)
+
+
+def _foreign_lines(
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+) -> Iterator[tuple[str, Line]]:
+    """Documents in X, which each system embeds by itself; English questions are the teacher's to ask."""
+    collection, index = searched.collection, index_folder(recipe)
+    say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
+    teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
+    asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
+    say(f"the {asks} the {len(searched.ids)} documents")
+    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
+        documents = embed_by(recipe, encoder, collection).vectors
+        own = index if serves(index, encoder, searched) else None
+        yield system, Line(teacher if teacher_asks else encoder, queries, documents, own)

@@ -1,0 +1,270 @@
+"""The student of a finished run, exported for use and measured as it will be used.
+
+Takes a recipe, leaves an ONNX folder (:mod:`optical.models.onnx_export`) and beside the graphs what they cost and what
+they lose: size, agreement with torch, MAP on the run's collection, and the time of one query on one thread. A graph
+encodes queries in X, so a collection that asks in English has no MAP for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from optical.config.recipe import Recipe
+from optical.data.bitext import read_bitext
+from optical.data.collection import Collection, Query, queries_of, read_collection
+from optical.data.records import ENGLISH
+from optical.evaluation.measures import Comparison, Scores, compare, measure
+from optical.files import file_written_whole
+from optical.models import encoders
+from optical.models.encoders import Encoder
+from optical.models.onnx_encoder import OnnxEncoder
+from optical.models.onnx_export import Check, export, query_vectors
+from optical.pipeline import index, inputs
+from optical.pipeline.dev_score import about
+from optical.pipeline.inputs import Say
+from optical.retrieval.search import search_vectors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TORCH = "torch"
+BITEXT_TEXTS = 200  # sentences that stand for queries where there is no collection
+TIMED = 100  # queries that are timed, each alone
+
+
+class Latency(NamedTuple):
+    """Milliseconds of one query on one thread."""
+
+    p50: float
+    p95: float
+
+
+class System(NamedTuple):
+    """The student in one form.
+
+    Attributes:
+        megabytes: Size of its weights on disk, without the tokenizer.
+        check: Agreement with torch; None for torch itself.
+        scores: On the run's collection; None where it has none, or none that is asked in X.
+        latency: Of single queries on this machine.
+    """
+
+    megabytes: float
+    check: Check | None
+    scores: Scores | None
+    latency: Latency
+
+
+class Delivery(NamedTuple):
+    """What was exported, and what it is worth.
+
+    Attributes:
+        folder: Of the export.
+        texts: What the graphs were compared on, in words.
+        count: How many texts that were.
+        collection: Name and split that MAP is of; None without a collection.
+        systems: Form of the student -> its figures, torch first.
+    """
+
+    folder: Path
+    texts: str
+    count: int
+    collection: str | None
+    systems: dict[str, System]
+
+    def lost(self) -> dict[str, Comparison]:
+        """Each graph against torch on AP: paired randomisation tests; none without a collection."""
+        reference = self.systems[TORCH].scores
+        return {
+            name: compare(system.scores, reference)
+            for name, system in self.systems.items()
+            if name != TORCH and system.scores and reference
+        }
+
+
+def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None) -> Delivery:
+    """Export the student of a finished run, and measure torch and each graph on the same questions.
+
+    The collection is searched exactly, without an index, so that nothing but the query vectors differs. Documents in X
+    are embedded by torch for all. Where only English queries are judged there, sentences of the bitext are compared
+    instead and there is no MAP, which is said.
+
+    Raises:
+        DataError: The run has no student, or it cannot be exported, or the collection judges no query that goes with
+            its documents.
+    """
+    recipe = inputs.first_judged(recipe, say)
+    folder = folder or recipe.folder / "onnx"
+    student = encoders.load(recipe.folder / "student", "cpu")
+    collection = _collection(recipe, say)
+    queries, about_texts = _queries(recipe, collection)
+    texts = [query.text for query in queries]
+    say(f"writing the graphs, and comparing them with torch on {len(texts)} {about_texts}")
+    exported = export(student, folder, int8=int8, texts=texts)
+    checks = {f"ONNX {precision}": check for precision, check in exported.checks.items()}
+    graphs = {f"ONNX {precision}": OnnxEncoder.load(folder, precision=precision) for precision in exported.checks}
+    vectors = {TORCH: query_vectors(student, texts)} | {name: graph.encode(texts) for name, graph in graphs.items()}
+    scores = _scores(recipe, student, collection, queries, vectors) if collection else {}
+    say(f"timing single queries on one thread: {min(TIMED, len(texts))} of them, all forms in turn")
+    alone: dict[str, Callable[[str], object]] = {TORCH: lambda text: query_vectors(student, [text])}
+    alone |= {name: lambda text, graph=graph: graph.encode([text]) for name, graph in graphs.items()}
+    times = latencies(alone, texts[:TIMED])
+    systems = {TORCH: System(_weights(student), None, scores.get(TORCH), times[TORCH])}
+    systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
+    measured_on = _measured_on(recipe, collection) if collection else None
+    delivery = Delivery(folder, about_texts, len(texts), measured_on, systems)
+    _write(folder / "report.json", json.dumps(as_dict(delivery), indent=1, ensure_ascii=False))
+    _write(folder / "table.md", as_markdown(delivery))
+    return delivery
+
+
+def latencies(alone: Mapping[str, Callable[[str], object]], texts: Sequence[str]) -> dict[str, Latency]:
+    """Time of one query at a time on one thread of torch; the candidates take turns at every text.
+
+    Args:
+        alone: Candidate -> what answers one query. Threads of a graph are chosen where it is loaded.
+        texts: Queries; the first is also asked beforehand, untimed.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds: dict[str, list[float]] = {name: [] for name in alone}
+    try:
+        for answer in alone.values():
+            answer(texts[0])
+        for text in texts:
+            for name, answer in alone.items():
+                start = time.perf_counter()
+                answer(text)
+                seconds[name].append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return {name: Latency(*(1e3 * np.percentile(s, (50, 95))).tolist()) for name, s in seconds.items()}
+
+
+def as_lines(delivery: Delivery) -> list[list[str]]:
+    """The cells of the table, headings first; columns of MAP only where it was measured."""
+    measured = delivery.collection is not None
+    head = ["student", "MB", "cos min", "cos mean", "MAP", "MAP lost", "p50 ms", "p95 ms"]
+    lines = [head]
+    reference = delivery.systems[TORCH].scores
+    for name, (megabytes, check, scores, latency) in delivery.systems.items():
+        agreement = [f"{check.cosine_min:.5f}", f"{check.cosine_mean:.5f}"] if check else ["", ""]
+        found = ["", ""]
+        if scores and reference:
+            ap, lost = scores.mean["AP"], reference.mean["AP"] - scores.mean["AP"]
+            found = [f"{ap:.4f}", f"{lost:+.4f}" if name != TORCH else ""]
+        lines.append([name, f"{megabytes:.1f}", *agreement, *found, f"{latency.p50:.1f}", f"{latency.p95:.1f}"])
+    return lines if measured else [line[:4] + line[6:] for line in lines]
+
+
+def as_sentences(delivery: Delivery) -> list[str]:
+    """What the MAP of each graph is beside torch's, with a test."""
+    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in delivery.lost().items()]
+
+
+def title(delivery: Delivery) -> str:
+    """What the table is about."""
+    measured = f"; MAP on {delivery.collection}" if delivery.collection else ""
+    return f"cosine with torch on {delivery.count} {delivery.texts}{measured}; time of one query on one thread"
+
+
+def as_markdown(delivery: Delivery) -> str:
+    """The table and the tests, for a file."""
+    head, *body = as_lines(delivery)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n\n".join([title(delivery), table, *as_sentences(delivery)]) + "\n"
+
+
+def as_table(delivery: Delivery) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    head, *body = as_lines(delivery)
+    table = Table(title=title(delivery), title_justify="left")
+    for k, cell in enumerate(head):
+        table.add_column(cell, justify="right" if k else "left", no_wrap=True)
+    for cells in body:
+        table.add_row(*cells)
+    return table
+
+
+def as_dict(delivery: Delivery) -> dict[str, Any]:
+    """Everything, for a JSON file."""
+    systems = {
+        name: {
+            "megabytes": system.megabytes,
+            "check": system.check and system.check._asdict(),
+            "scores": system.scores and system.scores._asdict(),
+            "milliseconds": system.latency._asdict(),
+        }
+        for name, system in delivery.systems.items()
+    }
+    packages = {}
+    for name in ("torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"):
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    tests = {name: comparison._asdict() for name, comparison in delivery.lost().items()}
+    head = {"texts": delivery.texts, "count": delivery.count, "collection": delivery.collection}
+    return {**head, "systems": systems, "tests": tests, "packages": packages}
+
+
+def _collection(recipe: Recipe, say: Say) -> Collection | None:
+    """The collection of the run, where it is asked in X: a graph encodes no English query."""
+    path = inputs.collection_path(recipe)
+    if not path:
+        return None
+    collection = read_collection(path, [ENGLISH, recipe.lang])
+    inputs.check_split(recipe, collection)
+    if recipe.lang in collection.queries and queries_of(collection, recipe.lang, recipe.search.split):
+        return collection
+    say(
+        f"no MAP: {collection.name} has {collection.docs_lang} documents and judges only English queries in "
+        f"{recipe.search.split!r}, which the teacher embeds, and no graph of the student"
+    )
+    return None
+
+
+def _measured_on(recipe: Recipe, collection: Collection) -> str:
+    documents = "" if collection.docs_lang == ENGLISH else f", {collection.docs_lang} documents"
+    return f"{collection.name} ({recipe.search.split}{documents})"
+
+
+def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
+    """Real texts of the language, and what they are: the judged questions, or sentences of the bitext."""
+    if collection is None:
+        pairs = read_bitext(inputs.bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
+        return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"
+    return queries_of(collection, recipe.lang, recipe.search.split), f"{recipe.lang} questions"
+
+
+def _scores(
+    recipe: Recipe, student: Encoder, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
+) -> dict[str, Scores]:
+    """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
+    embedder = index.load_teacher(recipe) if collection.docs_lang == ENGLISH else student
+    _, documents, ids = index.embed_by(recipe, embedder, collection, False)
+    qrels = about(queries, collection.qrels[recipe.search.split])
+    asked = [query.id for query in queries]
+    return {
+        name: measure(search_vectors(found, asked, documents, ids, recipe.search.depth), qrels)
+        for name, found in vectors.items()
+    }
+
+
+def _weights(encoder: Encoder) -> float:
+    return round(sum(p.numel() * p.element_size() for p in encoder.parameters()) / 1e6, 3)
+
+
+def _write(path: Path, text: str) -> None:
+    with file_written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

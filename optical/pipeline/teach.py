@@ -1,0 +1,225 @@
+"""A course: an English teacher from a judged collection, one folder a run.
+
+Takes the options, leaves a folder: the options, the encoder, what it was made of, and what it is worth beside its
+start. Knows no bitext and no student; the loop is that of :mod:`optical.training.teacher`.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from optical.config.recipe import write_recipe
+from optical.config.teaching import Teaching
+from optical.data.collection import Collection, documents_of, read_collection
+from optical.data.document_store import FullTexts, ids_of
+from optical.data.trec_run import Run, write_run
+from optical.embeddings.cache import document_vectors
+from optical.errors import RecipeError
+from optical.evaluation.measures import Comparison, Scores, compare, measure
+from optical.files import written_whole
+from optical.models import encoders
+from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
+from optical.models.precision import check_precision
+from optical.models.projection import projected
+from optical.pipeline.inputs import check_english
+from optical.pipeline.manifest import Clock, strict_json, write_manifest, write_text
+from optical.retrieval.search import search
+from optical.training.teacher import teach_encoder
+from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from optical.pipeline.dev_score import Say
+
+START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
+MEASURES = ("AP", "nDCG@10", "R@100")
+SAMPLE = 500  # passages whose tokens give the projection its directions: some 60,000 tokens
+DEPTH = 100
+
+
+class Outcome(NamedTuple):
+    """What was measured on one set of queries.
+
+    Attributes:
+        title: Which.
+        scores: Encoder -> scores, the start first and the taught one last.
+    """
+
+    title: str
+    scores: dict[str, Scores]
+
+    def tests(self) -> dict[str, Comparison]:
+        """The taught encoder against every other: paired randomisation tests on AP."""
+        others = [name for name in self.scores if name != TAUGHT]
+        return {f"{TAUGHT} - {other}": compare(self.scores[TAUGHT], self.scores[other]) for other in others}
+
+
+def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[Outcome]:
+    """Teach, save and measure: on the held-out queries, which chose the checkpoint, and on the test collection.
+
+    Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same options it goes on from there.
+
+    Raises:
+        DataError: A collection or encoder that cannot be used, fewer pairs than a batch.
+        RecipeError: Options that do not fit the encoder, or the processor.
+        Diverged: The loss is no number.
+        Interrupted: Stopped by Ctrl-C.
+    """
+    clock = Clock()
+    collection = _read(options.collection)
+    for reason, count in collection.skipped.items():
+        say(f"collection: {count} left out, {reason}")
+    supervision = supervise(collection, options)
+    exams = _exams(options, supervision, collection.name)
+    start = _load(options)
+    check_precision(options.precision, start.device.type)
+    limit = start.max_seq_length
+    start.max_seq_length = min((length for length in (limit, options.max_tokens) if length), default=None)
+    encoder = beginning(start, [example.doc.full for example in supervision.examples], options)
+    systems = {START: as_multi_vector(start) if options.late_interaction else start}
+    if len(encoder) > len(systems[START]):
+        systems[PROJECTED] = encoder
+    clock("read")
+    rows, drawn = mined(start, supervision, options, Path(options.cache))
+    say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
+    clock("negatives")
+    taught = teach_encoder(
+        copy.deepcopy(encoder), rows, options, options.folder, dev=_score(supervision.exam), progress=progress
+    )
+    clock("training")
+    for each in (*systems.values(), taught.encoder):
+        each.max_seq_length = limit
+    with written_whole(options.folder / "teacher") as unfinished:
+        taught.encoder.save(str(unfinished))
+    systems[TAUGHT] = taught.encoder
+    outcomes = [_measure(title, exam, systems, options) for title, exam in exams.items()]
+    clock("measures")
+    write_text(options.folder / "recipe.toml", write_recipe(options))
+    write_text(options.folder / "training.json", strict_json(taught.history))
+    facts = {"pairs": len(rows), "development": {"start": taught.start, "best": taught.best, "share": taught.share}}
+    facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
+    write_manifest(options, start, facts)
+    return outcomes
+
+
+def _load(options: Teaching) -> Encoder:
+    start = encoders.load(options.teacher, options.device)
+    check_start(start, options, options.teacher)
+    return start
+
+
+def check_start(start: Encoder, options: Teaching, name: str) -> None:
+    """Refuse a late-interaction encoder where sentence vectors are asked for.
+
+    Raises:
+        RecipeError: With the two ways out.
+    """
+    if is_multi_vector(start) and not options.late_interaction:
+        raise RecipeError(
+            f"{name} is a late-interaction encoder; late_interaction = false asks for sentence vectors; set "
+            "late_interaction = true, or begin with a single-vector encoder"
+        )
+
+
+def beginning(start: Encoder, passages: Sequence[str], options: Teaching) -> Encoder:
+    """What training begins with: the start, or its tokens, projected where that is asked and not done already."""
+    if not options.late_interaction or is_multi_vector(start):
+        return start
+    if not options.dimension:
+        return as_multi_vector(start)
+    return projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
+
+
+def _read(path: str) -> Collection:
+    """A collection to teach English with, or to measure it on; documents in X are refused before they are read."""
+    lang = documents_of(path).lang
+    why = (
+        "an English teacher learns from English queries and passages; give a collection whose documents are English "
+        f"(docs.jsonl), or teach {lang} to a student with `optical distill --lang {lang}`"
+    )
+    check_english(path, lang, why)
+    return read_collection(path, [LANG])
+
+
+def _exams(options: Teaching, supervision: Supervision, name: str) -> dict[str, Exam]:
+    """Title -> queries to measure on."""
+    exams = {}
+    if supervision.exam:
+        exams[f"{name}, held out"] = supervision.exam
+    if options.test:
+        other = _read(options.test)
+        exams[f"{other.name}, {options.test_split}"] = exam_of(other, options.test_split, options.test_queries)
+    return exams
+
+
+def _answer(encoder: Encoder, exam: Exam, cache: Path) -> Run:
+    ids = ids_of(exam.docs)
+    vectors = document_vectors(encoder, ids, FullTexts(exam.docs), cache)
+    return search(encoder, exam.queries, vectors, ids, DEPTH)
+
+
+def _score(exam: Exam | None) -> DevScore | None:
+    """MAP on the held-out queries; the passages are encoded anew each time, since their encoder learns too."""
+    if exam is None:
+        return None
+
+    def score(encoder: Encoder) -> float:
+        with tempfile.TemporaryDirectory() as scratch:
+            return measure(_answer(encoder, exam, Path(scratch)), exam.qrels, ("AP",)).mean["AP"]
+
+    return score
+
+
+def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teaching) -> Outcome:
+    """Search with every encoder; runs, JSON and table go to a folder of that title."""
+    folder = options.folder / "evaluation" / title.replace(", ", "-").replace(" ", "-").replace("/", "-")
+    scores = {}
+    for name, encoder in systems.items():
+        run = _answer(encoder, exam, Path(options.cache))
+        scores[name] = measure(run, exam.qrels)
+        tag = name.replace(", ", "-")
+        write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
+    queries, docs = len(exam.queries), len(exam.docs)
+    outcome = Outcome(f"{title}: {queries} English queries, {docs} passages", scores)
+    tests = {name: test._asdict() for name, test in outcome.tests().items()}
+    plain = {"title": outcome.title, "scores": {n: s._asdict() for n, s in scores.items()}, "tests": tests}
+    write_text(folder / "results.json", strict_json(plain))
+    write_text(folder / "table.md", as_markdown(outcome))
+    return outcome
+
+
+def as_lines(outcome: Outcome) -> list[list[str]]:
+    """The cells of the table, headings first."""
+    head = ["encoder", *("MAP" if name == "AP" else name for name in MEASURES)]
+    return [head, *([name, *(f"{s.mean[m]:.4f}" for m in MEASURES)] for name, s in outcome.scores.items())]
+
+
+def as_sentences(outcome: Outcome) -> list[str]:
+    """The tests in words."""
+    return [comparison.in_words(name) for name, comparison in outcome.tests().items()]
+
+
+def as_markdown(outcome: Outcome) -> str:
+    """The table and the tests, for a file."""
+    head, *body = as_lines(outcome)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n\n".join([outcome.title, table, *as_sentences(outcome)]) + "\n"
+
+
+def as_table(outcome: Outcome) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    head, *body = as_lines(outcome)
+    table = Table(title=outcome.title, title_justify="left")
+    for k, cell in enumerate(head):
+        table.add_column(cell, justify="right" if k else "left")
+    for cells in body:
+        table.add_row(*cells, style="bold" if cells[0] == TAUGHT else "")
+    return table

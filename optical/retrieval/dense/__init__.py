@@ -1,0 +1,30 @@
+"""One vector a text, searched by faiss: an index on disk in the layout of pyserini's ``FaissSearcher``.
+
+- :mod:`optical.retrieval.dense.index`: one faiss index, built, loaded and searched; its names are this room's.
+- :mod:`optical.retrieval.dense.factory`: which kind of index suits how many documents.
+- :mod:`optical.retrieval.dense.partitioned`: a collection too large for one index, searched as one.
+"""
+
+from optical.retrieval.dense.index import (
+    MANIFEST,
+    DenseIndex,
+    Matrix,
+    Nearest,
+    build,
+    check_documents,
+    check_free,
+    check_teacher,
+    joined,
+    load,
+    load_all,
+    nearest,
+    read_manifest,
+    search,
+    write_manifest,
+    writing,
+)
+
+__all__ = [
+    "MANIFEST", "DenseIndex", "Matrix", "Nearest", "build", "check_documents", "check_free", "check_teacher", "joined",
+    "load", "load_all", "nearest", "read_manifest", "search", "write_manifest", "writing",
+]  # fmt: skip

@@ -1,0 +1,296 @@
+"""One vector a document: faiss indexes on disk, built whole or not at all, mapped or read, searched as one.
+
+The folder holds ``index`` (faiss, rows in the order of the documents) and ``docid`` (one id a line), which is what
+pyserini's FaissSearcher reads, and ``optical.json``, our manifest: who made the vectors, of what, and how many. Takes
+vectors and ids, gives scored ids; knows no model, no text and no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optical.errors import DataError, RecipeError
+from optical.files import written_whole
+from optical.retrieval.dense.factory import Matrix, check_finite, choose, filled, first_line, load_faiss, set_parameter
+
+INDEX, DOCID, MANIFEST = "index", "docid", "optical.json"
+
+
+class DenseIndex(NamedTuple):
+    """An index that was read from its folder.
+
+    Attributes:
+        index: The faiss index; row i is the document ``ids[i]``. Of several searched as one, faiss's IndexShards.
+        ids: Document ids in row order, ``(n,)``, an array of Python strings.
+        manifest: What :func:`build` was told (teacher, checksum, ...) with ``dimension``, ``count`` and ``factory``.
+    """
+
+    index: Any
+    ids: np.ndarray
+    manifest: dict[str, Any]
+
+
+class Nearest(NamedTuple):
+    """What a search finds, best first; of an index that finds fewer, the end of a row is -1.
+
+    Attributes:
+        scores: Inner products, ``(q, k)``, float32.
+        rows: Row numbers of the documents, ``(q, k)``, int64.
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
+
+
+def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "Flat", *, manifest: dict) -> None:
+    """Index vectors by inner product and write the folder; an earlier index there stays until this one is whole.
+
+    Vectors are read a block at a time, so memory holds the index and the ids. What trains an index is drawn evenly from
+    all rows: 262,144 of them, or 64 a cluster where that is more. Polysemous training is off: it takes minutes, for a
+    search that is never done here. Clusters visited by a search (:func:`optical.retrieval.dense.factory.probes`) are
+    kept in the index, for pyserini too. An IDMap has no place here: rows are the positions of the ids.
+
+    Args:
+        vectors: ``(n, d)``, float32 or float16: an array, a memory map, or the vectors of :mod:`optical.embeddings`.
+        ids: n document ids, different from each other and without white space.
+        folder: Written anew; one that exists must be empty or hold an index.
+        factory: The kind of index, in faiss's notation (``Flat``, ``HNSW32``, ``IVF4096,SQ8``), or ``auto``:
+            :func:`optical.retrieval.dense.factory.choose`.
+        manifest: What to keep beside the index: teacher, checksum of the collection, ...; anything JSON holds.
+
+    Raises:
+        DataError: vectors, ids and folder do not fit the above, or there are too few vectors to train the index.
+        RecipeError: faiss does not know the factory.
+    """
+    folder = Path(folder)
+    check_documents(vectors, ids)
+    check_free(folder)
+    factory = choose(len(ids), vectors.shape[1]) if factory == "auto" else factory
+    index = filled(vectors, factory)
+    facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
+    with writing(folder), written_whole(folder) as unfinished:
+        load_faiss().write_index(index, str(unfinished / INDEX))
+        (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+        write_manifest(unfinished, {**manifest, **facts})
+
+
+def load(
+    folder: Path,
+    *,
+    teacher: str | None = None,
+    mapped: bool = False,
+    nprobe: int | None = None,
+    ef_search: int | None = None,
+) -> DenseIndex:
+    """Read an index and check that its three files belong together.
+
+    Args:
+        folder: Made by :func:`build`.
+        teacher: Fingerprint of the teacher whose vectors must be in it (``teacher_fingerprint`` of the manifest).
+        mapped: Leave the index on disk and read what a search touches, through the system's cache: it opens at once,
+            and several processes share it. The ids are read in any case.
+        nprobe: Clusters that a search of an IVF index visits; by default as the index was built.
+        ef_search: Candidates that a search of an HNSW index keeps; by default 64, or k if that is more.
+
+    Raises:
+        DataError: the folder or one of its files is missing or unreadable, they disagree on counts or dimension, or the
+            vectors are another teacher's.
+        RecipeError: nprobe or ef_search for an index that has none, or below 1.
+    """
+    folder = Path(folder)
+    missing = [name for name in (INDEX, DOCID, MANIFEST) if not (folder / name).is_file()]
+    if missing:
+        what = f"no {' and no '.join(missing)} there" if folder.is_dir() else "no such folder"
+        raise DataError(f"this is not an index: {what}; at {folder}; build the index first")
+    manifest = read_manifest(folder / MANIFEST)
+    try:
+        ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
+        faiss = load_faiss()
+        index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+        raise DataError(f"the index cannot be read: {first_line(error)}; at {folder}; build the index again") from error
+    counts = {INDEX: index.ntotal, DOCID: len(ids), MANIFEST: manifest.get("count")}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        raise DataError(f"the files of the index differ in length: {found}; at {folder}; build the index again")
+    if index.d != manifest.get("dimension"):
+        raise DataError(
+            f"the files of the index differ in dimension: {INDEX} has {index.d}, {MANIFEST} says "
+            f"{manifest.get('dimension')}; at {folder}; build the index again"
+        )
+    check_teacher(folder, manifest, teacher)
+    set_parameter(index, "nprobe", nprobe, folder)
+    set_parameter(index, "efSearch", ef_search, folder)
+    return DenseIndex(index, np.array(ids, dtype=object), manifest)
+
+
+def load_all(folders: Sequence[Path], **options: Any) -> DenseIndex:
+    """Read several indexes as one, and check that they can be searched so.
+
+    Args:
+        folders: One at least.
+        options: As :func:`load` takes them.
+
+    Raises:
+        DataError: one cannot be read, they are of different teachers or dimensions, or an id is in two of them.
+    """
+    if not folders:
+        raise RecipeError("there is no index to search; got an empty list; give one folder at least")
+    indexes = [load(folder, **options) for folder in folders]
+    where: dict[str, int] = {}
+    for number, (folder, index) in enumerate(zip(folders, indexes, strict=True)):
+        for fact in ("dimension", "teacher_fingerprint"):
+            if index.manifest.get(fact) != indexes[0].manifest.get(fact):
+                raise DataError(
+                    f"indexes that are searched as one must have one {fact}; got {indexes[0].manifest.get(fact)} at "
+                    f"{folders[0]} and {index.manifest.get(fact)} at {folder}; build them with one teacher"
+                )
+        for doc_id in index.ids:
+            if where.setdefault(doc_id, number) != number:
+                raise DataError(
+                    f"document id {doc_id!r} is in two indexes, {folders[where[doc_id]]} and {folder}; build one of "
+                    "them without it, or rename the document"
+                )
+    return joined(indexes)
+
+
+def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
+    """Several indexes as one: what each finds is merged, and rows count on from one to the next.
+
+    Where each is exact, they find what one index of all would find, but for equal scores at the cut. The manifest is
+    that of the first, with the number of all documents.
+    """
+    whole = load_faiss().IndexShards(indexes[0].index.d, False, True)  # one after the other, rows in succession
+    for one in indexes:
+        whole.add_shard(one.index)
+    ids = np.concatenate([one.ids for one in indexes])
+    return DenseIndex(whole, ids, {**indexes[0].manifest, "count": len(ids)})
+
+
+def check_teacher(folder: Path, manifest: dict[str, Any], teacher: str | None) -> None:
+    """Refuse an index of another teacher than the one of this fingerprint; None asks for none."""
+    found = manifest.get("teacher_fingerprint")
+    if teacher is not None and found != teacher:
+        raise DataError(
+            f"this index holds vectors of another teacher: {manifest.get('teacher')!r} with the fingerprint {found}, "
+            f"wanted is {teacher}; at {folder}; build the index again, or name its teacher"
+        )
+
+
+def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    """Find the k documents with the highest inner product for each query.
+
+    Args:
+        index: As :func:`load` or :func:`load_all` gives it.
+        vectors: Query vectors, ``(q, d)``, any float type; the search itself is in float32.
+        k: How many documents a query gets; fewer when the index holds (or an approximate one finds) fewer.
+
+    Returns:
+        For each query ``(document id, score)``, best first.
+
+    Raises:
+        DataError: the vectors are not of the dimension of the index, or hold NaN or infinity.
+        RecipeError: k is below 1.
+    """
+    scores, rows = nearest(index, vectors, k)
+    found = list(map(list, map(zip, index.ids[rows].tolist(), scores.tolist())))
+    if min(rows[:, -1].tolist(), default=0) < 0:  # -1 at the end: found fewer
+        return [answer[:count] for answer, count in zip(found, (rows >= 0).sum(axis=1).tolist(), strict=True)]
+    return found
+
+
+def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
+    """The same as row numbers, for who keeps ids or texts of their own: what faiss gives, after the same checks.
+
+    Args:
+        index: As for :func:`search`.
+        vectors: As for :func:`search`.
+        k: As for :func:`search`; columns are no more than documents.
+
+    Raises:
+        DataError: As :func:`search`.
+        RecipeError: As :func:`search`.
+    """
+    if k < 1:
+        raise RecipeError(f"the number of documents to retrieve must be at least 1; got k = {k}; 100 is usual")
+    if vectors.ndim != 2 or vectors.shape[1] != index.index.d:
+        raise DataError(
+            f"query vectors must be (queries, {index.index.d}), as the documents of this index; got {vectors.shape}; "
+            f"encode the queries with a student of the teacher {index.manifest.get('teacher', 'of the index')!r}"
+        )
+    queries = np.ascontiguousarray(vectors, dtype=np.float32)
+    check_finite(queries, "query")
+    return Nearest(*index.index.search(queries, min(k, len(index.ids))))
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What fails while an index is written, as one message."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
+        raise DataError(
+            f"the index cannot be written: {first_line(error)}; at {folder}; free some space or name another folder"
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write what is told of an index beside it."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_documents(vectors: Matrix, ids: Collection[str]) -> None:
+    """Refuse vectors and ids that cannot be indexed: of different number, none, or ids that are no different words."""
+    if len(vectors.shape) != 2 or 0 in vectors.shape:
+        raise DataError(
+            f"document vectors must be (documents, dimensions), at least one of each; got {vectors.shape}; "
+            "embed the collection first"
+        )
+    if len(ids) != len(vectors):
+        raise DataError(
+            f"every document needs one vector; got {len(ids)} ids and {len(vectors)} vectors; "
+            "embed the collection again"
+        )
+    hashes = np.empty(len(ids), dtype=np.int64)  # a tenth of what a set of ids takes
+    for position, doc_id in enumerate(ids):
+        if doc_id.split() != [doc_id]:
+            raise DataError(_bad_id(doc_id, position, "is empty or holds white space"))
+        hashes[position] = hash(doc_id)
+    hashes.sort()
+    alike = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    seen: set[str] = set()
+    for position, doc_id in enumerate(ids if alike else ()):
+        if doc_id in seen:
+            raise DataError(_bad_id(doc_id, position, "is there twice"))
+        if hash(doc_id) in alike:
+            seen.add(doc_id)
+
+
+def _bad_id(doc_id: str, position: int, fault: str) -> str:
+    return f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
+
+
+def check_free(folder: Path) -> None:
+    """The folder is replaced as a whole, so nothing but an index may be in it."""
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            f"this would be overwritten by the index, but is not one; at {folder}; name another folder, or remove it"
+        )
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What is told of an index."""
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"the manifest of the index is not JSON: {error}; at {path}; build the index again") from error
+    if not isinstance(manifest, dict):
+        raise DataError(f"the manifest of the index is not a JSON object; at {path}; build the index again")
+    return manifest

@@ -1,0 +1,208 @@
+"""Indexes of single vectors of any size: one faiss index, or a folder of parts that are searched as one.
+
+The one door for whoever builds or opens an index. Of one part, the folder is that of
+:mod:`optical.retrieval.dense.index`, which pyserini reads. Of more, it holds ``part-000``, ``part-001``, ..., each
+such a folder, and ``optical.json``: what was told of the whole, and for each part its rows and a checksum of what it
+was made of. Takes vectors and ids, gives an index; knows no model, no text and no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optical.errors import DataError, RecipeError
+from optical.files import checksum, held_alone, take_place
+from optical.retrieval import dense
+from optical.retrieval.dense.factory import ROWS_AT_ONCE, Matrix, choose
+from optical.retrieval.dense.index import MANIFEST, DenseIndex
+
+INDEX_SIZE = 50_000_000  # vectors of one faiss index: 26 GB in memory while it is built, 384 dimensions coded by `auto`
+
+
+def build(
+    vectors: Matrix,
+    ids: Collection[str],
+    folder: Path,
+    factory: str = "Flat",
+    *,
+    manifest: dict[str, Any],
+    index_size: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Index vectors as :func:`optical.retrieval.dense.index.build` does, in as many parts as it takes.
+
+    Parts are of one kind and equal in size, but for one vector. They are built one after another in a hidden folder
+    beside the wanted one, which takes its place when it is complete: memory holds one part, and an earlier index stays
+    until then. A build that was stopped goes on after the parts that are whole and of the same vectors, ids and
+    factory. So does one that replaces an index which has lost a part. One process at a time builds parts of an index.
+
+    Args:
+        vectors: As for ``dense.build``.
+        ids: As for ``dense.build``.
+        folder: As for ``dense.build``.
+        factory: As for ``dense.build``; ``auto`` goes by the size of a part.
+        manifest: As for ``dense.build``.
+        index_size: Most vectors of one faiss index, by default 50,000,000.
+        say: Told of each part before it is built.
+
+    Raises:
+        DataError: As ``dense.build``; another process is building parts of this index.
+        RecipeError: faiss does not know the factory, or ``index_size`` is below 1.
+    """
+    folder = Path(folder)
+    size = INDEX_SIZE if index_size is None else index_size
+    if size < 1:
+        raise RecipeError(f"an index needs room for a vector; got index_size = {size}; leave it out, or raise it")
+    unfinished = _unfinished(folder)
+    if len(ids) <= size:
+        dense.build(vectors, ids, folder, factory, manifest=manifest)
+        _remove(unfinished)
+        return
+    dense.check_documents(vectors, ids)
+    dense.check_free(folder)
+    count, dimension = -(-len(ids) // size), int(vectors.shape[1])
+    factory = choose(-(-len(ids) // count), dimension) if factory == "auto" else factory
+    whole = {**manifest, "dimension": dimension, "count": len(ids), "factory": factory, "parts": []}
+    words, ends = iter(ids), [len(ids) * part // count for part in range(count + 1)]
+    with dense.writing(folder):
+        unfinished.mkdir(parents=True, exist_ok=True)
+    with held_alone(unfinished):
+        for stray in {path.name for path in unfinished.iterdir()} - {_name(part) for part in range(count)}:
+            shutil.rmtree(unfinished / stray, ignore_errors=True)  # of another size, or half-written
+        for part, (first, stop) in enumerate(itertools.pairwise(ends)):
+            rows, own = _Rows(vectors, first, stop), list(itertools.islice(words, stop - first))
+            whole["parts"].append({"rows": [first, stop], "checksum": _checksum(rows, own)})
+            there = _is_there(whole, part, unfinished, folder)
+            say(f"index, part {part + 1} of {count}: {stop - first} vectors{', already there' if there else ''}")
+            if not there:
+                dense.build(rows, own, unfinished / _name(part), factory, manifest={**manifest, **whole["parts"][part]})
+        with dense.writing(folder):
+            dense.write_manifest(unfinished, whole)
+            take_place(unfinished, folder)
+
+
+def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIndex:
+    """Open an index, of one part or of several, and check that the parts belong together.
+
+    Args:
+        folder: Made by :func:`build`.
+        teacher: Fingerprint of the teacher whose vectors must be in it.
+        options: ``mapped``, ``nprobe``, ``ef_search``, as :func:`optical.retrieval.dense.index.load` takes them.
+
+    Raises:
+        DataError: As ``dense.load``; a build was stopped; a part is missing, or was not made with the others.
+        RecipeError: As ``dense.load``.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file() and (there := unfinished_parts(folder)):
+        raise DataError(
+            f"the index is not finished: {there} of its parts are built; at {folder}; build it again, which goes "
+            "on after them"
+        )
+    whole = dense.read_manifest(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    if "parts" not in whole:
+        return dense.load(folder, teacher=teacher, **options)
+    dense.check_teacher(folder, whole, teacher)
+    opened = [_open(whole, part, folder, **options) for part in range(len(whole["parts"]))]
+    return dense.joined(opened)._replace(manifest=whole)
+
+
+def _open(whole: dict[str, Any], part: int, folder: Path, **options: Any) -> DenseIndex:
+    """A part, if it is the one that the manifest of the whole tells of."""
+    place = folder / _name(part)
+    if not place.is_dir():
+        raise DataError(
+            f"a part of the index is missing: {place.name}, of {len(whole['parts'])}; at {folder}; build the index "
+            "again, which keeps the others"
+        )
+    index = dense.load(place, **options)
+    expected = {name: whole.get(name) for name in ("teacher_fingerprint", "dimension", "factory")}
+    for name, value in (expected | whole["parts"][part]).items():
+        if (found := index.manifest.get(name)) != value:
+            raise DataError(
+                f"{place.name} was not made with the other parts of the index: its {name} is {found}, not {value}; "
+                f"at {folder}; build the index again, which keeps the others"
+            )
+    return index
+
+
+def _is_there(whole: dict[str, Any], part: int, unfinished: Path, folder: Path) -> bool:
+    """Whether a part need not be built: left by a build that was stopped, or taken from the index in its place."""
+    place = unfinished / _name(part)
+    if _is_whole(whole, part, unfinished):
+        return True
+    shutil.rmtree(place, ignore_errors=True)
+    if not _is_whole(whole, part, folder):
+        return False
+    try:
+        shutil.copytree(folder / place.name, place, copy_function=os.link)  # the same files under both names
+    except OSError:  # a disk that knows no such links: it is built anew
+        shutil.rmtree(place, ignore_errors=True)
+        return False
+    return True
+
+
+def _is_whole(whole: dict[str, Any], part: int, folder: Path) -> bool:
+    try:
+        _open(whole, part, folder, mapped=True)
+    except DataError:
+        return False
+    return True
+
+
+class _Rows:
+    """Rows of a matrix that follow each other, read only when they are asked for."""
+
+    def __init__(self, whole: Matrix, first: int, stop: int) -> None:
+        self._whole, self._rows = whole, range(first, stop)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        return len(self), *self._whole.shape[1:]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Some of them in memory."""
+        wanted = self._rows[rows]
+        return self._whole[wanted.start : wanted.stop : wanted.step]
+
+
+def _checksum(vectors: Matrix, ids: list[str]) -> str:
+    """Sixteen hexadecimal digits over what a part is made of; reading it all is little beside indexing it."""
+    digest = hashlib.sha256(checksum(ids).encode())
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        digest.update(np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]).data)
+    return digest.hexdigest()[:16]
+
+
+def _name(part: int) -> str:
+    return f"part-{part:03}"
+
+
+def unfinished_parts(folder: Path) -> int:
+    """How many parts a stopped build has left of the index that is to be at ``folder``."""
+    return len(list(_unfinished(folder).glob("part-*")))
+
+
+def _remove(unfinished: Path) -> None:
+    """Clear away what a build left that was to have parts."""
+    if unfinished.is_dir():
+        with held_alone(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> Path:
+    """Where parts wait for the last of them."""
+    return folder.with_name(f".{folder.name}.parts")

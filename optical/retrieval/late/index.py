@@ -1,0 +1,319 @@
+"""Late interaction for large collections: lists of tokens propose documents, exact MaxSim ranks them.
+
+For each query token the lists of the nearest centroids are opened, and all query tokens are compared with all tokens in
+the opened lists. A document gets, for each query token, its best similarity there, but at least the mean of such bests:
+what was not seen is taken for ordinary (the imputation of Lee et al. 2023, XTR, and of Scheerer et al. 2025, WARP, with
+another value). The documents with the highest sums are then compared by all of their tokens. Nothing is padded, so no
+padding can win. Takes token vectors and ids, gives scored ids; knows no model and no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from optical.errors import DataError, RecipeError
+from optical.files import check_replaceable
+from optical.retrieval.dense.factory import Matrix
+from optical.retrieval.late import inverted_lists, pooling, store
+from optical.retrieval.late.products import Query, as_query, similarities, whole_products
+from optical.retrieval.late.store import LateIndex
+
+PROBE = 16
+SIMILARITIES_AT_ONCE = 2**22  # query tokens times document tokens in one product: 16 MB
+
+
+def build(
+    tokens: Matrix,
+    start: Int[np.ndarray, " n_plus_1"],
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    precision: str = "int8",
+    lists: int | None = None,
+    pool_factor: float = 1,
+    seed: int = 0,
+    manifest: dict[str, Any],
+) -> None:
+    """Write an index of token vectors; an earlier index there stays until this one is whole.
+
+    Args:
+        tokens: Token vectors of all documents one after another, ``(t, d)``: an array, a memory map or the vectors of
+            :mod:`optical.embeddings`, of any float type. Unit vectors are usual; lists go by direction, scores
+            by the vectors as they are.
+        start: Document i has the rows ``start[i]`` to ``start[i + 1]``; it may have none, and is then never found.
+        ids: n document ids, different from each other and without white space.
+        folder: Written anew; one that exists must be empty or hold an index.
+        precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.
+            ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
+            ``"int4"`` keeps d / 2 + 12, for an even d: half of int8, and a few of the hundred best are lost.
+        lists: How many lists tokens are put into; 0 for none, which compares a query with everything. Left out: none
+            below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
+        pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
+            similar ones (:func:`optical.retrieval.late.pooling.pooled`). 1 keeps them. Scores are then of what is
+            left.
+        seed: Of the sample and the start of k-means.
+        manifest: What to keep beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
+            that JSON holds.
+
+    Raises:
+        DataError: Tokens, start, ids and folder do not fit the above.
+        RecipeError: No such precision, number of lists or pool factor.
+    """
+    folder = Path(folder)
+    start = np.asarray(start)
+    _check_documents(tokens, start, ids)
+    if precision not in store.PRECISIONS:
+        known = ", ".join(store.PRECISIONS)
+        raise RecipeError(f"tokens are stored as one of {known}; got {precision!r}; leave it out for int8")
+    if precision == "int4" and tokens.shape[1] % 2:
+        raise RecipeError(f"int4 puts two dimensions in a byte; got {tokens.shape[1]} of them; take int8")
+    if not pool_factor >= 1:
+        raise RecipeError(f"pool_factor must be at least 1, which keeps all tokens; got {pool_factor}; 2 halves them")
+    check_replaceable(folder, store.MANIFEST)
+    if pool_factor > 1:
+        tokens, start = _pooled(tokens, start, ids, pool_factor, folder)
+        manifest = {**manifest, "pool_factor": pool_factor}
+    lists = inverted_lists.how_many(len(tokens)) if lists is None else lists
+    if not 0 <= lists <= len(tokens):
+        raise RecipeError(
+            f"tokens can be put into no list (0) or up to as many as there are; got {lists} for {len(tokens)} tokens; "
+            "leave it out"
+        )
+    store.write(tokens, start, ids, folder, precision=precision, lists=lists, seed=seed, manifest=manifest)
+
+
+def load(folder: Path, *, teacher: str | None = None, verify: bool = False) -> LateIndex:
+    """Read an index; vectors stay on disk until a search wants them.
+
+    Args:
+        folder: As :func:`build` wrote it.
+        teacher: Fingerprint of the teacher whose queries will be asked; compared with ``teacher_fingerprint`` of the
+            manifest where both are there.
+        verify: Compare checksums of the large files too, which reads all of them.
+
+    Raises:
+        DataError: The folder or one of its files is missing, cut off or changed, they disagree, or another teacher made
+            the vectors.
+    """
+    index = store.read(Path(folder), verify=verify)
+    made_by = index.manifest.get("teacher_fingerprint")
+    if teacher is not None and made_by is not None and made_by != teacher:
+        raise DataError(
+            f"the tokens of this index are of another teacher: {made_by}, not {teacher}; at {folder}; build the index "
+            "with this teacher, or search it with the student of that one"
+        )
+    return index
+
+
+def search(
+    index: LateIndex,
+    queries: Sequence[Float[np.ndarray, "n_i d"]],
+    k: int,
+    *,
+    probe: int = PROBE,
+    candidates: int | None = None,
+    exhaustive: bool = False,
+) -> list[list[tuple[str, float]]]:
+    """Find the k documents with the highest MaxSim for each query.
+
+    Scores are exact for the tokens as stored; what is approximate is which documents are scored. Among equal scores the
+    document that comes first in the index comes first. With all lists and all candidates the answer is the exhaustive
+    one.
+
+    Args:
+        index: As :func:`load` gives it.
+        queries: Token vectors of each query, without padding. A query without tokens finds nothing.
+        k: How many documents a query gets; fewer only where fewer have tokens.
+        probe: Lists opened for each query token. More find more and take longer.
+        candidates: Documents scored exactly; left out: :func:`default_candidates`.
+        exhaustive: Score all documents.
+
+    Returns:
+        For each query ``(document id, score)``, best first.
+
+    Raises:
+        DataError: A query has another dimension than the index, or holds NaN or infinity.
+        RecipeError: k, probe or candidates is below 1.
+    """
+    candidates = default_candidates(k) if candidates is None else candidates
+    for name, value in (("k", k), ("probe", probe), ("candidates", candidates)):
+        if value < 1:
+            raise RecipeError(f"{name} must be at least 1; got {value}; leave it out or raise it")
+    for number, query in enumerate(queries):
+        _check_query(index, query, number)
+    small = (
+        None if index.lists is None or exhaustive else inverted_lists.coarse(torch.from_numpy(index.lists.centroids))
+    )
+    return [_one(index, small, query, k, probe, max(k, candidates)) for query in queries]
+
+
+def default_candidates(k: int) -> int:
+    """How many documents are scored exactly for k answers, so that the first hundred are nearly always all there."""
+    return 200 + 3 * k
+
+
+def recall(
+    index: LateIndex,
+    queries: Sequence[Float[np.ndarray, "n_i d"]],
+    k: int = 100,
+    *,
+    probe: int = PROBE,
+    candidates: int | None = None,
+    exact: Sequence[Sequence[tuple[str, float]]] | None = None,
+) -> float:
+    """Share of the exact k best that a search finds, the mean over queries with tokens; NaN without any.
+
+    Args:
+        index: As for :func:`search`.
+        queries: As for :func:`search`.
+        k: How many are the best.
+        probe: As for :func:`search`.
+        candidates: As for :func:`search`.
+        exact: The k best of each query, found elsewhere. Left out: by all tokens as they are stored, so that what
+            rounding and pooling lost is not seen; it takes a product with every token of the collection a query.
+    """
+    found = search(index, queries, k, probe=probe, candidates=candidates)
+    exact = search(index, queries, k, exhaustive=True) if exact is None else exact
+    shares = [
+        len({doc_id for doc_id, _ in some} & {doc_id for doc_id, _ in best}) / len(best)
+        for some, best in zip(found, exact, strict=True)
+        if best
+    ]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def _pooled(
+    tokens: Matrix, start: np.ndarray, ids: Sequence[str], factor: float, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    store.check_finite(tokens, start, ids)  # clustering would fail on NaN without naming the document
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return pooling.pooled(tokens, start, factor, folder.parent)
+    except OSError as error:
+        raise store.unwritable(folder, error) from error
+
+
+def _one(
+    index: LateIndex, centroids: torch.Tensor | None, vectors: np.ndarray, k: int, probe: int, candidates: int
+) -> list[tuple[str, float]]:
+    if not len(vectors) or not len(index.tokens):
+        return []
+    query = as_query(vectors, index.rotation)
+    if centroids is None:
+        scored = np.flatnonzero(np.diff(index.start))
+    else:
+        scored = _candidates(index, centroids, query, k, probe, candidates)
+    scores = _scores(index, query, scored)
+    best = _first(scores, k)
+    return [(index.ids[row], float(score)) for row, score in zip(scored[best], scores[best], strict=True)]
+
+
+def _candidates(
+    index: LateIndex, centroids: torch.Tensor, query: Query, k: int, probe: int, count: int
+) -> Int[np.ndarray, " c"]:
+    """Documents worth scoring, in the order of the index; more lists are opened while fewer than k have been seen."""
+    lists = index.lists
+    assert lists is not None
+    near = whole_products(query.digits, centroids)[: len(query.vectors)]  # (n, l)
+    while True:
+        probe = min(probe, len(centroids))
+        opened = np.unique(near.topk(probe, dim=1).indices.numpy())
+        rows = np.sort(np.concatenate([lists.rows[lists.start[i] : lists.start[i + 1]] for i in opened]))
+        of = index.documents[rows]
+        first = np.flatnonzero(np.diff(of, prepend=-1))
+        if len(first) >= k or probe == len(centroids):
+            break
+        probe *= 4
+    seen = of[first]
+    if len(seen) <= count:
+        return seen
+    best = _best(index, query, rows, first, precise=False)  # (n, documents seen)
+    scores = np.maximum(best, best.mean(axis=1, keepdims=True)).sum(axis=0)
+    return np.sort(seen[_first(scores, count)])
+
+
+def _scores(index: LateIndex, query: Query, documents: Int[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
+    """Exact MaxSim of documents that have tokens."""
+    if not len(documents):
+        return np.zeros(0, dtype=np.float32)
+    lengths = index.start[documents + 1] - index.start[documents]
+    first = np.cumsum(lengths) - lengths
+    rows = np.arange(lengths.sum()) + np.repeat(index.start[documents] - first, lengths)
+    return _best(index, query, rows, first, precise=True).sum(axis=0)
+
+
+def _best(
+    index: LateIndex, query: Query, rows: np.ndarray, first: np.ndarray, *, precise: bool
+) -> Float[np.ndarray, "n c"]:
+    """For each query token the highest similarity in each group of rows; groups begin at ``first``, none is empty."""
+    found = []
+    for part, groups in _blocks(rows, first, max(1, SIMILARITIES_AT_ONCE // len(query.vectors))):
+        compared = similarities(query, index.tokens, index.scale, torch.from_numpy(part), precise=precise)
+        found.append(np.maximum.reduceat(compared, groups, axis=1))
+    return np.concatenate(found, axis=1)
+
+
+def _blocks(rows: np.ndarray, first: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Whole groups of rows, together no more than ``size`` unless one group alone is."""
+    ends = np.append(first[1:], len(rows))
+    group = 0
+    while group < len(first):
+        after = max(group + 1, int(np.searchsorted(ends, first[group] + size, side="right")))
+        yield rows[first[group] : ends[after - 1]], first[group:after] - first[group]
+        group = after
+
+
+def _first(scores: Float[np.ndarray, " c"], k: int) -> Int[np.ndarray, " k"]:
+    """Positions of the k highest, best first; among equals the lower position first."""
+    if k < len(scores):
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        chosen = np.flatnonzero(scores >= least)
+    else:
+        chosen = np.arange(len(scores))
+    return chosen[np.argsort(-scores[chosen], kind="stable")][:k]
+
+
+def _check_documents(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
+    if len(tokens.shape) != 2 or not tokens.shape[1]:
+        raise DataError(
+            f"document tokens must be (tokens, dimensions); got {tokens.shape}; embed the collection token by token"
+        )
+    if len(start) != len(ids) + 1:
+        raise DataError(
+            f"every document needs a start, and the last one an end; got {len(start)} starts for {len(ids)} ids; embed "
+            "the collection again"
+        )
+    if start[0] != 0 or start[-1] != len(tokens) or (np.diff(start) < 0).any():
+        raise DataError(
+            f"starts must lead from 0 to the number of tokens, {len(tokens)}, and never back; got {start[0]} to "
+            f"{start[-1]}; embed the collection again"
+        )
+    seen: set[str] = set()
+    for position, doc_id in enumerate(ids):
+        if doc_id.split() != [doc_id] or doc_id in seen:
+            fault = "is there twice" if doc_id in seen else "is empty or holds white space"
+            raise DataError(
+                f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
+            )
+        seen.add(doc_id)
+
+
+def _check_query(index: LateIndex, query: np.ndarray, number: int) -> None:
+    dimension = index.manifest["dimension"]
+    if query.ndim != 2 or query.shape[1] != dimension:
+        raise DataError(
+            f"query tokens must be (tokens, {dimension}), as the documents of this index; query number {number + 1} is "
+            f"{query.shape}; encode the queries with a student of the teacher "
+            f"{index.manifest.get('teacher', 'of the index')!r}"
+        )
+    if not np.isfinite(query).all():
+        raise DataError(
+            f"a token vector of query number {number + 1} holds NaN or infinity; encode the queries again, in float32 "
+            "if this was half precision"
+        )

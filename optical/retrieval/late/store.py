@@ -1,0 +1,278 @@
+"""The folder of a late-interaction index: tokens, where each document begins, lists of tokens, ids and a manifest.
+
+Takes arrays and ids, gives them back memory-mapped after checks. Written whole or not at all, and small as it is
+written: blocks of tokens only. Knows no query and no search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from optical.errors import DataError
+from optical.files import written_whole
+from optical.retrieval.dense.factory import Matrix
+from optical.retrieval.late import inverted_lists
+from optical.retrieval.late.int4 import as_int4, packed, rotation
+from optical.retrieval.late.products import as_int8
+
+KIND = "late-interaction"
+MANIFEST, DOCID = "optical.json", "docid"
+TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
+ROTATION = "rotation.npy"
+CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
+# Read whole at each start, so their checksums are looked at too.
+SMALL = (DOCID, START, ROTATION, CENTROIDS, LIST_START)
+PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
+ROWS_AT_ONCE = 2**16
+KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # of their files
+PRECISIONS = tuple(KINDS)
+
+
+class LateIndex(NamedTuple):
+    """An index that was read from its folder.
+
+    Attributes:
+        tokens: Token vectors of all documents one after another, ``(t, d)``, int8 or float16, memory-mapped; of int4
+            ``(t, d / 2)``, uint8, packed.
+        scale: What a step of an int8 or int4 row is worth, ``(t,)`` float32; None where tokens are float16.
+        rotation: What tokens of int4 were multiplied by, and queries have to be, ``(d, d)``; otherwise None.
+        documents: The document of each token, ``(t,)``.
+        start: Document i has the tokens ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
+        lists: Tokens by centroid; None where there are so few that a search compares all of them.
+        ids: Document ids.
+        manifest: What the index was told when it was built, and what it found.
+    """
+
+    tokens: torch.Tensor
+    scale: torch.Tensor | None
+    rotation: Float[torch.Tensor, "d d"] | None
+    documents: Int[np.ndarray, " t"]
+    start: Int[np.ndarray, " n_plus_1"]
+    lists: inverted_lists.Lists | None
+    ids: list[str]
+    manifest: dict[str, Any]
+
+
+def write(
+    tokens: Matrix,
+    start: Int[np.ndarray, " n_plus_1"],
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    precision: str,
+    lists: int,
+    seed: int,
+    manifest: dict[str, Any],
+) -> None:
+    """Write the folder whole; an index that is there stays until the new one is complete.
+
+    Raises:
+        DataError: A token holds NaN or infinity, or the disk does not take the files.
+    """
+    try:
+        with written_whole(folder) as unfinished:
+            error = _write_tokens(unfinished, tokens, start, ids, precision, seed)
+            np.save(unfinished / START, np.asarray(start, dtype=np.int64))
+            np.save(unfinished / DOCUMENTS, np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(start)))
+            (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
+            if lists:
+                _write_lists(unfinished, lists, seed)
+            facts = {
+                "kind": KIND,
+                "count": len(ids),
+                "tokens": len(tokens),
+                "dimension": int(tokens.shape[1]),
+                "precision": precision,
+                "lists": lists,
+                "token_error": error,
+                "checksums": {path.name: _checksum(path) for path in sorted(unfinished.iterdir())},
+            }
+            text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
+            (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> DataError:
+    """What to say when the system does not take the files."""
+    return DataError(
+        f"the index cannot be written: {error.strerror or error}; at {folder}; free some space or name another folder"
+    )
+
+
+def check_finite(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
+    """Refuse NaN and infinity, naming the first document that holds any."""
+    for row in range(0, len(tokens), ROWS_AT_ONCE):
+        block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
+        _check_finite(block, block, row, start, ids, "float32")
+
+
+def _write_tokens(
+    folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], precision: str, seed: int
+) -> float:
+    """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
+    lost, scales = 0.0, []
+    count, dimension = tokens.shape
+    turn = rotation(dimension, seed) if precision == "int4" else None
+    header = {"descr": KINDS[precision], "shape": (count, dimension if turn is None else dimension // 2)}
+    with (folder / TOKENS).open("wb") as file:  # not a memory map: writing to one of a full disk kills the process
+        np.lib.format.write_array_header_1_0(file, {**header, "fortran_order": False})
+        for row in range(0, count, ROWS_AT_ONCE):
+            block = torch.from_numpy(np.array(tokens[row : row + ROWS_AT_ONCE], dtype=np.float32))
+            given, block = block, block if turn is None else block @ turn
+            if precision == "float16":
+                stored = block.half()
+                read = stored.float()
+            else:
+                stored, scale = as_int8(block) if turn is None else as_int4(block)
+                scales.append(scale[:, 0])
+                read = stored.float().mul_(scale)
+            _check_finite(given, read, row, start, ids, precision)
+            lost += float((read.sub_(block).norm(dim=1) / block.norm(dim=1).clamp(min=1e-9)).sum())
+            file.write((stored if turn is None else packed(stored)).numpy().tobytes())
+    if precision != "float16":
+        np.save(folder / SCALE, torch.cat([*scales, torch.zeros(0)]).numpy())
+    if turn is not None:
+        np.save(folder / ROTATION, turn.numpy())
+    return lost / max(1, count)
+
+
+def _check_finite(
+    block: torch.Tensor, read: torch.Tensor, row: int, start: np.ndarray, ids: Sequence[str], precision: str
+) -> None:
+    broken = ~(block.isfinite() & read.isfinite()).all(dim=1)
+    if not broken.any():
+        return
+    first = int(broken.nonzero()[0])
+    doc_id = ids[int(np.searchsorted(start, row + first, side="right")) - 1]
+    what = "holds NaN or infinity" if not block[first].isfinite().all() else f"is too large for {precision}"
+    raise DataError(
+        f"a token vector {what}; the first is of document {doc_id!r}; encode the texts again, in float32 if this was "
+        "half precision"
+    )
+
+
+def _write_lists(folder: Path, count: int, seed: int) -> None:
+    """From the tokens as they were written: the lists see what the search will see."""
+    stored = torch.from_numpy(np.load(folder / TOKENS, mmap_mode="c"))
+    made = inverted_lists.build(stored, count, seed=seed)
+    np.save(folder / CENTROIDS, made.centroids)
+    np.save(folder / LIST_START, made.start)
+    np.save(folder / LIST_ROWS, made.rows)
+
+
+def read(folder: Path, *, verify: bool) -> LateIndex:
+    """Read an index, and check that its files are whole and belong together.
+
+    Args:
+        folder: As :func:`write` left it, here or anywhere else.
+        verify: Compare the checksums of the large files too, which reads all of them.
+
+    Raises:
+        DataError: The folder or a file is missing, cut off or changed, or they disagree.
+    """
+    manifest = read_manifest(folder)
+    names = _names(manifest)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise _again(folder, f"the index is not complete: no {' and no '.join(missing)} there")
+    for name in names if verify else [name for name in names if name in SMALL]:
+        if _checksum(folder / name) != manifest.get("checksums", {}).get(name):
+            raise _again(folder / name, "a file of the index is not what was written: its checksum differs")
+    arrays = {name: _array(folder / name) for name in names if name != DOCID}
+    ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
+    _check_counts(folder, manifest, arrays, ids)
+    lists = (
+        inverted_lists.Lists(arrays[CENTROIDS], arrays[LIST_START], arrays[LIST_ROWS]) if manifest["lists"] else None
+    )
+    scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
+    tokens = torch.from_numpy(arrays[TOKENS])
+    turn = torch.from_numpy(arrays[ROTATION]) if ROTATION in arrays else None
+    return LateIndex(tokens, scale, turn, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the index says about itself.
+
+    Raises:
+        DataError: No index of this kind is there.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        what = f"no {MANIFEST} there" if folder.is_dir() else "no such folder"
+        raise DataError(f"this is not an index: {what}; at {folder}; build the index first")
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _again(path, f"the manifest of the index is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        kind = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise DataError(
+            f"this is not a late-interaction index: its kind is {kind!r}; at {path}; name another folder, or build one "
+            "from token vectors"
+        )
+    return manifest
+
+
+def _names(manifest: dict[str, Any]) -> list[str]:
+    names = [DOCID, START, TOKENS, DOCUMENTS]
+    if manifest.get("precision") in ("int8", "int4"):
+        names.append(SCALE)
+    if manifest.get("precision") == "int4":
+        names.append(ROTATION)
+    return [*names, CENTROIDS, LIST_START, LIST_ROWS] if manifest.get("lists") else names
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="c" if path.name in PER_TOKEN else None)  # "c": writable, but never written
+    except (OSError, ValueError, EOFError) as error:
+        try:
+            return _without_rows(path)
+        except (OSError, ValueError, EOFError):
+            raise _again(path, f"a file of the index cannot be read: {error}") from error
+    return array
+
+
+def _without_rows(path: Path) -> np.ndarray:
+    """An array of no rows, which cannot be memory-mapped."""
+    array = np.load(path)
+    if len(array):
+        raise ValueError
+    return array
+
+
+def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], ids: list[str]) -> None:
+    count, tokens, dimension = (manifest.get(name) for name in ("count", "tokens", "dimension"))
+    start, lists = arrays[START], manifest.get("lists")
+    expected = {DOCUMENTS: (tokens,), START: ((count or 0) + 1,), TOKENS: (tokens, dimension)}
+    expected |= {SCALE: (tokens,)} if SCALE in arrays else {}
+    if ROTATION in arrays:
+        expected |= {TOKENS: (tokens, (dimension or 0) // 2), ROTATION: (dimension, dimension)}
+    if lists:
+        expected |= {CENTROIDS: (lists, dimension), LIST_START: (lists + 1,), LIST_ROWS: (tokens,)}
+    found = {name: arrays[name].shape for name in expected}
+    wrong = [f"{name} is {found[name]}, not {shape}" for name, shape in expected.items() if found[name] != shape]
+    if len(ids) != count:
+        wrong.append(f"{DOCID} has {len(ids)} ids, not {count}")
+    if not wrong and (start[0] != 0 or start[-1] != tokens or (np.diff(start) < 0).any()):
+        wrong.append(f"{START} does not lead through {tokens} tokens")
+    if wrong:
+        raise _again(folder, f"the files of the index do not belong together: {'; '.join(wrong)}")
+
+
+def _again(where: Path, what: str) -> DataError:
+    return DataError(f"{what}; at {where}; build the index again")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

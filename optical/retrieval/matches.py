@@ -1,0 +1,129 @@
+"""Which words of a question found which words of a passage, under late interaction.
+
+Takes two encoders, two texts and the vectors of their scoring tokens, gives pairs of character spans with a similarity.
+Explains a score, never changes it: what a score owes to tokens that are no words (special ones, signs, [MASK]) is not
+shown. Knows no index, no collection and no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import regex
+import torch
+from jaxtyping import Float
+
+from optical.models.encoders import Encoder
+
+# Unicode's own idea of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
+_WORD = regex.compile(r"\b\w.*?\b", regex.WORD | regex.DOTALL)
+
+
+class Span(NamedTuple):
+    """Characters ``start`` to ``end``, the last one not included, of a text as it was given."""
+
+    start: int
+    end: int
+
+
+class Match(NamedTuple):
+    """A word of the question, and the word of the passage that one of its tokens is nearest to.
+
+    Attributes:
+        query: Where the word stands in the question.
+        passage: Where the other stands in the passage.
+        similarity: Cosine of their two nearest tokens, -1 to 1.
+    """
+
+    query: Span
+    passage: Span
+    similarity: float
+
+
+def match_words(
+    query: Float[np.ndarray, "n d"],
+    query_spans: Sequence[Span | None],
+    passage: Float[np.ndarray, "m d"],
+    passage_spans: Sequence[Span | None],
+) -> list[Match]:
+    """Each token of the question that is part of a word, with the passage's word that it is nearest to.
+
+    Pieces of a word are one: two that agree on the passage's word are one match, the better of the two; a word whose
+    pieces disagree has several.
+
+    Args:
+        query: Unit token vectors of the question.
+        query_spans: Of which word each token is a part, as :func:`word_spans` gives it.
+        passage: Unit token vectors of the passage.
+        passage_spans: The same for the passage.
+
+    Returns:
+        By their place in the question, then from near to far. Empty when either has no word, or when spans and vectors
+        differ in number: stored vectors may be pooled, or of another tokenizer.
+    """
+    words = {j: span for j, span in enumerate(passage_spans) if span}
+    asked = {i: span for i, span in enumerate(query_spans) if span}
+    if not words or not asked or len(query) != len(query_spans) or len(passage) != len(passage_spans):
+        return []
+    # (asked, words)
+    similarity = query[list(asked)].astype(np.float32) @ passage[list(words)].astype(np.float32).T
+    others = list(words.values())
+    best: dict[tuple[Span, Span], float] = {}
+    for row, own in zip(similarity, asked.values(), strict=True):
+        j = int(row.argmax())
+        pair = (own, others[j])
+        best[pair] = max(best.get(pair, -1.0), float(row[j]))
+    found = [Match(own, other, min(1.0, value)) for (own, other), value in best.items()]
+    return sorted(found, key=lambda match: (match.query, -match.similarity, match.passage))
+
+
+def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]:
+    """The word that each scoring token of a text is a part of; None for special tokens, signs and [MASK].
+
+    As many as :func:`optical.models.encoders.encode_tokens` gives vectors, in the same order. Empty where the
+    tokenizer cannot say where its tokens stand.
+    """
+    task = "query" if query else "document"
+    prompt = encoder.prompts.get(task) or ""
+    ids, scores = _scoring(encoder, text, prompt, task)
+    places = _places(encoder.tokenizer, prompt + text, ids)
+    if places is None:
+        return []
+    words = [Span(*word.span()) for word in _WORD.finditer(text)]
+    shifted = (Span(start - len(prompt), end - len(prompt)) for start, end in places)
+    own = [_word_of(words, place) for place in shifted]
+    own += [None] * (len(ids) - len(own))  # [MASK], which fills up a question, stands nowhere
+    return [span for span, counts in zip(own, scores, strict=True) if counts]
+
+
+def _scoring(encoder: Encoder, text: str, prompt: str, task: str) -> tuple[list[int], list[bool]]:
+    """Ids of all tokens, and which of them score: the model's own tokenization and mask, without its network."""
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    features: dict[str, Any] = encoder.preprocess([text], prompt=prompt or None, task=task)
+    with torch.no_grad():
+        for module in encoder:
+            if isinstance(module, MultiVectorMask):
+                features = module(features, task=task)
+    return features["input_ids"][0].tolist(), features["attention_mask"][0].bool().tolist()
+
+
+def _places(tokenizer: Any, text: str, ids: Sequence[int]) -> list[tuple[int, int]] | None:
+    """Where each token of ``ids`` stands in the text, up to the padding; None where that cannot be known."""
+    if not getattr(tokenizer, "is_fast", False):
+        return None
+    again = tokenizer(text, truncation=True, max_length=len(ids), return_offsets_mapping=True)
+    own = again["input_ids"]
+    return again["offset_mapping"] if list(ids[: len(own)]) == own else None
+
+
+def _word_of(words: Sequence[Span], place: Span) -> Span | None:
+    """The word, or the words as one, that a token touches; None for one that touches none, or stands nowhere."""
+    touched = list(_touched(words, place))
+    return Span(touched[0].start, touched[-1].end) if touched else None
+
+
+def _touched(words: Sequence[Span], place: Span) -> Iterator[Span]:
+    return (word for word in words if word.start < place.end and place.start < word.end)

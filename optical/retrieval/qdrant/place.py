@@ -1,0 +1,104 @@
+"""Where a run's documents are in Qdrant: a server or a folder, reached by its client.
+
+Takes what the options name, gives a client, and makes one message of what goes wrong there. Knows no run's vectors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import JSONDecodeError
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from optical.config.recipe import Recipe
+from optical.errors import DataError, Unavailable
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+API_KEY = "QDRANT_API_KEY"  # environment variable
+PATIENCE = 120  # seconds, which a batch of points may take
+
+
+class Place(NamedTuple):
+    """Where a collection is: on a server, or in a folder.
+
+    Attributes:
+        url: ``http://host:6333``; None for a folder.
+        path: The folder; None for a server.
+        name: Of the collection there.
+    """
+
+    url: str | None
+    path: Path | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.url or self.path}"
+
+
+def place_of(recipe: Recipe, url: str | None, path: Path | None, name: str | None) -> Place:
+    """The place that options name; the collection is called as the folder of the run unless it has a name.
+
+    Raises:
+        DataError: Neither a server nor a folder, or both.
+    """
+    if (url is None) == (path is None):
+        got = "both" if url else "neither"
+        raise DataError(
+            f"Qdrant is either a server or a folder; received {got}; add --url http://host:6333 or --path folder"
+        )
+    return Place(url, path, name or recipe.folder.resolve().name)
+
+
+@contextmanager
+def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
+    """A client, closed at the end; a server has so many seconds for each call.
+
+    Raises:
+        DataError: The client is not installed, or the folder cannot be opened.
+    """
+    try:
+        from qdrant_client import QdrantClient
+    except ImportError as error:
+        raise DataError(
+            "Qdrant needs a package that is not installed: qdrant-client; run `pip install qdrant-client`, or install "
+            "optical with its extra: optical[qdrant]"
+        ) from error
+    try:
+        if place.path is not None:
+            client = QdrantClient(path=str(place.path))
+        else:
+            key = os.environ.get(API_KEY) or None
+            client = QdrantClient(url=place.url, api_key=key, timeout=patience, check_compatibility=False)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DataError(f"{place} cannot be opened: {error}; another program may hold the folder") from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def explained(place: Place) -> Iterator[None]:
+    """What goes wrong with a place that is asked, as one message.
+
+    Raises:
+        Unavailable: It does not answer, or refuses.
+    """
+    from pydantic import ValidationError
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+    try:
+        yield
+    except (ApiException, QdrantException, JSONDecodeError, OSError) as error:
+        # A page of a proxy is no JSON, or other JSON; what else the client wraps has no reply in it.
+        unread = isinstance(getattr(error, "source", error), JSONDecodeError | ValidationError)
+        raise Unavailable(
+            f"{place} does not do what was asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}); see "
+            f"that the server runs, and that {API_KEY} is set where it wants a key; what was written stays",
+            answered=unread or isinstance(error, UnexpectedResponse),
+        ) from error

@@ -1,0 +1,209 @@
+"""What the student is asked about one batch: every objective of the recipe, weighted, on clean and on perturbed input.
+
+Takes a student, the teacher's vectors of the English sides and the chosen objectives; gives named losses, which the
+trainer adds up. The one door to :mod:`optical.training.losses` and :mod:`optical.training`; knows no trainer, no bitext
+and no collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from optical.config.recipe import Objective, Robustness
+from optical.embeddings.cache import Vectors
+from optical.models.encoders import Encoded, Encoder, encode_batch, transformer
+from optical.models.tokens import Tokens
+from optical.training.adversarial import adversarial, shifted
+from optical.training.losses.assignment import assignment
+from optical.training.losses.contrastive import contrastive
+from optical.training.losses.greedy import greedy
+from optical.training.losses.ot import ot
+from optical.training.losses.pooled import pooled
+from optical.training.losses.posterior import posterior
+from optical.training.losses.product import product
+from optical.training.losses.scores import scores
+from optical.training.smoothing import noise, radius_of
+from optical.transport.cost import norm_mass, uniform_mass, weighted_mass
+
+BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
+    "product": product,
+    "greedy": greedy,
+    "assignment": assignment,
+    "posterior": posterior,
+}
+"""Objectives that compare token matrices and have no options, by their names in the recipe."""
+
+
+class Rarity(NamedTuple):
+    """How rare each token is on its own side of the bitext, for ``masses = "idf"``.
+
+    Attributes:
+        foreign: Weight of each id of the student's tokenizer, ``(v,)``.
+        english: Weights of the teacher's tokens of each English sentence, one array ``(m_i,)`` a row.
+    """
+
+    foreign: Float[Tensor, " v"]
+    english: Sequence[Float[np.ndarray, " m_i"]]
+
+
+class Health(NamedTuple):
+    """What the last batch says of the student.
+
+    Attributes:
+        finite: Whether the loss was a number.
+        spread: One less the mean cosine of the student's sentence vectors, as a share of the teacher's for the same
+            sentences: 1 is as different as they should be, 0 is all alike. NaN for a batch of one.
+    """
+
+    finite: bool = True
+    spread: float = float("nan")
+
+
+def idf(ids: Sequence[Sequence[int]], size: int) -> Float[np.ndarray, " v"]:
+    """Inverse document frequency of each token id, ``log(1 + N / df)`` in nats, N sentences of which df have the token.
+
+    Never 0, so that a sentence of common tokens keeps its mass; an id that no sentence has counts as one that one has.
+    """
+    df = np.bincount(np.concatenate([np.unique(row) for row in ids]).astype(np.int64), minlength=size)
+    return np.log1p(len(ids) / np.maximum(df, 1)).astype(np.float32)
+
+
+class Distillation(nn.Module):
+    """The weighted objectives, as the trainer calls them: student features and row numbers in, named losses out.
+
+    Attributes:
+        model: The student.
+        plan: Mean marginal error and mean number of iterations of the last batch's plans, for the log.
+        health: Of the last batch, for whoever watches the run.
+    """
+
+    def __init__(
+        self,
+        model: Encoder,
+        vectors: Vectors,
+        documents: np.ndarray | None,
+        objective: Objective,
+        *,
+        robustness: Robustness | None = None,
+        rarity: Rarity | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Keep what the objectives compare with: teacher vectors by row, passages for the ``scores`` objective."""
+        super().__init__()
+        self.model = model
+        self.vectors = vectors
+        self.objective = objective
+        self.robustness = robustness or Robustness()
+        self.rarity = rarity
+        self.seed = seed
+        self.plan = (0.0, 0.0)
+        self.health = Health()
+        passages = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
+        self.documents: Tensor | None
+        self.register_buffer("documents", passages, persistent=False)
+
+    def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
+        """Losses by name, already weighted; the trainer adds them up and logs each.
+
+        Args:
+            features: One entry, the tokenized X sentences ``(b, n)``.
+            labels: Row of each sentence in the teacher's vectors, ``(b,)``.
+        """
+        rows = labels.tolist()
+        y = self._targets(rows)
+        x = encode_batch(self.model, features[0])
+        losses = self._losses(x, y, features[0], rows)
+        self.health = _health(x.sentence, y.sentence, losses)
+        if self.robustness.method in ("fgm", "pgd", "noise"):
+            losses["robust"] = self.robustness.weight * self._perturbed(features[0], y, rows)
+        return losses
+
+    def _targets(self, rows: list[int]) -> Encoded:
+        """The teacher's vectors on the student's device."""
+        y, device = self.vectors.batch(rows), next(self.model.parameters()).device
+        return Encoded(Tokens(*(t.to(device) for t in y.tokens)), y.sentence.to(device))
+
+    def _losses(self, x: Encoded, y: Encoded, features: dict[str, Tensor], rows: list[int]) -> dict[str, Tensor]:
+        chosen, losses = self.objective, {}
+        if chosen.ot:
+            a, b = self._masses(x, y, features, rows)
+            transport = ot(
+                x.tokens, y.tokens, chosen.epsilon, a=a, b=b, marginals=chosen.marginals, slack=chosen.slack,
+                share=chosen.share, solver=chosen.solver,
+            )  # fmt: skip
+            losses["ot"] = chosen.ot * transport.loss
+            self.plan = (float(transport.error), float(transport.steps))
+        for name, objective in BETWEEN_TOKENS.items():
+            if weight := getattr(chosen, name):
+                losses[name] = weight * objective(x.tokens, y.tokens)
+        if chosen.pooled:
+            losses["pooled"] = chosen.pooled * pooled(x.sentence, y.sentence, chosen.distance)
+        if chosen.contrastive:
+            value = contrastive(x.sentence, y.sentence, chosen.contrastive_temperature, chosen.false_negative)
+            losses["contrastive"] = chosen.contrastive * value
+        if chosen.scores and self.documents is not None:
+            unit = torch.nn.functional.normalize(x.sentence.float(), dim=-1)
+            losses["scores"] = chosen.scores * scores(unit, y.sentence, self.documents, chosen.temperature)
+        return losses
+
+    def _masses(self, x: Encoded, y: Encoded, features: dict[str, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
+        """Masses of the tokens of both sides, ``(b, n)`` and ``(b, m)``."""
+        if self.objective.masses == "idf":
+            assert self.rarity is not None, "idf masses need the rarity of the tokens"
+            ids = features["input_ids"].to(x.tokens.mask.device)
+            weights = torch.zeros(y.tokens.mask.shape, device=ids.device)
+            for k, row in enumerate(rows):
+                weights[k, : len(self.rarity.english[row])] = torch.from_numpy(self.rarity.english[row])
+            foreign = self.rarity.foreign.to(ids.device)[ids]
+            return weighted_mass(foreign, x.tokens.mask), weighted_mass(weights, y.tokens.mask)
+        if self.objective.masses == "norm":
+            return norm_mass(x.tokens.vectors.detach(), x.tokens.mask), norm_mass(y.tokens.vectors, y.tokens.mask)
+        return uniform_mass(x.tokens.mask), uniform_mass(y.tokens.mask)
+
+    def _perturbed(self, features: dict[str, Tensor], y: Encoded, rows: list[int]) -> Tensor:
+        """The sum of the losses with the student's input embeddings shifted: at random, or where it hurts most."""
+        options = self.robustness
+        student: Any = getattr(self.model, "module", self.model)  # several processes wrap it
+        embedding = transformer(student).auto_model.get_input_embeddings()
+        ids, mask = features["input_ids"], features["attention_mask"].bool()
+        with torch.no_grad():
+            embedded = embedding(ids.to(next(self.model.parameters()).device)).float()
+        mask = mask.to(embedded.device)
+        radius = radius_of(embedded, mask, options.radius, norm=options.norm)
+
+        def loss(shift: Tensor) -> Tensor:
+            with shifted(embedding, shift):
+                x = encode_batch(self.model, features)
+            return torch.stack([value.float() for value in self._losses(x, y, features, rows).values()]).sum()
+
+        # By seed and batch alone, so that a resumed run draws what it would have drawn.
+        generator = torch.Generator(embedded.device).manual_seed(self.seed + int(ids.sum()))
+        if options.method == "noise":
+            return loss(noise(embedded.shape, mask, norm=options.norm, radius=radius, generator=generator))
+        steps = options.steps if options.method == "pgd" else 1
+        shift = adversarial(
+            loss, embedded.shape, mask, norm=options.norm, radius=radius, steps=steps, generator=generator
+        )
+        return loss(shift)
+
+
+@torch.no_grad()
+def _health(x: Tensor, y: Tensor, losses: dict[str, Tensor]) -> Health:
+    finite = all(bool(value.isfinite()) for value in losses.values())
+    if len(x) < 2:
+        return Health(finite)
+    ours, theirs = (1.0 - _mean_cosine(vectors) for vectors in (x, y))
+    return Health(finite, ours / max(theirs, 1e-6))
+
+
+def _mean_cosine(vectors: Float[Tensor, "b d"]) -> float:
+    """Mean cosine of two different rows: ``(|sum of unit rows|^2 - b) / (b (b - 1))``."""
+    b = len(vectors)
+    total = torch.nn.functional.normalize(vectors.float(), dim=-1).sum(dim=0)
+    return float((total @ total - b) / (b * (b - 1)))

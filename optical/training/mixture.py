@@ -1,0 +1,62 @@
+"""Several languages in one student: the pairs they bring together, and how often a pair of each is drawn.
+
+Takes pairs by language, gives one list with weights; the student made of it has one vocabulary, in which a word that
+languages share has one row, a mixture of its meanings by how often it is seen. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+from optical.config.recipe import Training
+from optical.data.bitext import Pair
+from optical.errors import DataError
+from optical.training.batches import language_weights
+from optical.training.distillation import usable
+
+
+class Mixture(NamedTuple):
+    """The pairs that one student is made from.
+
+    Attributes:
+        pairs: Of all languages, which take turns as long as they last.
+        weights: How often each pair is drawn beside the once of a single language; None for a single language.
+        shares: Language -> its share of the draws of an epoch.
+    """
+
+    pairs: list[Pair]
+    weights: list[float] | None
+    shares: dict[str, float]
+
+
+def mix(pairs: Mapping[str, Sequence[Pair]], training: Training) -> Mixture:
+    """Pairs of several languages for one student, small languages drawn more often than they are large.
+
+    Language l is drawn in proportion to ``n_l^(1 / training.language_temperature)``
+    (:func:`optical.training.batches.language_weights`), where n_l counts the pairs that can be trained on, a question
+    as often as it is drawn. An epoch has as many draws as without weights.
+
+    Raises:
+        DataError: A language without a pair that can be trained on.
+    """
+    counts = {lang: sum(_draws(pair, training) for pair in usable(own, training)) for lang, own in pairs.items()}
+    # Taking turns, so that whatever reads the first thousands of pairs reads every language.
+    turns = chain.from_iterable(zip_longest(*([(lang, pair) for pair in own] for lang, own in pairs.items())))
+    order = [turn for turn in turns if turn]
+    if len(pairs) == 1:
+        return Mixture([pair for _, pair in order], None, dict.fromkeys(pairs, 1.0))
+    if empty := [lang for lang, count in counts.items() if not count]:
+        raise DataError(
+            f"no {empty[0]} pair to train on: of {len(pairs[empty[0]])} pairs none has {training.min_words} to "
+            f"{training.max_words} words; give more bitext, set training.min_words, or leave the language out"
+        )
+    weights = language_weights(counts, training.language_temperature)
+    total = sum(counts.values())
+    shares = {lang: weights[lang] * count / total for lang, count in counts.items()}
+    return Mixture([pair for _, pair in order], [weights[lang] for lang, _ in order], shares)
+
+
+def _draws(pair: Pair, training: Training) -> int:
+    return training.question_repeats if pair.is_question else 1

@@ -1,0 +1,131 @@
+"""`optical serve`: what it says before it answers, and what stops it from answering."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from fastapi.testclient import TestClient
+
+from optical.pipeline import answer
+from optical.web import server
+from tests.cli.test_cli import command  # noqa: F401 - a fixture
+from tests.runs import tiny_run
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Applications that were served, and where; nothing waits."""
+    seen = []
+    monkeypatch.setattr(server, "serve", lambda app, own: seen.append((app, own.getsockname())))
+    return seen
+
+
+def test_it_names_its_address_and_answers(command, recipe, served):  # noqa: F811
+    code, out, err = command("serve", recipe.folder, "--port", 0)
+    ((application, (host, port)),) = served
+    assert (code, err, host) == (0, "", "127.0.0.1")
+    assert out.splitlines() == [f"answering at http://127.0.0.1:{port} until Ctrl-C"]
+    local = TestClient(application, base_url=f"http://127.0.0.1:{port}")
+    (found,) = local.get("/api/search?q=milk&k=1").json()["results"]
+    assert found["id"] == "d1"
+    assert TestClient(application, base_url="http://evil.example").get("/health").status_code == 400
+
+
+def test_an_open_address_is_warned_of(command, recipe, served):  # noqa: F811
+    _, out, _ = command("serve", recipe.folder, "--host", "0.0.0.0", "--port", 0)
+    assert "warning: 0.0.0.0 can be reached from other machines" in out
+    assert served[0][1][0] == "0.0.0.0"
+
+
+def test_a_taken_port_is_one_message_before_anything_is_loaded(command, recipe, served, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(answer, "load_answers", lambda *_: pytest.fail("it was loaded"))
+    with server.bind("127.0.0.1", 0) as own:
+        port = own.getsockname()[1]
+        code, out, err = command("serve", recipe.folder, "--port", port)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: cannot listen at 127.0.0.1 port {port}: Address already in use; choose another")
+    assert served == []
+
+
+def test_without_the_extra_it_is_one_message(command, recipe, served, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    code, _, err = command("serve", recipe.folder)
+    assert code == 1
+    assert "serving needs packages that are not installed: fastapi and uvicorn; run `pip install" in err
+
+
+def test_a_folder_that_is_no_run(command, tmp_path):  # noqa: F811
+    code, _, err = command("serve", tmp_path)
+    assert code == 1
+    assert "no recipe.toml" in err
+
+
+@pytest.fixture(scope="module")
+def place(recipe, tmp_path_factory):
+    """The same documents in Qdrant's local mode."""
+    pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
+    from optical.retrieval import qdrant
+
+    found = qdrant.Place(None, tmp_path_factory.mktemp("qdrant"), "tiny")
+    qdrant.export_run(recipe, found)
+    return found
+
+
+def test_qdrant_answers_through_the_same_page(command, recipe, place, served, monkeypatch):  # noqa: F811
+    """While it is served: the client is closed afterwards."""
+    from qdrant_client import QdrantClient
+    from qdrant_client.http.exceptions import ResponseHandlingException
+
+    told, find = {}, QdrantClient.query_points
+
+    def serve(app, own):
+        client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+        told["about"] = client.get("/api/about").json()
+        told["first"] = client.get("/api/search?q=who+writes+a+letter&k=2")
+        monkeypatch.setattr(QdrantClient, "query_points", gone)
+        told["gone"] = client.get("/api/search?q=milk")
+        monkeypatch.setattr(QdrantClient, "query_points", find)
+        told["back"] = client.get("/api/search?q=milk&k=1")
+        told["page"] = client.get("/")
+
+    def gone(*_, **__):
+        raise ResponseHandlingException(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(server, "serve", serve)
+    code, out, err = command(
+        "serve", recipe.folder, "--port", 0, "--engine", "qdrant", "--path", place.path, "--name", place.name
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("answering at http://127.0.0.1:")
+    assert (told["about"]["engine"], told["about"]["documents"]) == ("qdrant", 9)
+    assert told["about"]["late_interaction"] is False
+    own = answer.answer(answer.load_answers(recipe), "who writes a letter", 2)
+    results = told["first"].json()["results"]
+    assert [(r["id"], r["title"], r["text"]) for r in results] == [one.doc for one in own]
+    assert [r["score"] for r in results] == pytest.approx([one.score for one in own], abs=1e-4)
+    assert told["gone"].status_code == 503
+    assert list(told["gone"].json()) == ["error"]
+    assert "tiny at" in told["gone"].json()["error"]
+    assert (told["back"].status_code, told["back"].json()["results"][0]["id"]) == (200, "d1")
+    assert told["page"].status_code == 200
+
+
+def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, served):  # noqa: F811
+    asked = ("serve", recipe.folder, "--port", 0)
+    for more, code, says in (
+        (("--engine", "qdrant"), 1, "error: Qdrant is either a server or a folder; received neither"),
+        (("--engine", "qdrant", "--path", place.path), 1, "error: there is no collection run at"),
+        (("--engine", "qdrant", "--url", "http://127.0.0.1:1"), 1, "error: run at http://127.0.0.1:1 does not do what"),
+        (("--path", place.path), 2, "only --engine qdrant has a place"),
+    ):
+        found, out, err = command(*asked, *more)
+        assert (found, out) == (code, "")
+        assert says in err
+    assert served == []

@@ -1,0 +1,288 @@
+"""The teacher's vectors on disk: made once, keyed by what they are of, never read half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from optical.embeddings import cache, encode
+from optical.embeddings.cache import (
+    document_vectors,
+    embed_collection,
+    embedded_collection,
+    padded,
+    sharded_vectors,
+    stream_vectors,
+    teacher_vectors,
+)
+from optical.errors import DataError, RecipeError
+from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
+from tests.conftest import bert
+
+TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
+IDS = ["d0", "d1", "d2", "d3", "d4"]
+
+
+def refuse(*_, **__):
+    raise AssertionError("the model was called again")
+
+
+def test_tokens_and_sentences_are_those_of_the_teacher_in_the_order_of_the_texts(teacher, tmp_path):
+    found = teacher_vectors(teacher, TEXTS, tmp_path, batch_size=2)
+    assert (found.tokens.dtype, found.sentences.dtype) == (np.float16, np.float32)
+    for k, text in enumerate(TEXTS):
+        with torch.no_grad():
+            alone = encode_batch(teacher, teacher.preprocess([text]))
+        np.testing.assert_allclose(found.of(k), alone.tokens.vectors[0].numpy(), rtol=2e-3, atol=2e-3)  # float16
+        np.testing.assert_allclose(found.sentences[k], alone.sentence[0].numpy(), atol=1e-5)
+
+
+def test_a_batch_is_padded_and_masked(teacher, tmp_path):
+    found = teacher_vectors(teacher, TEXTS, tmp_path)
+    batch = found.batch(np.array([2, 1]))
+    lengths = [len(found.of(2)), len(found.of(1))]
+    assert batch.tokens.mask.sum(dim=1).tolist() == lengths
+    assert batch.tokens.vectors.shape == (2, max(lengths), 32)
+    assert batch.tokens.vectors.dtype == torch.float32
+    np.testing.assert_array_equal(batch.tokens.vectors[0, : lengths[0]].numpy(), found.of(2).astype(np.float32))
+    np.testing.assert_array_equal(batch.sentence.numpy(), found.sentences[[2, 1]])
+
+
+def test_padding_an_empty_text_and_no_text():
+    tokens = padded([np.ones((2, 3)), np.zeros((0, 3))])
+    assert tokens.mask.tolist() == [[True, True], [False, False]]
+    assert padded([]).vectors.shape == (0, 0, 0)
+
+
+def test_the_second_call_reads_and_does_not_encode(teacher, tmp_path, monkeypatch):
+    first = teacher_vectors(teacher, TEXTS, tmp_path)
+    documents = document_vectors(teacher, IDS, TEXTS, tmp_path)
+    for room in (cache, encode):
+        monkeypatch.setattr(room, "encode_batch", refuse)
+    again = teacher_vectors(teacher, TEXTS, tmp_path)
+    np.testing.assert_array_equal(again.tokens, first.tokens)
+    assert again.folder == first.folder
+    np.testing.assert_array_equal(document_vectors(teacher, IDS, TEXTS, tmp_path).sentences, documents.sentences)
+    with pytest.raises(AssertionError, match="called again"):
+        teacher_vectors(teacher, TEXTS[:-1], tmp_path)
+
+
+def test_the_key_is_texts_in_their_order_ids_and_teacher(teacher, tmp_path):
+    other = bert(tmp_path / "other", text="other words")
+    folders = [
+        teacher_vectors(teacher, TEXTS, tmp_path / "cache").folder,
+        teacher_vectors(teacher, TEXTS[::-1], tmp_path / "cache").folder,
+        teacher_vectors(teacher, ["the moonwho", *TEXTS[2:]], tmp_path / "cache").folder,
+        teacher_vectors(other, TEXTS, tmp_path / "cache").folder,
+        document_vectors(teacher, IDS, TEXTS, tmp_path / "cache").folder,
+        document_vectors(teacher, IDS[::-1], TEXTS, tmp_path / "cache").folder,
+        document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path / "cache").folder,
+    ]
+    assert len(set(folders)) == len(folders)
+
+
+def test_documents_of_a_single_vector_teacher(teacher, tmp_path):
+    found = document_vectors(teacher, IDS, TEXTS, tmp_path)
+    np.testing.assert_allclose(found.sentences, encode_sentences(teacher, TEXTS), atol=1e-6)
+    assert found.of(1).shape[0] == 0
+
+
+def test_documents_of_a_late_interaction_teacher_are_ragged(teacher, tmp_path):
+    many = as_multi_vector(teacher)
+    found = document_vectors(many, IDS, TEXTS, tmp_path)
+    expected = encode_tokens(many, TEXTS, query=False)
+    assert len({len(row) for row in expected}) > 2
+    for k, row in enumerate(expected):
+        np.testing.assert_allclose(found.of(k), row, atol=1e-3)
+    assert found.sentences.shape == (5, 0)
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
+    exact = document_vectors(teacher, IDS, TEXTS, tmp_path)
+    rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, precision="int8")
+    np.testing.assert_allclose(np.asarray(rounded.sentences), exact.sentences, atol=5e-3)
+    hasty = document_vectors(teacher, IDS, TEXTS, tmp_path, compute="bfloat16")
+    assert hasty.folder == stream_vectors(
+        teacher, lambda: zip(IDS, TEXTS, strict=True), tmp_path, compute="bfloat16"
+    ).folder  # fmt: skip
+    assert len({exact.folder, rounded.folder, hasty.folder}) == 3
+    many = document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path, precision="int8")
+    np.testing.assert_allclose(many.of(1), encode_tokens(as_multi_vector(teacher), TEXTS, query=False)[1], atol=5e-3)
+
+
+def test_documents_from_before_there_were_shards_are_read(teacher, tmp_path, monkeypatch):
+    folder = document_vectors(teacher, IDS, TEXTS, tmp_path).folder
+    sentences = encode_sentences(teacher, TEXTS)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    cache._write_all(folder, [np.zeros((0, 1), dtype=np.float16)] * 5, sentences)
+    monkeypatch.setattr(encode, "encode_batch", refuse)
+    np.testing.assert_array_equal(document_vectors(teacher, IDS, TEXTS, tmp_path).sentences, sentences)
+
+
+class TestCollection:
+    DOCUMENTS = tuple((f"d{k}", f"{text} {'she cooks rice . ' * (k % 3)}") for k, text in enumerate(TEXTS * 3))
+
+    @pytest.mark.parametrize("late", [False, True])
+    @pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": 64}, {"batch_tokens": 20}], ids=str)
+    def test_vectors_are_those_of_the_encoder_whatever_the_batch(self, teacher, tmp_path, late, options):
+        texts = [text for _, text in self.DOCUMENTS]
+        encoder = as_multi_vector(teacher) if late else teacher
+        shards = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, **options)
+        assert [part.manifest["count"] for part in shards.parts] == [4, 4, 4, 3]
+        found = sharded_vectors(embedded_collection(tmp_path / "v", encoder, verify=True))
+        if late:
+            for k, row in enumerate(encode_tokens(encoder, texts, query=False)):
+                np.testing.assert_allclose(found.of(k), row, atol=1e-3)  # float16
+            assert found.batch([7, 2]).tokens.mask.sum(dim=1).tolist() == [len(found.of(7)), len(found.of(2))]
+        else:
+            np.testing.assert_allclose(np.asarray(found.sentences), encode_sentences(encoder, texts), atol=1e-6)
+            np.testing.assert_array_equal(found.batch([7, 2]).sentence.numpy(), found.sentences[[7, 2]])
+
+    def test_prompts_are_those_of_the_encoder(self, teacher, tmp_path):
+        teacher.prompts, teacher.default_prompt_name = {"document": "the moon "}, "document"
+        texts = [text for _, text in self.DOCUMENTS]
+        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "one", batch_size=4).vectors()
+        np.testing.assert_allclose(found, encode_sentences(teacher, texts), atol=1e-6)
+        assert np.abs(found - encode_sentences(bert(tmp_path / "none"), texts)).max() > 1e-2
+        many = as_multi_vector(teacher)
+        many.prompts = {"passage": "the river "}
+        found = sharded_vectors(embed_collection(many, self.DOCUMENTS, tmp_path / "many", batch_size=4))
+        for k, row in enumerate(encode_tokens(many, texts, query=False)):
+            np.testing.assert_allclose(found.of(k), row, atol=1e-3)
+
+    def test_a_truncated_encoder(self, teacher, tmp_path):
+        teacher.truncate_dim = 8
+        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v").vectors()
+        np.testing.assert_allclose(found, encode_sentences(teacher, [t for _, t in self.DOCUMENTS]), atol=1e-6)
+
+    @pytest.mark.usefixtures("with_bfloat16")
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_bfloat16_costs_is_stated(self, teacher, tmp_path, late):
+        encoder = as_multi_vector(teacher) if late else teacher
+        exact = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "exact", precision="float32")
+        shards = embed_collection(
+            encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32", compute="bfloat16"
+        )
+        assert (exact.manifest["compute"], shards.manifest["compute"]) == ("float32", "bfloat16")
+        assert "agreement" not in exact.manifest
+        cosines = (np.asarray(shards.vectors()[:]) * np.asarray(exact.vectors()[:])).sum(axis=1)
+        assert cosines.min() < 1 - 1e-6
+        assert shards.manifest["agreement"] == {
+            "compared": len(self.DOCUMENTS),
+            "min": pytest.approx(cosines.min(), abs=1e-4),
+            "mean": pytest.approx(cosines.mean(), abs=1e-4),
+        }
+        with pytest.raises(DataError, match="shard-00000 has another compute: 'bfloat16', wanted is 'float32'"):
+            embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32")
+
+    def test_shards_from_before_there_was_a_choice_are_of_float32(self, teacher, tmp_path, monkeypatch):
+        folder = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", shard_size=4).folder
+        for path in [*folder.glob("shard-*/optical.json"), folder / "optical.json"]:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            del manifest["compute"]
+            path.write_text(json.dumps(manifest), encoding="utf-8")
+        monkeypatch.setattr(encode, "encode_batch", refuse)
+        assert embed_collection(teacher, self.DOCUMENTS, folder, shard_size=4).manifest["compute"] == "float32"
+
+    def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
+        self, teacher, tmp_path, monkeypatch
+    ):
+        for _ in range(2):
+            embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", shard_size=4)
+            monkeypatch.setattr(encode, "encode_batch", refuse)
+        with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
+            embedded_collection(tmp_path / "v", bert(tmp_path / "other", text="other words"))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"precision": "float8"}, "precision must be one of float32, float16, int8; got 'float8'"),
+            ({"compute": "float16"}, "compute must be one of float32, bfloat16; got 'float16'"),
+            ({"shard_size": -1}, "shard_size must be at least 1; got -1"),
+            ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+            ({"batch_tokens": 0}, "batch_tokens must be at least 1; got 0"),
+        ],
+    )
+    def test_bad_options(self, teacher, tmp_path, options, message):
+        with pytest.raises(RecipeError, match=message):
+            embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", **options)
+        assert not (tmp_path / "v").exists()
+
+
+def test_an_interrupted_write_leaves_nothing(teacher, tmp_path, monkeypatch):
+    def stop(file, *_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(np, "save", stop)  # the tokens are there by then
+        with pytest.raises(KeyboardInterrupt):
+            teacher_vectors(teacher, TEXTS, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert len(teacher_vectors(teacher, TEXTS, tmp_path / "cache").sentences) == 5
+
+
+@pytest.mark.parametrize("file", ["tokens.npy", "start.npy", "sentences.npy", "optical.json"])
+@pytest.mark.parametrize("content", [b"", b"rubbish", None], ids=["empty", "rubbish", "half"])
+def test_a_damaged_cache_says_so_and_what_to_remove(teacher, tmp_path, file, content):
+    folder = teacher_vectors(teacher, TEXTS, tmp_path).folder
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(DataError, match="remove this folder") as caught:
+        teacher_vectors(teacher, TEXTS, tmp_path)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_cache_of_other_lengths_is_refused(teacher, tmp_path):
+    folder = teacher_vectors(teacher, TEXTS, tmp_path).folder
+    np.save(folder / "sentences.npy", np.load(folder / "sentences.npy")[:-1])
+    with pytest.raises(DataError, match="not those that were written"):
+        teacher_vectors(teacher, TEXTS, tmp_path)
+
+
+def test_the_tokens_are_mapped_not_read(teacher, tmp_path):
+    assert isinstance(teacher_vectors(teacher, TEXTS, tmp_path).tokens, np.memmap)
+
+
+def test_a_streamed_collection_lies_where_the_one_in_memory_is_looked_for(teacher, tmp_path):
+    ids, texts = [f"d{k}" for k in range(7)], [f"the cow gives milk {'again ' * k}" for k in range(7)]
+    read = []
+
+    def documents():
+        read.append(1)
+        return zip(ids, texts, strict=True)
+
+    streamed = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3)
+    held = document_vectors(teacher, ids, texts, tmp_path / "held")
+    assert streamed.folder.name == held.folder.name
+    assert len(list(streamed.folder.glob("shard-*"))) == 3
+    assert len(read) == 3  # ids, texts, vectors
+    np.testing.assert_allclose(np.asarray(streamed.sentences), np.asarray(held.sentences), atol=1e-6)
+    again = document_vectors(teacher, ids, texts, tmp_path / "streamed")
+    assert again.folder == streamed.folder
+    other = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3, precision="float16")
+    assert other.folder != streamed.folder
+
+
+def test_streaming_again_mends_a_missing_and_a_damaged_shard_and_only_those(teacher, tmp_path):
+    ids, texts = [f"d{k}" for k in range(6)], [f"we sell fish {k}" for k in range(6)]
+
+    def cache():
+        return stream_vectors(teacher, lambda: zip(ids, texts, strict=True), tmp_path, shard_size=2)
+
+    before = cache()
+    expected = np.asarray(before.sentences).copy()
+    kept = before.folder / "shard-00000" / "sentences.npy"
+    made = kept.stat().st_mtime_ns
+    shutil.rmtree(before.folder / "shard-00001")
+    damaged = before.folder / "shard-00002" / "sentences.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    with pytest.raises(DataError, match="shard-0000[12]"):
+        document_vectors(teacher, ids, texts, tmp_path)
+    np.testing.assert_allclose(np.asarray(cache().sentences), expected, atol=1e-6)
+    assert kept.stat().st_mtime_ns == made

@@ -1,0 +1,121 @@
+"""The development score of several languages: the mean of each one's, and nothing held out is trained on."""
+
+from __future__ import annotations
+
+import pytest
+
+from optical.config.recipe import load_recipe
+from optical.data.bitext import Pair
+from optical.data.collection import Collection
+from optical.data.records import Doc, Qrel, Query
+from optical.embeddings.cache import document_vectors
+from optical.evaluation.measures import measure
+from optical.pipeline import dev_score
+from optical.pipeline.dev_score import development_score, development_scores, unembedded
+from optical.retrieval.search import search
+
+ENGLISH = [
+    "i drink water .", "the children read books .", "where is the market ?", "the farmer plants maize .",
+    "she cooks rice .", "the cow gives milk .", "who built this house ?", "the teacher writes a letter .",
+    "rain falls in april .", "we sell fish .", "the river is long .", "the doctor helps the sick .",
+]  # fmt: skip
+# The first language keeps the English words, the second has letters that the teacher does not put together.
+PAIRS = {
+    "aa": [Pair(text, f"{text} indeed") for text in ENGLISH],
+    "bb": [Pair(text, " ".join(word[::-1] for word in text.split()) + " q") for text in ENGLISH],
+}
+
+
+def recipe_of(tmp_path, lang: str, **more):
+    return load_recipe(None, {"lang": lang, "cache": str(tmp_path / "cache"), "training.held_out": 1, **more})
+
+
+def test_the_score_of_several_languages_is_the_mean_of_each(tmp_path, teacher):
+    recipe, said = recipe_of(tmp_path, "aa,bb"), []
+    score, left = development_scores(recipe, teacher, PAIRS, {}, said.append)
+    single = {lang: development_score(recipe.of(lang), teacher, PAIRS[lang], None, said.append) for lang in PAIRS}
+    alone = {lang: found[0](teacher) for lang, found in single.items()}
+    assert len(set(alone.values())) == 2, "the two scores must differ for a mean to be seen"
+    assert score(teacher) == pytest.approx(sum(alone.values()) / 2)
+    assert left == {lang: found[1] for lang, found in single.items()}
+    assert said[0].startswith("aa: development score: 1 held-out")
+    assert said[1].startswith("bb: development score: 1 held-out")
+
+
+def test_one_language_has_its_own_score_and_no_name(tmp_path, teacher):
+    recipe, said = recipe_of(tmp_path, "aa"), []
+    score, left = development_scores(recipe, teacher, {"aa": PAIRS["aa"]}, {}, said.append)
+    expected, rest = development_score(recipe, teacher, PAIRS["aa"], None, said.append)
+    assert score(teacher) == expected(teacher)
+    assert left == {"aa": rest}
+    assert said[0] == said[1]
+
+
+def test_a_pair_held_out_for_one_language_is_trained_on_for_none(tmp_path, teacher):
+    recipe = recipe_of(tmp_path, "aa,bb")
+    _, rest = development_score(recipe.of("aa"), teacher, PAIRS["aa"], None, lambda _: None)
+    (held_out,) = set(PAIRS["aa"]) - set(rest)
+    shared = {"aa": PAIRS["aa"], "bb": [*PAIRS["bb"], held_out]}
+    _, left = development_scores(recipe, teacher, shared, {}, lambda _: None)
+    assert held_out not in left["aa"] + left["bb"]
+
+
+def test_a_language_with_too_few_pairs_has_no_part_in_the_mean(tmp_path, teacher):
+    recipe, said = recipe_of(tmp_path, "aa,bb"), []
+    score, left = development_scores(recipe, teacher, PAIRS | {"bb": PAIRS["bb"][:5]}, {}, said.append)
+    alone, _ = development_score(recipe.of("aa"), teacher, PAIRS["aa"], None, said.append)
+    assert score(teacher) == alone(teacher)
+    assert left["bb"] == PAIRS["bb"][:5]
+    assert "bb: too few pairs for a development score" in said
+    nothing, _ = development_scores(recipe, teacher, {lang: p[:5] for lang, p in PAIRS.items()}, {}, said.append)
+    assert nothing is None
+
+
+@pytest.fixture
+def documents():
+    """Documents in bb, with questions in English and in bb, judged as dev."""
+    docs = [Doc(f"d{k}", "", pair.foreign) for k, pair in enumerate(PAIRS["bb"])]
+    queries = {lang: [Query(f"q{k}", getattr(PAIRS["bb"][k], side)) for k in (0, 3, 5)]
+               for lang, side in (("en", "english"), ("bb", "foreign"))}  # fmt: skip
+    qrels = {"dev": [Qrel(f"q{k}", f"d{k}", 1) for k in (0, 3, 5)], "test": [Qrel("q9", "d1", 1)]}
+    return Collection("turned", docs, queries, qrels, "", {}, "bb")
+
+
+def test_documents_in_x_are_embedded_anew_for_each_score(tmp_path, teacher, student, documents):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert (left, said) == (PAIRS["bb"], ["development score: MAP of 3 dev queries, 12 bb documents"])
+    ids, texts = [doc.id for doc in documents.docs], [doc.text for doc in documents.docs]
+    for encoder in (teacher, student):
+        vectors = document_vectors(encoder, ids, texts, tmp_path / "own")
+        run = search(teacher, documents.queries["en"], vectors, ids, 100)
+        assert score(encoder) == measure(run, documents.qrels["dev"], ("AP",)).mean["AP"]
+    assert not (tmp_path / "cache").exists(), "nothing is kept of a score"
+
+
+def test_questions_in_x_are_the_encoders_own_where_no_english_one_is_judged(tmp_path, teacher, documents):
+    recipe = recipe_of(tmp_path, "bb")
+    own = documents._replace(queries={"bb": documents.queries["bb"]})
+    score, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(own), lambda _: None)
+    assert score(teacher) == 1.0, "each question is its document, word for word"
+    english, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), lambda _: None)
+    assert english(teacher) < 1.0
+
+
+def test_judged_documents_come_before_others(tmp_path, teacher, documents, monkeypatch):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    monkeypatch.setattr(dev_score, "MATES_AMONG", 5)
+    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert said == ["development score: MAP of 3 dev queries, 5 bb documents"]
+    monkeypatch.setattr(dev_score, "MATES_AMONG", 2)
+    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    assert said[1] == "development score: MAP of 3 dev queries, 3 bb documents"
+
+
+def test_documents_in_x_without_dev_queries_leave_held_out_pairs(tmp_path, teacher, documents):
+    recipe, said = recipe_of(tmp_path, "bb"), []
+    bare = documents._replace(qrels={"test": documents.qrels["test"]})
+    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(bare), said.append)
+    expected, rest = development_score(recipe, teacher, PAIRS["bb"], None, said.append)
+    assert (score(teacher), left) == (expected(teacher), rest)
+    assert said[0] == said[1] == "development score: 1 held-out sentences find their translation among 12"

@@ -1,0 +1,473 @@
+"""Training: the loss falls, equal configurations give equal parameters, and an interruption costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from optical.config.recipe import Objective, Robustness, Training
+from optical.data.bitext import Pair
+from optical.embeddings.cache import teacher_vectors
+from optical.errors import DataError, RecipeError
+from optical.models.encoders import as_multi_vector, encode_batch
+from optical.training import distillation
+from optical.training.distillation import Distillation, _LengthGrouped, check_enough, distill_student, usable
+from optical.training.interruption import Interrupted
+
+PAIRS = [
+    Pair("i drink water .", "ninakunywa maji"),
+    Pair("the children read books .", "watoto wanasoma vitabu vyao"),
+    Pair("where is the market ?", "soko liko wapi"),
+    Pair("the farmer plants maize .", "mkulima anapanda mahindi shambani leo"),
+    Pair("she cooks rice .", "anapika wali"),
+    Pair("the cow gives milk .", "ng'ombe anatoa maziwa mengi sana"),
+    Pair("who built this house ?", "nani alijenga nyumba hii"),
+    Pair("rain falls in april .", "mvua inanyesha mwezi wa aprili"),
+]
+OBJECTIVE = Objective(scores=0.0, epsilon=0.1)
+
+
+def training(**more) -> Training:
+    usual = {
+        "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "embedding_learning_rate": 1e-3, "warmup": 0.0,
+        "min_words": 1, "question_repeats": 1, "evaluate_every": 2, "averaging": False,
+        "precision": "float32",
+    }  # fmt: skip
+    return Training(**{**usual, **more})
+
+
+def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PAIRS, **more):
+    """A copy of the student after training, and everything else that came out."""
+    return distill_student(
+        copy.deepcopy(student), teacher, pairs, objective=objective, training=how or training(), folder=folder,
+        cache=folder.parent / "cache", progress=False, **more,
+    )  # fmt: skip
+
+
+def parameters(model) -> torch.Tensor:
+    return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
+
+
+def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):
+    documents = torch.nn.functional.normalize(torch.randn(5, 32), dim=-1).numpy()
+    found = trained(
+        student, teacher, tmp_path / "run", how=training(steps=30), objective=Objective(scores=1.0), documents=documents
+    )
+    losses = [entry for entry in found.history if "loss" in entry]
+    assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
+    last = losses[-1]
+    assert last["ot"] + last["pooled"] + last["scores"] == pytest.approx(last["loss"], rel=1e-3)
+    assert last["plan_steps"] >= 1
+    assert found.pairs == len(PAIRS)
+    assert not torch.equal(parameters(found.student), parameters(student))
+    assert not found.student.training
+
+
+def test_the_teacher_and_the_pairs_stay_as_they_are(student, teacher, tmp_path):
+    before, pairs = parameters(teacher), list(PAIRS)
+    trained(student, teacher, tmp_path / "run", pairs=pairs)
+    assert torch.equal(parameters(teacher), before)
+    assert pairs == PAIRS
+
+
+def test_an_objective_of_weight_zero_is_left_out(student, teacher, tmp_path):
+    for weights, name in (({"ot": 0.0}, "pooled"), ({"pooled": 0.0}, "ot")):
+        found = trained(student, teacher, tmp_path / name, objective=Objective(scores=1.0, **weights))
+        logged = {key for entry in found.history for key in entry if key in ("ot", "pooled", "scores")}
+        assert logged == {name}, "scores has no documents to rank, the other has weight 0"
+
+
+def test_an_objective_without_anything_to_rank_is_refused_before_training(student, teacher, tmp_path):
+    only = Objective(ot=0.0, pooled=0.0, scores=1.0)
+    documents = torch.nn.functional.normalize(torch.randn(5, 32), dim=-1).numpy()
+    with pytest.raises(RecipeError, match="nothing to rank"):
+        trained(student, teacher, tmp_path / "run", objective=only)
+    with pytest.raises(RecipeError, match="nothing to rank"):
+        trained(
+            as_multi_vector(student), as_multi_vector(teacher), tmp_path / "run", objective=only, documents=documents
+        )
+    assert not (tmp_path / "run").exists()
+    trained(student, teacher, tmp_path / "run", objective=only, documents=documents, how=training(steps=1))
+
+
+def test_each_pair_is_drawn_by_its_own_weight(student, teacher, tmp_path):
+    pairs = [*PAIRS, PAIRS[0]]  # two languages may share a pair
+    weights = [float(k) for k in range(9)]
+    found = distillation._repeats(pairs, weights, training(question_repeats=3))
+    assert found.tolist() == [0, 1, 6, 3, 4, 5, 18, 7, 8]
+    short = distillation._repeats(pairs, weights, training(max_words=2))
+    assert short.tolist() == [0, 4, 8]
+    assert distillation._repeats(pairs, None, training(max_words=2)).tolist() == [1, 1, 1]
+
+
+def test_words_are_replaced_while_training_only_where_augmentation_is_asked_for(student, teacher, tmp_path):
+    synonyms = tmp_path / "synonyms.tsv"
+    synonyms.write_text("wali\tmchele\nmaji\tmaziwa\n", encoding="utf-8")
+    augment = Robustness(method="augment", synonyms=str(synonyms), rate=1.0)
+    plain = trained(student, teacher, tmp_path / "a")
+    other = trained(student, teacher, tmp_path / "b", robustness=augment)
+    again = trained(student, teacher, tmp_path / "c", robustness=augment)
+    assert torch.equal(parameters(other.student), parameters(again.student))
+    assert not torch.equal(parameters(other.student), parameters(plain.student))
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "no"))):
+        trained(
+            student, teacher, tmp_path / "d", robustness=Robustness(method="augment", synonyms=str(tmp_path / "no"))
+        )
+
+
+def test_idf_masses_are_those_of_both_sides(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", objective=Objective(masses="idf", pooled=0.0), how=training())
+    uniform = trained(student, teacher, tmp_path / "other", objective=Objective(pooled=0.0), how=training())
+    assert not torch.equal(parameters(found.student), parameters(uniform.student))
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    rarity = distillation._rarity(student, teacher, PAIRS, vectors)
+    ids = teacher.tokenizer(PAIRS[2].english)["input_ids"]
+    row = dict(zip(teacher.tokenizer.convert_ids_to_tokens(ids), rarity.english[2], strict=True))
+    assert row["[CLS]"] < row["market"]
+    assert rarity.foreign[student.tokenizer.cls_token_id] == rarity.foreign.min()
+
+
+@pytest.mark.parametrize("method", ["fgm", "noise"])
+def test_training_on_worse_input_goes_on_after_ctrl_c_to_the_bit(student, teacher, tmp_path, monkeypatch, method):
+    robust = Robustness(method=method)
+    expected = trained(student, teacher, tmp_path / "whole", robustness=robust)
+    ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "halves", robustness=robust)
+    found = trained(student, teacher, tmp_path / "halves", robustness=robust)
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert any("robust" in entry for entry in found.history)
+
+
+class _InOrder(_LengthGrouped):
+    """The eight pairs as they are, so that one batch of eight is two of four: the usual one groups by length."""
+
+    def __iter__(self):
+        rows = list(range(len(self.how["lengths"])))
+        for k in range(0, len(rows), self.batch_size):
+            yield rows[k : k + self.batch_size]
+
+
+@pytest.mark.parametrize("smaller", [(4, 2), (2, 4)])
+def test_accumulating_small_batches_is_one_large_batch(student, teacher, tmp_path, monkeypatch, smaller):
+    monkeypatch.setattr(distillation, "_LengthGrouped", _InOrder)
+    batch, accumulation = smaller
+    whole = trained(student, teacher, tmp_path / "whole", how=training(steps=3, batch_size=8))
+    parts = trained(
+        student, teacher, tmp_path / "parts", how=training(steps=3, batch_size=batch, accumulation=accumulation)
+    )
+    other = trained(student, teacher, tmp_path / "other", how=training(steps=3, batch_size=batch))
+    # Adam divides by the size of a gradient: entries whose gradient is rounding error alone move by their sign.
+    apart = (parameters(whole.student) - parameters(parts.student)).abs()
+    moved = (parameters(whole.student) - parameters(student)).abs()
+    assert apart.quantile(0.99) < 1e-5
+    assert apart.norm() < 0.02 * moved.norm()
+    assert (parameters(whole.student) - parameters(other.student)).norm() > 0.2 * moved.norm()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(student, teacher, tmp_path):
+    first = trained(student, teacher, tmp_path / "a", seed=3)
+    again = trained(student, teacher, tmp_path / "b", seed=3)
+    other = trained(student, teacher, tmp_path / "c", seed=4)
+    assert torch.equal(parameters(first.student), parameters(again.student))
+    assert not torch.equal(parameters(first.student), parameters(other.student))
+
+
+def ctrl_c_at(monkeypatch, call: int) -> list[int]:
+    """SIGINT to this process while the given forward pass runs; the list grows with every pass."""
+    original, calls = Distillation.forward, []
+
+    def forward(self, features, labels):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    return calls
+
+
+@pytest.mark.parametrize("how", [{}, {"accumulation": 2, "batch_size": 2}, {"dropout": True}, {"evaluate_every": 50}])
+def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp_path, monkeypatch, how):
+    how = training(steps=4, **how)
+    expected = trained(student, teacher, tmp_path / "whole", how=how)
+    calls = ctrl_c_at(monkeypatch, 2 * how.accumulation)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=re.escape(str(tmp_path / "halves" / "checkpoints-"))):
+        trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 2 * how.accumulation
+    assert signal.getsignal(signal.SIGINT) is before
+    (run,) = (tmp_path / "halves").iterdir()
+    assert "checkpoint-2" in [p.name for p in run.iterdir()]
+    found = trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 4 * how.accumulation, "training began anew"
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert list((tmp_path / "halves").iterdir()) == [], "checkpoints stay behind"
+
+
+def test_an_interruption_with_a_development_score_resumes_too(student, teacher, tmp_path, monkeypatch):
+    scores = iter([0.0, 0.1, 0.2, 0.0, 0.2, 0.2, 0.2])
+    calls = ctrl_c_at(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    found = trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    assert len(calls) == 4
+    assert found.best > 0
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    (run,) = (tmp_path / "run").iterdir()
+    (run / "checkpoint-3").mkdir()
+    (run / "checkpoint-3" / "config.json").write_text("{")
+    trained(student, teacher, tmp_path / "run")
+    assert len(calls) == 4
+
+
+def test_a_second_ctrl_c_stops_at_once(student, teacher, tmp_path, monkeypatch):
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    with pytest.raises(KeyboardInterrupt):
+        trained(student, teacher, tmp_path / "run")
+
+
+def test_a_checkpoint_of_other_settings_or_sentences_is_not_resumed(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    trained(student, teacher, tmp_path / "run", how=training(learning_rate=2e-3))
+    assert len(calls) == 2 + 4
+    other = [*PAIRS[:-1], Pair(PAIRS[-1].english, "mvua nyingi")]
+    trained(student, teacher, tmp_path / "run", pairs=other)
+    assert len(calls) == 2 + 4 + 4
+
+
+def test_fewer_pairs_than_a_step_takes_say_what_to_set(student, teacher, tmp_path):
+    with pytest.raises(DataError, match="8 sentence pairs") as caught:
+        trained(student, teacher, tmp_path / "run", how=training(batch_size=3, accumulation=3))
+    advice = int(re.search(r"batch_size to (\d+)", str(caught.value))[1])
+    check_enough(PAIRS, training(batch_size=advice, accumulation=3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_sentences_of_the_right_length_are_trained_on():
+    kept = usable(PAIRS, training(min_words=3, max_words=4))
+    assert [p.foreign for p in kept] == ["watoto wanasoma vitabu vyao", "soko liko wapi", "nani alijenga nyumba hii"]
+    with pytest.raises(DataError, match="3 sentence pairs of 3 to 4 words"):
+        check_enough(PAIRS, training(min_words=3, max_words=4, batch_size=4))
+
+
+def test_the_start_is_kept_when_training_hurts(student, teacher, tmp_path, caplog):
+    scores = iter([0.5, 0.4, 0.5, 0.3])
+    found = trained(student, teacher, tmp_path / "run", dev=lambda _: next(scores))
+    assert torch.equal(parameters(found.student), parameters(student))
+    assert found.start == found.best == 0.5
+    assert "the start is kept" in caplog.text
+
+
+def test_the_best_checkpoint_is_taken_not_the_last(student, teacher, tmp_path):
+    seen = []
+
+    def dev(model):
+        seen.append(parameters(model))
+        return [0.1, 0.9, 0.2][len(seen) - 1]
+
+    found = trained(student, teacher, tmp_path / "run", dev=dev)
+    assert len(seen) == 3
+    assert found.best == 0.9
+    assert torch.equal(parameters(found.student), seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert [entry["eval_dev"] for entry in found.history if "eval_dev" in entry] == [0.9, 0.2]
+
+
+def test_patience_ends_training(student, teacher, tmp_path):
+    scores = iter([0.0, 0.9, *[0.1] * 10])
+    found = trained(
+        student,
+        teacher,
+        tmp_path / "run",
+        how=training(steps=10, evaluate_every=1, patience=2),
+        dev=lambda _: next(scores),
+    )
+    assert [entry["eval_dev"] for entry in found.history if "eval_dev" in entry] == [0.9, 0.1, 0.1]
+
+
+def test_no_steps_give_the_start(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", how=training(steps=0), dev=lambda _: 0.25)
+    assert torch.equal(parameters(found.student), parameters(student))
+    assert (found.start, found.best, found.history) == (0.25, 0.25, [])
+
+
+def test_embeddings_and_body_have_their_own_learning_rates(student, teacher, tmp_path):
+    """Adam's first step moves every entry with a gradient by the learning rate."""
+    how = training(steps=1, learning_rate=1e-3, embedding_learning_rate=1e-2)
+    found = trained(student, teacher, tmp_path / "run", how=how)
+    moved = {
+        name: float((value - student.state_dict()[name]).abs().max())
+        for name, value in found.student.state_dict().items()
+    }
+    (embedding,) = [name for name in moved if "word_embeddings" in name]
+    assert moved.pop(embedding) == pytest.approx(1e-2, rel=0.01)
+    assert max(moved.values()) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_dropout_is_off_unless_asked_for(student, teacher, tmp_path):
+    rates = {}
+    for dropout in (False, True):
+        model = copy.deepcopy(student)
+        distill_student(
+            model, teacher, PAIRS, objective=OBJECTIVE, training=training(steps=1, dropout=dropout), progress=False,
+            folder=tmp_path / "run", cache=tmp_path / "cache",
+        )  # fmt: skip
+        rates[dropout] = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {False: {0.0}, True: {0.1}}
+
+
+def test_a_multi_vector_student_learns_too(student, teacher, tmp_path):
+    many, target = as_multi_vector(student), as_multi_vector(teacher)
+    found = trained(many, target, tmp_path / "run", how=training(steps=20))
+    losses = [entry["loss"] for entry in found.history if "loss" in entry]
+    assert type(found.student) is type(many)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_loss_compares_each_row_with_its_own_target(student, teacher, tmp_path):
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    loss = Distillation(teacher, vectors, None, Objective(ot=0.0, scores=0.0))
+    features = teacher.preprocess([PAIRS[k].english for k in (5, 2)])
+    right = loss([features], torch.tensor([5, 2]))["pooled"]
+    wrong = loss([features], torch.tensor([2, 5]))["pooled"]
+    assert right.item() == pytest.approx(0.0, abs=1e-5)
+    assert wrong.item() > 1e-2
+
+
+def test_the_loss_carries_gradient_to_the_student_only(student, teacher, tmp_path):
+    vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
+    loss = Distillation(student, vectors, None, OBJECTIVE)
+    losses = loss([student.preprocess([p.foreign for p in PAIRS[:3]])], torch.arange(3))
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in teacher.parameters())
+    assert float(student[0].auto_model.get_input_embeddings().weight.grad.abs().sum()) > 0
+    assert not encode_batch(teacher, teacher.preprocess(["a"])).tokens.vectors.isnan().any()
+
+
+class TestLengthGrouped:
+    def sampler(self, n=1000, batch_size=8, seed=0, batch_tokens=None):
+        random = np.random.default_rng(1)
+        how = {"lengths": random.integers(5, 200, n), "repeats": random.integers(1, 4, n), "batch_tokens": batch_tokens}
+        return _LengthGrouped(range(n), batch_size=batch_size, seed=seed, **how)
+
+    @pytest.mark.parametrize("batch_tokens", [None, 1000])
+    def test_there_are_as_many_batches_as_promised(self, batch_tokens):
+        for n, size in ((1000, 8), (37, 4), (400, 7)):
+            sampler = self.sampler(n, size, batch_tokens=batch_tokens)
+            assert len(list(sampler)) == len(sampler) > 1
+
+    def test_epochs_differ_and_can_be_repeated(self):
+        first, again = self.sampler(), self.sampler()
+        other = list(self.sampler(seed=1))
+        epoch = list(first)
+        assert epoch == list(again)
+        assert epoch != other
+        first.set_epoch(1)
+        assert list(first) != epoch
+
+    def test_questions_are_drawn_more_often(self, student, teacher, tmp_path, monkeypatch):
+        seen = []
+        original = Distillation.forward
+
+        def forward(self, features, labels):
+            seen.extend(labels.tolist())
+            return original(self, features, labels)
+
+        monkeypatch.setattr(Distillation, "forward", forward)
+        how = training(steps=6, batch_size=2, question_repeats=3)  # 6 statements + 2 questions x 3 = 12 rows, one epoch
+        trained(student, teacher, tmp_path / "run", how=how)
+        assert np.bincount(seen).tolist() == [1, 1, 3, 1, 1, 1, 3, 1]
+
+
+def test_several_processes_leave_the_optimizer_to_the_trainer(student, monkeypatch):
+    """Gradients of some rows cannot be exchanged between processes that read others."""
+    with distillation._optimizer(student, training()) as optimizer:
+        assert optimizer is not None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with distillation._optimizer(student, training()) as optimizer:
+        assert optimizer is None
+
+
+def test_training_on_rows_in_use_is_training_on_all_rows(student, teacher, tmp_path, monkeypatch):
+    few = trained(student, teacher, tmp_path / "few", how=training(steps=6))
+    monkeypatch.setattr(distillation, "_optimizer", lambda *_: contextlib.nullcontext())
+    every = trained(student, teacher, tmp_path / "every", how=training(steps=6))
+    moved = (parameters(every.student) - parameters(student)).norm()
+    assert (parameters(every.student) - parameters(few.student)).norm() < 0.01 * moved
+
+
+def test_a_trained_student_is_a_plain_one_again(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run")
+    embedding = found.student[0].auto_model.get_input_embeddings()
+    assert type(embedding) is torch.nn.Embedding
+    assert embedding.weight.requires_grad
+    assert found.student.state_dict().keys() == student.state_dict().keys()
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_a_student_trained_in_bfloat16_encodes_as_the_one_that_is_loaded(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run", how=training(precision="bfloat16")).student
+    found.save(str(tmp_path / "saved"))
+    again = type(found)(str(tmp_path / "saved"), device="cpu")
+    np.testing.assert_allclose(found.encode(["habari ya asubuhi"]), again.encode(["habari ya asubuhi"]), atol=1e-6)
+
+
+def test_a_budget_of_tokens_replaces_the_count_of_sentences(student, teacher, tmp_path, monkeypatch):
+    seen = []
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        seen.append(tuple(features[0]["input_ids"].shape))
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    trained(student, teacher, tmp_path / "run", how=training(batch_tokens=90, word_dropout=0.0))
+    assert all(rows * width <= 90 or rows == 1 for rows, width in seen)
+    assert len({rows for rows, _ in seen}) > 1
+
+
+def test_attention_is_plain_while_training_and_as_before_afterwards(student, teacher, tmp_path, monkeypatch):
+    seen = []
+    original = Distillation.forward
+
+    def forward(self, features, labels):
+        seen.append(torch.backends.cuda.flash_sdp_enabled())  # the flag counts on a processor too
+        return original(self, features, labels)
+
+    monkeypatch.setattr(Distillation, "forward", forward)
+    before = torch.backends.cuda.flash_sdp_enabled()
+    trained(student, teacher, tmp_path / "run", how=training(steps=1))
+    assert seen == [False]
+    assert torch.backends.cuda.flash_sdp_enabled() == before is True
+
+
+@pytest.mark.slow
+def test_a_compiled_student_learns_the_same(student, teacher, tmp_path):
+    plain = trained(student, teacher, tmp_path / "plain")
+    compiled = trained(student, teacher, tmp_path / "compiled", how=training(compile=True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    moved = (parameters(plain.student) - parameters(student)).norm()
+    assert (parameters(plain.student) - parameters(compiled.student)).norm() < 0.02 * moved
+    assert compiled.student.state_dict().keys() == plain.student.state_dict().keys()

@@ -1,0 +1,209 @@
+"""Rows in, a teacher out: no false negative in a batch, the start where nothing beats it, stopped and gone on with."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from optical.config.recipe import load_options
+from optical.config.teaching import Teaching
+from optical.errors import DataError
+from optical.models import encoders
+from optical.models.projection import projected
+from optical.training import teacher as teacher_training
+from optical.training.interruption import Interrupted
+from optical.training.teacher import claimed, teach_encoder
+from optical.training.trainer import Diverged
+from tests.conftest import ENGLISH
+from tests.pipeline.test_teach import wordy
+
+SENTENCES = [s.strip() for s in ENGLISH.replace("?", ".").split(" .") if s.strip()]
+ROWS = [[s.split()[-1], s, SENTENCES[k - 3]] for k, s in enumerate(SENTENCES)]  # the last word asks for its sentence
+
+
+def options(**changes) -> Teaching:
+    given = {"steps": 6, "batch_size": 3, "learning_rate": 1e-3, "evaluate_every": 3, "precision": "float32"}
+    return load_options(Teaching, None, {"collection": "x", **given, **changes})
+
+
+def teach(encoder, tmp_path, rows=ROWS, dev=None, **changes):
+    return teach_encoder(encoder, rows, options(**changes), tmp_path / "run", dev=dev, progress=False)
+
+
+def weights(encoder):
+    return torch.cat([p.detach().flatten() for p in encoder.parameters()])
+
+
+def test_a_row_claims_its_texts_and_all_right_passages_of_its_query():
+    rows = [["q", "a", "n"], ["q", "b", "m"], ["r", "c", "a"]]
+    assert [set(claim.values()) for claim in claimed(rows)] == [set("qabn"), set("qabm"), set("rca")]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_batch_holds_a_right_passage_of_another_query(seed):
+    # Passages a and b both answer q; r shares its passage with s, as questions on one paragraph do.
+    rows = [["q", "a"], ["q", "b"], ["r", "c"], ["s", "c"], ["t", "b"], *([f"u{k}", f"d{k}"] for k in range(7))]
+    right = {query: {p for q, p in rows if q == query} for query, _ in rows}
+    sampler = teacher_training._batches(
+        teacher_training._dataset(rows), claims=claimed(rows), batch_size=4, drop_last=True, seed=seed,
+        generator=torch.Generator(),
+    )  # fmt: skip
+    batches = list(sampler)
+    assert batches
+    for batch in batches:
+        assert len(batch) == 4
+        for i in batch:
+            assert not right[rows[i][0]] & {rows[j][1] for j in batch if j != i}
+
+
+def rank(encoder) -> float:
+    """Mean reciprocal rank of each row's passage among all passages."""
+    passages = [row[1] for row in ROWS]
+    query, doc = (
+        (
+            encoders.encode_tokens(encoder, texts, query=side)
+            for texts, side in (([r[0] for r in ROWS], True), (passages, False))
+        )
+        if encoders.is_multi_vector(encoder)
+        else (
+            [v[None] for v in encoders.encode_sentences(encoder, texts)] for texts in ([r[0] for r in ROWS], passages)
+        )
+    )
+    scores = torch.tensor([[float((q @ d.T).max(axis=1).sum()) for d in doc] for q in query])
+    return float((1 / (1 + (scores > scores.diag()[:, None]).sum(dim=1))).mean())
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("mini_batch", [None, 2])
+def test_right_passages_rise(tmp_path, late, mini_batch):
+    start = wordy(tmp_path / "bert", ENGLISH)
+    encoder = projected(start, SENTENCES, 4) if late else start
+    before = rank(encoder)
+    how = {"learning_rate": 2e-3, "temperature": 1.0} if late else {"learning_rate": 5e-3, "temperature": 0.2}
+    taught = teach(encoder, tmp_path, steps=20, batch_size=5, dropout=False, mini_batch=mini_batch, **how)
+    assert rank(taught.encoder) > before + 0.1
+    assert encoders.is_multi_vector(taught.encoder) is late
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_cut_batches_teach_the_same(teacher, tmp_path):
+    start = projected(teacher, SENTENCES, 16)
+    whole = teach(copy.deepcopy(start), tmp_path, steps=3, dropout=False).encoder
+    cut = teach(copy.deepcopy(start), tmp_path, steps=3, dropout=False, mini_batch=2).encoder
+    moved = (weights(whole) - weights(start)).norm()
+    assert moved > 1e-2
+    # Adam turns the rounding of a gradient that is all but 0 into a whole step: a few weights differ, not the way.
+    assert (weights(cut) - weights(whole)).norm() < 1e-2 * moved
+
+
+def test_the_projection_learns_with_the_rest(teacher, tmp_path):
+    start = projected(teacher, SENTENCES, 16)
+    taught = teach(copy.deepcopy(start), tmp_path, steps=3).encoder
+    still = [n for (n, p), q in zip(start.named_parameters(), taught.parameters(), strict=True) if torch.equal(p, q)]
+    assert [name for name in still if "pooler" not in name] == []
+
+
+def test_the_best_checkpoint_is_what_comes_back(teacher, tmp_path):
+    seen = []
+
+    def dev(encoder):
+        seen.append((weights(encoder).clone(), [0.1, 0.9, 0.5][len(seen)]))
+        return seen[-1][1]
+
+    taught = teach(teacher, tmp_path, dev=dev, averaging=False)
+    assert (taught.start, taught.best, taught.share) == (0.1, 0.9, 1.0)
+    assert torch.equal(weights(taught.encoder), seen[1][0])
+    assert not torch.equal(weights(taught.encoder), seen[2][0])
+
+
+def test_where_nothing_beats_the_start_the_start_comes_back(teacher, tmp_path):
+    before = weights(teacher)
+    scores = iter([0.5, 0.4, 0.5])
+    taught = teach(teacher, tmp_path, dev=lambda _: next(scores), averaging=False)
+    assert (taught.start, taught.best, taught.share) == (0.5, 0.5, 0.0)
+    assert torch.equal(weights(taught.encoder), before)
+
+
+def test_an_average_with_the_start_comes_back_where_it_is_best(teacher, tmp_path):
+    seen = []
+
+    def dev(encoder):
+        seen.append(weights(encoder).clone())
+        return [0.5, 0.4, 0.6, 0.1, 0.9, 0.3][len(seen) - 1]  # start, two checkpoints, averages of .3, .5, .7
+
+    taught = teach(teacher, tmp_path, dev=dev)
+    assert (taught.best, taught.share) == (0.9, 0.5)
+    assert torch.allclose(weights(taught.encoder), (seen[0] + seen[2]) / 2, atol=1e-6)
+
+
+def test_no_steps_give_the_start(teacher, tmp_path):
+    before = weights(teacher)
+    assert torch.equal(weights(teach(teacher, tmp_path, steps=0).encoder), before)
+
+
+def test_too_few_pairs_are_one_message(teacher, tmp_path):
+    with pytest.raises(DataError, match=r"2 query-passage pairs do not make one batch of 3 .* set batch_size to 2 "):
+        teach(teacher, tmp_path, rows=ROWS[:2])
+
+
+def test_pairs_of_one_passage_make_no_batch(teacher, tmp_path):
+    with pytest.raises(DataError, match="9 query-passage pairs do not make one batch of 3"):
+        teach(teacher, tmp_path, rows=[[f"rice {k}", "she cooks rice"] for k in range(9)])
+
+
+class _Interrupt(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 3:  # while the fourth step is made
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_stopped_it_goes_on_as_if_it_had_not_been(teacher, tmp_path, monkeypatch, late):
+    start = projected(teacher, SENTENCES, 16) if late else teacher
+    whole = teach(copy.deepcopy(start), tmp_path / "a").encoder
+    made = teacher_training._trainer
+
+    def stopping(*arguments):
+        trainer = made(*arguments)
+        trainer.add_callback(_Interrupt())
+        return trainer
+
+    monkeypatch.setattr(teacher_training, "_trainer", stopping)
+    with pytest.raises(Interrupted, match="the same command goes on from it"):
+        teach(copy.deepcopy(start), tmp_path / "b")
+    monkeypatch.setattr(teacher_training, "_trainer", made)
+    (run,) = (tmp_path / "b" / "run").iterdir()
+    assert (run / "checkpoint-4").is_dir()
+    halves = teach(copy.deepcopy(start), tmp_path / "b").encoder
+    torch.testing.assert_close(weights(halves), weights(whole), rtol=1e-5, atol=1e-6)
+
+
+def test_other_options_do_not_go_on_from_a_checkpoint(teacher):
+    keys = {
+        teacher_training._key(teacher, ROWS, options(**c))
+        for c in ({}, {"steps": 7}, {"temperature": 2.0}, {"seed": 1})
+    }
+    assert len(keys) == 4
+    assert teacher_training._key(teacher, ROWS, options(out="elsewhere")) in keys
+    assert teacher_training._key(teacher, ROWS[1:], options()) not in keys
+
+
+def test_a_loss_that_is_no_number_ends_with_a_diagnosis(teacher, tmp_path):
+    with torch.no_grad():
+        next(teacher.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match="teaching diverged by step 1: the loss is not a number; .* lower learning_rate"):
+        teach(teacher, tmp_path)
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_trained_in_bfloat16_it_encodes_as_the_one_that_is_loaded(teacher, tmp_path):
+    taught = teach(projected(teacher, SENTENCES, 16), tmp_path, precision="bfloat16").encoder
+    taught.save(str(tmp_path / "saved"))
+    read = encoders.load(tmp_path / "saved", "cpu")
+    for a, b in zip(*(encoders.encode_tokens(e, SENTENCES, query=False) for e in (taught, read)), strict=True):
+        assert abs(a - b).max() < 1e-6
