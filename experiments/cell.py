@@ -19,7 +19,7 @@ import numpy as np
 from experiments.grid import Experiment, Row, recipe_of
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, read_bitext, split, without
-from optical.data.collection import Query, queries_of, read_collection
+from optical.data.collection import Query, judgements_of, queries_of, read_collection
 from optical.data.trec_run import Run
 from optical.evaluation.measures import measure
 from optical.evaluation.perturbations import perturb
@@ -28,7 +28,7 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.layers import keep_layers
 from optical.pipeline import distill, index
-from optical.pipeline.dev_score import Searched, about
+from optical.pipeline.dev_score import Searched
 from optical.retrieval.search import search
 from optical.training.augmentation import lexicon
 from optical.training.distillation import distill_student, usable
@@ -189,7 +189,7 @@ def measured(
         split_name = "test" if "test" in part.collection.qrels else next(iter(part.collection.qrels))
         asked = {q.id for q in queries_of(part.collection, setting.lang, split_name)}
         queries = [q for q in part.collection.queries[lang or setting.lang] if q.id in asked]
-        qrels = about(queries, part.collection.qrels[split_name])
+        qrels = judgements_of(queries, part.collection.qrels[split_name])
         for kind in ("", *perturbations):
             texts = [Query(q.id, _perturbed(q, kind, setting.lexicon)) for q in queries] if kind else queries
             run: Run = search(encoder, texts, part.vectors, part.ids, 1000)

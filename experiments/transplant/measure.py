@@ -22,12 +22,12 @@ from typing import Any
 
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair, read_bitext, without
-from optical.data.collection import queries_of, read_collection
+from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.data.words import split_words
 from optical.evaluation.measures import measure
 from optical.models.encoders import Encoder
 from optical.pipeline import index
-from optical.pipeline.dev_score import Searched, about, development_score
+from optical.pipeline.dev_score import Searched, development_score
 from optical.retrieval.search import search
 from optical.vocabulary.transplant import transplant
 
@@ -189,7 +189,7 @@ def test_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair
         result = {}
         for name, (collection, vectors, ids) in searched.items():
             foreign = queries_of(collection, lang, "test")
-            qrels = about(foreign, collection.qrels["test"])
+            qrels = judgements_of(foreign, collection.qrels["test"])
             english = [query for query in collection.queries["en"] if query.id in {q.id for q in foreign}]
             asked = {name: (student, foreign), f"{name} ceiling": (teacher, english)}
             for label, (encoder, queries) in asked.items():

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from optical.config.recipe import load_recipe
-from optical.data.collection import queries_of, read_collection
+from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.evaluation.measures import measure
-from optical.pipeline.dev_score import about
 from optical.pipeline.index import embed, load_teacher
 from optical.retrieval.search import search
 
@@ -42,7 +41,7 @@ def main() -> None:
     for lang in SCRIPTS:
         queries = queries_of(collection, lang, "test")
         run = search(teacher, queries, searched.vectors, searched.ids, 1000)
-        found[lang] = measure(run, about(queries, collection.qrels["test"]), ("AP",)).mean["AP"]
+        found[lang] = measure(run, judgements_of(queries, collection.qrels["test"]), ("AP",)).mean["AP"]
         ids = teacher.tokenizer([query.text for query in queries], add_special_tokens=False)["input_ids"]
         unknown[lang] = float(np.mean(np.concatenate(ids) == teacher.tokenizer.unk_token_id))
     rows = [

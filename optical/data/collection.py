@@ -127,6 +127,12 @@ def queries_of(collection: Collection, lang: str, split: str) -> list[Query]:
     return [query for query in collection.queries[lang] if query.id in judged]
 
 
+def judgements_of(queries: Iterable[Query], qrels: Iterable[Qrel]) -> list[Qrel]:
+    """The judgements of these queries: a collection may judge questions that were never asked in X."""
+    ids = {query.id for query in queries}
+    return [qrel for qrel in qrels if qrel.query_id in ids]
+
+
 def _collect(parts: Parts, langs: Sequence[str]) -> Collection:
     """The collection of parts that were read, when they fit together."""
     where, queries = parts.where, parts.queries

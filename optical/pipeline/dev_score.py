@@ -16,7 +16,7 @@ import numpy as np
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, split
-from optical.data.collection import Collection, Qrel, Query, queries_of
+from optical.data.collection import Collection, Qrel, Query, judgements_of, queries_of
 from optical.data.document_store import ids_of, with_ids
 from optical.data.records import ENGLISH
 from optical.embeddings.cache import Vectors, document_vectors
@@ -127,7 +127,7 @@ def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say
     queries = _dev_queries(recipe.of(asked), collection)
     if not queries:
         return None
-    judged = about(queries, collection.qrels["dev"])
+    judged = judgements_of(queries, collection.qrels["dev"])
     named = {qrel.doc_id for qrel in judged}
     unnamed = (doc_id for doc_id in ids_of(collection.docs) if doc_id not in named)
     others = set(islice(unnamed, max(0, MATES_AMONG - len(named))))
@@ -150,11 +150,5 @@ def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
 
 
 def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
-    judged = about(queries, qrels)
+    judged = judgements_of(queries, qrels)
     return lambda encoder: measure(search(encoder, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
-
-
-def about(queries: list[Query], qrels: list[Qrel]) -> list[Qrel]:
-    """The judgements of these queries: a collection may judge questions that were never asked in X."""
-    ids = {query.id for query in queries}
-    return [qrel for qrel in qrels if qrel.query_id in ids]

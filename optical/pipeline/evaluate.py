@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optical.config.recipe import Recipe
-from optical.data.collection import Query, queries_of
+from optical.data.collection import Query, judgements_of, queries_of
 from optical.data.document_store import ids_of
 from optical.data.records import ENGLISH
 from optical.data.trec_run import read_run, write_run
@@ -23,7 +23,7 @@ from optical.evaluation.report import Report
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
-from optical.pipeline.dev_score import Searched, about
+from optical.pipeline.dev_score import Searched
 from optical.pipeline.index import effort, embed_by, embed_each, factory_of, index_folder, load_teacher, serves
 from optical.pipeline.inputs import (
     Say,
@@ -112,7 +112,7 @@ def compare_systems(
     check_split(recipe, collection)
     side = sides(collection, recipe.lang, name)
     queries = queries_of(collection, side.queries, name)
-    qrels = about(queries, collection.qrels[name])
+    qrels = judgements_of(queries, collection.qrels[name])
     how, depth = effort(recipe), recipe.search.depth
     make = _lines if side.documents == ENGLISH else _foreign_lines
     lines = dict(make(recipe, teacher, systems, searched, queries, say))
@@ -165,7 +165,7 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
     others = read_runs(paths)
     runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
     ids = set(ids_of(collection.docs))
-    table = compare_runs(runs, about(queries, collection.qrels[name]), documents=ids)
+    table = compare_runs(runs, judgements_of(queries, collection.qrels[name]), documents=ids)
     for note in table.notes():
         say(note)
     if keep:

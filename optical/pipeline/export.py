@@ -20,7 +20,7 @@ import torch
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import read_bitext
-from optical.data.collection import Collection, Query, queries_of, read_collection
+from optical.data.collection import Collection, Query, judgements_of, queries_of, read_collection
 from optical.data.records import ENGLISH
 from optical.evaluation.measures import Comparison, Scores, compare, measure
 from optical.files import file_written_whole
@@ -29,7 +29,6 @@ from optical.models.encoders import Encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export, query_vectors
 from optical.pipeline import index, inputs
-from optical.pipeline.dev_score import about
 from optical.pipeline.inputs import Say
 from optical.retrieval.search import search_vectors
 
@@ -253,7 +252,7 @@ def _scores(
     """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
     embedder = index.load_teacher(recipe) if collection.docs_lang == ENGLISH else student
     _, documents, ids = index.embed_by(recipe, embedder, collection, False)
-    qrels = about(queries, collection.qrels[recipe.search.split])
+    qrels = judgements_of(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]
     return {
         name: measure(search_vectors(found, asked, documents, ids, recipe.search.depth), qrels)

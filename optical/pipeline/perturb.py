@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from optical.config.recipe import Recipe
-from optical.data.collection import Collection, Query, queries_of
+from optical.data.collection import Collection, Query, judgements_of, queries_of
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.evaluation import report
@@ -23,7 +23,7 @@ from optical.evaluation.perturbations import Lexicon, check, perturb, touched
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import evaluate, index
-from optical.pipeline.dev_score import Searched, about
+from optical.pipeline.dev_score import Searched
 from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
 from optical.pipeline.manifest import strict_json, write_text
 from optical.retrieval.search import search_vectors
@@ -250,7 +250,7 @@ def _measure(
     )
     row = {text: k for k, text in enumerate(distinct)}
     ids = [q.id for q in queries]
-    qrels = about(list(queries), searched.collection.qrels[recipe.search.split])
+    qrels = judgements_of(queries, searched.collection.qrels[recipe.search.split])
 
     def worth(some: Sequence[str]) -> Scores:
         rows = [row[text] for text in some]

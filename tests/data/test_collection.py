@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optical.data.collection import documents_of, queries_of, read_collection, stream_docs
+from optical.data.collection import documents_of, judgements_of, queries_of, read_collection, stream_docs
 from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
 
@@ -119,6 +119,12 @@ def test_judgements_of_queries_that_no_language_asks_are_counted(ours):
     write(ours / "queries.en.tsv", "q2\tWhich lake?\n")
     assert read_collection(ours, ["en"]).skipped == {"judgement without a query": 1}
     assert read_collection(ours, ["en", "sw"]).skipped == {"query without judgement": 1}
+
+
+def test_judgements_of_some_queries(ours):
+    qrels = [Qrel("q1", "d1", 1), Qrel("q2", "d1", 0), Qrel("q1", "d2", 2)]
+    assert judgements_of([Query("q1", "Mto gani?"), Query("q9", "")], qrels) == [qrels[0], qrels[2]]
+    assert judgements_of([], qrels) == []
 
 
 def test_documents_one_at_a_time(ours):
