@@ -46,8 +46,10 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
     # Addresses that do not search answer at once, in the server's own thread, however many questions wait.
     one_at_a_time = threading.Lock()
 
+    # A browser or a monitor may send HEAD. "Any" since FastAPI cannot resolve the name of a class imported in here.
+    @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse)
-    async def front() -> HTMLResponse:
+    async def front() -> Any:
         return HTMLResponse(html, headers=policy)
 
     @app.get("/api/search")
@@ -65,6 +67,7 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
     async def known() -> dict[str, Any]:
         return dict(about)
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}

@@ -166,6 +166,23 @@ def test_health():
     assert small().get("/health").json() == {"status": "ok"}
 
 
+def test_the_api_describes_itself():
+    reply = small().get("/openapi.json")
+    assert reply.status_code == 200
+    assert {"/api/search", "/api/about", "/health"} <= reply.json()["paths"].keys()
+    asked = {one["name"]: one for one in reply.json()["paths"]["/api/search"]["get"]["parameters"]}
+    assert asked.keys() == {"q", "k"}
+    assert asked["k"]["schema"]["default"] == 5
+
+
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_head_has_the_headers_of_get(path):
+    client = small()
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == 200
+    assert head.headers == get.headers
+
+
 def test_only_names_of_this_machine_are_answered():
     local = small(hosts=["127.0.0.1", "localhost"])
     assert local.get("/health", headers={"host": "localhost:8000"}).status_code == 200
