@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from optical.evaluation.measures import Comparison, Scores, compare, holm
+from optical.evaluation.measures import Scores
+from optical.evaluation.significance import Comparison, compare, holm
 
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
 Baselines = Mapping[str, Mapping[str, Any]]

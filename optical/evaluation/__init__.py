@@ -1,6 +1,7 @@
-"""What a run is worth: measures by query, paired tests, tables.
+"""How well runs answer queries: measures by query, paired tests, tables.
 
 - :mod:`optical.evaluation.measures`: AP, nDCG, recall and others, by ir-measures.
+- :mod:`optical.evaluation.significance`: paired randomisation test, t-test, Holm's correction.
 - :mod:`optical.evaluation.report`: the systems of a run beside their ceiling.
 - :mod:`optical.evaluation.compare_runs`: TREC runs of any systems beside each other.
 - :mod:`optical.evaluation.perturbations`: typos, lost diacritics, other case, code-switching, lost words.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from optical.data.trec_run import Run, read_run
 from optical.errors import DataError, RecipeError
-from optical.evaluation.measures import ALL_MEASURES, Scores, Tested, compare_all, measure
+from optical.evaluation.measures import ALL_MEASURES, Scores, measure
+from optical.evaluation.significance import Tested, compare_all
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,15 +1,14 @@
-"""Measures of a run, per query and mean, and paired tests of two systems or of several with a baseline.
+"""Measures of a run, per query and mean; ir-measures computes every one of them.
 
-Takes runs and judgements, gives numbers; ir-measures computes every measure. Knows no model, no text and no torch.
-What is counted: every query with at least one relevant document, whether the run has it or not (a query that is missing
-from the run scores 0); average precision divides by all relevant documents that were judged, retrieved or not.
+Every query with at least one relevant document counts, whether the run has it or not: a query that the run does not
+have scores 0. Average precision divides by all documents that were judged relevant, retrieved or not.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,9 +28,6 @@ ALL_MEASURES = ("AP", "AP@100", "nDCG@10", "nDCG@20", "R@100", "RR@10", "P@1", "
 CUTOFF = {"AP": "may", "nDCG": "may", "RR": "may", "R": "must", "P": "must", "Success": "must", "Judged": "must"}
 """Measures by their name in ir-measures, and whether a cut-off (the 10 of nDCG@10) may or must follow."""
 
-SIGNS_AT_ONCE = 2**22  # of the randomisation test: bounds its memory at some 40 MB, whatever the number of queries
-EQUAL = 1e-9  # two values of a measure closer than this are the same ranking, up to the order of summation
-
 
 class Scores(NamedTuple):
     """What a run is worth.
@@ -47,55 +43,6 @@ class Scores(NamedTuple):
     per_query: dict[str, dict[str, float]]
     queries: int
     missing: int
-
-
-class Comparison(NamedTuple):
-    """Two systems on the same queries.
-
-    Attributes:
-        difference: Mean of the first less mean of the second.
-        p_value: Two-sided, of the randomisation test.
-        win: Queries on which the first is better.
-        tie: Queries on which they are equal.
-        loss: Queries on which the first is worse.
-    """
-
-    difference: float
-    p_value: float
-    win: int
-    tie: int
-    loss: int
-
-    def in_words(self, name: str) -> str:
-        """The comparison of two systems by AP as one sentence; ``name`` says which less which."""
-        return (
-            f"{name}: MAP {self.difference:+.4f}, p = {self.p_value:.4f} (paired randomisation), "
-            f"{self.win} won / {self.tie} tied / {self.loss} lost"
-        )
-
-
-class Tested(NamedTuple):
-    """A system against the baseline, one of several that were compared with it.
-
-    Attributes:
-        difference: Mean of the system less mean of the baseline.
-        p_value: Two-sided, of the randomisation test.
-        p_holm: The same adjusted by Holm's procedure for all systems that were compared.
-        t_p_value: Two-sided, of the paired t-test.
-        t_p_holm: The same adjusted.
-        win: Queries on which the system is better.
-        tie: Queries on which they are equal.
-        loss: Queries on which the system is worse.
-    """
-
-    difference: float
-    p_value: float
-    p_holm: float
-    t_p_value: float
-    t_p_holm: float
-    win: int
-    tie: int
-    loss: int
 
 
 def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES) -> Scores:
@@ -129,97 +76,6 @@ def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES)
         queries=len(judged),
         missing=len(judged) - len(retrieved),
     )
-
-
-def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10_000, seed: int = 0) -> Comparison:
-    """Compare two systems query by query with a paired two-sided randomisation test.
-
-    Under the null hypothesis the sign of each per-query difference is a coin toss. The p-value is
-    ``(1 + c) / (1 + permutations)``, where c counts the random sign vectors whose mean difference is at least as far
-    from 0 as the observed one; it is therefore never 0 and never below ``1 / (1 + permutations)``.
-
-    Args:
-        a: The first system.
-        b: The second; a positive difference says that the first is better.
-        measure: One of the measures that both hold.
-        permutations: Number of random sign vectors.
-        seed: Of the sign vectors; the same seed gives the same p-value.
-
-    Raises:
-        RecipeError: one of the two does not hold the measure, or there is no permutation.
-        DataError: they were measured on different queries.
-    """
-    if permutations < 1:
-        raise RecipeError(f"the test needs at least 1 permutation; got {permutations}; 10000 is usual")
-    differences = _differences(a, b, measure)
-    return Comparison(
-        difference=float(differences.mean()),
-        p_value=_randomisation(differences, permutations, seed),
-        win=int((differences > 0).sum()),
-        tie=int((differences == 0).sum()),
-        loss=int((differences < 0).sum()),
-    )
-
-
-def t_test(a: Scores, b: Scores, measure: str = "AP") -> float:
-    """p-value of the paired two-sided t-test of two systems, query by query.
-
-    The usual second opinion: it takes the mean difference as normally distributed, which many queries make true. With
-    one query, or no difference on any, it is 1; with the same difference on all, 0.
-
-    Raises:
-        RecipeError: one of the two does not hold the measure.
-        DataError: they were measured on different queries.
-    """
-    differences = _differences(a, b, measure)
-    if len(differences) < 2 or not differences.any():
-        return 1.0
-    if np.ptp(differences) < EQUAL:
-        return 0.0
-    from scipy import stats
-
-    found: Any = stats.ttest_1samp(differences, 0.0)
-    return float(found.pvalue)
-
-
-def compare_all(
-    scores: Mapping[str, Scores], against: str, measure: str = "AP", *, permutations: int = 10_000, seed: int = 0
-) -> dict[str, Tested]:
-    """Compare several systems with one baseline, by both tests, with Holm's correction for their number.
-
-    Args:
-        scores: Name of the system -> its scores, all on the same queries.
-        against: Name of the baseline among them.
-        measure: One of the measures that all hold.
-        permutations: Of each randomisation test.
-        seed: Of each randomisation test.
-
-    Returns:
-        Name of every other system -> its comparison, in the given order.
-
-    Raises:
-        RecipeError: The baseline is not there, a system does not hold the measure, or there is no permutation.
-        DataError: They were measured on different queries.
-    """
-    if against not in scores:
-        raise RecipeError(f"the baseline is none of the systems; got {against!r}; choose among {', '.join(scores)}")
-    base, others = scores[against], {name: one for name, one in scores.items() if name != against}
-    found = [compare(one, base, measure, permutations=permutations, seed=seed) for one in others.values()]
-    by_t = [t_test(one, base, measure) for one in others.values()]
-    columns = zip(others, found, holm([one.p_value for one in found]), by_t, holm(by_t), strict=True)
-    return {
-        name: Tested(one.difference, one.p_value, p_holm, t, t_holm, one.win, one.tie, one.loss)
-        for name, one, p_holm, t, t_holm in columns
-    }
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
-    order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
-    for rank, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
-        adjusted[k] = largest
-    return adjusted
 
 
 def share_of_ceiling(score: float, ceiling: float) -> float:
@@ -286,40 +142,3 @@ def _untie(query_id: str, ranking: dict[str, float]) -> dict[str, float]:
             )
     ordered = sorted(((np.float32(score), doc_id) for doc_id, score in ranking.items()), reverse=True)
     return {doc_id: float(len(ordered) - position) for position, (_, doc_id) in enumerate(ordered)}
-
-
-def _differences(a: Scores, b: Scores, measure: str) -> np.ndarray:
-    """First less second, query by query; exactly 0 where the two are the same."""
-    first, second = _per_query(a, measure), _per_query(b, measure)
-    if first.keys() != second.keys():
-        raise DataError(
-            f"a paired test needs the same queries on both sides; {len(first.keys() - second.keys())} of "
-            f"{len(first)} are only in the first and {len(second.keys() - first.keys())} of {len(second)} only in the "
-            "second; measure both runs with the same judgements"
-        )
-    differences = np.array([first[query_id] - second[query_id] for query_id in first])
-    differences[np.abs(differences) < EQUAL] = 0.0
-    return differences
-
-
-def _per_query(scores: Scores, measure: str) -> dict[str, float]:
-    if measure not in scores.per_query:
-        raise RecipeError(
-            f"the measure {measure!r} was not computed; the scores hold {', '.join(scores.per_query) or 'none'}; "
-            "compare by one of these, or name it in measure(run, qrels, measures)"
-        )
-    return scores.per_query[measure]
-
-
-def _randomisation(differences: np.ndarray, permutations: int, seed: int) -> float:
-    """p-value of the sign-flip test; queries without a difference cannot change it and are left out."""
-    differences = differences[differences != 0]
-    observed = abs(differences.sum()) - EQUAL  # a sign vector that gives the same sum in another order must count
-    generator = np.random.default_rng(seed)
-    block = max(1, SIGNS_AT_ONCE // max(1, len(differences)))
-    extreme = 0
-    for start in range(0, permutations, block):
-        shape = (min(block, permutations - start), len(differences))
-        flip = generator.integers(0, 2, size=shape, dtype=np.int8)
-        extreme += int((np.abs(differences.sum() - 2 * (flip @ differences)) >= observed).sum())
-    return (1 + extreme) / (1 + permutations)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optical.evaluation.measures import Comparison, Scores, compare, holm, share_of_ceiling, t_test
+from optical.evaluation.measures import Scores, share_of_ceiling
+from optical.evaluation.significance import Comparison, compare, holm, t_test
 
 if TYPE_CHECKING:
     from rich.table import Table

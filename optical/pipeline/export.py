@@ -22,7 +22,8 @@ from optical.config.recipe import Recipe
 from optical.data.bitext import read_bitext
 from optical.data.collection import Collection, Query, judgements_of, queries_of, read_collection
 from optical.data.records import ENGLISH
-from optical.evaluation.measures import Comparison, Scores, compare, measure
+from optical.evaluation.measures import Scores, measure
+from optical.evaluation.significance import Comparison, compare
 from optical.files import file_written_whole
 from optical.models import encoders
 from optical.models.encoders import Encoder

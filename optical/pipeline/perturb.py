@@ -18,8 +18,9 @@ from optical.data.collection import Collection, Query, judgements_of, queries_of
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.evaluation import report
-from optical.evaluation.measures import Comparison, Scores, compare, measure
+from optical.evaluation.measures import Scores, measure
 from optical.evaluation.perturbations import Lexicon, check, perturb, touched
+from optical.evaluation.significance import Comparison, compare
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import evaluate, index

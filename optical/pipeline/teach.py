@@ -19,7 +19,8 @@ from optical.data.document_store import FullTexts, ids_of
 from optical.data.trec_run import Run, write_run
 from optical.embeddings.cache import document_vectors
 from optical.errors import RecipeError
-from optical.evaluation.measures import Comparison, Scores, compare, measure
+from optical.evaluation.measures import Scores, measure
+from optical.evaluation.significance import Comparison, compare
 from optical.files import written_whole
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector

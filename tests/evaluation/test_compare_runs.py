@@ -13,7 +13,8 @@ from optical.data.collection import Qrel
 from optical.data.trec_run import Run
 from optical.errors import DataError, RecipeError
 from optical.evaluation.compare_runs import as_lines, as_markdown, as_tables, compare_runs, read_runs, unknown_documents
-from optical.evaluation.measures import ALL_MEASURES, compare_all, measure
+from optical.evaluation.measures import ALL_MEASURES, measure
+from optical.evaluation.significance import compare_all
 
 QRELS = [
     Qrel("q1", "a", 1),

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from optical.data.collection import Qrel
 from optical.evaluation import report
-from optical.evaluation.measures import holm, measure, t_test
+from optical.evaluation.measures import measure
 from optical.evaluation.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT, Report
+from optical.evaluation.significance import holm, t_test
 
 QRELS = [Qrel(f"q{k}", f"d{k}", 1) for k in range(4)]
 
