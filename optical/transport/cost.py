@@ -1,7 +1,4 @@
-"""Costs and masses: what the solver is given.
-
-Tensors in, tensors out. Nothing here knows how the plan is found.
-"""
+"""Costs between token vectors, and masses of tokens: the input of every solver."""
 
 from __future__ import annotations
 

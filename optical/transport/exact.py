@@ -1,6 +1,6 @@
-"""Exact transport by POT's network simplex, behind the same :class:`~optical.transport.sinkhorn.Plan`.
+"""Exact transport plans, by POT's network simplex.
 
-Cubic, one problem after another, on the CPU: for tests, ablations and pictures, not for training. Knows tensors only.
+Cubic, one problem after another, on the CPU: for tests, ablations and pictures, not for training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.sinkhorn import Plan, _check_problem, _marginal_error
+from optical.transport.plan import Plan, check_problem, marginal_error
 
 
 def exact(C: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "b m"]) -> Plan:
@@ -21,7 +21,7 @@ def exact(C: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "
     import ot
 
     C, a, b = (t.detach().to(torch.promote_types(t.dtype, torch.float32)) for t in (C, a, b))
-    _check_problem(C, a, b)
+    check_problem(C, a, b)
     P = torch.zeros_like(C)
     for k in range(len(C)):
         rows, columns = a[k] > 0, b[k] > 0
@@ -32,4 +32,4 @@ def exact(C: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "
         # The simplex wants totals that agree to the last bit; float32 masses agree to 1e-7.
         solution = ot.emd(mass_a, mass_b * (mass_a.sum() / mass_b.sum()), cost)
         P[k][rows.nonzero(), columns.nonzero().T] = torch.as_tensor(solution, dtype=C.dtype, device=C.device)
-    return Plan(P, _marginal_error(P, a, b), torch.zeros(len(C), dtype=torch.int64, device=C.device))
+    return Plan(P, marginal_error(P, a, b), torch.zeros(len(C), dtype=torch.int64, device=C.device))

@@ -1,7 +1,6 @@
-"""Proximal-point transport: each step starts from the plan of the step before, and the last ones are nearly exact.
+"""Proximal-point transport (IPOT): each step starts from the plan of the step before, and the last are nearly exact.
 
-Takes costs and masses, gives a :class:`~optical.transport.sinkhorn.Plan`. Knows tensors only. Clones of OPTICAL train
-with it; here it stands beside Sinkhorn so that the two can be compared.
+Clones of OPTICAL train with it; it is here so that the two solvers can be compared.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.sinkhorn import Plan, _check_problem, _logsumexp, _marginal_error, _reduced
+from optical.transport.plan import Plan, check_problem, logsumexp, marginal_error, reduced_costs
 
 
 def ipot(
@@ -48,16 +47,16 @@ def ipot(
         if not isinstance(value, int | float) or not value > 0:
             raise ValueError(f"{name} must be one positive number; received {value!r}; try {remedy}")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
-    _check_problem(C, a, b)
-    R, g = _reduced(C, a[:, None, :], b[:, None, :], torch.zeros_like(b)[:, None, :])  # (b, n, m), (b, 1, m)
+    check_problem(C, a, b)
+    R, g = reduced_costs(C, a[:, None, :], b[:, None, :], torch.zeros_like(b)[:, None, :])  # (b, n, m), (b, 1, m)
     log_a, log_b = a.log()[:, :, None], b.log()[:, None, :]  # -inf on padding, and stays so through every update
     K, u = -R / beta, torch.zeros_like(log_a)
     v, before = torch.zeros_like(g), g / beta
     for t in range(1, max_steps + 1):
         v, before = 2 * v - before, v
         for _ in range(inner):
-            u = -_logsumexp(t * K + (v + log_b), -1)
-            v = -_logsumexp(t * K + (u + log_a), -2)
+            u = -logsumexp(t * K + (v + log_b), -1)
+            v = -logsumexp(t * K + (u + log_a), -2)
     P = torch.exp(max_steps * K + (u + log_a) + (v + log_b))
     steps = torch.full((len(C),), inner * max_steps, device=C.device)
-    return Plan(P, _marginal_error(P, a, b), steps)
+    return Plan(P, marginal_error(P, a, b), steps)

@@ -1,7 +1,4 @@
-"""Transport of a share of the mass, the cheapest: for words that have no counterpart.
-
-Takes costs and masses, gives a :class:`~optical.transport.sinkhorn.Plan`. Knows tensors only.
-"""
+"""Partial transport: only the cheapest share of the mass moves, so that words without a counterpart can stay."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.sinkhorn import Plan, _check_shapes, _checked_schedule, sinkhorn
+from optical.transport.plan import Plan, check_shapes, checked_schedule
+from optical.transport.sinkhorn import sinkhorn
 
 APART = 40.0  # epsilons that moving mass from dummy to dummy costs: exp(-40) is nothing
 
@@ -48,11 +46,11 @@ def partial(
     Raises:
         ValueError: Shapes that do not fit, an epsilon that is not positive, a share outside its range.
     """
-    schedule = _checked_schedule(epsilon)
+    schedule = checked_schedule(epsilon)
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, of the mass; received {share}; try 0.8")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
-    _check_shapes(C, a, b)
+    check_shapes(C, a, b)
     total_a, total_b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)  # (b, 1)
     moved = share * torch.minimum(total_a, total_b)
     wide_a = torch.cat((a, (total_b - moved).clamp(min=0.0)), 1)  # (b, n + 1)

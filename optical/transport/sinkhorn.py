@@ -1,14 +1,13 @@
 """Batched, masked Sinkhorn: many small transport problems at once.
 
-Takes costs ``(b, n, m)`` and masses, gives a :class:`Plan`. Knows tensors only. The iterations carry no gradient: a
-plan is a constant for the objective, whose gradient in the cost is then the envelope (Danskin) gradient of the
-regularised optimum (DESIGN: "The mathematics").
+The iterations carry no gradient: a plan is a constant for the objective, whose gradient in the cost is then the
+envelope (Danskin) gradient of the regularised optimum.
 
-How it is fast and stays right. The iterations run on the kernel ``K = exp(-C / epsilon)``: two batched products and two
-divisions, no exponential. A problem whose scalings grow wide is centred: its potentials are taken out of C, so that
-every row and column of K has a 1. One that overflows all the same is solved in the log domain, without the others. At
-every check each problem also jumps ahead along its slowest mode (Aitken); a jump that raised the error
-is taken back. Times, and the floor they are measured against: ``python -m benchmarks solver``.
+The iterations run on the kernel ``K = exp(-C / epsilon)``: two batched products and two divisions, no exponential. A
+problem whose scalings grow wide is centred: its potentials are taken out of C, so that every row and column of K has
+a 1. One that still overflows is solved in the log domain, without the others. At every check each problem also jumps
+ahead along its slowest mode (Aitken); a jump that raised the error is taken back. ``python -m benchmarks solver``
+measures the times.
 """
 
 from __future__ import annotations
@@ -21,24 +20,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from optical.transport.plan import Plan, Stop, check_problem, checked_schedule, logsumexp, marginal_error, reduced_costs
+
 NEGLIGIBLE = 1e-12  # mass by which an entry of P may be wrong because its kernel is below the smallest number
 FARTHEST = 0.98  # largest ratio of successive changes believed: a jump goes at most 49 iterations ahead
 WIDEST = 10.0  # largest change of a log scaling in one jump; keeps a wrong jump from overflowing
-
-
-class Plan(NamedTuple):
-    """A transport plan and how far it can be trusted.
-
-    Attributes:
-        coupling: ``P``, ``(b, n, m)``; exactly 0 in the rows and columns of zero mass. Carries no gradient.
-        error: Marginal error of each problem, ``sum_i |P 1 - a|_i + sum_j |P' 1 - b|_j``, ``(b,)``. A balanced problem
-            of total mass 1 has an error between 0 and 2.
-        steps: Iterations each problem took, ``(b,)``.
-    """
-
-    coupling: Float[Tensor, "b n m"]
-    error: Float[Tensor, " b"]
-    steps: Int[Tensor, " b"]
 
 
 def sinkhorn(
@@ -75,23 +61,17 @@ def sinkhorn(
     Raises:
         ValueError: Shapes that do not fit, an epsilon that is not positive, masses whose totals differ.
     """
-    schedule = _checked_schedule(epsilon)
+    schedule = checked_schedule(epsilon)
     dtype = torch.promote_types(C.dtype, torch.float32)
     C, a, b = (t.detach().to(dtype) for t in (C, a, b))
-    _check_problem(C, a, b)
+    check_problem(C, a, b)
     P, g = C, None
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
     with torch.autocast(C.device.type, enabled=False):  # its products would be in half precision
         for value in schedule:
-            P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, _Stop(tolerance, max_steps, check_every))
+            P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, Stop(tolerance, max_steps, check_every))
             steps += taken
-    return Plan(P, _marginal_error(P, a, b), steps)
-
-
-class _Stop(NamedTuple):
-    tolerance: float
-    max_steps: int
-    check_every: int
+    return Plan(P, marginal_error(P, a, b), steps)
 
 
 class _Live(NamedTuple):
@@ -106,6 +86,7 @@ class _Live(NamedTuple):
     error: Float[Tensor, " k"]  # infinite where it is not known
 
     def keep(self, chosen: Tensor) -> _Live:
+        """The problems where ``chosen``, (k,), is True."""
         rows = chosen.nonzero()[:, 0]
         return _Live(*(t.index_select(0, rows) for t in self))
 
@@ -116,7 +97,7 @@ class _Live(NamedTuple):
 
 
 def _solve(
-    C: Tensor, a: Tensor, b: Tensor, g: Tensor | None, epsilon: float, stop: _Stop
+    C: Tensor, a: Tensor, b: Tensor, g: Tensor | None, epsilon: float, stop: Stop
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Plans, column potentials and iterations at one epsilon. A problem leaves when it ends; no other waits for it."""
     K, g = _kernel(C, a, b, g, epsilon)
@@ -208,18 +189,6 @@ def _mend(live: _Live, now: _Live, C: Tensor, g: Tensor, epsilon: float) -> tupl
     return now, g, lost
 
 
-def _reduced(C: Tensor, a: Tensor, b: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """Costs less row and column potentials (hard c-transforms), with their column potentials.
-
-    Nothing is negative among real tokens, and each real row and column has a 0. No mask is needed, which is slow.
-    """
-    f = (C - torch.where(b > 0, g, -torch.inf)).amin(-1, keepdim=True)  # (b, n, 1)
-    R = C - torch.where(f.isinf(), 0.0, f)
-    g = (R + torch.where(a > 0, 0.0, torch.inf).mT).amin(-2, keepdim=True)  # (b, 1, m)
-    g = torch.where(g.isinf(), 0.0, g)
-    return R.sub_(g), g
-
-
 def _kernel(C: Tensor, a: Tensor, b: Tensor, g: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor]:
     """Kernel of the reduced costs and their column potentials; a 1 in each row and column, padding too, none above.
 
@@ -232,14 +201,14 @@ def _kernel(C: Tensor, a: Tensor, b: Tensor, g: Tensor | None, epsilon: float) -
         least = sum(away, C).amin((1, 2), keepdim=True)
         R, g = C - torch.where(least.isinf(), 0.0, least), torch.zeros_like(b)
     else:
-        R, g = _reduced(C, a, b, g)
+        R, g = reduced_costs(C, a, b, g)
     floor = math.log2(torch.finfo(C.dtype).tiny)
     return R.mul_(-math.log2(math.e) / epsilon).clamp_(floor, 0).exp2_(), g
 
 
-def _log_domain(C: Tensor, a: Tensor, b: Tensor, epsilon: float, stop: _Stop) -> tuple[Tensor, Tensor, Tensor]:
+def _log_domain(C: Tensor, a: Tensor, b: Tensor, epsilon: float, stop: Stop) -> tuple[Tensor, Tensor, Tensor]:
     """What `_solve` does, slowly and whatever the numbers: every product is a ``logsumexp``."""
-    R, g = _reduced(C, a, b, torch.zeros_like(b))
+    R, g = reduced_costs(C, a, b, torch.zeros_like(b))
     K, log_a, log_b = -R / epsilon, a.mT.log(), b.log()  # a zero mass is -inf, and stays -inf through every update
     u, v = torch.zeros_like(log_a), torch.zeros_like(log_b)
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
@@ -248,51 +217,15 @@ def _log_domain(C: Tensor, a: Tensor, b: Tensor, epsilon: float, stop: _Stop) ->
         k, la, lb, vk = K[active], log_a[active], log_b[active], v[active]
         count = min(stop.check_every, stop.max_steps - done)
         for _ in range(count):
-            uk = -_logsumexp(k + (vk + lb), -1)
-            vk = -_logsumexp(k + (uk + la), -2)
+            uk = -logsumexp(k + (vk + lb), -1)
+            vk = -logsumexp(k + (uk + la), -2)
         done += count
         u[active], v[active], steps[active] = uk, vk, done
-        row = torch.exp(la + uk + _logsumexp(k + (vk + lb), -1))
+        row = torch.exp(la + uk + logsumexp(k + (vk + lb), -1))
         active = active[(row - a.mT[active]).abs().sum((1, 2)) > stop.tolerance]
     return torch.exp(K + (u + log_a) + (v + log_b)), g + epsilon * v, steps
-
-
-def _logsumexp(z: Tensor, dim: int) -> Tensor:
-    """``log sum exp`` where a slice of only ``-inf`` (nothing to move) gives 0, so that potentials stay finite."""
-    value = torch.logsumexp(z, dim, keepdim=True)
-    return torch.where(torch.isfinite(value), value, 0.0)
 
 
 def _log_ratio(x: Tensor, y: Tensor) -> Tensor:
     """``log(x / y)``, and 0 where y is 0, as it is on padding."""
     return torch.where(y > 0, x / y, 1.0).log()
-
-
-def _checked_schedule(epsilon: float | Sequence[float]) -> tuple[float, ...]:
-    schedule = tuple(epsilon) if isinstance(epsilon, Sequence) else (epsilon,)
-    if not schedule or not min(schedule) > 0:
-        raise ValueError(f"epsilon must be positive, in units of the cost; received {epsilon!r}; try 0.05")
-    return schedule
-
-
-def _marginal_error(P: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
-
-
-def _check_problem(C: Tensor, a: Tensor, b: Tensor) -> None:
-    _check_shapes(C, a, b)
-    gap = (a.sum(-1) - b.sum(-1)).abs()
-    if len(gap) and gap.max() > 1e-3:
-        row = int(gap.argmax())
-        raise ValueError(
-            f"a balanced plan needs equal total masses; problem {row} has {a[row].sum():.4f} against "
-            f"{b[row].sum():.4f}; normalise both, and give an empty side an empty partner"
-        )
-
-
-def _check_shapes(C: Tensor, a: Tensor, b: Tensor) -> None:
-    if C.ndim != 3 or a.shape != C.shape[:2] or b.shape != (C.shape[0], C.shape[2]):
-        raise ValueError(
-            f"costs (b, n, m) need masses (b, n) and (b, m); received C {tuple(C.shape)}, a {tuple(a.shape)}, "
-            f"b {tuple(b.shape)}; give one row of masses for each problem"
-        )

