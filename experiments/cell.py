@@ -30,9 +30,9 @@ from optical.models.layers import keep_layers
 from optical.pipeline import distill, index
 from optical.pipeline.dev_score import Searched
 from optical.retrieval.search import search
-from optical.training.augmentation import lexicon
 from optical.training.distillation import distill_student, usable
 from optical.training.mixture import mix
+from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.transplant import transplant
 
 HELD_OUT = 150  # questions, and as many other sentences
@@ -78,7 +78,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     away = {pair for some in held_out.values() for pair in some}
     searched = {name: index.embed(recipe, teacher, collection) for name, collection in collections.items()}
     rest = [p for p in pairs if p not in away]
-    words = lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
+    words = bitext_lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
     say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
     return Setting(lang, rest, held_out, searched, words)
 

@@ -54,6 +54,13 @@ def fold(word: str) -> str:
     return unicodedata.normalize("NFC", word).casefold()
 
 
+def in_case_of(word: str, other: str) -> str:
+    """Another word, capitalised where a word is: ``Watoto`` becomes ``Children``, ``MAJI`` ``WATER``."""
+    if len(word) > 1 and word.isupper():
+        return other.upper()
+    return other[0].upper() + other[1:] if word[0].isupper() else other
+
+
 def is_latin(word: str) -> bool:
     """Whether a word is written in Latin letters only."""
     return _LATIN.match(word) is not None

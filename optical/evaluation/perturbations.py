@@ -1,8 +1,7 @@
-"""Perturbation: texts as people type them, to measure what a student makes of them.
+"""Perturbed queries, to measure robustness: typos, lost diacritics, other case, code-switching, lost words.
 
-Takes a text, a kind and a rate, gives a text: words with typos, without their diacritics, in other case, in English, or
-gone. The rate is a share of the words that the kind can touch: English ones for a lexicon without names, none for lost
-diacritics in Swahili. Knows words; no model, no tensors and no training.
+The rate of a perturbation is a share of the words that it can change, which depends on the language: Swahili has no
+diacritics to lose, and code-switching changes only words that the lexicon translates.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from itertools import pairwise
 import numpy as np
 import regex
 
-from optical.data.words import fold, replace_words, split_words
+from optical.data.words import fold, in_case_of, replace_words, split_words
 from optical.errors import RecipeError
-from optical.training.augmentation import in_case_of
 
 Lexicon = Mapping[str, Sequence[str]]
 Options = list[list[str]]  # what a word may become, grouped: first the group is drawn, then one of it
@@ -50,7 +48,9 @@ def perturb(text: str, kind: str, rate: float, random: np.random.Generator, *, l
     """
     check(kind, rate)
     if kind == "codeswitch" and lexicon is None:
-        raise ValueError("codeswitch needs a lexicon; received none; make one of the bitext by augment.lexicon(pairs)")
+        raise ValueError(
+            "codeswitch needs a lexicon; received none; make one by optical.vocabulary.lexicon.bitext_lexicon"
+        )
     words = split_words(text)
     options = [KINDS[kind](word, lexicon or {}) for word in words]
     able = [k for k, groups in enumerate(options) if groups]

@@ -20,7 +20,8 @@ from optical.pipeline.manifest import write_text
 from optical.retrieval import fusion
 from optical.retrieval.lexical import bm25
 from optical.retrieval.lexical.translate import read_translations, translate_by_lexicon
-from optical.training.augmentation import lexicon, read_synonyms
+from optical.training.augmentation import read_synonyms
+from optical.vocabulary.lexicon import bitext_lexicon
 
 UNTRANSLATED, BY_LEXICON, TRANSLATED = "BM25, untranslated", "BM25, bitext lexicon", "BM25, translated"
 FUSED = "student and BM25"
@@ -32,7 +33,7 @@ def save_lexicons(recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], langs: It
     if recipe.search.bm25 == "off" or bm25.available(recipe.search.bm25)[0] is None:
         return
     for lang in langs:
-        words = sorted(lexicon(pairs[lang]).items())
+        words = sorted(bitext_lexicon(pairs[lang]).items())
         write_text(_lexicon_path(recipe, lang), "".join(f"{word}\t{' '.join(found)}\n" for word, found in words))
 
 

@@ -28,7 +28,7 @@ from optical.pipeline.dev_score import Searched
 from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
 from optical.pipeline.manifest import strict_json, write_text
 from optical.retrieval.search import search_vectors
-from optical.training.augmentation import lexicon
+from optical.vocabulary.lexicon import bitext_lexicon
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,7 +133,7 @@ def stress_run(
     found = []
     for lang, (collection, queries) in asked.items():
         own = recipe.of(lang)
-        words = lexicon(bitexts[lang].pairs) if lang in bitexts else None
+        words = bitext_lexicon(bitexts[lang].pairs) if lang in bitexts else None
         wanted = [(kind, rate) for kind in dict.fromkeys(kinds) for rate in dict.fromkeys(rates)]
         cases = [perturbed(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")

@@ -1,27 +1,22 @@
 """Augmentation: while training, words of X are replaced by synonyms, or by what they mean in English.
 
-Takes texts and a table of replacements, gives texts; where no list of synonyms is at hand, the table is the bitext's
-own lexicon, which makes code-switched sentences. Knows words and parallel sentences; no tokenizer, no tensors and no
-training.
+Where no list of synonyms is at hand, the table of replacements is the bitext's own lexicon
+(:mod:`optical.vocabulary.lexicon`), which makes code-switched sentences.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from optical.data.bitext import Pair
 from optical.data.bitext_formats import lines
-from optical.data.words import fold, replace_words, split_words
+from optical.data.words import fold, in_case_of, replace_words, split_words
 from optical.errors import DataError
-from optical.vocabulary.align_ibm1 import align
-
-STEPS = 10  # EM iterations of the lexicon: more than the transplant's, whose rows average what is still undecided
 
 
 def read_synonyms(path: str | Path) -> dict[str, list[str]]:
@@ -56,59 +51,6 @@ def read_synonyms(path: str | Path) -> dict[str, list[str]]:
     return table
 
 
-def lexicon(
-    pairs: Sequence[Pair],
-    *,
-    into: Literal["english", "foreign"] = "english",
-    most: int = 3,
-    least: float = 0.15,
-    min_count: int = 2,
-) -> dict[str, list[str]]:
-    """What words mean, from parallel sentences alone: IBM model 1 between the words of both sides.
-
-    How surely two words translate each other is ``sqrt(t(e | f) t(f | e))``: a word seen twice may well go with "the",
-    but "the" does not go with it. A translation that is the word itself, such as a name, is left out. A language
-    written without spaces has no words here but whole phrases, so its lexicon is thin.
-
-    Args:
-        pairs: Bitext.
-        into: ``english`` translates words of X; ``foreign`` translates English words into X.
-        most: Translations of one word, at least 1.
-        least: How sure a translation is at least, in (0, 1].
-        min_count: Least occurrences of the word, and of the translation.
-
-    Returns:
-        Folded word -> translations, surest first, each in its commonest spelling.
-    """
-    english, foreign = (
-        ([split_words(text) for text in side] for side in zip(*pairs, strict=True)) if pairs else ([], [])
-    )
-    to, of = (english, foreign) if into == "english" else (foreign, english)
-    (to_ids, to_words, to_counts), (of_ids, of_words, of_counts) = _numbered(to), _numbered(of)
-    table = align(to_ids, of_ids, steps=STEPS)
-    sure = np.sqrt(table.probability * table.reverse)
-    kept = (sure >= least) & (of_counts[table.foreign] >= min_count) & (to_counts[table.english] >= min_count)
-    kept = np.flatnonzero(kept)[np.argsort(-sure[kept], kind="stable")]
-    found: dict[str, list[str]] = {}
-    for f, e in zip(table.foreign[kept].tolist(), table.english[kept].tolist(), strict=True):
-        word, translation = fold(of_words[f]), to_words[e]
-        if fold(translation) != word and len(found.setdefault(word, [])) < most:
-            found[word].append(translation)
-    return found
-
-
-def _numbered(sentences: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[str], np.ndarray]:
-    """Sentences as ids of folded words; the commonest spelling of each id, and how often it occurs."""
-    spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for sentence in sentences:
-        for word in sentence:
-            spellings[fold(word)][word] += 1
-    ids = {word: k for k, word in enumerate(spellings)}
-    common = [max(sorted(counts), key=counts.__getitem__) for counts in spellings.values()]
-    totals = np.array([counts.total() for counts in spellings.values()], dtype=np.int64)
-    return [[ids[fold(word)] for word in sentence] for sentence in sentences], common, totals
-
-
 class Augment:
     """A tokenization function that reads other words (RS-DA of Huang et al. 2021, after Ye et al. 2020).
 
@@ -124,7 +66,8 @@ class Augment:
 
         Args:
             preprocess: What the texts go to.
-            replacements: Folded word -> what may stand in its place, from :func:`read_synonyms` or :func:`lexicon`.
+            replacements: Folded word -> what may stand in its place, from :func:`read_synonyms` or
+                :func:`optical.vocabulary.lexicon.bitext_lexicon`.
             rate: Probability, in [0, 1], that a word which has a replacement gets one.
             seed: Of the choice.
 
@@ -150,10 +93,3 @@ class Augment:
         if not found or random.random() >= self.rate:
             return None
         return in_case_of(word, found[int(random.integers(len(found)))])
-
-
-def in_case_of(word: str, other: str) -> str:
-    """Another word, capitalised where a word is: ``Watoto`` becomes ``Children``, ``MAJI`` ``WATER``."""
-    if len(word) > 1 and word.isupper():
-        return other.upper()
-    return other[0].upper() + other[1:] if word[0].isupper() else other

@@ -33,7 +33,7 @@ from optical.errors import DataError, RecipeError
 from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, token_counts, transformer
 from optical.models.precision import bfloat16, check_precision
-from optical.training.augmentation import Augment, lexicon, read_synonyms
+from optical.training.augmentation import Augment, read_synonyms
 from optical.training.averaging import SHARES, average
 from optical.training.batches import length_grouped
 from optical.training.callbacks import LogPlans, Watch
@@ -42,6 +42,7 @@ from optical.training.interruption import Interruption
 from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Evaluator, Progress, switch_off_dropout, train, trainer_classes
 from optical.training.word_dropout import WordDropout
+from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, li
     """What augmentation puts in the place of words; empty where there is no augmentation."""
     if robustness.method != "augment":
         return {}
-    return read_synonyms(robustness.synonyms) if robustness.synonyms else lexicon(pairs)
+    return read_synonyms(robustness.synonyms) if robustness.synonyms else bitext_lexicon(pairs)
 
 
 def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors: Vectors) -> Rarity:

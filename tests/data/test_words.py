@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optical.data.words import choose_words, fold, is_latin, replace_words, split_words
+from optical.data.words import choose_words, fold, in_case_of, is_latin, replace_words, split_words
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ from optical.data.words import choose_words, fold, is_latin, replace_words, spli
 )
 def test_words_are_runs_of_letters_with_marks_and_inner_apostrophes(text, words):
     assert split_words(text) == words
+
+
+def test_another_word_takes_the_case_of_the_one_it_replaces():
+    assert [in_case_of(w, "water") for w in ("maji", "Maji", "MAJI", "M")] == ["water", "Water", "WATER", "Water"]
+    assert in_case_of("kenya", "Kenya") == "Kenya"
 
 
 def test_words_are_replaced_and_nothing_else():

@@ -4,9 +4,8 @@ import gzip
 
 import pytest
 
-from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.training.augmentation import Augment, in_case_of, lexicon, read_synonyms
+from optical.training.augmentation import Augment, read_synonyms
 
 SYNONYMS = {"maji": ["chemchemi", "mto"], "ng'ombe": ["fahali"]}
 
@@ -71,62 +70,3 @@ class TestAugment:
     def test_a_rate_is_a_share(self, rate):
         with pytest.raises(ValueError, match="share of words; received"):
             augmented(rate)
-
-    def test_case_follows_the_word(self):
-        assert [in_case_of(w, "water") for w in ("maji", "Maji", "MAJI", "M")] == ["water", "Water", "WATER", "Water"]
-        assert in_case_of("kenya", "Kenya") == "Kenya"
-
-
-NOUNS = {"maji": "water", "kitabu": "book", "mto": "river", "samaki": "fish", "nyumba": "house", "mbwa": "dog"}
-
-
-def bitext() -> list[Pair]:
-    """Every noun with every verb, a small word in all sentences, a name that both sides share, and rare words."""
-    verbs = {"ninaona": "see", "ninauza": "sell", "ninataka": "want"}
-    pairs = [
-        Pair(f"I {english} the {thing}, Asha", f"{word} {noun}, Asha")
-        for word, english in verbs.items()
-        for noun, thing in NOUNS.items()
-    ]
-    rare = [("see", "moon", "ninaona mwezi"), ("sell", "moon", "ninauza mwezini")]  # either word once, "moon" twice
-    rare += [("want", "cup", "ninataka kikombe"), ("see", "mug", "ninaona kikombe")]  # the other way round
-    return [*pairs, *(Pair(f"I {verb} the {thing}", foreign) for verb, thing, foreign in rare)]
-
-
-class TestLexicon:
-    def test_words_mean_what_they_occur_with(self):
-        found = lexicon(bitext())
-        assert {word: found[word][0] for word in NOUNS} == NOUNS
-        assert found["ninaona"][0] in ("see", "I")
-
-    def test_the_other_direction(self):
-        found = lexicon(bitext(), into="foreign")
-        assert {thing: found[thing][0] for thing in NOUNS.values()} == {thing: word for word, thing in NOUNS.items()}
-
-    def test_names_rare_words_and_unsure_translations_stay_out(self):
-        found = lexicon(bitext())
-        assert "Asha" not in found.get("asha", [])
-        assert not {"mwezi", "mwezini", "kikombe"} & found.keys()
-        assert lexicon(bitext(), min_count=1)["mwezi"] == ["moon"]
-        assert "the" not in {translation for noun in NOUNS for translation in found[noun]}
-        assert "the" in {translation for noun in NOUNS for translation in lexicon(bitext(), least=1e-6, most=9)[noun]}
-
-    def test_no_more_than_asked_and_surest_first(self):
-        cups = [Pair(f"{word} {k}", f"kikombe {k}") for k, word in enumerate(["mug", "mug", "cup", "cup", "cup"])]
-        assert lexicon(cups)["kikombe"] == ["cup", "mug"]
-        assert lexicon(cups, most=1)["kikombe"] == ["cup"]
-        many = lexicon(bitext(), least=1e-6, most=5)
-        assert max(map(len, many.values())) > 1
-        for word, translations in lexicon(bitext(), least=1e-6, most=1).items():
-            assert translations == many[word][:1]
-
-    def test_the_commonest_spelling_is_taken(self):
-        pairs = [
-            Pair(f"{spelling} runs {k}", f"mbwa anakimbia {k}") for k, spelling in enumerate(["Dog", "dog", "dog"])
-        ]
-        assert "dog" in lexicon(pairs)["mbwa"]
-        assert "Dog" not in lexicon(pairs)["mbwa"]
-
-    def test_nothing_to_learn_from(self):
-        assert lexicon([]) == {}
-        assert lexicon([Pair("?", "123")]) == {}

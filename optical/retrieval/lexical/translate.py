@@ -16,7 +16,7 @@ from optical.data.words import fold, replace_words
 from optical.errors import DataError
 
 Lexicon = Mapping[str, Sequence[str]]
-"""Folded word of X -> English words, surest first, as :func:`optical.training.augmentation.lexicon` makes it."""
+"""Folded word of X -> English words, surest first, as :func:`optical.vocabulary.lexicon.bitext_lexicon` makes it."""
 
 
 def read_translations(path: str | Path, queries: Sequence[Query]) -> list[Query]:
