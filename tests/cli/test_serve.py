@@ -10,7 +10,6 @@ from fastapi.testclient import TestClient
 
 from optical.pipeline import answer
 from optical.web import server
-from tests.cli.test_cli import command  # noqa: F401 - a fixture
 from tests.runs import tiny_run
 
 
@@ -27,7 +26,7 @@ def served(monkeypatch):
     return seen
 
 
-def test_it_names_its_address_and_answers(command, recipe, served):  # noqa: F811
+def test_it_names_its_address_and_answers(command, recipe, served):
     code, out, err = command("serve", recipe.folder, "--port", 0)
     ((application, (host, port)),) = served
     assert (code, err, host) == (0, "", "127.0.0.1")
@@ -38,13 +37,13 @@ def test_it_names_its_address_and_answers(command, recipe, served):  # noqa: F81
     assert TestClient(application, base_url="http://evil.example").get("/health").status_code == 400
 
 
-def test_an_open_address_is_warned_of(command, recipe, served):  # noqa: F811
+def test_an_open_address_is_warned_of(command, recipe, served):
     _, out, _ = command("serve", recipe.folder, "--host", "0.0.0.0", "--port", 0)
     assert "warning: 0.0.0.0 can be reached from other machines" in out
     assert served[0][1][0] == "0.0.0.0"
 
 
-def test_a_taken_port_is_one_message_before_anything_is_loaded(command, recipe, served, monkeypatch):  # noqa: F811
+def test_a_taken_port_is_one_message_before_anything_is_loaded(command, recipe, served, monkeypatch):
     monkeypatch.setattr(answer, "load_answers", lambda *_: pytest.fail("it was loaded"))
     with server.bind("127.0.0.1", 0) as own:
         port = own.getsockname()[1]
@@ -54,14 +53,14 @@ def test_a_taken_port_is_one_message_before_anything_is_loaded(command, recipe, 
     assert served == []
 
 
-def test_without_the_extra_it_is_one_message(command, recipe, served, monkeypatch):  # noqa: F811
+def test_without_the_extra_it_is_one_message(command, recipe, served, monkeypatch):
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     code, _, err = command("serve", recipe.folder)
     assert code == 1
     assert "serving needs packages that are not installed: fastapi and uvicorn; run `pip install" in err
 
 
-def test_a_folder_that_is_no_run(command, tmp_path):  # noqa: F811
+def test_a_folder_that_is_no_run(command, tmp_path):
     code, _, err = command("serve", tmp_path)
     assert code == 1
     assert "no recipe.toml" in err
@@ -78,7 +77,7 @@ def place(recipe, tmp_path_factory):
     return found
 
 
-def test_qdrant_answers_through_the_same_page(command, recipe, place, served, monkeypatch):  # noqa: F811
+def test_qdrant_answers_through_the_same_page(command, recipe, place, served, monkeypatch):
     """While it is served: the client is closed afterwards."""
     from qdrant_client import QdrantClient
     from qdrant_client.http.exceptions import ResponseHandlingException
@@ -117,7 +116,7 @@ def test_qdrant_answers_through_the_same_page(command, recipe, place, served, mo
     assert told["page"].status_code == 200
 
 
-def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, served):  # noqa: F811
+def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, served):
     asked = ("serve", recipe.folder, "--port", 0)
     for more, code, says in (
         (("--engine", "qdrant"), 1, "error: Qdrant is either a server or a folder; received neither"),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from optical.errors import DataError
 from optical.models import colbert_format, encoders
 from optical.models.colbert_format import save_combined
-from tests.cli.test_cli import command  # noqa: F401 - a fixture
+from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.conftest import bert
 from tests.runs import tiny_run
 

@@ -16,7 +16,7 @@ from optical.evaluation.measures import Scores
 from optical.evaluation.perturbations import touched
 from optical.pipeline import perturb
 from optical.pipeline.perturb import Case, perturbed, stress_run, stressed
-from tests.cli.test_cli import command  # noqa: F401 - a fixture
+from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.conftest import bert
 from tests.pipeline.test_distill import by_words, data  # noqa: F401 - data is a fixture
 

@@ -17,7 +17,7 @@ from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
 from optical.retrieval import qdrant
 from optical.retrieval.qdrant import Place, write
-from tests.cli.test_cli import command  # noqa: F401 - a fixture
+from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.pipeline.test_evaluate import ENGLISH, QUESTIONS, finished, in_x, models, write_collection  # noqa: F401 - fixtures
 from tests.runs import DOCUMENTS, tiny_run
 

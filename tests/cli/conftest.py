@@ -1,0 +1,77 @@
+"""The program as a shell calls it, and a finished run to call it on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from optical import cli
+from optical.config.recipe import load_recipe
+from optical.pipeline import distill
+from tests.pipeline.test_distill import MUCH_TO_LEARN, data, uncased  # noqa: F401 - data is a fixture
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Call the program as a shell does: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["optical", *map(str, arguments)])
+        monkeypatch.setattr(cli.console, "width", 200)
+        capsys.readouterr()
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        else:
+            code = 0
+        out, err = capsys.readouterr()
+        # The libraries' bars are switched off by the environment before they are imported; here they are imported.
+        return code or 0, out, "\n".join(part for part in re.split(r"[\r\n]+", err) if part and "it/s]" not in part)
+
+    monkeypatch.setenv("COLUMNS", "200")
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data):  # noqa: F811
+    """A finished run and the teacher it was made by."""
+    folder = tmp_path_factory.mktemp("cli")
+    torch.manual_seed(0)
+    uncased(folder / "made").save(str(folder / "teacher"))
+    named = {
+        "lang": "sw", "teacher": str(folder / "teacher"), "bitext": str(data / "bitext.tsv"),
+        "collection": str(data / "collection"), "out": str(folder / "run"), "cache": str(folder / "cache"),
+        "training.batch_size": 6, "objective.scores": 1.0,
+    }  # fmt: skip
+    recipe = load_recipe(None, {**named, **MUCH_TO_LEARN})
+    distill.distil(recipe, progress=False)
+    return recipe
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Every file of a folder with its checksum."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def asked_for(recipe, **instead) -> list[str]:
+    """Arguments of ``optical distill`` into the folder of the finished run."""
+    named = {"lang": "sw", "teacher": recipe.teacher, "bitext": recipe.bitext, "collection": recipe.collection}
+    named |= {"out": recipe.out, "set": f"cache={recipe.cache}"}
+    named |= instead
+    more = ["--set", "training.steps=2", "--set", "training.batch_size=6"]
+    return ["distill", *more, *(word for name, value in named.items() for word in (f"--{name}", value))]
+
+
+def write(path: Path, content: bytes | str) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)

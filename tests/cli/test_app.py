@@ -1,0 +1,110 @@
+"""What all commands share: one message for what a user can mend, its trace for a bug."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from optical.pipeline import distill, evaluate
+from tests.cli.conftest import asked_for, snapshot, write
+
+
+def test_a_setting_without_a_value(command):
+    code, _, err = command("distill", "--lang", "sw", "--set", "training.steps")
+    assert code == 2
+    assert "NAME=VALUE" in err
+
+
+@pytest.mark.parametrize("verb", ["search", "evaluate", "index", "export"])
+def test_a_folder_that_is_no_run(command, tmp_path, verb):
+    code, _, err = command(verb, tmp_path / "none", *(["swali"] if verb == "search" else []))
+    assert code == 1
+    assert str(tmp_path / "none") in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", ["search", "evaluate", "export"])
+def test_a_run_without_a_student(command, finished, tmp_path, verb):
+    write(tmp_path / "recipe.toml", (finished.folder / "recipe.toml").read_text())
+    code, _, err = command(verb, tmp_path, *(["swali"] if verb == "search" else []))
+    assert code == 1
+    assert str(tmp_path / "student") in err
+
+
+def disk_full(kind: str):
+    """What the libraries raise on a full disk: each its own."""
+    from safetensors import SafetensorError
+
+    return {
+        "python": OSError(errno.ENOSPC, "No space left on device", "runs/sw"),
+        "numpy": OSError("1024 requested and 0 written"),
+        "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        "torch": RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        "tokenizers": Exception("No space left on device (os error 28)"),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["python", "numpy", "safetensors", "torch", "tokenizers"])
+def test_a_full_disk_while_the_student_is_saved(kind, command, finished, monkeypatch):
+    from sentence_transformers import SentenceTransformer
+
+    def save(self, path, *args, **kwargs):
+        (Path(path) / "half").write_text("half of a model")
+        raise disk_full(kind)
+
+    monkeypatch.setattr(SentenceTransformer, "save", save)
+    before = snapshot(finished.folder)
+    # Without steps the trainer does not come in between, which saves checkpoints by the same method.
+    code, _, err = command(*asked_for(finished), "--set", "training.steps=0")
+    assert code == 1
+    assert "space" in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert snapshot(finished.folder) == before
+
+
+def test_a_full_disk_while_teacher_vectors_are_written(command, finished, tmp_path, monkeypatch):
+    from optical.embeddings import cache
+
+    def write_all(folder, *_):
+        (folder / "tokens.npy").write_bytes(b"half")
+        raise disk_full("python")
+
+    monkeypatch.setattr(cache, "_write_all", write_all)
+    before = snapshot(finished.folder)
+    code, _, err = command(*asked_for(finished, set=f"cache={tmp_path / 'cache'}"))
+    assert code == 1
+    assert "No space left" in err
+    assert snapshot(finished.folder) == before
+    assert [file for file in snapshot(tmp_path / "cache") if not file.startswith("documents-")] == []
+
+
+def test_a_full_disk_while_a_run_is_written(command, finished, monkeypatch):
+    def write_run(*_):
+        raise disk_full("python")
+
+    monkeypatch.setattr(evaluate, "write_run", write_run)
+    before = snapshot(finished.folder)
+    assert command("evaluate", finished.out)[0] == 1
+    assert snapshot(finished.folder) == before
+
+
+def test_ctrl_c_outside_training_says_stopped(command, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distill, "read_inputs", interrupted)
+    code, _, err = command("distill", "--lang", "sw")
+    assert code == 130
+    assert "stopped" in err
+
+
+def test_a_bug_shows_its_trace(command, monkeypatch):
+    def bug(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(distill, "read_inputs", bug)
+    with pytest.raises(ZeroDivisionError):
+        command("distill", "--lang", "sw")

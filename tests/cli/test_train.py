@@ -1,0 +1,177 @@
+"""Commands that make something, and what they say to bad input: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from optical.config.recipe import load_recipe
+from optical.models import encoders
+from tests.cli.conftest import asked_for, snapshot, write
+from tests.pipeline.test_distill import OWN
+
+
+def test_export_leaves_graphs_that_find_what_torch_finds_and_says_so(command, finished, tmp_path):
+    code, out, err = command("export", finished.out, "--out", tmp_path / "onnx")
+    assert (code, err) == (0, "")
+    kept = json.loads((tmp_path / "onnx" / "report.json").read_text())
+    command("evaluate", finished.out)
+    told = json.loads((finished.folder / "evaluation" / OWN / "results.json").read_text())
+    ap = {name: system["scores"]["mean"]["AP"] for name, system in kept["systems"].items()}
+    assert ap["torch"] == ap["ONNX fp32"] == told["systems"]["student"]["mean"]["AP"]
+    assert list(ap) == ["torch", "ONNX fp32", "ONNX int8"]
+    assert kept["count"] == told["systems"]["student"]["queries"]
+    assert all(f"{value:.4f}" in out for value in ap.values())
+    assert "ONNX int8 - torch: MAP" in out
+    assert f"OnnxEncoder.load('{tmp_path / 'onnx'}')" in "".join(out.split("\n"))
+    code, _, err = command("export", finished.out, "--out", finished.folder)  # not over the run itself
+    assert code == 1
+    assert "would be replaced as a whole" in err
+    assert (finished.folder / "recipe.toml").is_file()
+
+
+def test_distill_ends_by_naming_the_folder_and_the_next_commands(command, finished, tmp_path):
+    code, out, _ = command(*asked_for(finished, out=str(tmp_path / "new")))
+    assert code == 0
+    flat = " ".join(out.split())
+    assert f"The run is in {tmp_path / 'new'}" in flat
+    assert f"optical search {tmp_path / 'new'}" in flat
+    assert f"optical evaluate {tmp_path / 'new'}" in flat
+    assert "teacher as it is" in out
+    assert load_recipe(tmp_path / "new" / "recipe.toml").training.steps == 2
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_transplant_embed_and_index_alone(command, finished, tmp_path):
+    common = ["--lang", "sw", "--teacher", finished.teacher, "--set", f"cache={tmp_path / 'cache'}"]
+    code, out, _ = command("transplant", *common, "--bitext", finished.bitext, "--out", tmp_path / "grown")
+    assert code == 0
+    assert "words_added" in out
+    assert (tmp_path / "grown" / "transplant" / "modules.json").is_file()
+    code, out, _ = command("embed", *common, "--collection", finished.collection)
+    assert code == 0
+    assert "12 documents are in" in out
+    assert "bfloat16 beside float32" not in out
+    (shards,) = (tmp_path / "cache").glob("documents-*")
+    code, out, _ = command("embed", *common, "--collection", finished.collection, "--set", "search.compute=bfloat16")
+    assert code == 0
+    assert "bfloat16 beside float32, the first 12 documents: 1 - cosine is " in " ".join(out.split())
+    (shards / "optical.json").unlink()  # as shards lie that were copied together
+    code, out, _ = command("embed", "--finish", shards)
+    assert (code, "12 documents are in" in out) == (0, True)
+    shutil.rmtree(shards / "shard-00000")
+    code, _, err = command("embed", "--finish", shards)
+    assert code == 1
+    assert "holds no shard" in err
+    code, out, _ = command("index", finished.out)
+    assert code == 0
+    assert str(finished.folder / "index") in "".join(out.split())
+
+
+def moses(folder: Path) -> str:
+    write(folder / "c.en", "one two\nthree four\nfive six\n")
+    write(folder / "c.sw", "moja mbili\ntatu nne\n")
+    return f"{folder / 'c.en'},{folder / 'c.sw'}"
+
+
+def other_collection(folder: Path) -> str:
+    (folder / "other").mkdir()
+    write(folder / "other" / "docs.jsonl", '{"id": "d1", "title": "", "text": "a text"}\n')
+    write(folder / "other" / "queries.sw.tsv", "q1\tswali\n")
+    write(folder / "other" / "qrels.test.tsv", "q1 0 unknown 1\n")
+    return str(folder / "other")
+
+
+def gpt(folder: Path) -> str:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=20, n_positions=16)
+    GPT2LMHeadModel(config).save_pretrained(folder / "gpt")
+    return str(folder / "gpt")
+
+
+def empty(folder: Path) -> str:
+    (folder / "empty").mkdir()
+    return str(folder / "empty")
+
+
+def damaged(folder: Path) -> str:
+    (folder / "damaged").mkdir()
+    write(folder / "damaged" / "config.json", '{"architectures": [')
+    return str(folder / "damaged")
+
+
+def foul_utf8(folder: Path) -> str:
+    return write(folder / "b.tsv", b"good\tnzuri\nbad\tmb\xffaya\n")
+
+
+BAD = {  # what is wrong -> (option, how it is made, what the message has to say)
+    "missing bitext": ("bitext", lambda f: str(f / "none.tsv"), ["none.tsv", "No such file"]),
+    "a folder without bitext": ("bitext", empty, ["empty", ".tsv"]),
+    "not UTF-8": ("bitext", foul_utf8, ["b.tsv:2", "UTF-8"]),
+    "damaged gzip": ("bitext", lambda f: write(f / "b.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9]), ["b.tsv.gz"]),
+    "a side empty everywhere": (
+        "bitext", lambda f: write(f / "b.tsv", "one\t\ntwo\t \n"), ["empty everywhere", "b.tsv"],
+    ),
+    "Moses files of different length": ("bitext", moses, ["c.en", "c.sw", "3", "2"]),
+    "wrong column count": (
+        "bitext", lambda f: write(f / "b.tsv", "a\tb\tc\nd\te\tf\n"), ["b.tsv:1", "two columns", "cut"],
+    ),
+    "fewer pairs than a batch": (
+        "bitext", lambda f: write(f / "b.tsv", "a cat\tpaka mmoja\nthe dog\tmbwa huyo\n"),
+        ["2 sentence pairs", "batch_size"],
+    ),
+    "qrels that name no known document": ("collection", other_collection, ["unknown", "d1", "other"]),
+    "missing collection": ("collection", lambda f: str(f / "none"), ["No such collection", "none"]),
+    "a language with no bitext": ("lang", lambda f: "zz", ["'zz'", "BITEXT", "make data LANG=zz"]),
+    "a teacher that is a decoder": ("teacher", gpt, ["GPT2LMHeadModel", "not an encoder"]),
+    "a teacher folder without a model": ("teacher", empty, ["no config.json", "empty"]),
+    "a teacher that is not there": ("teacher", lambda f: str(f / "no" / "such" / "model"), ["no/such/model"]),
+    "a teacher with a damaged config": ("teacher", damaged, ["config.json", "not JSON"]),
+    "an unknown recipe key": ("set", lambda f: "training.stepps=3", ["training.stepps", "mean training.steps?"]),
+    "a wrong type": ("set", lambda f: "training.steps=many", ["training.steps", "many"]),
+    "a split that is not there": ("set", lambda f: "search.split=dve", ["'dve'", "dev, test"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_gets_one_message_and_leaves_an_earlier_run_as_it_was(what, command, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where there is no sample
+    option, make, says = BAD[what]
+    instead = {option: make(tmp_path)}
+    if option == "lang":
+        arguments = ["distill", "--lang", instead["lang"], "--teacher", finished.teacher, "--out", finished.out]
+    elif option == "set":
+        arguments = [*asked_for(finished), "--set", instead["set"]]
+    else:
+        arguments = asked_for(finished, **instead)
+    before = snapshot(finished.folder)
+    code, _, err = command(*arguments)
+    assert code == 1
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert [part for part in says if part not in err] == []
+    assert snapshot(finished.folder) == before
+
+
+def test_an_unknown_key_of_a_recipe_file_names_the_line(command, tmp_path):
+    path = write(tmp_path / "r.toml", 'lang = "sw"\n[objective]\nepsilom = 0.1\n')
+    code, _, err = command("distill", "--recipe", path)
+    assert code == 1
+    assert f"{path}:3: unknown option objective.epsilom; did you mean objective.epsilon?" in err
+
+
+def test_a_default_teacher_with_the_wrong_checksum_is_refused(command, finished, monkeypatch):
+    monkeypatch.setattr(encoders, "DEFAULT_TEACHER_SHA256", "0" * 64)
+    before = snapshot(finished.folder)
+    code, _, err = command(*asked_for(finished, teacher="all-MiniLM-L6-v2"))
+    assert code == 1
+    assert "sha256" in err
+    assert "0" * 64 in err
+    assert "model.safetensors" in err
+    assert snapshot(finished.folder) == before
