@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from optical.data import bitext_formats
 from optical.data.bitext_formats import Moses, Row
+from optical.data.lines import lines
+from optical.data.words import fold_text, tidy
 from optical.errors import DataError
 
 MAX_CHARS = 1_500  # a side
@@ -121,7 +120,7 @@ def read_bitext(
     for source in _sources(path, lang):
         for row in _plausible(source, lang):
             pair = Pair(tidy(row.english), tidy(row.foreign))
-            key = fold(pair.english), fold(pair.foreign)
+            key = fold_text(pair.english), fold_text(pair.foreign)
             fault = row.fault or _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in pairs else "")
             if fault:
                 skipped[fault] += 1
@@ -145,7 +144,7 @@ def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Pa
         if isinstance(source.files, Moses):
             found += [source.files.foreign] if _side(source.files.foreign, lang) is None else []
         elif bitext_formats.format_of(source.files) not in bitext_formats.NAME_LANGUAGES:
-            prose = source.prose and not any("\t" in text for _, text in bitext_formats.lines(source.files))
+            prose = source.prose and not any("\t" in text for _, text in lines(source.files))
             found += [] if prose else [source.files]
     return found
 
@@ -172,28 +171,8 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
 
 def without(pairs: Iterable[Pair], texts: Iterable[str]) -> list[Pair]:
     """Pairs of which no side is one of ``texts``, whatever its case and punctuation: no test query among them."""
-    banned = {folded for text in texts if (folded := fold(text))}
-    return [pair for pair in pairs if fold(pair.english) not in banned and fold(pair.foreign) not in banned]
-
-
-def tidy(text: str) -> str:
-    """Unicode NFC with single spaces: line breaks, tabs and no-break spaces are spaces too."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def fold(text: str) -> str:
-    """What two texts share when they differ in case, punctuation, symbols and spacing only; may be empty.
-
-    Letters keep their marks: a vowel sign of Devanagari is no punctuation, and neither is a tone of Yoruba.
-    """
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).translate(_punctuation()).split())
-
-
-@cache
-def _punctuation() -> dict[int, None]:
-    """Punctuation, symbols and invisible format characters, as ``str.translate`` deletes them."""
-    characters = map(chr, range(min(sys.maxunicode + 1, 0x20000)))  # the planes above hold ideographs only
-    return {ord(c): None for c in characters if (kind := unicodedata.category(c))[0] in "PS" or kind == "Cf"}
+    banned = {folded for text in texts if (folded := fold_text(text))}
+    return [pair for pair in pairs if fold_text(pair.english) not in banned and fold_text(pair.foreign) not in banned]
 
 
 def _fault(pair: Pair, key: tuple[str, str], max_chars: int, max_ratio: float) -> str:
@@ -216,7 +195,7 @@ def _plausible(source: _Source, lang: str) -> Iterator[Row]:
         wrong = wrong or (row if row.fault == bitext_formats.WRONG_COLUMNS else None)
         if row.english.strip() or row.foreign.strip():
             first = first or row.line
-            filled = [filled[0] or bool(fold(row.english)), filled[1] or bool(fold(row.foreign))]
+            filled = [filled[0] or bool(fold_text(row.english)), filled[1] or bool(fold_text(row.foreign))]
         yield row
     file = source.paths()[0]
     if source.prose:

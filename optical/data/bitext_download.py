@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from optical.data.bitext import Pair, tidy
+from optical.data.bitext import Pair
+from optical.data.words import tidy
 from optical.errors import DataError
 
 # Spoken and everyday language first, crawled and mined text last; the licences are those of the sources.

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from optical.data import collection_trec
-from optical.data.bitext import tidy
-from optical.data.bitext_formats import json_object, lines
+from optical.data.lines import json_object, lines
 from optical.data.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.data.words import tidy
 from optical.errors import DataError
 
 UNNAMED_SPLIT = "test"

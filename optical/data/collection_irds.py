@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from optical.data.bitext import tidy
 from optical.data.collection_folder import UNNAMED_SPLIT
 from optical.data.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.data.words import tidy
 from optical.errors import DataError
 
 IR_DATASETS = "irds:"  # prefix of an ir_datasets id

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from optical.data.bitext import tidy
-from optical.data.bitext_formats import lines
+from optical.data.lines import lines
 from optical.data.records import Doc, Query
+from optical.data.words import tidy
 from optical.errors import DataError
 
 _TAG = re.compile(r"<(?P<close>/?)(?P<name>[A-Za-z][\w.-]*)(?P<rest>[^<>]*)>")

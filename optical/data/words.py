@@ -1,14 +1,11 @@
-"""Which words of X deserve a row of their own in the student's vocabulary.
-
-Plain text in, words out: no tokenizer, no embeddings.
-"""
+"""Text and its words: white space and Unicode made uniform, words split and replaced, forms compared, scripts told."""
 
 from __future__ import annotations
 
+import sys
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache
 
 import regex
 
@@ -18,16 +15,24 @@ _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
 _LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
 
 
-class Words(NamedTuple):
-    """The words of X to add.
+def tidy(text: str) -> str:
+    """Unicode NFC with single spaces: line breaks, tabs and no-break spaces are spaces too."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
-    Attributes:
-        forms: Written forms of each word as they occur in the bitext, ``folded word -> forms``.
-        counts: How often each word occurs on the X side.
+
+def fold_text(text: str) -> str:
+    """What two texts share when they differ in case, punctuation, symbols and spacing only; may be empty.
+
+    Letters keep their marks: a vowel sign of Devanagari is no punctuation, and neither is a tone of Yoruba.
     """
+    return " ".join(unicodedata.normalize("NFC", text.casefold()).translate(_punctuation()).split())
 
-    forms: dict[str, list[str]]
-    counts: dict[str, int]
+
+@cache
+def _punctuation() -> dict[int, None]:
+    """Punctuation, symbols and invisible format characters, as ``str.translate`` deletes them."""
+    characters = map(chr, range(min(sys.maxunicode + 1, 0x20000)))  # the planes above hold ideographs only
+    return {ord(c): None for c in characters if (kind := unicodedata.category(c))[0] in "PS" or kind == "Cf"}
 
 
 def split_words(text: str) -> list[str]:
@@ -64,37 +69,3 @@ def in_case_of(word: str, other: str) -> str:
 def is_latin(word: str) -> bool:
     """Whether a word is written in Latin letters only."""
     return _LATIN.match(word) is not None
-
-
-def choose_words(
-    foreign: Sequence[str], english: Sequence[str], *, min_count: int = 1, max_words: int = 100_000
-) -> Words:
-    """Words of the X side that are not just repeated on the English side.
-
-    A word is kept when it occurs at least ``min_count`` times in X and less than half of these have the same word in
-    the English sentence beside them: names and loans, which look alike on both sides, keep the teacher's pieces,
-    while a homograph ("me", "sold") is a word of X. When more than ``max_words`` remain, the most frequent stay.
-
-    Args:
-        foreign: Sentences of X.
-        english: Their translations, in the same order.
-        min_count: Least occurrences, >= 1.
-        max_words: Most words.
-
-    Raises:
-        ValueError: The two sides have different numbers of sentences.
-    """
-    counts: Counter[str] = Counter()
-    repeated: Counter[str] = Counter()
-    forms: defaultdict[str, set[str]] = defaultdict(set)
-    for sentence, translation in zip(foreign, english, strict=True):
-        here = Counter(split_words(sentence))
-        beside = Counter(fold(word) for word in split_words(translation))
-        for word, n in here.items():
-            counts[fold(word)] += n
-            forms[fold(word)].add(word)
-            repeated[fold(word)] += min(n, beside[fold(word)])
-    kept = [w for w, n in counts.items() if n >= min_count and 2 * repeated[w] < n]
-    kept.sort(key=lambda w: (-counts[w], w))
-    kept = kept[:max_words]
-    return Words({w: sorted(forms[w] | {w}) for w in kept}, {w: counts[w] for w in kept})

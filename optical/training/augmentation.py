@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from optical.data.bitext_formats import lines
+from optical.data.lines import lines
 from optical.data.words import fold, in_case_of, replace_words, split_words
 from optical.errors import DataError
 

@@ -6,7 +6,7 @@ starts as the mean of the English pieces it is aligned with in the bitext. A mul
 already, and of a hundred other languages: those go. Knows tokenizers and embedding matrices; knows no objective, no
 trainer and no index.
 
-- :mod:`optical.data.words`: which words of X are worth a row of their own.
+- :mod:`optical.vocabulary.choose_words`: which words of X are worth a row of their own.
 - :mod:`optical.vocabulary.cooccurrence`: which pieces and words stand in one sentence pair.
 - :mod:`optical.vocabulary.align_ibm1`: which English pieces a word of X means (IBM model 1), and rows mixed from them.
 - :mod:`optical.vocabulary.align_symmetric`: the same by two models that agree;

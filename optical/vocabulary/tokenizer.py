@@ -17,8 +17,9 @@ import regex
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from optical.data.words import Words, is_latin, split_words
+from optical.data.words import is_latin, split_words
 from optical.errors import DataError
+from optical.vocabulary.choose_words import Words
 from optical.vocabulary.subwords import choose_pieces, cut
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from optical.data.bitext import Pair
-from optical.data.words import choose_words, fold, split_words
+from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.encoders import Encoder, transformer
 from optical.vocabulary.align_ibm1 import Hints, Lexicon, align, lean_on, mix_rows, pool, random_rows
 from optical.vocabulary.align_symmetric import agree
 from optical.vocabulary.align_transport import couple
+from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
 from optical.vocabulary.trim import trim

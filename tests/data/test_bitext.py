@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optical.data.bitext import Bitext, Pair, fold, read_bitext, split, tidy, unnamed_files, without
+from optical.data.bitext import Bitext, Pair, read_bitext, split, unnamed_files, without
 from optical.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bitext" / "sw"
@@ -101,15 +101,6 @@ def test_text_is_composed_and_spaced_and_duplicates_are_seen_through_it(tmp_path
 def test_a_pair_is_a_duplicate_on_both_sides_only(tmp_path):
     file = write(tmp_path / "a.tsv", "Hello there\tHabari\nHello there\tHujambo\nHello, THERE\tHujambo!\n")
     assert read_bitext(file, "sw").pairs == [Pair("Hello there", "Habari"), Pair("Hello there", "Hujambo")]
-
-
-def test_folding_keeps_marks_that_are_letters():
-    assert fold("Ng’ombe, NG'OMBE\u200b!") == fold("ng'ombe ng'ombe") == "ngombe ngombe"
-    assert fold("कि") != fold("की")
-    assert fold("ọ́") != fold("o")
-    assert fold(unicodedata.normalize("NFD", "Ẹ̀KỌ́")) == fold("ẹ̀kọ́")
-    assert fold("… ¿?! — \u200b") == ""
-    assert tidy("\ta\u2028b\r\nc ") == "a b c"
 
 
 def test_a_file_of_three_columns_is_refused(tmp_path):

@@ -67,51 +67,6 @@ def write(path, data):
     return path
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
-    file = write(tmp_path / "a.tsv", b"\xef\xbb\xbfone\tmoja\r\ntwo\tmbili\r\n")
-    assert list(bitext_formats.lines(file)) == [(1, "one\tmoja"), (2, "two\tmbili")]
-
-
-def test_only_a_line_feed_ends_a_line(tmp_path):
-    file = write(tmp_path / "a.txt", "one\u2028still one\x0b\x85\ntwo")
-    assert list(bitext_formats.lines(file)) == [(1, "one\u2028still one\x0b\x85"), (2, "two")]
-
-
-def test_an_empty_file_has_no_lines(tmp_path):
-    for name in ("a.tsv", "a.tsv.gz"):
-        assert list(bitext_formats.lines(write(tmp_path / name, b""))) == []
-
-
-@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz"])
-def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path, name):
-    file = write(tmp_path / name, b"caf\xc3\xa9\tmkahawa\nb\tb\ncaf\xe9\tmkahawa\n")
-    with pytest.raises(DataError) as caught:
-        list(bitext_formats.lines(file))
-    assert str(caught.value) == (
-        f"Not UTF-8: byte 0xe9, number 4 of the line, at {file}:3. Save the file as UTF-8, for example:"
-        f" iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}"
-    )
-
-
-def test_utf16_is_recognised_for_the_advice(tmp_path):
-    file = write(tmp_path / "a.tsv", "one\tmoja\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r"byte 0xff, number 1 of the line, at .*:1\. .*iconv -f UTF-16 "):
-        list(bitext_formats.lines(file))
-
-
-def test_unreadable_files_say_what_is_wrong_with_them(tmp_path):
-    with pytest.raises(DataError, match=r"^No such file: .*absent\.tsv\. Check the path; it is relative to /"):
-        list(bitext_formats.lines(tmp_path / "absent.tsv"))
-    with pytest.raises(DataError, match=r"^Cannot read \(Is a directory\): "):
-        list(bitext_formats.lines(tmp_path))
-    (tmp_path / "plain.gz").write_bytes(b"one\tmoja\n")
-    with pytest.raises(DataError, match=r"^Damaged gzip file \(Not a gzipped file .*plain\.gz\. Fetch or compress"):
-        list(bitext_formats.lines(tmp_path / "plain.gz"))
-    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"one\tmoja\n" * 99)[:-9])
-    with pytest.raises(DataError, match=r"^Damaged gzip file .*cut\.gz\."):
-        list(bitext_formats.lines(tmp_path / "cut.gz"))
-
-
 def test_columns_keep_quotes_and_mark_single_bad_lines(tmp_path):
     file = write(tmp_path / "a.tsv", 'He said "no\tAlisema "hapana\nthree\tcells\there\n\nalone\na\tb\n')
     assert list(bitext_formats.columns(file, "sw")) == [

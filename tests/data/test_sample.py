@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from optical.data.bitext import fold, read_bitext, tidy, without
+from optical.data.bitext import read_bitext, without
 from optical.data.collection import queries_of, read_collection
+from optical.data.words import fold_text, tidy
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "sw"
 
@@ -57,7 +58,7 @@ def test_the_reader_keeps_every_pair(rows):
 
 def test_no_side_is_there_twice(rows):
     for side in (2, 3):
-        twice = [text for text, count in Counter(fold(row[side]) for row in rows).items() if count > 1]
+        twice = [text for text, count in Counter(fold_text(row[side]) for row in rows).items() if count > 1]
         assert twice == []
 
 
@@ -71,7 +72,7 @@ def test_everything_is_tidy_nfc(rows, collection):
 def test_pairs_are_no_template_filled_in(rows):
     """The same words but for one or two, again and again, would be."""
     for side in (2, 3):
-        starts = Counter(tuple(fold(row[side]).split()[:4]) for row in rows if len(row[side].split()) > 5)
+        starts = Counter(tuple(fold_text(row[side]).split()[:4]) for row in rows if len(row[side].split()) > 5)
         assert max(starts.values()) <= 0.01 * len(rows), starts.most_common(3)
 
 
@@ -80,7 +81,7 @@ def test_passages(collection):
     counts = {doc.id: len(sentences(doc.text)) for doc in collection.docs}
     assert {i: n for i, n in counts.items() if not 2 <= n <= 5} == {}
     assert all(doc.title for doc in collection.docs)
-    assert len({fold(doc.text) for doc in collection.docs}) == len(collection.docs)
+    assert len({fold_text(doc.text) for doc in collection.docs}) == len(collection.docs)
     raw = (SAMPLE / "collection" / "docs.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line).keys() == {"id", "title", "text"} for line in raw)
 
@@ -91,7 +92,7 @@ def test_questions_in_both_languages_with_judgements(collection):
     assert ids["sw"] == ids["en"]
     assert len(ids["sw"]) >= 240
     for queries in collection.queries.values():
-        assert len({fold(query.text) for query in queries}) == len(queries)
+        assert len({fold_text(query.text) for query in queries}) == len(queries)
     relevant = {q.query_id for qrels in collection.qrels.values() for q in qrels if q.relevance > 0}
     assert relevant == set(ids["sw"])
 
@@ -113,12 +114,12 @@ def test_nothing_of_the_test_side_is_in_the_bitext(collection):
     assert [pair for pair in pairs if pair not in kept] == []
     # A comma more or less, or another first word, must not hide a copy: no long stretch of words is shared either.
     stretches = {
-        tuple(words[k : k + 7]) for text in banned for words in [fold(text).split()] for k in range(len(words) - 6)
+        tuple(words[k : k + 7]) for text in banned for words in [fold_text(text).split()] for k in range(len(words) - 6)
     }
     shared = [
         pair
         for pair in pairs
-        for words in (fold(pair.english).split(), fold(pair.foreign).split())
+        for words in (fold_text(pair.english).split(), fold_text(pair.foreign).split())
         if any(tuple(words[k : k + 7]) in stretches for k in range(len(words) - 6))
     ]
     assert shared == []

@@ -1,10 +1,12 @@
-"""Which words are chosen: what counts as a word, what is left to the teacher."""
+"""What counts as a word, and what makes two words or two texts the same."""
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from optical.data.words import choose_words, fold, in_case_of, is_latin, replace_words, split_words
+from optical.data.words import fold, fold_text, in_case_of, is_latin, replace_words, split_words, tidy
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,18 @@ def test_words_are_replaced_and_nothing_else():
     assert replace_words("moja mbili", lambda _: "") == " "
 
 
+def test_folding_a_text_keeps_marks_that_are_letters():
+    assert fold_text("Ng’ombe, NG'OMBE\u200b!") == fold_text("ng'ombe ng'ombe") == "ngombe ngombe"
+    assert fold_text("कि") != fold_text("की")
+    assert fold_text("ọ́") != fold_text("o")
+    assert fold_text(unicodedata.normalize("NFD", "Ẹ̀KỌ́")) == fold_text("ẹ̀kọ́")
+    assert fold_text("… ¿?! — \u200b") == ""
+
+
+def test_every_white_space_is_one_space():
+    assert tidy("\ta\u2028b\r\nc ") == "a b c"
+
+
 def test_folding_joins_case_and_composition():
     assert fold("É") == fold("e\u0301") == "é"
     assert fold("STRASSE") == fold("straße")
@@ -53,37 +67,3 @@ def test_latin_means_every_letter():
     assert is_latin("ng'ombe")
     assert not is_latin("मोदी")
     assert not is_latin("Xабв")
-
-
-def test_words_repeated_in_the_translation_are_left_to_the_teacher():
-    words = choose_words(["Maji ya Nairobi", "maji baridi"], ["Water of Nairobi", "cold water"])
-    assert set(words.forms) == {"maji", "ya", "baridi"}
-    assert words.counts["maji"] == 2
-    assert words.forms["maji"] == ["Maji", "maji"]
-
-
-def test_only_the_sentence_beside_counts():
-    """An X word that English has too, elsewhere and with another meaning, is a word of X."""
-    foreign, english = ["kila pia", "kila mbili", "kila"], ["one kila", "two pia pia", "pia kila"]
-    words = choose_words(foreign, english).forms
-    assert "pia" in words
-    assert "kila" not in words  # beside two of three
-
-
-def test_english_that_says_it_more_often_counts_no_more_than_x_does():
-    assert "kila" in choose_words(["kila", "kila moja", "kila tatu"], ["kila kila kila", "one", "three"]).forms
-
-
-def test_half_repeated_is_left_to_the_teacher():
-    assert "kila" not in choose_words(["kila", "kila"], ["kila", "every"]).forms
-
-
-def test_sides_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="zip"):
-        choose_words(["maji"], [])
-
-
-def test_rare_words_go_first_and_ties_are_alphabetical():
-    foreign, english = ["b b b a a c c d"], [""]
-    assert list(choose_words(foreign, english, max_words=2).forms) == ["b", "a"]
-    assert list(choose_words(foreign, english, min_count=3).forms) == ["b"]

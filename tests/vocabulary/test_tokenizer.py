@@ -6,8 +6,8 @@ import pytest
 import regex
 from transformers import AutoTokenizer
 
-from optical.data.words import choose_words
 from optical.errors import DataError
+from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.subwords import choose_pieces, cut
 from optical.vocabulary.tokenizer import extend, fit, replace, romanisation, token_ids, unread_letters
 

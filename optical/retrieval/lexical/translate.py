@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from optical.data.bitext import tidy
-from optical.data.bitext_formats import lines
 from optical.data.collection import Query
-from optical.data.words import fold, replace_words
+from optical.data.lines import lines
+from optical.data.words import fold, replace_words, tidy
 from optical.errors import DataError
 
 Lexicon = Mapping[str, Sequence[str]]
