@@ -16,7 +16,7 @@ import torch
 from benchmarks.dense import synthetic
 from benchmarks.embedding import default_teacher, passages
 from benchmarks.timing import Options, interleaved, markdown
-from optical.embeddings.cache import embed_collection
+from optical.embeddings.embed import EmbedOptions, embed_collection
 from optical.retrieval import dense
 from optical.retrieval.dense.factory import probes
 
@@ -80,7 +80,7 @@ def _embed(options: Options) -> list[Cost]:
                     count,
                     Path(folder),
                     lambda documents=documents, folder=folder: embed_collection(
-                        encoder, documents, Path(folder) / "v", shard_size=SHARD
+                        encoder, documents, Path(folder) / "v", EmbedOptions(shard_size=SHARD)
                     ),
                 )
             )

@@ -268,9 +268,9 @@ def _Ticks() -> Any:  # noqa: N802 - a class whose parent is imported late
 
 
 def _vectors(folder: Path) -> Any:
-    from optical.embeddings.cache import _read  # noqa: PLC2701 - the recipe gets what our cache holds
+    from optical.embeddings.cache import read_vectors
 
-    return _read(Path((folder.parent / "vectors").read_text(encoding="utf-8")))
+    return read_vectors(Path((folder.parent / "vectors").read_text(encoding="utf-8")))
 
 
 def _peak() -> float:

@@ -21,6 +21,7 @@ from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, read_bitext, split, without
 from optical.data.collection import Query, judgements_of, queries_of, read_collection
 from optical.data.trec_run import Run
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.evaluation.perturbations import perturb
 from optical.files import checksum
@@ -28,7 +29,6 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.layers import keep_layers
 from optical.pipeline import distill, index
-from optical.pipeline.dev_score import Searched
 from optical.retrieval.search import search
 from optical.training.distillation import distill_student, usable
 from optical.training.mixture import mix
@@ -56,7 +56,7 @@ class Setting(NamedTuple):
     lang: str
     pairs: list[Pair]
     held_out: dict[str, list[Pair]]
-    searched: dict[str, Searched]
+    searched: dict[str, EmbeddedCollection]
     lexicon: dict[str, list[str]]
 
 
@@ -111,7 +111,7 @@ def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callab
     return score
 
 
-def _ranks_late(queries: list[Query], part: Searched, right: dict[str, str]) -> Callable[[Encoder], float]:
+def _ranks_late(queries: list[Query], part: EmbeddedCollection, right: dict[str, str]) -> Callable[[Encoder], float]:
     def score(encoder: Encoder) -> float:
         run = search(encoder, queries, part.vectors, part.ids, 100)
         ranks = [list(run[q]).index(d) + 1 if d in run[q] else np.inf for q, d in right.items()]

@@ -14,8 +14,8 @@ from experiments.cell import Setting, _every_language
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.data.bitext import Pair
 from optical.data.collection import Collection, Query
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import RecipeError
-from optical.pipeline.dev_score import Searched
 
 GOOD = """
 question = "which?"
@@ -165,7 +165,7 @@ def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured
     lines = "what is held out\twaa maxay\na goat\tri\nasked\tla weydiiyay\n"
     (folder / "bitext" / "so" / "pairs.tsv").write_text(lines)
     asked = Collection("c", [], {"en": [Query("q", "asked")]}, {}, "", {})
-    measured = Setting("de", own, held_out, {"c": Searched(asked, None, [])}, {})
+    measured = Setting("de", own, held_out, {"c": EmbeddedCollection(asked, None, [])}, {})
     found = _every_language(measured, Row(name="mixed", beside=("so",)), folder)
     assert found == {"de": own, "so": [Pair("a goat", "ri")]}
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "config": "errors",
     "data": "errors files",
     "models": "errors files",
-    "embeddings": "errors files models",
+    "embeddings": "errors files data models",
     "vocabulary": "errors config data models",
     "evaluation": "errors files data",
     "retrieval": "errors files data models embeddings",

@@ -24,10 +24,11 @@ from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair, read_bitext, without
 from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.data.words import split_words
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.models.encoders import Encoder
 from optical.pipeline import index
-from optical.pipeline.dev_score import Searched, development_score
+from optical.pipeline.dev_score import development_score
 from optical.retrieval.search import search
 from optical.vocabulary.transplant import transplant
 
@@ -162,7 +163,7 @@ def dev_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair]
     for name, chosen in (("afriqa", _any), ("ntrex_doc", _sentence)):
         recipe = load_recipe(None, {"lang": lang, "training.held_out": HELD_OUT, "cache": CACHE})
         searched = index.embed(recipe, teacher, collections[name], progress=False)
-        searched = Searched(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
+        searched = EmbeddedCollection(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
         some = [pair for pair in pairs if chosen(pair)]
         scores[name], rest = development_score(recipe, teacher, some, searched, lambda _: None)
         held_out = set(some) - set(rest)

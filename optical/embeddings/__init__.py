@@ -1,17 +1,19 @@
-"""Vectors of a collection on disk, in shards: written one at a time and whole, read as one, never held at once.
+"""Texts to vectors on disk, made once: of the bitext for learning, of collections for searching.
 
-Takes ids, texts and a function that turns texts into vectors; gives a folder and what reads it. Knows no model, no
-index and no torch. A folder is::
+A collection of any size is written in shards, one at a time, and read as one memory-mapped array. Its folder is::
 
     shard-00000/  sentences.npy (n, e)             one vector a document, or
                   tokens.npy (t, d), start.npy     one vector a token; document i has the rows start[i] to start[i + 1]
                   scales.npy                       int8 only: what a row of numbers is multiplied by
                   docid                            one id a line
-                  optical.json                     counts, dimension, encoder, checksums of files and texts, loss
+                  optical.json                     counts, dimension, encoder, checksums of files and texts, rounding
     shard-00001/  ...
     optical.json                                   written last: the shards that belong together
 
-- :mod:`optical.embeddings.shard`: one shard, its precision, its files and their checks.
-- :mod:`optical.embeddings.shards`: all of them as one memory-mapped array, and the collection's manifest.
-- :mod:`optical.embeddings.write_shards`: a stream of documents to a folder, resumed at the shard, split over ranks.
+- :mod:`optical.embeddings.vectors`: the value that learning and search take.
+- :mod:`optical.embeddings.cache`: vectors found again by encoder and texts, or made.
+- :mod:`optical.embeddings.embedded_collection`: a collection with its vectors.
+- :mod:`optical.embeddings.embed`: an encoder and documents to a folder of shards; :mod:`optical.embeddings.encode` runs
+  the encoder, :mod:`optical.embeddings.write_shards` writes, resumes, and divides the work among processes.
+- :mod:`optical.embeddings.shards`: all shards of a folder as one array; :mod:`optical.embeddings.shard`: one of them.
 """

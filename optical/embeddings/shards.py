@@ -143,7 +143,7 @@ def read_shards(folder: str | Path, *, encoder: str | None = None, verify: bool 
     """Open an embedded collection and check that it is complete.
 
     Args:
-        folder: Made by :func:`optical.embeddings.cache.embed_collection`.
+        folder: Made by :func:`optical.embeddings.embed.embed_collection`.
         encoder: Fingerprint of the encoder whose vectors are wanted (``fingerprint(teacher, documents=True)``).
         verify: Read every file and compare its checksum; otherwise manifests and sizes are compared.
 

@@ -72,7 +72,24 @@ class _Chunk(NamedTuple):
         return f"shard-{self.number:05d}"
 
 
-def ranks_of_environment() -> tuple[int, int]:
+class Ranks(NamedTuple):
+    """This process among those that share the work.
+
+    Attributes:
+        rank: Its number; it encodes the shards k with k % world == rank.
+        world: How many there are.
+        wait: Seconds without a new shard after which it gives up on the others.
+    """
+
+    rank: int = 0
+    world: int = 1
+    wait: float = 21_600.0
+
+
+ALONE = Ranks()
+
+
+def ranks_of_environment() -> Ranks:
     """This process and how many there are, as ``accelerate launch``, ``torchrun`` or ``mpirun`` say it.
 
     Raises:
@@ -85,7 +102,7 @@ def ranks_of_environment() -> tuple[int, int]:
             f"the environment must have 0 <= RANK < WORLD_SIZE; got RANK={rank} and WORLD_SIZE={world}; start with "
             "accelerate launch or torchrun, or unset both"
         )
-    return int(rank), int(world)
+    return Ranks(int(rank), int(world))
 
 
 def make_shards(
@@ -94,9 +111,8 @@ def make_shards(
     encode: Encode,
     plan: Plan,
     *,
-    ranks: tuple[int, int] = (0, 1),
+    ranks: Ranks = ALONE,
     replace: bool = False,
-    wait: float = 21_600.0,
     done: Callable[[int], object] = lambda documents: None,
 ) -> Shards:
     """Write the shards that are not there and, when all are, the collection's manifest.
@@ -106,16 +122,15 @@ def make_shards(
         folder: Where shards are, or will be.
         encode: Texts of one shard -> batches of row numbers and vectors.
         plan: What all shards have in common.
-        ranks: This rank and how many there are; it encodes the shards k with k % world == rank.
+        ranks: This process among those that share the work.
         replace: Make a shard anew whose texts have changed, instead of refusing.
-        wait: Seconds without a new shard after which a rank gives up on the others.
         done: Told how many documents each shard had, whether it was made here or not.
 
     Raises:
         DataError: No document, a bad or repeated id, a folder that holds something else, a full disk, other ranks that
             do not come.
     """
-    rank, world = ranks
+    rank, world, wait = ranks
     folder.mkdir(parents=True, exist_ok=True)
     chunks: list[tuple[str, str]] = []
     for chunk in _chunks(documents, plan):
@@ -124,7 +139,7 @@ def make_shards(
         chunks.append((chunk.name, chunk.checksum))
         done(len(chunk.ids))
     _refuse_others(folder, [name for name, _ in chunks])
-    _wait_for(folder, chunks, ranks, wait)
+    _wait_for(folder, chunks, ranks)
     if rank == 0:
         return finish(folder)
     _wait(lambda: _finished(folder, chunks), f"{folder / MANIFEST} of rank 0 of {world}", wait)
@@ -257,9 +272,9 @@ def _refuse_others(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _wait_for(folder: Path, chunks: Sequence[tuple[str, str]], ranks: tuple[int, int], wait: float) -> None:
+def _wait_for(folder: Path, chunks: Sequence[tuple[str, str]], ranks: Ranks) -> None:
     """Wait for the shards of other ranks, one after another, so that each new one starts the time anew."""
-    rank, world = ranks
+    rank, world, wait = ranks
     for number, (name, texts) in enumerate(chunks):
         if number % world != rank:
             _wait(

@@ -13,10 +13,10 @@ import numpy as np
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection, Doc
 from optical.data.document_store import ids_of
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.dev_score import Searched
 from optical.pipeline.index import document_encoder, effort, embed_by, index_folder, serves
 from optical.pipeline.inputs import Say, check_embeddable, collection_path, distinct, run_collections
 from optical.retrieval import dense
@@ -39,7 +39,7 @@ class Late(NamedTuple):
     """
 
     embedder: Encoder
-    searched: Searched
+    searched: EmbeddedCollection
     rows: dict[str, int]
     index: LateIndex | None
 

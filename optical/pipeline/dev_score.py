@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
-
-import numpy as np
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, split
 from optical.data.collection import Collection, Qrel, Query, judgements_of, queries_of
 from optical.data.document_store import ids_of, with_ids
 from optical.data.records import ENGLISH
-from optical.embeddings.cache import Vectors, document_vectors
+from optical.embeddings.cache import document_vectors
+from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.embeddings.vectors import Vectors
 from optical.evaluation.measures import measure
 from optical.models.encoders import DevScore, Encoder
 from optical.pipeline.inputs import Say, labelled, sides
@@ -28,31 +27,12 @@ from optical.retrieval.search import search
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
 
 
-class Searched(NamedTuple):
-    """A collection with vectors of its documents: the teacher's where they are English.
-
-    Attributes:
-        collection: What is searched.
-        vectors: Row by row, those of ``ids``; no tokens and no dimensions where nobody has embedded them yet.
-        ids: Of the documents.
-    """
-
-    collection: Collection
-    vectors: Vectors
-    ids: list[str]
-
-
-def unembedded(collection: Collection) -> Searched:
-    """Documents in X before there is a student to embed them."""
-    count = len(collection.docs)
-    none = Vectors(
-        np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), np.zeros((count, 0), np.float32), Path()
-    )
-    return Searched(collection, none, ids_of(collection.docs))
-
-
 def development_scores(
-    recipe: Recipe, teacher: Encoder, pairs: Mapping[str, list[Pair]], searched: Mapping[str, Searched], say: Say
+    recipe: Recipe,
+    teacher: Encoder,
+    pairs: Mapping[str, list[Pair]],
+    searched: Mapping[str, EmbeddedCollection],
+    say: Say,
 ) -> tuple[DevScore | None, dict[str, list[Pair]]]:
     """The mean over the languages of the score of each, and by language the pairs left to train on.
 
@@ -80,7 +60,7 @@ def _mean(scores: Sequence[DevScore]) -> DevScore | None:
 
 
 def development_score(
-    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: Searched | None, say: Say
+    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: EmbeddedCollection | None, say: Say
 ) -> tuple[DevScore | None, list[Pair]]:
     """The score that chooses the checkpoint for one language, and the pairs left to train on.
 

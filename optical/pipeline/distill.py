@@ -16,6 +16,7 @@ import numpy as np
 
 from optical.config.recipe import Recipe, write_recipe
 from optical.data.bitext import Pair
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
@@ -25,7 +26,7 @@ from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.layers import keep_layers
 from optical.models.precision import check_precision
 from optical.pipeline.bm25_rows import save_lexicons
-from optical.pipeline.dev_score import Searched, development_scores
+from optical.pipeline.dev_score import development_scores
 from optical.pipeline.evaluate import compare_languages, single
 from optical.pipeline.index import build_indexes, embed_each, load_teacher
 from optical.pipeline.inputs import Inputs, Say, embeddable, judged, read_inputs
@@ -157,7 +158,7 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
         encoder.save(str(unfinished))
 
 
-def _passages(recipe: Recipe, searched: Mapping[str, Searched]) -> np.ndarray | None:
+def _passages(recipe: Recipe, searched: Mapping[str, EmbeddedCollection]) -> np.ndarray | None:
     """Sentence vectors of the passages that the scores objective ranks, as many of each collection; None without.
 
     Passages in X have none: nobody embeds them before there is a student.

@@ -15,7 +15,8 @@ from optical.data.collection import Query, judgements_of, queries_of
 from optical.data.document_store import ids_of
 from optical.data.records import ENGLISH
 from optical.data.trec_run import read_run, write_run
-from optical.embeddings.cache import Vectors
+from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.embeddings.vectors import Vectors
 from optical.evaluation import report
 from optical.evaluation.compare_runs import RunTable, as_markdown, compare_runs, read_runs
 from optical.evaluation.measures import ALL_MEASURES, measure
@@ -23,7 +24,6 @@ from optical.evaluation.report import Report
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
-from optical.pipeline.dev_score import Searched
 from optical.pipeline.index import effort, embed_by, embed_each, factory_of, index_folder, load_teacher, serves
 from optical.pipeline.inputs import (
     Say,
@@ -82,7 +82,7 @@ def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None
 
 
 def compare_languages(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Mapping[str, Searched],
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Mapping[str, EmbeddedCollection],
     student: Path | None, say: Say,
 ) -> dict[str, Report]:  # fmt: skip
     """A report for each language, and for several a summary beside them."""
@@ -100,7 +100,7 @@ def compare_languages(
 
 
 def compare_systems(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, folder: Path, say: Say
+    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: EmbeddedCollection, folder: Path, say: Say
 ) -> Report:
     """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
 
@@ -191,7 +191,12 @@ class Line(NamedTuple):
 
 
 def _lines(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+    recipe: Recipe,
+    teacher: Encoder,
+    systems: dict[str, Encoder],
+    searched: EmbeddedCollection,
+    queries: list[Query],
+    say: Say,
 ) -> Iterator[tuple[str, Line]]:
     """English documents, which the teacher has embedded for all; each system asks by itself."""
     index = index_folder(recipe)
@@ -208,7 +213,12 @@ def _lines(
 
 
 def _foreign_lines(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Searched, queries: list[Query], say: Say
+    recipe: Recipe,
+    teacher: Encoder,
+    systems: dict[str, Encoder],
+    searched: EmbeddedCollection,
+    queries: list[Query],
+    say: Say,
 ) -> Iterator[tuple[str, Line]]:
     """Documents in X, which each system embeds by itself; English questions are the teacher's to ask."""
     collection, index = searched.collection, index_folder(recipe)

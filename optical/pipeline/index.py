@@ -18,10 +18,12 @@ from optical.config.recipe import Recipe, write_recipe
 from optical.data.collection import Collection, documents_of, stream_docs
 from optical.data.document_store import FullTexts, ids_of
 from optical.data.records import ENGLISH
-from optical.embeddings.cache import Precision, Vectors, document_vectors, stream_vectors
+from optical.embeddings.cache import document_vectors, stream_vectors
+from optical.embeddings.embed import EmbedOptions
+from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
+from optical.embeddings.vectors import Vectors
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.dev_score import Searched, unembedded
 from optical.pipeline.inputs import (
     Say,
     check_english,
@@ -47,7 +49,7 @@ def load_teacher(recipe: Recipe) -> Encoder:
     return encoders.as_multi_vector(teacher, recipe.query_length) if recipe.late_interaction else teacher
 
 
-def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bool = True) -> Searched:
+def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bool = True) -> EmbeddedCollection:
     """The teacher's vectors of English documents, from the cache where they are there.
 
     Raises:
@@ -57,18 +59,16 @@ def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bo
     return embed_by(recipe, teacher, collection, progress)
 
 
-def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> Searched:
+def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> EmbeddedCollection:
     """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    vectors = document_vectors(
-        encoder, ids, texts, Path(recipe.cache),
-        precision=_precision(recipe), compute=recipe.search.compute, progress=progress,
-    )  # fmt: skip
-    return Searched(collection, vectors, ids)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), _options(recipe), progress=progress)
+    return EmbeddedCollection(collection, vectors, ids)
 
 
-def _precision(recipe: Recipe) -> Precision | None:
-    return None if recipe.search.precision == "auto" else recipe.search.precision
+def _options(recipe: Recipe) -> EmbedOptions:
+    chosen = recipe.search
+    return EmbedOptions(None if chosen.precision == "auto" else chosen.precision, chosen.compute)
 
 
 def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
@@ -80,7 +80,7 @@ def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
 
 def embed_each(
     recipe: Recipe, teacher: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
-) -> dict[str, Searched]:
+) -> dict[str, EmbeddedCollection]:
     """Language -> its collection, embedded if it is English; one that languages share is embedded once."""
     done = {
         id(one): embed(recipe, teacher, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
@@ -111,8 +111,7 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     return [
         stream_vectors(
             teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache),
-            precision=_precision(recipe), compute=recipe.search.compute, shard_size=recipe.search.shard_size,
-            progress=True,
+            _options(recipe)._replace(shard_size=recipe.search.shard_size), progress=True,
         )
         for path in paths
     ]  # fmt: skip
@@ -138,7 +137,7 @@ def index_folder(recipe: Recipe) -> Path:
 
 
 def build_indexes(
-    recipe: Recipe, teacher: Encoder, searched: Mapping[str, Searched], say: Say = lambda _: None
+    recipe: Recipe, teacher: Encoder, searched: Mapping[str, EmbeddedCollection], say: Say = lambda _: None
 ) -> list[Path]:
     """One index for a collection that all languages share, or one for each language."""
     shared = len({id(one.collection) for one in searched.values()}) == 1
@@ -150,7 +149,7 @@ def build_indexes(
 
 
 def build_index(
-    recipe: Recipe, teacher: Encoder, searched: Searched, folder: Path, say: Say = lambda _: None
+    recipe: Recipe, teacher: Encoder, searched: EmbeddedCollection, folder: Path, say: Say = lambda _: None
 ) -> Path | None:
     """An index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
@@ -200,7 +199,7 @@ def factory_of(index: Path) -> str | None:
     return json.loads((index / dense.MANIFEST).read_text(encoding="utf-8")).get("factory")
 
 
-def serves(index: Path, encoder: Encoder, searched: Searched) -> bool:
+def serves(index: Path, encoder: Encoder, searched: EmbeddedCollection) -> bool:
     """Whether an index on disk is of exactly these documents, by this encoder."""
     if not (index / dense.MANIFEST).is_file():
         return False

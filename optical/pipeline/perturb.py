@@ -16,6 +16,7 @@ import numpy as np
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection, Query, judgements_of, queries_of
 from optical.data.records import ENGLISH
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.measures import Scores, measure
@@ -24,7 +25,6 @@ from optical.evaluation.significance import Comparison, compare
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import evaluate, index
-from optical.pipeline.dev_score import Searched
 from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
 from optical.pipeline.manifest import strict_json, write_text
 from optical.retrieval.search import search_vectors
@@ -224,7 +224,7 @@ def _asked(
 
 def _searched(
     recipe: Recipe, teacher: Encoder, collection: Collection, systems: Mapping[str, Encoder]
-) -> dict[str, Searched]:
+) -> dict[str, EmbeddedCollection]:
     """System -> what it searches: English documents by the teacher for all of them, those in X by itself."""
     if collection.docs_lang == ENGLISH:
         return dict.fromkeys(systems, index.embed(recipe, teacher, collection, False))
@@ -240,7 +240,7 @@ def _systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
 
 
 def _measure(
-    recipe: Recipe, encoder: Encoder, queries: Sequence[Query], cases: Sequence[Case], searched: Searched
+    recipe: Recipe, encoder: Encoder, queries: Sequence[Query], cases: Sequence[Case], searched: EmbeddedCollection
 ) -> Measure:
     """MAP of texts that are the queries or one of the cases; each distinct text is encoded once."""
     texts = [[q.text for q in queries], *(some for case in cases for some in case.texts)]

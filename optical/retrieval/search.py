@@ -15,7 +15,7 @@ import numpy as np
 
 from optical.data.collection import Query
 from optical.data.trec_run import Run, rank
-from optical.embeddings.cache import Vectors, padded
+from optical.embeddings.vectors import Vectors, padded
 from optical.errors import DataError
 from optical.models.encoders import Encoder, encode_sentences, encode_tokens, is_multi_vector
 from optical.retrieval import dense

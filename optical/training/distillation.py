@@ -28,7 +28,8 @@ from transformers import EarlyStoppingCallback, PrinterCallback
 from optical.config.recipe import WEIGHTS, Objective, Robustness, Training
 from optical.data.bitext import Pair
 from optical.data.words import split_words
-from optical.embeddings.cache import Vectors, teacher_vectors
+from optical.embeddings.cache import teacher_vectors
+from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, token_counts, transformer

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from optical.config.recipe import Objective, Robustness
-from optical.embeddings.cache import Vectors
+from optical.embeddings.vectors import Vectors
 from optical.models.encoders import Encoded, Encoder, encode_batch, transformer
 from optical.models.tokens import Tokens
 from optical.training.adversarial import adversarial, shifted

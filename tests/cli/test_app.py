@@ -72,7 +72,7 @@ def test_a_full_disk_while_teacher_vectors_are_written(command, finished, tmp_pa
         (folder / "tokens.npy").write_bytes(b"half")
         raise disk_full("python")
 
-    monkeypatch.setattr(cache, "_write_all", write_all)
+    monkeypatch.setattr(cache, "_write", write_all)
     before = snapshot(finished.folder)
     code, _, err = command(*asked_for(finished, set=f"cache={tmp_path / 'cache'}"))
     assert code == 1

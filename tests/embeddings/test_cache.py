@@ -10,17 +10,12 @@ import pytest
 import torch
 
 from optical.embeddings import cache, encode
-from optical.embeddings.cache import (
-    document_vectors,
-    embed_collection,
-    embedded_collection,
-    padded,
-    sharded_vectors,
-    stream_vectors,
-    teacher_vectors,
-)
+from optical.embeddings.cache import document_vectors, stream_vectors, teacher_vectors
+from optical.embeddings.embed import EmbedOptions, embed_collection
+from optical.embeddings.shards import read_shards
+from optical.embeddings.vectors import padded, sharded_vectors
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
+from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens, fingerprint
 from tests.conftest import bert
 
 TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
@@ -104,25 +99,15 @@ def test_documents_of_a_late_interaction_teacher_are_ragged(teacher, tmp_path):
 @pytest.mark.usefixtures("with_bfloat16")
 def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
     exact = document_vectors(teacher, IDS, TEXTS, tmp_path)
-    rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, precision="int8")
+    rounded = document_vectors(teacher, IDS, TEXTS, tmp_path, EmbedOptions(precision="int8"))
     np.testing.assert_allclose(np.asarray(rounded.sentences), exact.sentences, atol=5e-3)
-    hasty = document_vectors(teacher, IDS, TEXTS, tmp_path, compute="bfloat16")
+    hasty = document_vectors(teacher, IDS, TEXTS, tmp_path, EmbedOptions(compute="bfloat16"))
     assert hasty.folder == stream_vectors(
-        teacher, lambda: zip(IDS, TEXTS, strict=True), tmp_path, compute="bfloat16"
+        teacher, lambda: zip(IDS, TEXTS, strict=True), tmp_path, EmbedOptions(compute="bfloat16")
     ).folder  # fmt: skip
     assert len({exact.folder, rounded.folder, hasty.folder}) == 3
-    many = document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path, precision="int8")
+    many = document_vectors(as_multi_vector(teacher), IDS, TEXTS, tmp_path, EmbedOptions(precision="int8"))
     np.testing.assert_allclose(many.of(1), encode_tokens(as_multi_vector(teacher), TEXTS, query=False)[1], atol=5e-3)
-
-
-def test_documents_from_before_there_were_shards_are_read(teacher, tmp_path, monkeypatch):
-    folder = document_vectors(teacher, IDS, TEXTS, tmp_path).folder
-    sentences = encode_sentences(teacher, TEXTS)
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    cache._write_all(folder, [np.zeros((0, 1), dtype=np.float16)] * 5, sentences)
-    monkeypatch.setattr(encode, "encode_batch", refuse)
-    np.testing.assert_array_equal(document_vectors(teacher, IDS, TEXTS, tmp_path).sentences, sentences)
 
 
 class TestCollection:
@@ -133,9 +118,9 @@ class TestCollection:
     def test_vectors_are_those_of_the_encoder_whatever_the_batch(self, teacher, tmp_path, late, options):
         texts = [text for _, text in self.DOCUMENTS]
         encoder = as_multi_vector(teacher) if late else teacher
-        shards = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, **options)
+        shards = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, **options))
         assert [part.manifest["count"] for part in shards.parts] == [4, 4, 4, 3]
-        found = sharded_vectors(embedded_collection(tmp_path / "v", encoder, verify=True))
+        found = sharded_vectors(read_shards(tmp_path / "v", encoder=fingerprint(encoder, documents=True), verify=True))
         if late:
             for k, row in enumerate(encode_tokens(encoder, texts, query=False)):
                 np.testing.assert_allclose(found.of(k), row, atol=1e-3)  # float16
@@ -147,12 +132,12 @@ class TestCollection:
     def test_prompts_are_those_of_the_encoder(self, teacher, tmp_path):
         teacher.prompts, teacher.default_prompt_name = {"document": "the moon "}, "document"
         texts = [text for _, text in self.DOCUMENTS]
-        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "one", batch_size=4).vectors()
+        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "one", EmbedOptions(batch_size=4)).vectors()
         np.testing.assert_allclose(found, encode_sentences(teacher, texts), atol=1e-6)
         assert np.abs(found - encode_sentences(bert(tmp_path / "none"), texts)).max() > 1e-2
         many = as_multi_vector(teacher)
         many.prompts = {"passage": "the river "}
-        found = sharded_vectors(embed_collection(many, self.DOCUMENTS, tmp_path / "many", batch_size=4))
+        found = sharded_vectors(embed_collection(many, self.DOCUMENTS, tmp_path / "many", EmbedOptions(batch_size=4)))
         for k, row in enumerate(encode_tokens(many, texts, query=False)):
             np.testing.assert_allclose(found.of(k), row, atol=1e-3)
 
@@ -165,9 +150,12 @@ class TestCollection:
     @pytest.mark.parametrize("late", [False, True])
     def test_what_bfloat16_costs_is_stated(self, teacher, tmp_path, late):
         encoder = as_multi_vector(teacher) if late else teacher
-        exact = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "exact", precision="float32")
+        exact = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "exact", EmbedOptions(precision="float32"))
         shards = embed_collection(
-            encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32", compute="bfloat16"
+            encoder,
+            iter(self.DOCUMENTS),
+            tmp_path / "v",
+            EmbedOptions(shard_size=4, precision="float32", compute="bfloat16"),
         )
         assert (exact.manifest["compute"], shards.manifest["compute"]) == ("float32", "bfloat16")
         assert "agreement" not in exact.manifest
@@ -179,25 +167,31 @@ class TestCollection:
             "mean": pytest.approx(cosines.mean(), abs=1e-4),
         }
         with pytest.raises(DataError, match="shard-00000 has another compute: 'bfloat16', wanted is 'float32'"):
-            embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", shard_size=4, precision="float32")
+            embed_collection(
+                encoder, iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, precision="float32")
+            )
 
     def test_shards_from_before_there_was_a_choice_are_of_float32(self, teacher, tmp_path, monkeypatch):
-        folder = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", shard_size=4).folder
+        folder = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", EmbedOptions(shard_size=4)).folder
         for path in [*folder.glob("shard-*/optical.json"), folder / "optical.json"]:
             manifest = json.loads(path.read_text(encoding="utf-8"))
             del manifest["compute"]
             path.write_text(json.dumps(manifest), encoding="utf-8")
         monkeypatch.setattr(encode, "encode_batch", refuse)
-        assert embed_collection(teacher, self.DOCUMENTS, folder, shard_size=4).manifest["compute"] == "float32"
+        assert (
+            embed_collection(teacher, self.DOCUMENTS, folder, EmbedOptions(shard_size=4)).manifest["compute"]
+            == "float32"
+        )
 
     def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
         self, teacher, tmp_path, monkeypatch
     ):
         for _ in range(2):
-            embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", shard_size=4)
+            embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4))
             monkeypatch.setattr(encode, "encode_batch", refuse)
+        other = fingerprint(bert(tmp_path / "other", text="other words"), documents=True)
         with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
-            embedded_collection(tmp_path / "v", bert(tmp_path / "other", text="other words"))
+            read_shards(tmp_path / "v", encoder=other)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -211,7 +205,7 @@ class TestCollection:
     )
     def test_bad_options(self, teacher, tmp_path, options, message):
         with pytest.raises(RecipeError, match=message):
-            embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", **options)
+            embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", EmbedOptions(**options))
         assert not (tmp_path / "v").exists()
 
 
@@ -257,7 +251,7 @@ def test_a_streamed_collection_lies_where_the_one_in_memory_is_looked_for(teache
         read.append(1)
         return zip(ids, texts, strict=True)
 
-    streamed = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3)
+    streamed = stream_vectors(teacher, documents, tmp_path / "streamed", EmbedOptions(shard_size=3))
     held = document_vectors(teacher, ids, texts, tmp_path / "held")
     assert streamed.folder.name == held.folder.name
     assert len(list(streamed.folder.glob("shard-*"))) == 3
@@ -265,7 +259,7 @@ def test_a_streamed_collection_lies_where_the_one_in_memory_is_looked_for(teache
     np.testing.assert_allclose(np.asarray(streamed.sentences), np.asarray(held.sentences), atol=1e-6)
     again = document_vectors(teacher, ids, texts, tmp_path / "streamed")
     assert again.folder == streamed.folder
-    other = stream_vectors(teacher, documents, tmp_path / "streamed", shard_size=3, precision="float16")
+    other = stream_vectors(teacher, documents, tmp_path / "streamed", EmbedOptions(shard_size=3, precision="float16"))
     assert other.folder != streamed.folder
 
 
@@ -273,7 +267,7 @@ def test_streaming_again_mends_a_missing_and_a_damaged_shard_and_only_those(teac
     ids, texts = [f"d{k}" for k in range(6)], [f"we sell fish {k}" for k in range(6)]
 
     def cache():
-        return stream_vectors(teacher, lambda: zip(ids, texts, strict=True), tmp_path, shard_size=2)
+        return stream_vectors(teacher, lambda: zip(ids, texts, strict=True), tmp_path, EmbedOptions(shard_size=2))
 
     before = cache()
     expected = np.asarray(before.sentences).copy()

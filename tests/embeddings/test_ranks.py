@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optical.embeddings.cache import embed_collection
+from optical.embeddings.embed import EmbedOptions, embed_collection
 from optical.embeddings.shards import read_shards
 from optical.models.encoders import encode_sentences
 
@@ -30,17 +30,19 @@ def encode(texts):
         file.write("".join(f"{{text}}\\n" for text in texts))
     yield range(len(texts)), np.array([[float(text), 1.0] for text in texts], dtype=np.float32)
 documents = ((f"d{{k}}", str(k)) for k in range({COUNT}))
-shards = make_shards(documents, folder, encode, Plan("f1", "sentences", "float32", 2), ranks=ranks, wait=60.0)
+shards = make_shards(documents, folder, encode, Plan("f1", "sentences", "float32", 2), ranks=ranks._replace(wait=60.0))
 print(ranks[0], len(shards.ids))
 """
 
 BY_MODEL = f"""
 import sys
 from sentence_transformers import SentenceTransformer
-from optical.embeddings.cache import embed_collection
+from optical.embeddings.embed import EmbedOptions, embed_collection
+from optical.embeddings.write_shards import ranks_of_environment
 encoder = SentenceTransformer(sys.argv[1], device="cpu")
 documents = [(f"d{{k}}", "she cooks rice . " * (k % 4 + 1)) for k in range({COUNT})]
-shards = embed_collection(encoder, lambda: iter(documents), sys.argv[2], shard_size=3, wait=120.0)
+ranks = ranks_of_environment()._replace(wait=120.0)
+shards = embed_collection(encoder, lambda: iter(documents), sys.argv[2], EmbedOptions(shard_size=3), ranks=ranks)
 print("read", len(shards.ids))
 """
 
@@ -119,5 +121,5 @@ def test_under_accelerate_launch(teacher, tmp_path):
         atol=1e-6,
     )
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "v").rglob("*")}
-    embed_collection(teacher, documents, tmp_path / "v", shard_size=3)
+    embed_collection(teacher, documents, tmp_path / "v", EmbedOptions(shard_size=3))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "v").rglob("*")} == before

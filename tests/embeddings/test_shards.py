@@ -12,7 +12,7 @@ import pytest
 from optical.embeddings import write_shards
 from optical.embeddings.shard import PRECISIONS, cast, read_shard, restored
 from optical.embeddings.shards import read_shards
-from optical.embeddings.write_shards import Plan, finish, make_shards, ranks_of_environment
+from optical.embeddings.write_shards import Plan, Ranks, finish, make_shards, ranks_of_environment
 from optical.errors import DataError, RecipeError
 
 D = 12
@@ -305,7 +305,7 @@ class TestRanks:
             with pytest.raises(
                 DataError, match=r"waited 0 s for .*shard-0000[01] of rank [01] of 2, and it did not come"
             ):
-                made(tmp_path / f"machine{rank}", ranks=(rank, 2), wait=0.0)
+                made(tmp_path / f"machine{rank}", ranks=Ranks(rank, 2, wait=0.0))
         assert [p.name for p in sorted((tmp_path / "machine0").iterdir())] == ["shard-00000", "shard-00002"]
         with pytest.raises(DataError, match="shard-00001 is missing; copy it here, or embed"):
             finish(tmp_path / "machine0")
@@ -316,9 +316,9 @@ class TestRanks:
 
     def test_a_merge_without_the_end_is_refused(self, tmp_path):
         with pytest.raises(DataError, match="waited"):
-            made(tmp_path / "v", ranks=(0, 2), wait=0.0)
+            made(tmp_path / "v", ranks=Ranks(0, 2, wait=0.0))
         with pytest.raises(DataError, match="waited"):
-            made(tmp_path / "w", ranks=(1, 2), wait=0.0)
+            made(tmp_path / "w", ranks=Ranks(1, 2, wait=0.0))
         (tmp_path / "w" / "shard-00001").rename(tmp_path / "v" / "shard-00001")
         (tmp_path / "v" / "shard-00002").rename(tmp_path / "last")
         with pytest.raises(DataError, match="shard-00001 is not the last; copy the shards that are missing"):
@@ -351,16 +351,16 @@ class TestRanks:
     def test_the_rank_is_of_the_environment(self, monkeypatch):
         monkeypatch.delenv("RANK", raising=False)
         monkeypatch.delenv("WORLD_SIZE", raising=False)
-        assert ranks_of_environment() == (0, 1)
+        assert ranks_of_environment()[:2] == (0, 1)
         with monkeypatch.context() as mpi:
             mpi.setenv("OMPI_COMM_WORLD_RANK", "1")
             mpi.setenv("OMPI_COMM_WORLD_SIZE", "4")
-            assert ranks_of_environment() == (1, 4)
+            assert ranks_of_environment()[:2] == (1, 4)
         monkeypatch.setenv("RANK", "2")
         with pytest.raises(RecipeError, match="0 <= RANK < WORLD_SIZE; got RANK=2 and WORLD_SIZE=1; start"):
             ranks_of_environment()
         monkeypatch.setenv("WORLD_SIZE", "3")
-        assert ranks_of_environment() == (2, 3)
+        assert ranks_of_environment()[:2] == (2, 3)
 
 
 class TestDamage:

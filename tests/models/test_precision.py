@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optical.embeddings import cache
+from optical.embeddings.embed import EmbedOptions, embed_collection
 from optical.errors import RecipeError
 from optical.models import precision
 
@@ -41,5 +41,5 @@ def test_it_is_refused_where_there_are_none(monkeypatch):
 def test_documents_are_not_embedded_a_hundred_times_slower_than_need_be(monkeypatch, teacher, tmp_path):
     has(monkeypatch, "avx2")
     with pytest.raises(RecipeError, match="no instructions for it"):
-        cache.embed_collection(teacher, [("a", "rain")], tmp_path / "vectors", compute="bfloat16")
+        embed_collection(teacher, [("a", "rain")], tmp_path / "vectors", EmbedOptions(compute="bfloat16"))
     assert not (tmp_path / "vectors").exists()

@@ -9,9 +9,10 @@ from optical.data.bitext import Pair
 from optical.data.collection import Collection
 from optical.data.records import Doc, Qrel, Query
 from optical.embeddings.cache import document_vectors
+from optical.embeddings.embedded_collection import unembedded
 from optical.evaluation.measures import measure
 from optical.pipeline import dev_score
-from optical.pipeline.dev_score import development_score, development_scores, unembedded
+from optical.pipeline.dev_score import development_score, development_scores
 from optical.retrieval.search import search
 
 ENGLISH = [

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from optical.data.collection import Query
-from optical.embeddings.cache import document_vectors, padded
+from optical.embeddings.cache import document_vectors
+from optical.embeddings.vectors import padded
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector
 from optical.retrieval import dense

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
 from optical.data.records import ENGLISH
-from optical.embeddings.cache import Vectors
+from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.embeddings.vectors import Vectors
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.dev_score import Searched
 from optical.pipeline.index import document_encoder, embed_by
 from optical.pipeline.inputs import Say, check_embeddable, distinct, run_collections
 from optical.retrieval.qdrant.place import Place, connect, explained
@@ -99,7 +99,7 @@ def pooled(tokens: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
 
 
 def _create(
-    client: QdrantClient, place: Place, searched: Searched, facts: dict[str, Any], shards: int | None,
+    client: QdrantClient, place: Place, searched: EmbeddedCollection, facts: dict[str, Any], shards: int | None,
     replicas: int | None,
 ) -> None:  # fmt: skip
     """The collection, unless it is there already, of the same things."""
@@ -136,7 +136,7 @@ def _rows(vectors: Vectors, count: int) -> Sequence[int]:
     return range(count) if vectors.sentences.shape[1] else np.flatnonzero(np.diff(vectors.start)).tolist()
 
 
-def _write(client: QdrantClient, name: str, searched: Searched, rows: Sequence[int], say: Say) -> int:
+def _write(client: QdrantClient, name: str, searched: EmbeddedCollection, rows: Sequence[int], say: Say) -> int:
     """Upsert what is not there yet; the number of points that were written."""
     from qdrant_client import models
 

@@ -1,0 +1,122 @@
+"""Embed a collection of any size into a folder of shards: options, their checks, and the call that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from optical.embeddings.encode import COMPUTES, Compute, agreement, encoded_batches
+from optical.embeddings.shard import PRECISIONS, Precision
+from optical.embeddings.shards import Shards
+from optical.embeddings.write_shards import Document, Plan, Ranks, make_shards, ranks_of_environment
+from optical.errors import RecipeError
+from optical.models.encoders import Encoder, fingerprint, is_multi_vector
+from optical.models.precision import check_precision
+
+SENTENCES_A_SHARD, TOKENS_A_SHARD = 50_000, 10_000  # documents; some 77 MB and 1 GB at 384 dimensions
+COMPARED = 64  # documents that are also encoded in float32, to measure what bfloat16 costs
+
+
+class EmbedOptions(NamedTuple):
+    """How documents are encoded and stored; None takes the default.
+
+    Attributes:
+        precision: Of what is stored: float32 (default of sentences), float16 (default of tokens) or int8 with a scale
+            for each vector. The manifest has the cosine of what is stored with what was encoded, min and mean.
+        compute: Precision of the encoder's matrix products. bfloat16 takes about .6 of the time on a processor that has
+            instructions for it, less on a GPU; the manifest has the cosine of some vectors with those made in float32.
+        shard_size: Documents of a shard; 50,000, or 10,000 for late interaction.
+        batch_size: Texts encoded at once; they are of about one length.
+        batch_tokens: Tokens encoded at once at most, padding counted. Without either, 1,024 on a CPU, where the
+            activations of a layer stay in the cache, and 32,768 on an accelerator.
+        keep_empty: Encode a document without text as the tokenizer's empty sequence. Otherwise it is left out, so that
+            no query finds it, and counted: ``manifest["empty"]``, and the first ids in its shard's manifest.
+    """
+
+    precision: Precision | None = None
+    compute: Compute = "float32"
+    shard_size: int | None = None
+    batch_size: int | None = None
+    batch_tokens: int | None = None
+    keep_empty: bool = False
+
+
+DEFAULTS = EmbedOptions()
+
+
+def embed_collection(
+    encoder: Encoder,
+    documents: Iterable[Document] | Callable[[], Iterable[Document]],
+    folder: str | Path,
+    options: EmbedOptions = DEFAULTS,
+    *,
+    ranks: Ranks | None = None,
+    replace: bool = False,
+    progress: bool = False,
+) -> Shards:
+    """Embed a collection of any size into a folder of shards; the same call goes on where an earlier one stopped.
+
+    Memory holds one shard: its texts, ids and vectors. A shard that is there, whole and of the same texts, is not
+    encoded again. Under ``accelerate launch`` or ``torchrun`` every rank makes its own shards, and all return when the
+    collection is complete; machines without a common disk copy their shards into one folder and call
+    :func:`optical.embeddings.write_shards.finish`.
+
+    Args:
+        encoder: The teacher: single-vector gives unit sentence vectors, late interaction unit token vectors.
+        documents: ``(id, text)`` pairs, or a function that gives them anew. Ids are single words, each used once.
+        folder: Of this collection and encoder alone.
+        options: How documents are encoded and stored.
+        ranks: This process among those that share the work, by default as RANK and WORLD_SIZE of the environment say.
+        replace: Make shards anew whose documents have changed since; otherwise they are refused.
+        progress: Show a bar.
+
+    Raises:
+        DataError: Documents, folder or disk do not allow it; see :func:`optical.embeddings.write_shards.make_shards`.
+        RecipeError: An option is out of its range, or bfloat16 is asked for on a processor without it.
+    """
+    from tqdm.auto import tqdm
+
+    tokens = is_multi_vector(encoder)
+    options = options._replace(
+        precision=options.precision or ("float16" if tokens else "float32"),
+        shard_size=options.shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD),
+    )
+    _check(options)
+    check_precision(options.compute, encoder.device.type)
+    plan = _plan(encoder, options)
+    stream = iter(documents() if callable(documents) else documents)
+    if options.compute != "float32":
+        first = list(islice(stream, COMPARED))
+        plan = plan._replace(agreement=agreement(encoder, [text for _, text in first], options.compute))
+        stream = chain(first, stream)
+    with tqdm(desc="Documents", unit="doc", disable=not progress) as bar:
+        return make_shards(
+            stream,
+            Path(folder),
+            lambda texts: encoded_batches(encoder, texts, options.batch_size, options.batch_tokens, options.compute),
+            plan,
+            ranks=ranks or ranks_of_environment(),
+            replace=replace,
+            done=bar.update,
+        )
+
+
+def _plan(encoder: Encoder, options: EmbedOptions) -> Plan:
+    assert options.precision, "defaults are filled in before"
+    assert options.shard_size
+    kind = "tokens" if is_multi_vector(encoder) else "sentences"
+    by = fingerprint(encoder, documents=True)
+    return Plan(by, kind, options.precision, options.shard_size, options.keep_empty, options.compute)
+
+
+def _check(options: EmbedOptions) -> None:
+    choices = (("precision", options.precision, PRECISIONS), ("compute", options.compute, COMPUTES))
+    for name, chosen, known in choices:
+        if chosen not in known:
+            raise RecipeError(f"{name} must be one of {', '.join(known)}; got {chosen!r}; leave it out, or choose")
+    for name in ("shard_size", "batch_size", "batch_tokens"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise RecipeError(f"{name} must be at least 1; got {value}; leave it out, or raise it")
