@@ -99,6 +99,16 @@ def checksum(texts: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_checksum(path: Path) -> str:
+    """SHA-256 of the bytes of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def take_place(new: Path, folder: Path) -> None:
     """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first."""
     old = new.with_suffix(".old")

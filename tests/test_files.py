@@ -9,7 +9,15 @@ import pytest
 
 from optical import files
 from optical.errors import DataError
-from optical.files import check_replaceable, checksum, file_written_whole, held_alone, take_place, written_whole
+from optical.files import (
+    check_replaceable,
+    checksum,
+    file_checksum,
+    file_written_whole,
+    held_alone,
+    take_place,
+    written_whole,
+)
 
 
 def names(folder) -> list[str]:
@@ -136,6 +144,13 @@ def test_a_checksum_is_of_the_texts_and_their_borders():
     assert len(set(sums)) == len(sums)
     assert checksum(iter(["a", "b"])) == checksum(("a", "b"))
     assert {len(s) for s in sums} == {16}
+
+
+def test_a_file_checksum_is_the_sha256_of_its_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2
+    assert file_checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(FileNotFoundError):
+        file_checksum(tmp_path / "none")
 
 
 def test_only_folders_of_our_own_kind_are_replaced(tmp_path):

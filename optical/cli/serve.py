@@ -101,7 +101,7 @@ def export_to_qdrant(
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
     """The student of a late-interaction run as one folder that three libraries load."""
-    from optical.models import colbert_format
+    from optical.pipeline import export
 
-    folder = colbert_format.export_run(recipe, Path(out) if out else None, say)
+    folder = export.export_colbert(recipe, Path(out) if out else None, say)
     console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")

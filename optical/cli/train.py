@@ -127,7 +127,7 @@ def export(
 def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
     from optical.pipeline import export as pipeline_export
 
-    result = pipeline_export.export_run(recipe, Path(out) if out else None, int8=int8, say=say)
+    result = pipeline_export.export_onnx(recipe, Path(out) if out else None, int8=int8, say=say)
     console.print(pipeline_export.as_table(result))
     for sentence in pipeline_export.as_sentences(result):
         console.print(sentence)

@@ -19,8 +19,10 @@ from typing import NamedTuple
 from optical.data import bitext_formats
 from optical.data.bitext_formats import Moses, Row
 from optical.data.lines import lines
+from optical.data.records import ENGLISH
 from optical.data.words import fold_text, tidy
 from optical.errors import DataError
+from optical.files import file_checksum
 
 MAX_CHARS = 1_500  # a side
 MAX_RATIO = 5.0  # longer side over shorter side, in characters
@@ -127,7 +129,7 @@ def read_bitext(
                 examples.setdefault(fault, f"{source.paths()[0]}:{row.line}")
             else:
                 pairs[key] = pair
-        sources |= {str(file): _sha256(file) for file in source.paths()}
+        sources |= {str(file): file_checksum(file) for file in source.paths()}
     if not pairs:
         raise DataError(_nothing_left(sources, lang, skipped, examples))
     return Bitext(list(pairs.values()), dict(skipped), examples, sources)
@@ -225,7 +227,7 @@ def _sources(path: str | Path | Sequence[str | Path], lang: str) -> list[_Source
     parts = [Path(part.strip()).expanduser() for part in str(path).split(",")]
     if len(parts) > 1:
         return _joined(parts, lang)
-    if english := _beside(file, "en"):
+    if english := _beside(file, ENGLISH):
         return [_file(english, lang)]
     raise DataError(f"No such file, folder or Moses prefix: {path}. {ACCEPTED.format(lang=lang)}")
 
@@ -253,7 +255,7 @@ def _file(file: Path, lang: str) -> _Source:
         return _Source(pair)
     if bitext_formats.format_of(file):
         return _Source(file)
-    if _side(file, "en") or _side(file, lang):
+    if _side(file, ENGLISH) or _side(file, lang):
         raise DataError(
             f"One side of Moses files without the other: {file}. Put the other side beside it, with the same name but"
             f" for .en and .{lang}, or give both as english-file,{lang}-file"
@@ -271,16 +273,18 @@ def _joined(parts: list[Path], lang: str) -> list[_Source]:
             f" {ACCEPTED.format(lang=lang)}"
         )
     first, second = parts
-    return [_Source(Moses(second, first) if _side(second, "en") and not _side(first, "en") else Moses(first, second))]
+    return [
+        _Source(Moses(second, first) if _side(second, ENGLISH) and not _side(first, ENGLISH) else Moses(first, second))
+    ]
 
 
 def _moses(file: Path, lang: str) -> Moses | None:
     """The pair that a file is one side of, by its name and what lies beside it."""
-    for own, other in (("en", lang), (lang, "en")):
+    for own, other in ((ENGLISH, lang), (lang, ENGLISH)):
         match = _side(file, own)
         partner = _beside(file.with_name(match["stem"]), other) if match else None
         if partner:
-            return Moses(file, partner) if own == "en" else Moses(partner, file)
+            return Moses(file, partner) if own == ENGLISH else Moses(partner, file)
     return None
 
 
@@ -297,11 +301,6 @@ def _beside(prefix: Path, code: str) -> Path | None:
 
 def _hidden(file: Path) -> bool:
     return any(part.startswith(".") for part in file.parts)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _draw(pair: Pair, seed: int) -> bytes:

@@ -15,12 +15,13 @@ from typing import NamedTuple, cast
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from optical.data.lines import CHUNK, json_object, lines, open_bytes
+from optical.data.records import ENGLISH
 from optical.errors import DataError
 
 WRONG_COLUMNS = "wrong number of columns"
 BAD_JSON = "bad JSON"
 
-_ENGLISH_KEYS = ("en", "english", "source")
+_ENGLISH_KEYS = (ENGLISH, "english", "source")
 _FOREIGN_KEYS = ("foreign", "target", "non_english")
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _TMX_CODES = frozenset({"bpt", "ept", "ph", "it", "ut"})  # TMX 1.4: their content is markup of the source document
@@ -102,7 +103,7 @@ def tmx(path: Path, lang: str) -> Iterator[Row]:
         parents.pop()
         if _name(element) == "tu":
             sides = _segments(element)
-            yield _row(started, sides.get("en"), sides.get(_primary(lang)), lang)
+            yield _row(started, sides.get(ENGLISH), sides.get(_primary(lang)), lang)
             if parents:
                 parents[-1].remove(element)  # the tree would otherwise keep every unit until the end of the file
 
@@ -161,7 +162,7 @@ def moses(files: Moses) -> Iterator[Row]:
 def _row(line: int, english: str | None, foreign: str | None, lang: str) -> Row:
     """A row of a format that names its languages: a fault when one of them is not there."""
     if english is None or foreign is None:
-        return Row(line, "", "", f"no pair for en/{lang}")
+        return Row(line, "", "", f"no pair for {ENGLISH}/{lang}")
     return Row(line, english, foreign)
 
 

@@ -24,7 +24,7 @@ IR_DATASETS = "irds:"  # prefix of an ir_datasets id
 _MMARCO = re.compile(r"mmarco/(?:v2/)?[a-z]{2}/(?P<part>train|dev|dev/small)(?:/v1\.1)?")
 _MSMARCO = "msmarco-passage"  # the English passages and queries that mMARCO is translated from, under the same ids
 _CHOOSE = "Choose an id with all three, such as a test or dev part."
-_CODES = {"dt": "nl", "simple": "en"}  # languages that an ir_datasets id spells in its own way
+_CODES = {"dt": "nl", "simple": ENGLISH}  # languages that an ir_datasets id spells in its own way
 
 
 def read_named(name: str, langs: Sequence[str]) -> Parts:

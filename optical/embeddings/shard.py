@@ -5,7 +5,6 @@ Takes ids and batches of vectors, gives a folder. Knows no stream of documents a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from optical.errors import DataError
-from optical.files import written_whole
+from optical.files import file_checksum, written_whole
 
 Precision: TypeAlias = Literal["float32", "float16", "int8"]
 Batch: TypeAlias = "tuple[Sequence[int], Sequence[np.ndarray] | np.ndarray]"
@@ -128,7 +127,8 @@ def write_shard(folder: Path, ids: Sequence[str], held: Held, facts: dict[str, A
             np.save(unfinished / SCALES, held.scales.astype(np.float32))
         (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
         files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(unfinished.iterdir())
+            path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+            for path in sorted(unfinished.iterdir())
         }
         cosine = held.cosine if len(held.cosine) else np.ones(1)
         manifest = {
@@ -200,7 +200,7 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
     for name, (size, digest) in files.items():
         if sizes[name] != size:
             raise DataError(_broken(folder, f"{name} has {sizes[name]} bytes, not {size}"))
-        if verify and _sha256(folder / name) != digest:
+        if verify and file_checksum(folder / name) != digest:
             raise DataError(_broken(folder, f"{name} does not have the checksum that was written"))
     return Shard(folder, {"compute": "float32", **manifest, **known})  # shards made before there was a choice
 
@@ -220,8 +220,3 @@ def _broken(folder: Path, what: str) -> str:
         f"{folder} is not the shard that was written: {what}; remove this folder and embed again: only this shard is "
         "made anew"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -93,7 +93,7 @@ def share_of_ceiling(score: float, ceiling: float) -> float:
 
 
 def _measure_object(name: str) -> Any:  # noqa: ANN401 - ir_measures is imported inside functions only
-    """The measure of that name, built without the parser of ir-measures, which Python 3.14 breaks."""
+    """The ir-measures object of a measure; a name that is none stops with the one to write."""
     import ir_measures
 
     base, at, cutoff = name.partition("@")

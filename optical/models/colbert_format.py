@@ -1,14 +1,15 @@
-"""A late-interaction student as one folder for three libraries: sentence-transformers, PyLate, Stanford's ColBERT.
+"""Save a late-interaction encoder so that sentence-transformers, PyLate and Stanford's ColBERT load it.
 
-Takes an encoder, leaves its weights under the names of a Stanford checkpoint and beside them what PyLate looks for.
-The two former give the student's own vectors. Stanford's code inserts a marker into every text and fills every question
-up, whatever a folder says: a student that learnt with neither has other vectors there. Knows no collection.
+The folder has the weights under the names of a Stanford checkpoint, and beside them the files that PyLate looks for.
+sentence-transformers and PyLate give the encoder's own vectors. Stanford's code inserts a marker into every text and
+pads every query with [MASK], whatever the folder says, so an encoder trained without either has other vectors there.
 """
 
 from __future__ import annotations
 
 import json
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optical.config.recipe import Recipe
 from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
 from optical.models import encoders
 from optical.models.encoders import Encoder, encode_tokens, transformer
-from optical.pipeline.inputs import Say
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -32,26 +31,19 @@ PROBES = ("Where is the market?", "ng'ombe, 3.5 kg!", "The cow gives milk. " * 2
 _PYLATE_TRANSFORMER, _PYLATE_DENSE = "sentence_transformers.models.Transformer", "pylate.models.Dense.Dense"
 
 
-def export_run(recipe: Recipe, folder: Path | None = None, say: Say = lambda _: None) -> Path:
-    """The student of a finished run, saved by :func:`save_combined` to ``folder``, by default RUN/colbert.
+def save_combined(encoder: Encoder, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
+    """Write the folder whole, and check it by loading it again; an earlier one stays until then.
+
+    Both formats demand a projection, so an encoder without one gets an identity matrix.
+
+    Args:
+        encoder: A late-interaction encoder; not changed.
+        folder: Where it goes: missing, empty, or a folder that an earlier call wrote.
+        say: Called with each line of progress.
 
     Raises:
-        DataError: No student, one of single vectors, one that the format cannot hold, or a folder of something else.
-    """
-    folder = folder or recipe.folder / "colbert"
-    student = encoders.load(recipe.folder / "student", "cpu")
-    save_combined(student, folder, say)
-    return folder
-
-
-def save_combined(encoder: Encoder, folder: Path, say: Say = lambda _: None) -> None:
-    """Write the folder whole; what is there from an earlier call stays until then.
-
-    A student whose token vectors are its transformer's own gets an identity matrix as its projection, which both
-    formats demand. The folder is loaded again before it takes its name.
-
-    Raises:
-        DataError: The encoder cannot be written so, or does not come back as it was; or ``folder`` is no such folder.
+        DataError: The format has no place for a part of the encoder, the loaded vectors differ from its own, or
+            ``folder`` holds something else.
     """
     multi, weight = _parts(encoder)
     check_replaceable(folder, MARK)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from optical.errors import DataError
+from optical.files import file_checksum
 from optical.models.tokens import Tokens, pool
 
 if TYPE_CHECKING:
@@ -253,8 +254,7 @@ def _tokenization(tokenizer: Any) -> str:  # noqa: ANN401 - tokenizers have no c
 
 def _check_weights(path: Path, expected: str) -> None:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_checksum(path)
     except OSError as error:
         raise DataError(
             f"{path}: the weights of the default teacher cannot be read ({error.strerror}); reinstall the package, or "

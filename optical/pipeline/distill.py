@@ -21,13 +21,13 @@ from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
 from optical.files import written_whole
-from optical.models import colbert_format
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.layers import keep_layers
 from optical.models.precision import check_precision
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.evaluate import compare_languages, single
+from optical.pipeline.export import export_colbert
 from optical.pipeline.index import build_indexes, embed_each, load_teacher
 from optical.pipeline.inputs import Inputs, Say, embeddable, judged, read_inputs
 from optical.pipeline.manifest import Clock, strict_json, write_manifest, write_text
@@ -123,7 +123,7 @@ def _save(recipe: Recipe, grown: Transplant, distilled: Distilled, say: Say) -> 
     write_text(recipe.folder / "training.json", strict_json(distilled.history))
     if is_multi_vector(distilled.student):
         try:
-            colbert_format.export_run(recipe, say=say)
+            export_colbert(recipe, say=say)
         except DataError as error:  # a student that other libraries cannot hold is a student all the same
             say(f"no folder for PyLate and Stanford's ColBERT: {error}")
 

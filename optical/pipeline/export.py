@@ -25,7 +25,7 @@ from optical.data.records import ENGLISH
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.files import file_written_whole
-from optical.models import encoders
+from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export, query_vectors
@@ -91,7 +91,29 @@ class Delivery(NamedTuple):
         }
 
 
-def export_run(recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None) -> Delivery:
+def export_colbert(recipe: Recipe, folder: Path | None = None, say: Say = lambda _: None) -> Path:
+    """Save the student of a finished late-interaction run for sentence-transformers, PyLate and Stanford's ColBERT.
+
+    Args:
+        recipe: Of the run.
+        folder: Where it goes; default RUN/colbert.
+        say: Called with each line of progress.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: The run has no student or one of single vectors, the format has no place for a part of it, or the
+            folder holds something else.
+    """
+    folder = folder or recipe.folder / "colbert"
+    colbert_format.save_combined(encoders.load(recipe.folder / "student", "cpu"), folder, say)
+    return folder
+
+
+def export_onnx(
+    recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None
+) -> Delivery:
     """Export the student of a finished run, and measure torch and each graph on the same questions.
 
     The collection is searched exactly, without an index, so that nothing but the query vectors differs. Documents in X

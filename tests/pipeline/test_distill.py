@@ -22,7 +22,7 @@ from optical.data.trec_run import read_run
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation import report
-from optical.models import encoders
+from optical.models import colbert_format, encoders
 from optical.pipeline import answer, bm25_rows, distill, evaluate, index, inputs
 from optical.training import distillation
 from optical.training.interruption import Interrupted
@@ -370,7 +370,7 @@ def test_late_interaction_goes_the_same_way(late):
 
 def test_a_student_that_other_libraries_cannot_hold_is_finished(late, tmp_path, monkeypatch):
     recipe = late[0].model_copy(update={"out": str(tmp_path / "run")})
-    monkeypatch.setattr(distill.colbert_format, "ALLOWED", -1.0)
+    monkeypatch.setattr(colbert_format, "ALLOWED", -1.0)
     said = []
     assert distill.distil(recipe, said.append, progress=False).scores == late[1].scores
     assert any(line.startswith("no folder for PyLate and Stanford's ColBERT: ") for line in said)

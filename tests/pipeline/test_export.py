@@ -110,7 +110,7 @@ def run(single, tmp_path, monkeypatch):  # noqa: F811
 
 def test_without_a_collection_sentences_of_the_bitext_stand_for_queries(run):
     said = []
-    result = pipeline_export.export_run(run, say=said.append)
+    result = pipeline_export.export_onnx(run, say=said.append)
     assert result.folder == run.folder / "onnx"
     assert (result.texts, result.count, result.collection) == ("zz sentences of the bitext", 30, None)
     assert list(result.systems) == ["torch", "ONNX fp32", "ONNX int8"]
@@ -122,7 +122,7 @@ def test_without_a_collection_sentences_of_the_bitext_stand_for_queries(run):
 
 
 def test_another_folder_and_no_int8(run, tmp_path):
-    result = pipeline_export.export_run(run, tmp_path / "served", int8=False)
+    result = pipeline_export.export_onnx(run, tmp_path / "served", int8=False)
     assert list(result.systems) == ["torch", "ONNX fp32"]
     assert (tmp_path / "served" / "report.json").is_file()
     assert not (run.folder / "onnx").exists()
@@ -157,7 +157,7 @@ def found_by(encoder, documents_by):
 def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):  # noqa: F811
     monkeypatch.setattr(pipeline_export.index, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
     said = []
-    result = pipeline_export.export_run(over(run, "zz", langs), say=said.append)
+    result = pipeline_export.export_onnx(over(run, "zz", langs), say=said.append)
     assert (result.texts, result.count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")
     encoder, _ = single
     expected = found_by(encoder, encoder)
@@ -171,7 +171,7 @@ def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkey
 def test_english_documents_are_embedded_by_the_teacher(run, single, student):  # noqa: F811
     chosen = over(run, "en", ["zz"])
     student.save(chosen.teacher)  # another encoder
-    result = pipeline_export.export_run(chosen)
+    result = pipeline_export.export_onnx(chosen)
     assert result.collection == "passages (test)"
     assert result.systems["torch"].scores.per_query["AP"] == pytest.approx(found_by(single[0], student))
     assert found_by(single[0], student) != found_by(single[0], single[0])
@@ -179,7 +179,7 @@ def test_english_documents_are_embedded_by_the_teacher(run, single, student):  #
 
 def test_where_only_english_is_asked_there_is_no_map_and_it_is_said(run):
     said = []
-    result = pipeline_export.export_run(over(run, "zz", ["en"]), say=said.append)
+    result = pipeline_export.export_onnx(over(run, "zz", ["en"]), say=said.append)
     assert said[0] == (
         "no MAP: passages has zz documents and judges only English queries in 'test', which the teacher embeds, and "
         "no graph of the student"
@@ -198,5 +198,5 @@ def test_where_only_english_is_asked_there_is_no_map_and_it_is_said(run):
 )
 def test_a_collection_that_does_not_fit_stops_before_anything_is_written(run, docs_lang, langs, split, says):
     with pytest.raises(DataError, match=says):
-        pipeline_export.export_run(over(run, docs_lang, langs, split=split))
+        pipeline_export.export_onnx(over(run, docs_lang, langs, split=split))
     assert not (run.folder / "onnx").exists()

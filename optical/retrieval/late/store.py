@@ -6,7 +6,6 @@ written: blocks of tokens only. Knows no query and no search.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from optical.errors import DataError
-from optical.files import written_whole
+from optical.files import file_checksum, written_whole
 from optical.retrieval.dense.factory import Matrix
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.int4 import as_int4, packed, rotation
@@ -93,7 +92,7 @@ def write(
                 "precision": precision,
                 "lists": lists,
                 "token_error": error,
-                "checksums": {path.name: _checksum(path) for path in sorted(unfinished.iterdir())},
+                "checksums": {path.name: file_checksum(path)[:16] for path in sorted(unfinished.iterdir())},
             }
             text = json.dumps({**manifest, **facts}, indent=2, ensure_ascii=False)
             (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
@@ -185,7 +184,7 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     if missing:
         raise _again(folder, f"the index is not complete: no {' and no '.join(missing)} there")
     for name in names if verify else [name for name in names if name in SMALL]:
-        if _checksum(folder / name) != manifest.get("checksums", {}).get(name):
+        if file_checksum(folder / name)[:16] != manifest.get("checksums", {}).get(name):
             raise _again(folder / name, "a file of the index is not what was written: its checksum differs")
     arrays = {name: _array(folder / name) for name in names if name != DOCID}
     ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
@@ -271,8 +270,3 @@ def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.n
 
 def _again(where: Path, what: str) -> DataError:
     return DataError(f"{what}; at {where}; build the index again")
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
