@@ -213,6 +213,14 @@ def encode_tokens(
     )
 
 
+def encode_queries(encoder: Encoder, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
+    """Queries as the encoder's class compares them: sentence vectors ``(n, e)``, or a list of n token matrices.
+
+    All are unit vectors, float32, in the order of the texts.
+    """
+    return encode_tokens(encoder, texts, query=True) if is_multi_vector(encoder) else encode_sentences(encoder, texts)
+
+
 def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Tokens of each text as a query, special ones, [MASK] and the limit of the encoder counted, ``(len(texts),)``."""
     width = query_width(encoder)

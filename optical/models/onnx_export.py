@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
-from optical.models.encoders import Encoder, encode_sentences, encode_tokens, fingerprint, is_multi_vector, transformer
+from optical.models.encoders import Encoder, encode_queries, fingerprint, is_multi_vector, transformer
 from optical.models.onnx_encoder import KIND, MANIFEST, TOKENIZER, Manifest, OnnxEncoder, Precision
 
 if TYPE_CHECKING:
@@ -102,11 +102,6 @@ def export(encoder: Encoder, folder: Path, *, int8: bool = True, texts: Sequence
     return Exported(folder, checks)
 
 
-def query_vectors(encoder: Encoder, texts: Sequence[str]) -> Any:
-    """What torch gives for queries: unit sentence vectors ``(n, e)``, or a list of unit token matrices."""
-    return encode_tokens(encoder, texts, query=True) if is_multi_vector(encoder) else encode_sentences(encoder, texts)
-
-
 def cosines(found: Any, expected: Any) -> np.ndarray:
     """Cosine of every vector with its counterpart, of all tokens one after another for multi-vector students.
 
@@ -175,7 +170,7 @@ def _manifest(encoder: Encoder) -> Manifest:
         prefix=(encoder.prompts.get(name) or "") if name else "",
         expansion=expansion,
         multi_vector=late,
-        dimension=int(query_vectors(encoder, ["a"])[0].shape[-1]),
+        dimension=int(encode_queries(encoder, ["a"])[0].shape[-1]),
     )
 
 
@@ -265,7 +260,7 @@ def _compare(
 ) -> dict[Precision, Check]:
     """Each graph against torch; also an empty text, and one longer than the student reads, must agree in float32."""
     asked = [*texts, "", " ".join([max(texts, key=len) or "a"] * max_length)]
-    expected = query_vectors(encoder, asked)
+    expected = encode_queries(encoder, asked)
     checks: dict[Precision, Check] = {}
     for name in names:
         found = OnnxEncoder.load(folder, precision=name).encode(asked)

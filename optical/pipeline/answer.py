@@ -17,7 +17,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.index import document_encoder, effort, embed_by, index_folder, serves
+from optical.pipeline.index import document_encoder, embed_by, index_folder, search_params, serves
 from optical.pipeline.inputs import Say, check_embeddable, collection_path, distinct, run_collections
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
@@ -25,7 +25,7 @@ from optical.retrieval.dense.index import DenseIndex
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
 from optical.retrieval.matches import Match, match_words, word_spans
-from optical.retrieval.search import given, search_vectors
+from optical.retrieval.search import search_vectors
 
 
 class Late(NamedTuple):
@@ -129,14 +129,12 @@ def answer(answers: Answers, question: str, depth: int) -> list[Found]:
 
 def encode_question(student: Encoder, question: str) -> np.ndarray:
     """Vector ``(e,)`` of a question, or its token matrix ``(n, d)``."""
-    if encoders.is_multi_vector(student):
-        return encoders.encode_tokens(student, [question], query=True)[0]
-    return encoders.encode_sentences(student, [question])[0]
+    return encoders.encode_queries(student, [question])[0]
 
 
 def _found(answers: Answers, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
     if late.index is not None:
-        return late_index.search(late.index, [query], depth, **given(effort(answers.recipe)))[0]
+        return late_index.search(late.index, [query], depth, **search_params(answers.recipe).late_options())[0]
     _, vectors, ids = late.searched
     return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
 

@@ -24,7 +24,7 @@ from optical.evaluation.report import Report
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
-from optical.pipeline.index import effort, embed_by, embed_each, factory_of, index_folder, load_teacher, serves
+from optical.pipeline.index import embed_by, embed_each, factory_of, index_folder, load_teacher, search_params, serves
 from optical.pipeline.inputs import (
     Say,
     check_split,
@@ -36,7 +36,8 @@ from optical.pipeline.inputs import (
     sides,
 )
 from optical.pipeline.manifest import strict_json, write_text
-from optical.retrieval.search import RECALL_DEPTH, open_index, sampled_recall, search
+from optical.retrieval import recall
+from optical.retrieval.search import open_index, search
 
 
 def single(recipe: Recipe) -> Recipe:
@@ -113,20 +114,22 @@ def compare_systems(
     side = sides(collection, recipe.lang, name)
     queries = queries_of(collection, side.queries, name)
     qrels = judgements_of(queries, collection.qrels[name])
-    how, depth = effort(recipe), recipe.search.depth
+    params, depth = search_params(recipe), recipe.search.depth
     make = _lines if side.documents == ENGLISH else _foreign_lines
     lines = dict(make(recipe, teacher, systems, searched, queries, say))
     late = is_multi_vector(teacher)
-    opened = cache(lambda folder: folder and open_index(folder, how, late=late))  # once for the lines that share it
+    opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
     runs = {
-        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index), how)
+        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index), params)
         for system, line in lines.items()
     }
     student = lines[report.STUDENT]
     if student.index and (factory := factory_of(student.index)) != "Flat":
-        share = sampled_recall(student.encoder, student.queries, student.documents, opened(student.index), how)
+        share = recall.sampled_recall(
+            student.encoder, student.queries, student.documents, opened(student.index), params
+        )
         what = "late interaction by lists" if late else f"the index {factory}"
-        say(f"{what} finds {100 * share:.1f} % of the exact first {RECALL_DEPTH} (some questions)")
+        say(f"{what} finds {100 * share:.1f} % of the exact first {recall.DEPTH} (some questions)")
     if side.documents == ENGLISH and side.queries != ENGLISH:
         words = lexical_runs(recipe, collection, queries, say)
         runs |= words | fused(recipe, runs[report.STUDENT], words)

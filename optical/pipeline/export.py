@@ -26,9 +26,9 @@ from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.files import file_written_whole
 from optical.models import colbert_format, encoders
-from optical.models.encoders import Encoder
+from optical.models.encoders import Encoder, encode_queries
 from optical.models.onnx_encoder import OnnxEncoder
-from optical.models.onnx_export import Check, export, query_vectors
+from optical.models.onnx_export import Check, export
 from optical.pipeline import index, inputs
 from optical.pipeline.inputs import Say
 from optical.retrieval.search import search_vectors
@@ -134,10 +134,10 @@ def export_onnx(
     exported = export(student, folder, int8=int8, texts=texts)
     checks = {f"ONNX {precision}": check for precision, check in exported.checks.items()}
     graphs = {f"ONNX {precision}": OnnxEncoder.load(folder, precision=precision) for precision in exported.checks}
-    vectors = {TORCH: query_vectors(student, texts)} | {name: graph.encode(texts) for name, graph in graphs.items()}
+    vectors = {TORCH: encode_queries(student, texts)} | {name: graph.encode(texts) for name, graph in graphs.items()}
     scores = _scores(recipe, student, collection, queries, vectors) if collection else {}
     say(f"timing single queries on one thread: {min(TIMED, len(texts))} of them, all forms in turn")
-    alone: dict[str, Callable[[str], object]] = {TORCH: lambda text: query_vectors(student, [text])}
+    alone: dict[str, Callable[[str], object]] = {TORCH: lambda text: encode_queries(student, [text])}
     alone |= {name: lambda text, graph=graph: graph.encode([text]) for name, graph in graphs.items()}
     times = latencies(alone, texts[:TIMED])
     systems = {TORCH: System(_weights(student), None, scores.get(TORCH), times[TORCH])}

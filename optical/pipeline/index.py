@@ -38,7 +38,7 @@ from optical.pipeline.manifest import write_text
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
-from optical.retrieval.search import Effort
+from optical.retrieval.search import SearchParams
 
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
@@ -189,9 +189,9 @@ def _wants_late_index(recipe: Recipe, documents: int) -> bool:
     return wanted == "on" or (wanted == "auto" and documents >= LATE_INDEX_FROM)
 
 
-def effort(recipe: Recipe) -> Effort:
-    """How far indexes are searched, and from where, as the recipe has it."""
-    return Effort(recipe.search.probe, recipe.search.candidates, recipe.search.mapped)
+def search_params(recipe: Recipe) -> SearchParams:
+    """How far indexes are searched, and where they are read from."""
+    return SearchParams(recipe.search.probe, recipe.search.candidates, recipe.search.mapped)
 
 
 def factory_of(index: Path) -> str | None:

@@ -245,10 +245,7 @@ def _measure(
     """MAP of texts that are the queries or one of the cases; each distinct text is encoded once."""
     texts = [[q.text for q in queries], *(some for case in cases for some in case.texts)]
     distinct = list(dict.fromkeys(text for some in texts for text in some))
-    late = encoders.is_multi_vector(encoder)
-    vectors = (
-        encoders.encode_tokens(encoder, distinct, query=True) if late else encoders.encode_sentences(encoder, distinct)
-    )
+    vectors = encoders.encode_queries(encoder, distinct)
     row = {text: k for k, text in enumerate(distinct)}
     ids = [q.id for q in queries]
     qrels = judgements_of(queries, searched.collection.qrels[recipe.search.split])

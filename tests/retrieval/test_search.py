@@ -7,14 +7,13 @@ import pytest
 
 from optical.data.collection import Query
 from optical.embeddings.cache import document_vectors
-from optical.embeddings.vectors import padded
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
-from optical.retrieval.late import maxsim
-from optical.retrieval.search import Effort, sampled_recall, search
+from optical.retrieval.recall import sampled_recall
+from optical.retrieval.search import SearchParams, search
 from tests.conftest import bert
 
 DOCUMENTS = ["the moon shines .", "i drink water .", "the moon shines .", "she cooks rice", "we sell fish . they sing"]
@@ -58,75 +57,22 @@ def test_lists_of_tokens_rank_as_comparing_everything_does(teacher, tmp_path):
     documents = document_vectors(encoder, IDS, DOCUMENTS, tmp_path)
     exact = search(encoder, QUERIES, documents, IDS, 3)
     late_index.build(documents.tokens, documents.start, IDS, tmp_path / "index", precision="float16", manifest={})
-    for effort in (Effort(), Effort(probe=1, candidates=5)):
-        run = search(encoder, QUERIES, documents, IDS, 3, tmp_path / "index", effort)
+    for params in (SearchParams(), SearchParams(probe=1, candidates=5)):
+        run = search(encoder, QUERIES, documents, IDS, 3, tmp_path / "index", params)
         assert list(map(list, run.values())) == list(map(list, exact.values()))
     assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == 1.0
 
 
-def test_the_share_that_lists_of_tokens_find_counts_what_pooling_and_rounding_lost(teacher, tmp_path, monkeypatch):
-    monkeypatch.setattr("optical.retrieval.search.RECALL_DEPTH", 3)
-    encoder = as_multi_vector(teacher)
-    texts = [f"{a} {b}" for a in DOCUMENTS for b in ("they sing", "who built this house ?", "we sell fish", "q")]
-    ids = [f"d{k}" for k in range(len(texts))]
-    documents = document_vectors(encoder, ids, texts, tmp_path)
-    late_index.build(documents.tokens, documents.start, ids, tmp_path / "index", pool_factor=6, manifest={})
-    asked = encode_tokens(encoder, [query.text for query in QUERIES], query=True)
-    assert late_index.recall(late_index.load(tmp_path / "index"), asked, 3) == 1.0
-    exact = search(encoder, QUERIES, documents, ids, 3)
-    found = search(encoder, QUERIES, documents, ids, 3, tmp_path / "index")
-    share = np.mean([len(found[query].keys() & exact[query].keys()) / 3 for query in exact])
-    assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == pytest.approx(share)
-    assert 0 < share < 1
-    monkeypatch.setattr("optical.retrieval.search.TOKENS_COMPARED", 1)
-    monkeypatch.setattr("optical.retrieval.search.RECALL_LEAST", 1)
-    one = len(found["q2"].keys() & exact["q2"].keys()) / 3
-    assert sampled_recall(encoder, QUERIES, documents, tmp_path / "index") == pytest.approx(one)
-    assert one != share
-
-
-@pytest.mark.parametrize("numbers", [1, 100, 2**26])
-@pytest.mark.parametrize("depth", [1, 2, 5, 9])
-def test_vectors_are_compared_a_block_at_a_time(teacher, tmp_path, monkeypatch, numbers, depth):
-    documents = document_vectors(teacher, IDS, DOCUMENTS, tmp_path)
-    expected = search(teacher, QUERIES, documents, IDS, depth)
-    monkeypatch.setattr("optical.retrieval.search.NUMBERS_AT_ONCE", numbers)
-    monkeypatch.setattr("optical.retrieval.search.QUERIES_AT_ONCE", 2)
-    shapes, one = [], np.argpartition
-    monkeypatch.setattr(np, "argpartition", lambda a, *rest, **more: (shapes.append(a.shape), one(a, *rest, **more))[1])
-    run = search(teacher, QUERIES, documents, IDS, depth)
-    assert all(rows <= 2 and columns <= depth + max(1, numbers // 32) for rows, columns in shapes)
-    assert bool(shapes) == (depth < len(IDS))
-    assert list(run) == list(expected)
-    same = {"b": "moon", "c": "moon"}  # of two equal texts either may be the one before the cut
-    for query, ranking in run.items():
-        assert [same.get(i, i) for i in ranking] == [same.get(i, i) for i in expected[query]]
-
-
-def test_the_share_that_an_index_of_single_vectors_finds(teacher, tmp_path):
-    texts = [f"{a} {b}" for a in DOCUMENTS for b in ("they sing", "who built this house ?", "we sell fish", "q")]
-    ids = [f"d{k}" for k in range(len(texts))]
-    documents = document_vectors(teacher, ids, texts, tmp_path)
-    partitioned.build(documents.sentences, ids, tmp_path / "index", "IVF4,Flat", manifest={})
-    assert sampled_recall(teacher, QUERIES, documents, tmp_path / "index", Effort(probe=4)) == 1.0
-    few = sampled_recall(teacher, QUERIES, documents, tmp_path / "index", Effort(probe=1))
-    vectors = encode_sentences(teacher, [query.text for query in QUERIES])
-    found = dense.nearest(dense.load(tmp_path / "index", nprobe=1), vectors, 100).rows
-    assert few == pytest.approx(np.mean([(row >= 0).sum() / 20 for row in found]))
-    assert 0 < few < 1
-    assert np.isnan(sampled_recall(teacher, [], documents, tmp_path / "index"))
-
-
-def test_an_effort_is_handed_to_the_index(teacher, tmp_path):
+def test_search_params_are_handed_to_the_index(teacher, tmp_path):
     documents = document_vectors(teacher, IDS, DOCUMENTS, tmp_path)
     dense.build(documents.sentences, IDS, tmp_path / "index", manifest={})
     with pytest.raises(RecipeError, match="nprobe"):  # a flat index has no clusters to visit
-        search(teacher, QUERIES, documents, IDS, 3, tmp_path / "index", Effort(probe=2))
+        search(teacher, QUERIES, documents, IDS, 3, tmp_path / "index", SearchParams(probe=2))
     encoder = as_multi_vector(teacher)
     documents = document_vectors(encoder, IDS, DOCUMENTS, tmp_path)
     late_index.build(documents.tokens, documents.start, IDS, tmp_path / "tokens", manifest={})
     with pytest.raises(RecipeError, match="candidates"):
-        search(encoder, QUERIES, documents, IDS, 3, tmp_path / "tokens", Effort(candidates=0))
+        search(encoder, QUERIES, documents, IDS, 3, tmp_path / "tokens", SearchParams(candidates=0))
 
 
 def test_an_index_in_parts_ranks_as_comparing_everything_does(teacher, tmp_path, monkeypatch):
@@ -137,7 +83,7 @@ def test_an_index_in_parts_ranks_as_comparing_everything_does(teacher, tmp_path,
     for depth in (1, 5, 9):
         expected = search(teacher, QUERIES, documents, IDS, depth)
         for mapped in (True, False):
-            run = search(teacher, QUERIES, documents, IDS, depth, tmp_path / "index", Effort(mapped=mapped))
+            run = search(teacher, QUERIES, documents, IDS, depth, tmp_path / "index", SearchParams(mapped=mapped))
             assert [list(run[query]) for query in ("q2", "q1")] == [list(expected[query]) for query in ("q2", "q1")]
             assert [options["mapped"] for options in seen[-3:]] == [mapped] * 3
 
@@ -156,32 +102,6 @@ def test_with_an_index_and_without_one_the_run_is_the_same(teacher, tmp_path):
     assert {q: list(r) for q, r in with_index.items()} == {q: list(r) for q, r in without.items()}
     for query, ranking in with_index.items():
         np.testing.assert_allclose(list(ranking.values()), list(without[query].values()), atol=1e-5)
-
-
-@pytest.mark.parametrize("numbers", [1, 700, 2**26])
-@pytest.mark.parametrize("depth", [1, 4, 100])
-def test_late_interaction_pads_a_block_of_documents_at_a_time(teacher, tmp_path, monkeypatch, numbers, depth):
-    encoder = as_multi_vector(teacher)
-    texts, ids = DOCUMENTS * 3, [f"{i}{k}" for k in range(3) for i in IDS]  # equal scores lie in different blocks
-    made = document_vectors(encoder, ids, texts, tmp_path)
-    documents = made._replace(start=np.insert(made.start, 2, made.start[2]))  # number 2 has no token and is not found
-    ids.insert(2, "empty")
-    queries = padded(encode_tokens(encoder, [query.text for query in QUERIES], query=True))
-    everything = padded([documents.of(i) for i in range(len(ids))])
-    expected = maxsim.search(queries, everything, ids, depth)
-    sizes, one = [], maxsim.search
-    monkeypatch.setattr(maxsim, "search", lambda q, d, *rest: (sizes.append(d.vectors.shape), one(q, d, *rest))[1])
-    monkeypatch.setattr("optical.retrieval.search.NUMBERS_AT_ONCE", numbers)
-    run = search(encoder, QUERIES, documents, ids, depth)
-    largest = everything.vectors[0].numel()
-    assert all(np.prod(shape) <= max(numbers, largest) for shape in sizes)
-    assert sum(shape[0] for shape in sizes) == len(texts), "every document once, the empty one left out"
-    assert len(sizes) == -(-len(texts) // max(1, numbers // largest))
-    assert {len(ranking) for ranking in run.values()} == {min(depth, len(texts))}
-    for query, found in zip(QUERIES, expected, strict=True):
-        same = dict(zip([i for i in ids if i != "empty"], texts, strict=True))  # the last bits may swap equal texts
-        assert [same[i] for i in run[query.id]] == [same[i] for i, _ in found]
-        np.testing.assert_allclose(list(run[query.id].values()), [score for _, score in found], atol=2e-5)  # untied
 
 
 @pytest.mark.parametrize("indexed", [True, False])
