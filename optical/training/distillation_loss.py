@@ -23,7 +23,7 @@ from optical.training.adversarial import adversarial, shifted
 from optical.training.losses.assignment import assignment
 from optical.training.losses.contrastive import contrastive
 from optical.training.losses.greedy import greedy
-from optical.training.losses.ot import ot
+from optical.training.losses.ot import PlanOptions, ot
 from optical.training.losses.pooled import pooled
 from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
@@ -133,10 +133,8 @@ class Distillation(nn.Module):
         chosen, losses = self.objective, {}
         if chosen.ot:
             a, b = self._masses(x, y, features, rows)
-            transport = ot(
-                x.tokens, y.tokens, chosen.epsilon, a=a, b=b, marginals=chosen.marginals, slack=chosen.slack,
-                share=chosen.share, solver=chosen.solver,
-            )  # fmt: skip
+            options = PlanOptions(chosen.epsilon, chosen.marginals, chosen.slack, chosen.share, chosen.solver)
+            transport = ot(x.tokens, y.tokens, options, a=a, b=b)
             losses["ot"] = chosen.ot * transport.loss
             self.plan = (float(transport.error), float(transport.steps))
         for name, objective in BETWEEN_TOKENS.items():

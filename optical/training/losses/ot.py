@@ -19,8 +19,35 @@ from optical.transport.sinkhorn import sinkhorn
 from optical.transport.unbalanced import unbalanced
 
 
+class PlanOptions(NamedTuple):
+    """How the plan between the tokens of two sentences is made.
+
+    Attributes:
+        epsilon: Entropy, in units of the cost; at 0.1 the plan is near the product coupling, 0.02 near the exact one. A
+            sequence is a schedule within each solve. ``ipot``: one number, its step beta. ``exact`` does not use it.
+        marginals: All mass is moved (``balanced``); as much as its price makes worth it (``unbalanced``, Arase et al.,
+            ACL 2023); the cheapest share of it (``partial``).
+        slack: Price of mass that is not moved, in units of the cost; ``unbalanced`` only.
+        share: Share of the mass that is moved; ``partial`` only.
+        solver: Of balanced plans. ``ipot`` takes ``max_steps`` proximal steps, no fewer; ``exact`` is slow.
+        tolerance: Error at which a plan is good enough. A training signal needs no more than 1e-2.
+        max_steps: Most iterations for each epsilon.
+    """
+
+    epsilon: float | Sequence[float] = 0.05
+    marginals: Literal["balanced", "unbalanced", "partial"] = "balanced"
+    slack: float = 0.5
+    share: float = 0.8
+    solver: Literal["sinkhorn", "ipot", "exact"] = "sinkhorn"
+    tolerance: float = 1e-2
+    max_steps: int = 100
+
+
+DEFAULTS = PlanOptions()
+
+
 class Transport(NamedTuple):
-    """The value of the objective, and how far its plans can be trusted.
+    """The value of the loss, and how far its plans can be trusted.
 
     Attributes:
         loss: Scalar with gradient, between 0 and 2 where masses have total 1.
@@ -35,15 +62,7 @@ class Transport(NamedTuple):
     moved: Float[Tensor, ""]
 
 
-class _Options(NamedTuple):
-    epsilon: float | Sequence[float]
-    slack: float
-    share: float
-    tolerance: float
-    max_steps: int
-
-
-_Solve = Callable[[Tensor, Tensor, Tensor, _Options], Plan]
+_Solve = Callable[[Tensor, Tensor, Tensor, PlanOptions], Plan]
 _SOLVERS: dict[str, _Solve] = {
     "sinkhorn": lambda C, a, b, o: sinkhorn(C, a, b, o.epsilon, tolerance=o.tolerance, max_steps=o.max_steps),
     "ipot": lambda C, a, b, o: ipot(C, a, b, o.epsilon, max_steps=o.max_steps),  # pyright: ignore[reportArgumentType]
@@ -60,16 +79,10 @@ _LOOSE: dict[str, _Solve] = {
 def ot(
     x: Tokens,
     y: Tokens,
-    epsilon: float | Sequence[float] = 0.05,
+    options: PlanOptions = DEFAULTS,
     *,
     a: Float[Tensor, "b n"] | None = None,
     b: Float[Tensor, "b m"] | None = None,
-    marginals: Literal["balanced", "unbalanced", "partial"] = "balanced",
-    slack: float = 0.5,
-    share: float = 0.8,
-    solver: Literal["sinkhorn", "ipot", "exact"] = "sinkhorn",
-    tolerance: float = 1e-2,
-    max_steps: int = 100,
 ) -> Transport:
     """Mean over the batch of ``<P, C>``, with P a plan between the tokens and ``C_ij = 1 - cos(x_i, y_j)``.
 
@@ -81,32 +94,23 @@ def ot(
     Args:
         x: Student tokens of the X sentences, ``(b, n, d)``; need not be unit vectors.
         y: Teacher tokens of the English sentences, ``(b, m, d)``.
-        epsilon: Entropy, in units of the cost; at 0.1 the plan is near the product coupling, 0.02 near the exact one. A
-            sequence is a schedule within each solve. ``ipot``: one number, its step beta. ``exact`` has no use for it.
+        options: Which plan, and by which solver.
         a: Masses of the x tokens, 0 on padding; uniform where None (:mod:`optical.transport.cost` has others).
         b: Masses of the y tokens; under ``balanced`` with the totals of a.
-        marginals: All mass is moved (``balanced``); as much as its price makes worth it (``unbalanced``, Arase et al.,
-            ACL 2023); the cheapest share of it (``partial``).
-        slack: Price of mass that is not moved, in units of the cost; ``unbalanced`` only.
-        share: Share of the mass that is moved; ``partial`` only.
-        solver: Of balanced plans. ``ipot`` takes ``max_steps`` proximal steps, no fewer; ``exact`` is slow.
-        tolerance: Error at which a plan is good enough. A training signal needs no more than 1e-2.
-        max_steps: Most iterations for each epsilon.
 
     Raises:
         ValueError: What :mod:`optical.training.losses.checks` and the solver refuse; an unknown name; a solver other
-        than
-            ``sinkhorn`` for plans that are not balanced.
+            than ``sinkhorn`` for plans that are not balanced.
 
     Reference: Huang, Yu and Allan, "Improving cross-lingual information retrieval on low-resource languages via optimal
     transport distillation", WSDM 2023.
     """
-    solve = _chosen(marginals, solver)
+    solve = _chosen(options.marginals, options.solver)
     x, y = checks.tokens(x, y)
     C = cosine_cost(x.vectors, y.vectors)  # (b, n, m)
     a = uniform_mass(x.mask, C.dtype) if a is None else checks.masses("a", a, x.mask)
     b = uniform_mass(y.mask, C.dtype) if b is None else checks.masses("b", b, y.mask)
-    plan = solve(C, a, b, _Options(epsilon, slack, share, tolerance, max_steps))
+    plan = solve(C, a, b, options)
     loss = (plan.coupling * C).sum(dim=(1, 2)).mean()
     moved = plan.coupling.sum((1, 2)).mean()
     return Transport(loss, plan.error.mean(), plan.steps.to(C.dtype).mean(), moved)

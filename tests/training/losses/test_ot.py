@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from optical.models.tokens import Tokens
-from optical.training.losses.ot import ot
+from optical.training.losses.ot import PlanOptions, ot
 from optical.transport.cost import cosine_cost, norm_mass, uniform_mass, weighted_mass
 from optical.transport.partial import partial
 from optical.transport.sinkhorn import sinkhorn
@@ -24,14 +24,14 @@ def test_value_is_the_mean_cost_of_the_plans():
     C = cosine_cost(x.vectors, y.vectors)
     P = sinkhorn(C, uniform_mass(x.mask, C.dtype), uniform_mass(y.mask, C.dtype), 0.1, tolerance=1e-9, max_steps=5000)
     expected = (P.coupling * C).sum() / 3
-    torch.testing.assert_close(ot(x, y, 0.1, tolerance=1e-9, max_steps=5000).loss, expected)
+    torch.testing.assert_close(ot(x, y, PlanOptions(0.1, tolerance=1e-9, max_steps=5000)).loss, expected)
 
 
 def test_identical_token_sets_cost_almost_nothing_whatever_their_order():
     x, _ = batch()
     shuffled = Tokens(x.vectors[:1, torch.randperm(6)], x.mask[:1])
     first = Tokens(x.vectors[:1], x.mask[:1])
-    assert ot(first, shuffled, 0.01, max_steps=2000).loss < 1e-6
+    assert ot(first, shuffled, PlanOptions(0.01, max_steps=2000)).loss < 1e-6
 
 
 def test_padding_has_no_effect_on_value_or_gradient():
@@ -57,7 +57,7 @@ def test_gradient_is_that_of_the_regularised_optimum():
         return ((P * C).sum() - 0.1 * entropy) / 3
 
     vectors = x.vectors.clone().requires_grad_()
-    ot(Tokens(vectors, x.mask), y, 0.1, **exactly).loss.backward()
+    ot(Tokens(vectors, x.mask), y, PlanOptions(0.1, **exactly)).loss.backward()
     direction = torch.randn_like(vectors)
     step = 1e-4
     finite = (regularised(x.vectors + step * direction) - regularised(x.vectors - step * direction)) / (2 * step)
@@ -70,7 +70,7 @@ def test_descending_the_gradient_brings_tokens_to_their_counterparts():
     optimizer = torch.optim.Adam([vectors], lr=0.05)
     losses = []
     for _ in range(60):
-        loss = ot(Tokens(vectors, x.mask), y, 0.05).loss
+        loss = ot(Tokens(vectors, x.mask), y, PlanOptions(0.05)).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -80,7 +80,7 @@ def test_descending_the_gradient_brings_tokens_to_their_counterparts():
 
 def test_the_doubt_travels_with_the_value():
     x, y = batch()
-    hurried = ot(x, y, 0.02, tolerance=1e-9, max_steps=2)
+    hurried = ot(x, y, PlanOptions(0.02, tolerance=1e-9, max_steps=2))
     assert hurried.error > 1e-3
     assert hurried.steps == 2
 
@@ -96,7 +96,7 @@ def test_half_precision_tokens_are_solved_in_float32():
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, float("nan"), (), (0.1, 0.0)])
 def test_epsilon_must_be_positive(how, epsilon):
     with pytest.raises(ValueError, match=r"epsilon must be positive, in units of the cost; received .*; try"):
-        ot(*batch(), epsilon, **how)
+        ot(*batch(), PlanOptions(epsilon, **how))
 
 
 def test_masses_decide_what_is_moved():
@@ -104,10 +104,10 @@ def test_masses_decide_what_is_moved():
     a = weighted_mass(torch.tensor([[0.0, 5, 1, 1, 1, 1], [3, 1, 9, 9, 9, 9], [7, 9, 9, 9, 9, 9]]), x.mask).double()
     b = norm_mass(y.vectors, y.mask)
     for how in ({}, {"solver": "exact"}, {"solver": "ipot"}, {"marginals": "unbalanced"}, {"marginals": "partial"}):
-        given = ot(x, y, 0.1, a=a, b=b, **how)
-        assert abs(float(given.loss - ot(x, y, 0.1, **how).loss)) > 1e-3
+        given = ot(x, y, PlanOptions(0.1, **how), a=a, b=b)
+        assert abs(float(given.loss - ot(x, y, PlanOptions(0.1, **how)).loss)) > 1e-3
         vectors = x.vectors.clone().requires_grad_()
-        ot(Tokens(vectors, x.mask), y, 0.1, a=a, b=b, **how).loss.backward()
+        ot(Tokens(vectors, x.mask), y, PlanOptions(0.1, **how), a=a, b=b).loss.backward()
         assert (vectors.grad[0, 0] == 0).all()  # a real token without mass is not trained
         assert (vectors.grad[0, 1] != 0).any()
 
@@ -129,9 +129,9 @@ def test_masses_that_are_none_are_refused():
 def test_how_much_is_moved_is_said():
     x, y = batch()
     tight = {"tolerance": 1e-9, "max_steps": 5000}
-    assert abs(float(ot(x, y, **tight).moved) - 1) < 1e-8
-    assert abs(float(ot(x, y, marginals="partial", share=0.3, **tight).moved) - 0.3) < 1e-8
-    little, much = (float(ot(x, y, marginals="unbalanced", slack=s, **tight).moved) for s in (0.05, 5.0))
+    assert abs(float(ot(x, y, PlanOptions(**tight)).moved) - 1) < 1e-8
+    assert abs(float(ot(x, y, PlanOptions(marginals="partial", share=0.3, **tight)).moved) - 0.3) < 1e-8
+    little, much = (float(ot(x, y, PlanOptions(marginals="unbalanced", slack=s, **tight)).moved) for s in (0.05, 5.0))
     assert little < 0.5 < much < 1
 
 
@@ -139,13 +139,13 @@ def test_names_that_are_unknown_or_do_not_go_together_are_refused():
     with pytest.raises(
         ValueError, match="unknown marginals; received 'loose'; choose one of balanced, unbalanced, part"
     ):
-        ot(*batch(), marginals="loose")
+        ot(*batch(), PlanOptions(marginals="loose"))
     with pytest.raises(ValueError, match="unknown solver; received 'emd'; choose one of sinkhorn, ipot, exact"):
-        ot(*batch(), solver="emd")
+        ot(*batch(), PlanOptions(solver="emd"))
     with pytest.raises(ValueError, match="unbalanced plans are found by sinkhorn only; received solver 'ipot'"):
-        ot(*batch(), marginals="unbalanced", solver="ipot")
+        ot(*batch(), PlanOptions(marginals="unbalanced", solver="ipot"))
     with pytest.raises(ValueError, match="beta must be one positive number"):
-        ot(*batch(), (0.1, 0.05), solver="ipot")
+        ot(*batch(), PlanOptions((0.1, 0.05), solver="ipot"))
 
 
 def entropy(P):
@@ -187,7 +187,7 @@ def test_gradient_is_that_of_the_loose_optimum(how, optimum):
         return total / 3
 
     vectors = x.vectors.clone().requires_grad_()
-    ot(Tokens(vectors, x.mask), y, 0.1, tolerance=1e-13, max_steps=50_000, **how).loss.backward()
+    ot(Tokens(vectors, x.mask), y, PlanOptions(0.1, tolerance=1e-13, max_steps=50_000, **how)).loss.backward()
     direction, step = torch.randn_like(vectors), 1e-4
     finite = (regularised(x.vectors + step * direction) - regularised(x.vectors - step * direction)) / (2 * step)
     torch.testing.assert_close((vectors.grad * direction).sum(), finite, rtol=1e-3, atol=1e-7)

@@ -8,7 +8,7 @@ import torch
 from optical.models.tokens import Tokens
 from optical.training.losses.assignment import assignment
 from optical.training.losses.greedy import greedy
-from optical.training.losses.ot import ot
+from optical.training.losses.ot import PlanOptions, ot
 from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
 from tests.training.losses.conftest import gradient_is_the_slope, ragged
@@ -20,13 +20,13 @@ EVERY = {
     "greedy": greedy,
     "assignment": assignment,
     "posterior": posterior,
-    "ot exact": lambda x, y: ot(x, y, solver="exact").loss,
+    "ot exact": lambda x, y: ot(x, y, PlanOptions(solver="exact")).loss,
 }
 SMOOTHED = {
-    "ot": lambda x, y: ot(x, y, 0.1, **TIGHT).loss,
-    "ot ipot": lambda x, y: ot(x, y, 0.5, solver="ipot", max_steps=10).loss,
-    "ot unbalanced": lambda x, y: ot(x, y, 0.1, marginals="unbalanced", **TIGHT).loss,
-    "ot partial": lambda x, y: ot(x, y, 0.1, marginals="partial", **TIGHT).loss,
+    "ot": lambda x, y: ot(x, y, PlanOptions(0.1, **TIGHT)).loss,
+    "ot ipot": lambda x, y: ot(x, y, PlanOptions(0.5, solver="ipot", max_steps=10)).loss,
+    "ot unbalanced": lambda x, y: ot(x, y, PlanOptions(0.1, marginals="unbalanced", **TIGHT)).loss,
+    "ot partial": lambda x, y: ot(x, y, PlanOptions(0.1, marginals="partial", **TIGHT)).loss,
 }
 
 
