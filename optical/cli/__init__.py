@@ -1,12 +1,13 @@
-"""The command line: parses, calls, prints. No logic lives here.
+"""The command line: parses, calls, prints.
 
-- :mod:`optical.cli.app`: the program, what its commands share, and how errors are shown.
-- :mod:`optical.cli.train`: commands that make a student or a teacher.
-- :mod:`optical.cli.search`: commands that search and measure.
-- :mod:`optical.cli.serve`: the command that answers others.
+- :mod:`optical.cli.app`: the program, the options that verbs share, how errors are shown.
+- :mod:`optical.cli.help`: the order of the verbs, and the options of a recipe in their help.
+- :mod:`optical.cli.train`: data, transplant, distill, teach.
+- :mod:`optical.cli.search`: evaluate, search, embed, index.
+- :mod:`optical.cli.serve`: serve, export.
 """
 
-from optical.cli import train, search, serve  # isort: skip - the order of the commands in the help
+from optical.cli import search, serve, train
 from optical.cli.app import app, console, main
 
 __all__ = ["app", "console", "main", "search", "serve", "train"]

@@ -8,18 +8,24 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
 from optical import __version__
-from optical.config.recipe import Recipe, load_recipe, options
+from optical.cli.help import Verbs, panel_of, with_recipe
+from optical.config.recipe import Recipe, load_recipe
 from optical.errors import DataError, OpticalError
 
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -28,40 +34,79 @@ app = typer.Typer(
 )
 console = Console()
 
-
-def epilog(listed: dict[str, str]) -> str:
-    """Every option with its description, below the help of a command that takes them."""
-    rows = "\n\n".join(f"[cyan]{escape(name)}[/cyan]  {escape(text)}" for name, text in listed.items())
-    return f"[bold]Options of a recipe[/bold] (TOML, or --set name=value):\n\n{rows}"
-
-
-EPILOG = epilog(options())
-
-RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", "-r", help="TOML recipe; what is not in it has its default.")
-]
+FROM = "Recipe"  # the panel of the options that give others
 Lang = Annotated[
-    str | None, typer.Option("--lang", "-l", help="Language of the queries: sw, so, tl, mr, ...; several as sw,so")
+    str | None,
+    typer.Option(
+        "--lang", "-l", help="Language of the queries, as sw, or several, as sw,so. Required, here or in the recipe."
+    ),
 ]
-Teacher = Annotated[str | None, typer.Option("--teacher", help="Folder or hub id of an English encoder.")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        help="Folder or hub id of an English encoder.",
+        show_default=str(Recipe.model_fields["teacher"].default),
+    ),
+]
 BitextOption = Annotated[
-    str | None, typer.Option("--bitext", help="File, folder or Moses pair 'a.en,a.sw' of sentence pairs.")
+    str | None,
+    typer.Option(
+        "--bitext",
+        help="Sentence pairs: a file, a folder, or a Moses pair a.en,a.sw.",
+        show_default="data/bitext/LANG, then the sample",
+    ),
 ]
 CollectionOption = Annotated[
-    str | None, typer.Option("--collection", help="Folder with documents, queries and judgements, or irds:<id>.")
+    str | None,
+    typer.Option(
+        "--collection",
+        help="Folder with documents, queries and judgements, or irds:<id>.",
+        show_default="the sample's, where there is one",
+    ),
 ]
-Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.")]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/LANG")]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe", "-r", help="TOML file; an option that is not in it has its default.", rich_help_panel=FROM
+    ),
+]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="NAME=VALUE", help="Change one option; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.", rich_help_panel=FROM
+    ),
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a run, as `optical distill` leaves it.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as `optical distill` leaves it.")]
+RunCollection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection", help="Another folder of documents, queries and judgements, or irds:<id>.",
+        show_default="the run's",
+    ),
+]  # fmt: skip
+
+
+def command(*everyday: str, model: type[BaseModel] = Recipe) -> Callable[[Verb], Verb]:
+    """Register a verb that takes options of a recipe.
+
+    Args:
+        everyday: Options that ``--help`` shows; ``--help-all`` shows every one.
+        model: What a recipe of this verb is.
+    """
+
+    def register(verb: Verb) -> Verb:
+        return app.command(cls=with_recipe(model, everyday), rich_help_panel=panel_of(verb.__name__))(verb)
+
+    return register
 
 
 def main() -> None:
     """Entry point: errors that a user can mend are printed as one message, everything else shows its trace."""
     _quiet()
     try:
-        app()
+        app(prog_name="optical")
     except OpticalError as error:
         _stop(str(error))
     except SystemExit as stop:

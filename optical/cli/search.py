@@ -1,4 +1,4 @@
-"""Commands that search: embed, index, search, evaluate."""
+"""Commands that search and measure: evaluate, search, and embed and index, which prepare the documents."""
 
 from __future__ import annotations
 
@@ -14,31 +14,37 @@ from optical.cli.app import (
     Lang,
     RecipeFile,
     Run,
+    RunCollection,
     Settings,
     Teacher,
-    app,
+    command,
     console,
     kept,
     recipe_of,
     say,
     show,
 )
+from optical.cli.help import HelpAll
 from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place
 
+ROBUST = "Robustness"  # the panel of the options that perturb queries
 
-@app.command()
+
+@command("late_interaction", "cache", "device", "search.shard_size", "search.precision", "search.compute")
 def embed(
-    recipe: RecipeFile = None, lang: Lang = None, teacher: Teacher = None, collection: CollectionOption = None,
+    lang: Lang = None, collection: CollectionOption = None, teacher: Teacher = None,
     finish: Annotated[
-        Path | None, typer.Option("--finish", help="Folder of shards from several machines, to be completed.")
+        Path | None, typer.Option("--finish", help="Folder into which several machines copied their shards.")
     ] = None,
-    settings: Settings = None,
+    recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
-    """Embed the documents of a collection by the teacher, once; later runs read the result.
+    """Embed the documents of a collection with the teacher, once; later runs read the result.
 
-    A shard is in memory at a time; stopped, the same command goes on at the shard. accelerate launch -m optical.cli
-    embed ... shares the shards between processes. Machines without a common disk copy their shards into one folder,
-    which --finish completes.
+    Works shard by shard; after Ctrl-C the same command goes on at the next shard.
+
+    To share the shards between processes: accelerate launch -m optical.cli embed ...
+
+    Machines without a common disk copy their shards into one folder, which --finish checks and completes.
     """
     if finish is not None:
         from optical.embeddings.write_shards import finish as complete
@@ -58,9 +64,15 @@ def embed(
             )
 
 
-@app.command()
-def index(run: Run, collection: CollectionOption = None, settings: Settings = None) -> None:
-    """Build the faiss index of a run, for another collection or with another factory."""
+@command(
+    "search.factory",
+    "search.index_size",
+    "search.late_index",
+    "search.late_precision",
+    "search.pool_factor",
+)
+def index(run: Run, collection: RunCollection = None, settings: Settings = None, help_all: HelpAll = False) -> None:
+    """Build the index of a run again, for another collection or of another kind."""
     from optical.pipeline import index as pipeline_index
 
     folders = pipeline_index.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
@@ -70,18 +82,19 @@ def index(run: Run, collection: CollectionOption = None, settings: Settings = No
         console.print("late interaction is searched exactly, without an index")
 
 
-@app.command()
+@command("device", "search.probe", "search.candidates", "search.mapped")
 def search(
     run: Run,
-    query: Annotated[str, typer.Argument(help="A question in the language of the run.")],
+    query: Annotated[str, typer.Argument(metavar="QUESTION", help="A question in the language of the run.")],
     depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
     engine: EngineOption = "own",
     url: Url = None,
     path: PathOption = None,
     name: Name = None,
     settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:
-    """Answer a question from the terminal: titles, snippets, scores, and of late interaction the words that matched."""
+    """Search for one question: titles, snippets, scores; with late interaction, the words that matched."""
     chosen = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
     if engine == "qdrant":
@@ -102,29 +115,47 @@ def search(
             console.print(f"   [dim]{escape(', '.join(words))}[/dim]", highlight=False)
 
 
-@app.command()
+@command("device", "search.depth", "search.bm25", "search.fusion", "search.translations", "search.probe")
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run; without one, --run files are compared with each other.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="Folder of a run; without one, --run files are compared with each other."),
     ] = None,
-    student: Annotated[Path | None, typer.Option("--student", help="Another student than the run's.")] = None,
-    collection: CollectionOption = None,
-    split: Annotated[str | None, typer.Option("--split", help="Which judgements: dev, test, ...")] = None,
-    perturb: Annotated[
-        list[str] | None,
-        typer.Option("--perturb", help="Instead, on queries with typos, diacritics, case, codeswitch or drop; repeat."),
+    collection: RunCollection = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which judgements: dev, test, ...", show_default="the run's")
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option("--lang", "-l", help="Only these languages.", show_default="the run's")
+    ] = None,
+    student: Annotated[
+        Path | None, typer.Option("--student", help="Another student.", show_default="the run's")
     ] = None,
     others: Annotated[
-        list[Path] | None, typer.Option("--run", help="TREC run of another system, beside the student's own; repeat.")
+        list[Path] | None,
+        typer.Option("--run", help="TREC run of another system, to compare with the student's own; repeatable."),
     ] = None,
-    lang: Lang = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--perturb",
+            help="Measure on queries with typos, diacritics, case, codeswitch or drop instead; repeatable.",
+            rich_help_panel=ROBUST,
+        ),
+    ] = None,
     rate: Annotated[
-        list[float] | None, typer.Option("--rate", help="Share of words perturbed; may be repeated. Default .1, .2.")
+        list[float] | None,
+        typer.Option(
+            "--rate", help="Share of words perturbed; repeatable.", show_default="0.1, 0.2", rich_help_panel=ROBUST
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.")] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="How often each perturbation is drawn.", rich_help_panel=ROBUST)
+    ] = 3,
     settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:
-    """Measure a saved student: the table, TREC runs, and a JSON of measures with per-query values.
+    """Measure a student: a table, TREC runs, and JSON with the measures of every query.
 
     With --run, the runs of other systems are measured with the same judgements and tested against the student's.
     """

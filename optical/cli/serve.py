@@ -1,4 +1,4 @@
-"""Commands that answer others, serve; and what export and search say of places elsewhere."""
+"""Commands that put a run to use elsewhere: serve, export; and the options that name a place in Qdrant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optical.cli.app import Run, Settings, app, console, kept, recipe_of, say
+from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say
+from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -18,24 +19,34 @@ if TYPE_CHECKING:
 
 Engine = Literal["own", "qdrant"]
 Target = Literal["onnx", "qdrant", "colbert"]
-EngineOption = Annotated[Engine, typer.Option("--engine", help="What is searched: the run's own index, or Qdrant.")]
-Url = Annotated[str | None, typer.Option("--url", help="Qdrant: http://host:6333; its key from QDRANT_API_KEY.")]
-PathOption = Annotated[Path | None, typer.Option("--path", help="Qdrant: a folder instead of a server.")]
-Name = Annotated[str | None, typer.Option("--name", help="Qdrant: the collection; default the name of the run.")]
+QDRANT = "Qdrant"  # the panel of the options that name a place in it
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Search the run's own index, or Qdrant.", rich_help_panel=QDRANT)
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Server, http://host:6333; its key from QDRANT_API_KEY.", rich_help_panel=QDRANT),
+]
+PathOption = Annotated[Path | None, typer.Option("--path", help="Folder, instead of a server.", rich_help_panel=QDRANT)]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Collection there.", show_default="the name of the run", rich_help_panel=QDRANT),
+]
 
 
-@app.command()
+@command("device", "search.probe", "search.candidates", "search.mapped")
 def serve(
     run: Run,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for every one.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0: all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
     engine: EngineOption = "own",
     url: Url = None,
     path: PathOption = None,
     name: Name = None,
     settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:
-    """A page to ask questions in a browser, and the same as JSON at /api/search?q=...&k=5."""
+    """Serve a page to ask questions in a browser, and JSON at /api/search?q=...&k=5."""
     chosen = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
     from optical.web import server
@@ -52,6 +63,57 @@ def serve(
             )
         console.print(f"answering at [bold]{server.address(own)}[/bold] until Ctrl-C")
         server.serve(application, own)
+
+
+@command("device", "search.depth")
+def export(
+    run: Run,
+    to: Annotated[
+        Target, typer.Option("--to", help="The student as onnx or as a colbert folder; the documents to qdrant.")
+    ] = "onnx",
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Folder of the export.", show_default="RUN/onnx, RUN/colbert")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="onnx: also a graph with int8 weights.")] = True,
+    url: Url = None,
+    path: PathOption = None,
+    name: Name = None,
+    shards: Annotated[
+        int | None, typer.Option("--shards", min=1, help="Parts of the collection on a server.", rich_help_panel=QDRANT)
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", min=1, help="Copies of each part.", rich_help_panel=QDRANT)
+    ] = None,
+    settings: Settings = None,
+    help_all: HelpAll = False,
+) -> None:
+    """Export the student as ONNX (no torch) or for ColBERT libraries, or the documents to Qdrant.
+
+    ONNX comes with a table of what each file costs and loses.
+    """
+    chosen = recipe_of(kept(run), settings, out=str(run))
+    if to != "qdrant" and (url or path or name or shards or replicas):
+        raise typer.BadParameter("these options are for --to qdrant", param_hint="--url, --path, --name, ...")
+    if to == "qdrant":
+        export_to_qdrant(chosen, url, path, name, shards, replicas, settings)
+    elif to == "colbert":
+        export_to_colbert(chosen, out)
+    else:
+        _export_onnx(chosen, out, int8)
+
+
+def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
+    from optical.pipeline import export as pipeline_export
+
+    result = pipeline_export.export_onnx(recipe, Path(out) if out else None, int8=int8, say=say)
+    console.print(pipeline_export.as_table(result))
+    for sentence in pipeline_export.as_sentences(result):
+        console.print(sentence)
+    console.print(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
+    console.print("  from optical.models.onnx_encoder import OnnxEncoder", highlight=False)
+    console.print(
+        f"  OnnxEncoder.load({str(result.folder)!r}).encode(['your question'])", highlight=False, markup=False
+    )
 
 
 def check_place(engine: Engine, url: str | None, path: Path | None, name: str | None) -> None:
@@ -94,14 +156,13 @@ def export_to_qdrant(
     console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
     where = f"--url {url}" if url else f"--path {path}"
     named = (f" --name {name}" if name else "") + "".join(f" --set {shlex.quote(one)}" for one in settings or [])
-    for command in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
-        line = f"  optical {command} --engine qdrant {where}{named}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
+        console.print(f"  optical {line} --engine qdrant {where}{named}", highlight=False, markup=False, soft_wrap=True)
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
     """The student of a late-interaction run as one folder that three libraries load."""
-    from optical.pipeline import export
+    from optical.pipeline import export as pipeline_export
 
-    folder = export.export_colbert(recipe, Path(out) if out else None, say)
+    folder = pipeline_export.export_colbert(recipe, Path(out) if out else None, say)
     console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")

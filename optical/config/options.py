@@ -57,14 +57,21 @@ def write_options(value: BaseModel) -> str:
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """Every option's dotted name -> its description with its default."""
+    """Every option's dotted name -> its description and, in parentheses, its default as one would give it.
+
+    What happens where an option without a default is left out is said by the end of its description, "; default ...".
+    """
     found = {}
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= describe(field.annotation, f"{prefix}{name}.")
+        elif field.is_required():
+            found[f"{prefix}{name}"] = f"{field.description} (required)"
+        elif field.default is None:
+            found[f"{prefix}{name}"] = re.sub(r"; (default .+)$", r" (\1)", field.description or "")
         else:
-            default = "required" if field.is_required() else f"default {field.default!r}"
-            found[f"{prefix}{name}"] = f"{field.description} ({default})"
+            value = field.default if isinstance(field.default, str) else _toml(field.default)
+            found[f"{prefix}{name}"] = f"{field.description} (default {value})"
     return found
 
 

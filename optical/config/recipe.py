@@ -47,8 +47,8 @@ class Vocabulary(_Section):
 
     mode: Literal["extend", "replace", "trim", "off"] = Field(
         default="extend",
-        description="keep the teacher's pieces and add words; replace; keep the pieces in use (multilingual teacher); "
-        "leave",
+        description="extend keeps the teacher's pieces and adds words, replace learns other pieces, trim keeps the "
+        "pieces in use (multilingual teacher), off changes nothing",
     )
     min_count: int = Field(
         default=1,
@@ -68,11 +68,11 @@ class Vocabulary(_Section):
     )
     alignment: Literal["ibm1", "symmetric", "ot"] = Field(
         default="ibm1",
-        description="of words and pieces: IBM model 1, IBM models 1 of both directions agreed, transport on "
-        "co-occurrence",
+        description="of words and pieces: ibm1 (IBM model 1), symmetric (IBM models 1 of both directions, agreed), ot "
+        "(transport on co-occurrence)",
     )
     rows: Literal["aligned", "random"] = Field(
-        default="aligned", description="embeddings of new words: mixed by alignment, or drawn at random (ablation)"
+        default="aligned", description="embeddings of new words: aligned (mixed by alignment) or random (ablation)"
     )
 
 
@@ -92,22 +92,26 @@ class Objective(_Section):
         default=1.0, description="weight of the divergence from the teacher's ranking; single vectors only"
     )
     masses: Literal["uniform", "norm", "idf"] = Field(
-        default="uniform", description="mass of a token in ot: equal, by its length, by its rarity"
+        default="uniform", description="mass of a token in ot: uniform, norm (by its length) or idf (by its rarity)"
     )
     marginals: Literal["balanced", "unbalanced", "partial"] = Field(
-        default="balanced", description="whether ot moves all mass, as much as slack makes worth it, or a share"
+        default="balanced",
+        description="what ot moves: all mass (balanced), what slack makes worth it (unbalanced), or a share (partial)",
     )
     slack: float = Field(
         default=0.5, gt=0, description="price of mass not moved, in units of the cost; marginals unbalanced only"
     )
     share: float = Field(default=0.8, gt=0, le=1, description="share of the mass moved; marginals partial only")
     solver: Literal["sinkhorn", "ipot", "exact"] = Field(
-        default="sinkhorn", description="of balanced plans; ipot is proximal, epsilon its step"
+        default="sinkhorn",
+        description="sinkhorn, ipot (proximal, epsilon its step) or exact; the last two solve balanced plans only",
     )
     epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
         default=0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
     )
-    distance: Literal["cosine", "squared"] = Field(default="cosine", description="distance of sentence vectors")
+    distance: Literal["cosine", "squared"] = Field(
+        default="cosine", description="distance of sentence vectors: cosine or squared"
+    )
     temperature: float = Field(default=0.05, gt=0, description="of the score distributions, in units of the score")
     contrastive_temperature: float = Field(default=0.05, gt=0, description="of contrastive, in units of the cosine")
     false_negative: float = Field(
@@ -143,10 +147,13 @@ class Robustness(_Section):
 
     method: Literal["none", "fgm", "pgd", "noise", "augment"] = Field(
         default="none",
-        description="adversarial in one step or several, random noise on embeddings, other words",
+        description="none, adversarial in one step (fgm) or several (pgd), random noise on embeddings, or augment "
+        "(other words)",
     )
     weight: float = Field(default=1.0, gt=0, description="of the loss on the perturbed input; the clean one weighs 1")
-    norm: Literal["l2", "linf"] = Field(default="l2", description="norm of the ball, over one token's embedding")
+    norm: Literal["l2", "linf"] = Field(
+        default="l2", description="norm of the ball, over one token's embedding: l2 or linf"
+    )
     radius: float = Field(
         default=0.1, gt=0, description="of the ball, as a share of the mean norm of the batch's token embeddings"
     )
@@ -192,7 +199,7 @@ class Training(_Section):
         default=2.0, ge=1, description="several languages: pairs are drawn as count^(1/T); 1 as they are, large evenly"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on a GPU or processor with instructions for it"
+        default="auto", description="auto is bfloat16 on a GPU or processor with instructions for it, else float32"
     )
     compile: bool = Field(default=False, description="compile the student with torch.compile")
     report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
@@ -220,37 +227,45 @@ class Search(_Section):
     )
     late_index: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="late interaction by lists of tokens and exact MaxSim of what they propose; off compares all, auto "
-        "does so below 10,000 documents",
+        description="late interaction: on looks in lists of tokens, then takes exact MaxSim of what they propose; off "
+        "compares all; auto is off below 10,000 documents",
     )
     late_precision: Literal["int8", "float16", "int4"] = Field(
         default="int8",
-        description="late index: how tokens are stored; int4 takes half the disk and finds a little less",
+        description="late index: tokens are stored as int8, float16 or int4, which takes half the disk of int8 and "
+        "finds a little less",
     )
     pool_factor: float = Field(
         default=1.0, ge=1, description="late index: a document keeps about one token in so many, means of similar ones"
     )
     probe: int | None = Field(
-        default=None, ge=1, description="clusters (IVF), or lists for each query token, that a query visits"
+        default=None,
+        ge=1,
+        description="clusters (IVF), or lists for each query token, that a query visits; default by the number of "
+        "clusters, 16 lists",
     )
-    candidates: int | None = Field(default=None, ge=1, description="late index: documents that are scored exactly")
+    candidates: int | None = Field(
+        default=None, ge=1, description="late index: documents that are scored exactly; default 200 + 3 * depth"
+    )
     precision: Literal["auto", "float32", "float16", "int8"] = Field(
         default="auto",
-        description="of the documents' vectors on disk; auto is float32 for single vectors, float16 for tokens",
+        description="of the documents' vectors on disk: float32, float16 or int8; auto is float32 for single vectors, "
+        "float16 for tokens",
     )
     compute: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="of documents: what they are encoded in; bfloat16 is faster on a GPU or processor that has it",
+        description="documents are encoded in float32, or in bfloat16: faster on a GPU or processor that has it",
     )
     bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
-        default="auto", description="baseline on words: lucene needs Java 21, bm25s none; auto takes what is there"
+        default="auto", description="baseline on words: lucene (needs Java 21), bm25s or off; auto takes what is there"
     )
     translations: str | None = Field(
         default=None,
         description="file of the queries in English, id<TAB>text, {lang} in it for each language; BM25 only",
     )
     fusion: Literal["off", "reciprocal", "min-max", "z-score"] = Field(
-        default="reciprocal", description="student and BM25 as one more row: by ranks, or by scores made comparable"
+        default="reciprocal",
+        description="student and BM25 as one more row: by ranks (reciprocal), by scores (min-max, z-score), or off",
     )
     bm25_weight: float = Field(
         default=0.5, ge=0, le=1, description="of BM25 in fusion by scores; the student has the rest"

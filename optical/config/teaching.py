@@ -59,12 +59,12 @@ class Teaching(BaseModel):
     dropout: bool = Field(default=True, description="keep the start's dropout on while training")
     averaging: bool = Field(default=True, description="try averages of start and result on the development score")
     max_tokens: int | None = Field(
-        default=None, ge=8, description="of a text while training; default and afterwards what the start reads"
+        default=None, ge=8, description="of a text while training; default what the start reads, as afterwards"
     )
     evaluate_every: int = Field(default=100, ge=1, description="steps between two development scores and checkpoints")
     patience: int = Field(default=5, ge=1, description="development scores without a new best before training stops")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on a GPU or processor with instructions for it"
+        default="auto", description="auto is bfloat16 on a GPU or processor with instructions for it, else float32"
     )
     report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
 

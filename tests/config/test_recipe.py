@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from typing import Literal, get_args, get_origin
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from optical.config.recipe import WEIGHTS, Objective, Recipe, load_recipe, options, write_recipe
+from optical.config.teaching import Teaching
 from optical.errors import RecipeError
 
 
@@ -160,7 +162,20 @@ def test_every_option_is_described_with_its_default():
     found = options()
     assert found["training.steps"].endswith(f"(default {Recipe(lang='x').training.steps})")
     assert found["lang"].endswith("(required)")
-    assert [name for name, text in found.items() if text.startswith("None ")] == []
+    assert [name for name, text in found.items() if "None" in text] == []
+    assert found["vocabulary.romanise"].endswith("(default true)")
+    assert found["vocabulary.mode"].endswith("(default extend)")
+    assert found["layers"].endswith("(default all)")
+
+
+@pytest.mark.parametrize("model", [Recipe, Teaching])
+def test_every_choice_is_named_by_the_description_of_its_option(model):
+    sections = {name: field.annotation for name, field in model.model_fields.items()}
+    for section in (model, *(s for s in sections.values() if isinstance(s, type) and issubclass(s, BaseModel))):
+        for name, field in section.model_fields.items():
+            if get_origin(field.annotation) is Literal:
+                unnamed = [one for one in get_args(field.annotation) if one not in field.description]
+                assert unnamed == [], f"{section.__name__}.{name}"
 
 
 @pytest.mark.parametrize(
