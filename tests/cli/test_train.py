@@ -13,6 +13,7 @@ from optical.config.recipe import load_recipe
 from optical.models import encoders
 from tests.cli.conftest import asked_for, snapshot, write
 from tests.pipeline.test_distill import OWN
+from tests.runs import tiny_run
 
 
 def test_export_leaves_graphs_that_find_what_torch_finds_and_says_so(command, finished, tmp_path):
@@ -175,3 +176,15 @@ def test_a_default_teacher_with_the_wrong_checksum_is_refused(command, finished,
     assert "0" * 64 in err
     assert "model.safetensors" in err
     assert snapshot(finished.folder) == before
+
+
+def test_export_for_colbert_takes_a_late_run_only(command, tmp_path):
+    late = tiny_run(tmp_path / "late", late=True)
+    code, out, err = command("export", late.folder, "--to", "colbert")
+    assert (code, err) == (0, "")
+    assert f"The student is in {late.folder / 'colbert'}" in " ".join(out.split())
+    code, _, err = command("export", tiny_run(tmp_path / "single").folder, "--to", "colbert")
+    assert code == 1
+    assert "no ColBERT" in err
+    code, _, err = command("export", late.folder, "--to", "colbert", "--shards", 2)
+    assert code == 2

@@ -13,9 +13,7 @@ from safetensors.torch import load_file
 from optical.errors import DataError
 from optical.models import colbert_format, encoders
 from optical.models.colbert_format import save_combined
-from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.conftest import bert
-from tests.runs import tiny_run
 
 TEXTS = ["the farmer plants maize .", "zebra, milk!", "the river is long . " * 30, ""]
 
@@ -140,15 +138,3 @@ def test_another_folder_is_not_replaced(plain, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(DataError, match="would be replaced as a whole, but it has no artifact.metadata"):
         save_combined(plain, tmp_path / "mine")
-
-
-def test_the_command_line_exports_a_late_run_only(command, tmp_path):  # noqa: F811
-    late = tiny_run(tmp_path / "late", late=True)
-    code, out, err = command("export", late.folder, "--to", "colbert")
-    assert (code, err) == (0, "")
-    assert f"The student is in {late.folder / 'colbert'}" in " ".join(out.split())
-    code, _, err = command("export", tiny_run(tmp_path / "single").folder, "--to", "colbert")
-    assert code == 1
-    assert "no ColBERT" in err
-    code, _, err = command("export", late.folder, "--to", "colbert", "--shards", 2)
-    assert code == 2
