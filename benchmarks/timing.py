@@ -12,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from optical.evaluation import tables
+from optical.evaluation.tables import Table
+
 PACKAGES = ("optical", "torch", "transformers", "sentence-transformers", "pot", "onnxruntime", "numpy")
 
 
@@ -71,9 +74,8 @@ def interleaved(
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    """A Markdown table of any values."""
+    return tables.markdown(Table("", header, [list(map(str, row)) for row in rows], left=len(header)))
 
 
 def stamp(options: Options) -> str:

@@ -21,6 +21,7 @@ from experiments import table
 from experiments.cell import baselines, run_cell, setting
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.errors import OpticalError
+from optical.evaluation.tables import markdown
 from optical.files import checksum, file_written_whole
 from optical.pipeline.manifest import commit
 
@@ -147,12 +148,14 @@ def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, 
         f"`python -m experiments {asked.name} DATA`; {shape}; {_machine(asked)}.", "",
         "MAP is the mean over the collections (and languages); `dev` chose nothing but checkpoint and average, and is "
         "held-out bitext; p-values are of paired randomisation tests over all queries.",
-        "", table.markdown(figures, experiment.against, experiment.perturb), "",
+        "", markdown(table.main_table(figures, experiment.against, experiment.perturb)), "",
     ]  # fmt: skip
     if pairs := [pair for pair in experiment.compare if set(pair) <= set(names)]:
-        lines += ["## Pairs of rows", "", table.comparisons(experiment.langs, pairs, experiment.seeds, cells), ""]
+        by_pair = table.comparisons(experiment.langs, pairs, experiment.seeds, cells)
+        lines += ["## Pairs of rows", "", markdown(by_pair), ""]
     if len(experiment.langs) > 1:
-        lines += ["## By language", "", table.languages(experiment.langs, names, experiment.seeds, cells, bases), ""]
+        by_language = table.languages(experiment.langs, names, experiment.seeds, cells, bases)
+        lines += ["## By language", "", markdown(by_language), ""]
     else:
         base = bases.get(experiment.langs[0]) or next(iter(bases.values()))
         shown = ", ".join(f"{k} {table.overall(base[k]):.4f}" for k in ("ceiling", "zero-shot", "start"))

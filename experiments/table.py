@@ -1,6 +1,4 @@
-"""Cells -> tables: means over seeds, shares, distances closed, paired tests.
-
-Takes what the runner kept; knows no model.
+"""Tables of an experiment from its cells: means over seeds, shares, distances closed, paired tests.
 
 A test compares two rows query by query, over all collections of all languages: average precision is first averaged
 over the seeds, so that a query counts once.
@@ -15,6 +13,7 @@ import numpy as np
 
 from optical.evaluation.measures import Scores
 from optical.evaluation.significance import Comparison, compare, holm
+from optical.evaluation.tables import Table
 
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
 Baselines = Mapping[str, Mapping[str, Any]]
@@ -97,17 +96,17 @@ def summary(
     return found
 
 
-def markdown(
+def main_table(
     figures: Mapping[str, Mapping[str, Any]], against: str | None, perturb: Sequence[str] = (), *, trained: bool = True
-) -> str:
-    """The main table."""
+) -> Table:
+    """The main table: a row for each row of the grid."""
     names = dict.fromkeys(name for row in figures.values() for name in row["collections"])
     head = ["row", "dev", "MAP", "sd", *names, *perturb, "share of ceiling", "distance closed", "p (start)"]
     head += [f"{against}: difference", "p (Holm)", "won / lost"] if against else []
     head += ["s"] if trained else []
     tested = [row for row in figures if "against" in figures[row]]
     adjusted = dict(zip(tested, holm([figures[row]["against"]["p_value"] for row in tested]), strict=True))
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    lines = []
     for row, f in figures.items():
         line = [row, f"{f['dev']:.4f}", f"{f['MAP']:.4f}", "" if f["sd"] is None else f"{f['sd']:.4f}"]
         line += [f"{f['collections'][n]:.4f}" if n in f["collections"] else "" for n in names]
@@ -119,16 +118,16 @@ def markdown(
         else:
             line += ["", "", ""] if against else []
         lines.append(line + ([f"{f['seconds']:.0f}"] if trained else []))
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return Table("", head, lines)
 
 
 def languages(
     langs: Sequence[str], rows: Sequence[str], seeds: Sequence[int], cells: Cells, baselines: Baselines
-) -> str:
+) -> Table:
     """A table by language: ceiling, zero-shot, start and each row, as MAP and as share of the ceiling."""
     head = ["language", "collections", "ceiling", "zero-shot", "start"]
     head += [f"{row}" for row in rows] + [f"{row}: closed" for row in rows] + [f"{row}: p (start)" for row in rows]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    lines = []
     for lang in langs:
         base = baselines.get(lang) or baselines[f"{rows[0]} {lang}"]
         ceiling, zero, start = (overall(base[k]) for k in ("ceiling", "zero-shot", "start"))
@@ -140,21 +139,21 @@ def languages(
         begin = per_query([(lang, [{"ap": base["start"]}])])
         line += [f"{compare(per_query([(lang, done[row])]), begin).p_value:.4f}" for row in rows]
         lines.append(line)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return Table("", head, lines, left=2)
 
 
-def comparisons(langs: Sequence[str], pairs: Sequence[tuple[str, str]], seeds: Sequence[int], cells: Cells) -> str:
+def comparisons(langs: Sequence[str], pairs: Sequence[tuple[str, str]], seeds: Sequence[int], cells: Cells) -> Table:
     """A table of pairs of rows: the difference of the first from the second, tested, Holm's over all pairs."""
     rows = {
         name: per_query([(lang, [cells[name, lang, s] for s in seeds]) for lang in langs]) for p in pairs for name in p
     }
     tests = [compare(rows[first], rows[second]) for first, second in pairs]
     adjusted = holm([test.p_value for test in tests])
-    lines = [["rows", "difference", "p", "p (Holm)", "won / lost"], ["---", *["---:"] * 4]]
+    lines = []
     for (first, second), test, p in zip(pairs, tests, adjusted, strict=True):
         won = f"{test.win} / {test.loss}"
         lines.append([f"{first} - {second}", f"{test.difference:+.4f}", f"{test.p_value:.4f}", f"{p:.4f}", won])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return Table("", ["rows", "difference", "p", "p (Holm)", "won / lost"], lines)
 
 
 def _shared(value: float, ceiling: float) -> str:

@@ -26,6 +26,7 @@ from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.data.words import split_words
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
+from optical.evaluation.tables import Table, page
 from optical.models.encoders import Encoder
 from optical.pipeline import index
 from optical.pipeline.dev_score import development_score
@@ -123,13 +124,13 @@ def write_tables(langs: list[str]) -> None:
         if any(name in row for row in rows.values())
     ]
     best = {(part, name): max(row[name] for row in found[part].values() if name in row) for part, name in columns}
-    lines = ["| row | " + " | ".join(f"{part}, {name}" for part, name in columns) + " |"]
-    lines += ["| --- |" + " ---: |" * len(columns)]
+    lines = []
     for row in ROWS | ROMANISATION:
         cells = [_cell(found[part].get(row, {}).get(name), best[part, name]) for part, name in columns]
-        lines += [f"| {row} | " + " | ".join(cells) + " |"] if any(cells) else []
+        lines += [[row, *cells]] if any(cells) else []
+    table = Table("", ["row", *(f"{part}, {name}" for part, name in columns)], lines)
     folder = Path(__file__).parent
-    (folder / "results.md").write_text(ABOUT + "\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "results.md").write_text(ABOUT + page(table), encoding="utf-8")
     expected = []
     for part, rows in found.items():
         expected += [f'["{part}"]'] if rows else []

@@ -18,6 +18,7 @@ import numpy as np
 from optical.config.recipe import load_recipe
 from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.evaluation.measures import measure
+from optical.evaluation.tables import Table, markdown
 from optical.pipeline.index import embed, load_teacher
 from optical.retrieval.search import search
 
@@ -48,8 +49,7 @@ def main() -> None:
         [lang, script, f"{100 * unknown[lang]:.1f} %", f"{found[lang]:.4f}", f"{100 * found[lang] / found['en']:.1f} %"]
         for lang, script in SCRIPTS.items()
     ]
-    lines = [HEAD, ["---", "---", "---:", "---:", "---:"], *rows]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    table = markdown(Table("", HEAD, rows, left=2))
     about_it = f"XQuAD, {len(searched.ids)} passages; `python -m experiments.zero_shot.measure DATA`."
     folder = Path(__file__).parent
     (folder / "results.md").write_text(f"# Zero-shot by script\n\n{about_it}\n\n{table}\n", encoding="utf-8")

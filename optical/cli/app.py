@@ -8,9 +8,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -21,6 +21,10 @@ from optical import __version__
 from optical.cli.help import Verbs, panel_of, with_recipe
 from optical.config.recipe import Recipe, load_recipe
 from optical.errors import DataError, OpticalError
+
+if TYPE_CHECKING:
+    from optical.evaluation.report import Report
+    from optical.evaluation.tables import Table
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
@@ -161,14 +165,23 @@ def kept(run: Path) -> Path:
     return run / "recipe.toml"
 
 
-def show(reports: dict[str, Any], report: Any) -> None:
-    """The table and the tests of each language, and a summary of several; ``report`` is the room, loaded by now."""
+def show(table: Table, sentences: Sequence[str] = ()) -> None:
+    """Print a table of results, and its tests in words."""
+    from optical.evaluation.tables import terminal
+
+    console.print(terminal(table))
+    for sentence in sentences:
+        console.print(sentence)
+
+
+def show_reports(reports: Mapping[str, Report]) -> None:
+    """Print the table and the tests of each language, and a summary of several."""
+    from optical.evaluation import report
+
     for one in reports.values():
-        console.print(report.as_table(one))
-        for sentence in report.as_sentences(one):
-            console.print(sentence)
+        show(report.table(one), report.sentences(one))
     if len(reports) > 1:
-        console.print(report.summary_as_table(reports))
+        show(report.summary_table(reports))
 
 
 def say(message: str) -> None:

@@ -23,6 +23,7 @@ from optical.cli.app import (
     recipe_of,
     say,
     show,
+    show_reports,
 )
 from optical.cli.help import HelpAll
 from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place
@@ -159,7 +160,6 @@ def evaluate(
 
     With --run, the runs of other systems are measured with the same judgements and tested against the student's.
     """
-    from optical.evaluation import report
     from optical.pipeline import evaluate as pipeline_evaluate
 
     if run is None and not others:
@@ -169,18 +169,17 @@ def evaluate(
     options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
     chosen = recipe_of(kept(run) if run else None, settings, **options)
     if others:
-        from optical.evaluation.compare_runs import as_tables
+        from optical.evaluation.compare_runs import narrow_tables
 
         compared = pipeline_evaluate.compare_with(chosen, others, say, keep=run is not None)
-        for table in as_tables(compared, f"{len(compared.scores)} runs"):
-            console.print(table)
+        for table in narrow_tables(compared):
+            show(table)
         return
     if perturb:
-        from optical.pipeline import perturb as pipeline_perturb
+        from optical.evaluation import perturbed_results
+        from optical.pipeline.perturb import RATES, perturb_run
 
-        for one in pipeline_perturb.stress_run(
-            chosen, perturb, rate or pipeline_perturb.RATES, seeds=seeds, student=student, say=say
-        ):
-            console.print(pipeline_perturb.as_table(one))
+        for result in perturb_run(chosen, perturb, rate or RATES, seeds=seeds, student=student, say=say):
+            show(perturbed_results.table(result))
         return
-    show(pipeline_evaluate.evaluate_languages(chosen, student, say), report)
+    show_reports(pipeline_evaluate.evaluate_languages(chosen, student, say))

@@ -106,9 +106,7 @@ def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
     from optical.pipeline import export as pipeline_export
 
     result = pipeline_export.export_onnx(recipe, Path(out) if out else None, int8=int8, say=say)
-    console.print(pipeline_export.as_table(result))
-    for sentence in pipeline_export.as_sentences(result):
-        console.print(sentence)
+    show(pipeline_export.table(result), pipeline_export.sentences(result))
     console.print(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
     console.print("  from optical.models.onnx_encoder import OnnxEncoder", highlight=False)
     console.print(

@@ -22,6 +22,7 @@ from optical.cli.app import (
     recipe_of,
     say,
     show,
+    show_reports,
 )
 from optical.cli.help import HelpAll, panel_of
 from optical.config.recipe import load_options
@@ -97,12 +98,11 @@ def distill(
 
     After Ctrl-C the same command goes on from the last checkpoint.
     """
-    from optical.evaluation import report
     from optical.pipeline import distill as pipeline_distill
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, collection=collection, out=out)
     reports = pipeline_distill.distil_languages(chosen, say)
-    show(reports, report)
+    show_reports(reports)
     if not reports:
         console.print("no collection was given, so nothing was measured: add --collection")
     folder = chosen.folder
@@ -154,9 +154,7 @@ def teach(
     named = {"teacher": teacher, "collection": collection, "out": out}
     chosen = load_options(Teaching, recipe, overrides_of(settings, named))
     for outcome in pipeline_teach.teach(chosen, say):
-        console.print(pipeline_teach.as_table(outcome))
-        for sentence in pipeline_teach.as_sentences(outcome):
-            console.print(sentence)
+        show(pipeline_teach.table(outcome), pipeline_teach.sentences(outcome))
     folder = chosen.folder / "teacher"
     console.print(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")
     console.print(f"  optical distill --lang LANG --teacher {folder}", highlight=False)

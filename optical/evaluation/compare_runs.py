@@ -1,7 +1,6 @@
-"""Runs of several systems beside each other: read, measured with the same judgements, compared with a baseline.
+"""Runs of any systems beside each other: measured with the same judgements and compared with a baseline.
 
-Takes TREC runs of whatever system, gives measures and paired tests, and says what in the runs does not belong to the
-collection. Knows no model, no text and no torch.
+The runs are TREC files, whoever made them. What does not belong to the collection is counted.
 """
 
 from __future__ import annotations
@@ -15,20 +14,19 @@ from optical.data.trec_run import Run, read_run
 from optical.errors import DataError, RecipeError
 from optical.evaluation.measures import ALL_MEASURES, Scores, measure
 from optical.evaluation.significance import Tested, compare_all
+from optical.evaluation.tables import Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from optical.data.collection import Qrel
 
 
-class RunTable(NamedTuple):
+class ComparedRuns(NamedTuple):
     """Runs measured with the same judgements.
 
     Attributes:
-        scores: Name of the run -> what it is worth.
+        scores: Name of the run -> its scores.
         against: Name of the baseline.
-        measure: What the tests compare.
+        measure: Measure that the tests compare.
         tests: Name of each other run -> its comparison with the baseline.
         passed_over: Name of the run -> how many of its queries have no relevant document, or no judgement at all.
         unknown: Name of the run -> how many different documents of it are not in the collection; empty where the
@@ -43,7 +41,7 @@ class RunTable(NamedTuple):
     unknown: dict[str, int]
 
     def notes(self) -> list[str]:
-        """What is odd about the runs, a sentence each."""
+        """What does not fit: missing queries, unjudged ones, unknown documents; a sentence each."""
         lines = []
         for name, scores in self.scores.items():
             odd = {
@@ -55,54 +53,40 @@ class RunTable(NamedTuple):
         return lines
 
 
-def as_lines(table: RunTable) -> list[list[str]]:
-    """The cells of the table, headings first; tests are against the baseline, which has none."""
-    measures = list(next(iter(table.scores.values())).mean)
-    tests = [f"- {table.against}", "p", "Holm", "t-test p", "Holm", "won / tied / lost"] if table.tests else []
-    lines = [["run", *("MAP" if name == "AP" else name for name in measures), *tests]]
-    for name, scores in table.scores.items():
-        lines.append([name, *(f"{scores.mean[one]:.4f}" for one in measures), *_tested(table, name)])
-    return lines
+def table(compared: ComparedRuns) -> Table:
+    """A row for each run: its measures, and its tests against the baseline where there are other runs."""
+    measures = list(next(iter(compared.scores.values())).mean)
+    tests = [f"- {compared.against}", "p", "Holm", "t-test p", "Holm", "won / tied / lost"] if compared.tests else []
+    head = ["run", *("MAP" if name == "AP" else name for name in measures), *tests]
+    rows = [
+        [name, *(f"{scores.mean[one]:.4f}" for one in measures), *_tested(compared, name)]
+        for name, scores in compared.scores.items()
+    ]
+    return Table("", head, rows, framed=False)
 
 
-def _tested(table: RunTable, name: str) -> list[str]:
-    if name not in table.tests:
-        return [""] * 6 if table.tests else []
-    one = table.tests[name]
-    ps = (one.p_value, one.p_holm, one.t_p_value, one.t_p_holm)
-    return [f"{one.difference:+.4f}", *(f"{p:.4f}" for p in ps), f"{one.win} / {one.tie} / {one.loss}"]
-
-
-def as_markdown(table: RunTable) -> str:
-    """The table and what is odd about the runs, for a file."""
-    head, *body = as_lines(table)
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return "\n\n".join([text, *table.notes()]) + "\n"
-
-
-def as_tables(table: RunTable, title: str) -> list[Table]:
-    """For a terminal: the measures, and the tests in a table of their own, for both are wide."""
-    width = 1 + len(next(iter(table.scores.values())).mean)
-    lines = as_lines(table)
-    tables = [_rendered(title, [line[:width] for line in lines])]
-    if table.tests:
-        tested = [[line[0], *line[width:]] for line in lines if line[0] != table.against]
-        tables.append(_rendered(f"paired tests on {table.measure}, against {table.against}", tested))
+def narrow_tables(compared: ComparedRuns) -> list[Table]:
+    """The same figures for a terminal: a table of the measures, and one of the tests where there are any."""
+    whole = table(compared)
+    measured = range(1 + len(next(iter(compared.scores.values())).mean))
+    tables = [_columns(whole, measured)._replace(title=f"{len(whole.rows)} runs")]
+    if compared.tests:
+        tests = _columns(whole, [0, *range(len(measured), len(whole.head))])
+        title = f"paired tests on {compared.measure}, against {compared.against}"
+        tables.append(tests._replace(title=title, rows=[row for row in tests.rows if row[0] != compared.against]))
     return tables
 
 
-def _rendered(title: str, lines: Sequence[list[str]]) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
+def _columns(table: Table, wanted: Sequence[int]) -> Table:
+    return table._replace(head=[table.head[k] for k in wanted], rows=[[row[k] for k in wanted] for row in table.rows])
 
-    head, *body = lines
-    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
-    for k, cell in enumerate(head):  # the name gives way in a narrow terminal, no figure does
-        table.add_column(cell, justify="right" if k else "left", no_wrap=bool(k), overflow="fold")
-    for cells in body:
-        table.add_row(*cells)
-    return table
+
+def _tested(compared: ComparedRuns, name: str) -> list[str]:
+    if name not in compared.tests:
+        return [""] * 6 if compared.tests else []
+    one = compared.tests[name]
+    ps = (one.p_value, one.p_holm, one.t_p_value, one.t_p_holm)
+    return [f"{one.difference:+.4f}", *(f"{p:.4f}" for p in ps), f"{one.win} / {one.tie} / {one.loss}"]
 
 
 def read_runs(paths: Sequence[str | Path]) -> dict[str, Run]:
@@ -131,7 +115,7 @@ def compare_runs(
     documents: Collection[str] | None = None,
     permutations: int = 10_000,
     seed: int = 0,
-) -> RunTable:
+) -> ComparedRuns:
     """Measure runs with the same judgements and compare them with one of them, whoever made them.
 
     Queries without a relevant document are passed over and those that a run lacks count 0, both are counted.
@@ -163,7 +147,7 @@ def compare_runs(
     passed_over = {name: len(run.keys() - relevant) for name, run in runs.items()}
     base = next(iter(runs)) if against is None else against
     tests = compare_all(scores, base, measures[0], permutations=permutations, seed=seed)
-    return RunTable(scores, base, measures[0], tests, passed_over, unknown)
+    return ComparedRuns(scores, base, measures[0], tests, passed_over, unknown)
 
 
 def unknown_documents(run: Run, documents: Collection[str]) -> list[str]:

@@ -1,20 +1,14 @@
-"""Scores of several systems on one collection: the table that is printed, and the JSON that is kept.
-
-Takes measured scores, of several languages by language, gives text and plain dicts. Knows no torch, no model and no
-retrieval.
-"""
+"""The report of a run: its systems on one collection beside the ceiling, and a summary over several languages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from optical.evaluation.measures import Scores, share_of_ceiling
 from optical.evaluation.significance import Comparison, compare, holm, t_test
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from optical.evaluation.tables import Table
 
 CEILING, ZERO_SHOT, TRANSPLANT, STUDENT = (
     "teacher, English queries",
@@ -28,13 +22,13 @@ MEAN = "mean"
 
 
 class Report(NamedTuple):
-    """What was measured on one split of one collection.
+    """The systems of a run, measured on one split of one collection.
 
     Attributes:
         collection: Its name.
-        split: Which judgements.
-        lang: Language of the queries of every row but the ceiling, which asks in English.
-        documents: How many documents were searched.
+        split: Name of the judgements.
+        lang: Language of the queries; the ceiling asks in English.
+        documents: Number of documents searched.
         scores: System -> scores, in the order of the table; the ceiling first, where there are English queries.
         docs_lang: Language of the documents.
     """
@@ -57,7 +51,7 @@ class Report(NamedTuple):
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """Everything, for a JSON file: means, per-query values, shares, tests; the documents' language unless English."""
+    """The whole report for a JSON file; the language of the documents is left out when it is English."""
     systems = {
         name: {**scores._asdict(), "share_of_ceiling": report.share(name)} for name, scores in report.scores.items()
     }
@@ -68,19 +62,26 @@ def as_dict(report: Report) -> dict[str, Any]:
     return {**head, "systems": systems, "tests": tests}
 
 
-def as_lines(report: Report) -> list[list[str]]:
-    """The cells of the table, headings first."""
-    rows = [["system", "queries", *("MAP" if m == "AP" else m for m in MEASURES), "share of ceiling"]]
+def table(report: Report) -> Table:
+    """A row for each system: MAP, nDCG@10, R@100, and MAP as a share of the ceiling's."""
+    head = ["system", "queries", *("MAP" if m == "AP" else m for m in MEASURES), "share of ceiling"]
+    rows = []
     for name, scores in report.scores.items():
-        share = report.share(name)
         lang = "en" if name == CEILING else report.lang
-        cells = [f"{scores.mean[m]:.4f}" for m in MEASURES]
-        rows.append([name, lang, *cells, _percent(share)])
-    return rows
+        rows.append([name, lang, *(f"{scores.mean[m]:.4f}" for m in MEASURES), _percent(report.share(name))])
+    bold = [k for k, name in enumerate(report.scores) if name == STUDENT]
+    return Table(_title(report), head, rows, left=2, bold=bold)
 
 
-def as_sentences(report: Report) -> list[str]:
-    """The tests in words, each with what Holm's correction for their number makes of its p."""
+def _title(report: Report) -> str:
+    queries = next(iter(report.scores.values())).queries if report.scores else 0
+    language = "English" if report.docs_lang == "en" else report.docs_lang
+    searched = f"{report.documents} {language} documents"
+    return f"{report.collection} ({report.split}): {queries} {report.lang} queries, {searched}"
+
+
+def sentences(report: Report) -> list[str]:
+    """Each test in words; where there are several, with its p-value after Holm's correction for their number."""
     tests = report.tests()
     words = [comparison.in_words(name) for name, comparison in tests.items()]
     if len(words) < 2:
@@ -98,38 +99,22 @@ def _adjusted(report: Report) -> list[float]:
     return holm([comparison.p_value for comparison in report.tests().values()])
 
 
-def title(report: Report) -> str:
-    """What the table is about."""
-    queries = next(iter(report.scores.values())).queries if report.scores else 0
-    language = "English" if report.docs_lang == "en" else report.docs_lang
-    searched = f"{report.documents} {language} documents"
-    return f"{report.collection} ({report.split}): {queries} {report.lang} queries, {searched}"
-
-
-def as_markdown(report: Report) -> str:
-    """The table and the tests, for a file."""
-    return "\n\n".join([title(report), _markdown(as_lines(report)), *as_sentences(report)]) + "\n"
-
-
-def as_table(report: Report) -> Table:
-    """The table for a terminal."""
-    return _table(title(report), as_lines(report), STUDENT)
-
-
-def summary_lines(reports: Mapping[str, Report]) -> list[list[str]]:
-    """One line a language, headings first, means last: MAP of every system, the student's share of the ceiling, p.
+def summary_table(reports: Mapping[str, Report]) -> Table:
+    """A row for each language, and one for their means: MAP of each system, the student's share of the ceiling, p.
 
     p is of the student against the transplant. A mean is over the languages that have the figure.
     """
+    sets = dict.fromkeys(f"{report.collection} ({report.split})" for report in reports.values())
     head = ["lang", "queries", *SUMMARISED.values(), "share", "p"]
-    body = []
+    rows = []
     for lang, report in reports.items():
         row = _summary(report)
         figures = [_figure(row[system]) for system in SUMMARISED]
-        body.append([lang, str(row["queries"]), *figures, _percent(row["share_of_ceiling"]), _figure(row["p_value"])])
+        rows.append([lang, str(row["queries"]), *figures, _percent(row["share_of_ceiling"]), _figure(row["p_value"])])
     means = mean_summary(reports)
     figures = [_figure(means[system]) for system in SUMMARISED]
-    return [head, *body, [MEAN, "", *figures, _percent(means["share_of_ceiling"]), ""]]
+    rows.append([MEAN, "", *figures, _percent(means["share_of_ceiling"]), ""])
+    return Table(f"MAP by language, one student: {', '.join(sets)}", head, rows, left=2, bold=[len(rows) - 1])
 
 
 def mean_summary(reports: Mapping[str, Report]) -> dict[str, float | None]:
@@ -143,24 +128,8 @@ def mean_summary(reports: Mapping[str, Report]) -> dict[str, float | None]:
 
 
 def summary_as_dict(reports: Mapping[str, Report]) -> dict[str, Any]:
-    """The summary for a JSON file; per-query values are in each language's own."""
+    """The summary for a JSON file, without per-query values, which are in the file of each language."""
     return {"languages": {lang: _summary(report) for lang, report in reports.items()}, "mean": mean_summary(reports)}
-
-
-def summary_title(reports: Mapping[str, Report]) -> str:
-    """What the summary is about."""
-    about = dict.fromkeys(f"{report.collection} ({report.split})" for report in reports.values())
-    return f"MAP by language, one student: {', '.join(about)}"
-
-
-def summary_as_markdown(reports: Mapping[str, Report]) -> str:
-    """The summary for a file."""
-    return "\n\n".join([summary_title(reports), _markdown(summary_lines(reports))]) + "\n"
-
-
-def summary_as_table(reports: Mapping[str, Report]) -> Table:
-    """The summary for a terminal."""
-    return _table(summary_title(reports), summary_lines(reports), MEAN)
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -181,21 +150,3 @@ def _figure(value: float | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _markdown(lines: Sequence[list[str]]) -> str:
-    head, *body = lines
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *body])
-
-
-def _table(title: str, lines: Sequence[list[str]], bold: str) -> Table:
-    from rich.table import Table
-
-    head, *body = lines
-    table = Table(title=title, title_justify="left")
-    for k, cell in enumerate(head):
-        table.add_column(cell, justify="left" if k < 2 else "right")
-    for cells in body:
-        table.add_row(*cells, style="bold" if cells[0] == bold else "")
-    return table

@@ -18,9 +18,10 @@ from optical.data.trec_run import read_run, write_run
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.evaluation import report
-from optical.evaluation.compare_runs import RunTable, as_markdown, compare_runs, read_runs
+from optical.evaluation.compare_runs import ComparedRuns, compare_runs, read_runs, table
 from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.report import Report
+from optical.evaluation.tables import page
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
@@ -68,11 +69,17 @@ def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = l
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
     teacher, collections = load_teacher(recipe), judged(recipe, found, say)
-    systems: dict[str, Encoder] = {}
+    systems = load_systems(recipe, student)
+    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher, collections), student, say)
+
+
+def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
+    """The transplant, where the run has kept it, and the student of a run; or another student alone."""
+    systems = {}
     if student is None and (recipe.folder / "transplant").is_dir():
         systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
     systems[report.STUDENT] = encoders.load(student or recipe.folder / "student", recipe.device)
-    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher, collections), student, say)
+    return systems
 
 
 def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None) -> Path:
@@ -95,7 +102,7 @@ def compare_languages(
         names = {one.collection.name for one in searched.values()}
         folder = evaluation_folder(recipe, names.pop() if len(names) == 1 else "collections", "summary", student)
         write_text(folder / "results.json", strict_json(report.summary_as_dict(reports)))
-        write_text(folder / "table.md", report.summary_as_markdown(reports))
+        write_text(folder / "table.md", page(report.summary_table(reports)))
         say(f"the summary is in {folder}")
     return reports
 
@@ -139,12 +146,12 @@ def compare_systems(
         tag = system.replace(", ", "-").replace(" ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
     write_text(folder / "results.json", strict_json(report.as_dict(result)))
-    write_text(folder / "table.md", report.as_markdown(result))
+    write_text(folder / "table.md", page(report.table(result), report.sentences(result)))
     say(f"runs, results.json and table.md are in {folder}")
     return result
 
 
-def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool = True) -> RunTable:
+def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool = True) -> ComparedRuns:
     """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
 
     Of several languages, the first that can be measured is taken.
@@ -168,13 +175,13 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
     others = read_runs(paths)
     runs |= {f"{run} (file)" if run in runs else run: found for run, found in others.items()}
     ids = set(ids_of(collection.docs))
-    table = compare_runs(runs, judgements_of(queries, collection.qrels[name]), documents=ids)
-    for note in table.notes():
+    compared = compare_runs(runs, judgements_of(queries, collection.qrels[name]), documents=ids)
+    for note in compared.notes():
         say(note)
     if keep:
-        write_text(folder / "comparison.md", as_markdown(table))
+        write_text(folder / "comparison.md", page(table(compared), compared.notes()))
         say(f"the comparison is in {folder / 'comparison.md'}")
-    return table
+    return compared
 
 
 class Line(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from optical.data.collection import Collection, Query, judgements_of, queries_of
 from optical.data.records import ENGLISH
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
+from optical.evaluation.tables import Table, page
 from optical.files import file_written_whole
 from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder, encode_queries
@@ -32,9 +33,6 @@ from optical.models.onnx_export import Check, export
 from optical.pipeline import index, inputs
 from optical.pipeline.inputs import Say
 from optical.retrieval.search import search_vectors
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 TORCH = "torch"
 BITEXT_TEXTS = 200  # sentences that stand for queries where there is no collection
@@ -145,7 +143,7 @@ def export_onnx(
     measured_on = _measured_on(recipe, collection) if collection else None
     delivery = Delivery(folder, about_texts, len(texts), measured_on, systems)
     _write(folder / "report.json", json.dumps(as_dict(delivery), indent=1, ensure_ascii=False))
-    _write(folder / "table.md", as_markdown(delivery))
+    _write(folder / "table.md", page(table(delivery), sentences(delivery)))
     return delivery
 
 
@@ -172,52 +170,27 @@ def latencies(alone: Mapping[str, Callable[[str], object]], texts: Sequence[str]
     return {name: Latency(*(1e3 * np.percentile(s, (50, 95))).tolist()) for name, s in seconds.items()}
 
 
-def as_lines(delivery: Delivery) -> list[list[str]]:
-    """The cells of the table, headings first; columns of MAP only where it was measured."""
-    measured = delivery.collection is not None
+def table(delivery: Delivery) -> Table:
+    """A row for each form of the student; the columns of MAP only where it was measured."""
     head = ["student", "MB", "cos min", "cos mean", "MAP", "MAP lost", "p50 ms", "p95 ms"]
-    lines = [head]
-    reference = delivery.systems[TORCH].scores
+    reference, rows = delivery.systems[TORCH].scores, []
     for name, (megabytes, check, scores, latency) in delivery.systems.items():
         agreement = [f"{check.cosine_min:.5f}", f"{check.cosine_mean:.5f}"] if check else ["", ""]
         found = ["", ""]
         if scores and reference:
             ap, lost = scores.mean["AP"], reference.mean["AP"] - scores.mean["AP"]
             found = [f"{ap:.4f}", f"{lost:+.4f}" if name != TORCH else ""]
-        lines.append([name, f"{megabytes:.1f}", *agreement, *found, f"{latency.p50:.1f}", f"{latency.p95:.1f}"])
-    return lines if measured else [line[:4] + line[6:] for line in lines]
-
-
-def as_sentences(delivery: Delivery) -> list[str]:
-    """What the MAP of each graph is beside torch's, with a test."""
-    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in delivery.lost().items()]
-
-
-def title(delivery: Delivery) -> str:
-    """What the table is about."""
+        rows.append([name, f"{megabytes:.1f}", *agreement, *found, f"{latency.p50:.1f}", f"{latency.p95:.1f}"])
     measured = f"; MAP on {delivery.collection}" if delivery.collection else ""
-    return f"cosine with torch on {delivery.count} {delivery.texts}{measured}; time of one query on one thread"
+    title = f"cosine with torch on {delivery.count} {delivery.texts}{measured}; time of one query on one thread"
+    if not delivery.collection:
+        head, *rows = (row[:4] + row[6:] for row in (head, *rows))
+    return Table(title, head, rows)
 
 
-def as_markdown(delivery: Delivery) -> str:
-    """The table and the tests, for a file."""
-    head, *body = as_lines(delivery)
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return "\n\n".join([title(delivery), table, *as_sentences(delivery)]) + "\n"
-
-
-def as_table(delivery: Delivery) -> Table:
-    """The table for a terminal."""
-    from rich.table import Table
-
-    head, *body = as_lines(delivery)
-    table = Table(title=title(delivery), title_justify="left")
-    for k, cell in enumerate(head):
-        table.add_column(cell, justify="right" if k else "left", no_wrap=True)
-    for cells in body:
-        table.add_row(*cells)
-    return table
+def sentences(delivery: Delivery) -> list[str]:
+    """The MAP of each graph against torch's, with its test; none without a collection."""
+    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in delivery.lost().items()]
 
 
 def as_dict(delivery: Delivery) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from optical.embeddings.cache import document_vectors
 from optical.errors import RecipeError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
+from optical.evaluation.tables import Table, page
 from optical.files import written_whole
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
@@ -33,8 +34,6 @@ from optical.training.teacher import teach_encoder
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from optical.pipeline.dev_score import Say
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
@@ -43,7 +42,7 @@ SAMPLE = 500  # passages whose tokens give the projection its directions: some 6
 DEPTH = 100
 
 
-class Outcome(NamedTuple):
+class TaughtScores(NamedTuple):
     """What was measured on one set of queries.
 
     Attributes:
@@ -60,7 +59,7 @@ class Outcome(NamedTuple):
         return {f"{TAUGHT} - {other}": compare(self.scores[TAUGHT], self.scores[other]) for other in others}
 
 
-def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[Outcome]:
+def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[TaughtScores]:
     """Teach, save and measure: on the held-out queries, which chose the checkpoint, and on the test collection.
 
     Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same options it goes on from there.
@@ -176,7 +175,7 @@ def _score(exam: Exam | None) -> DevScore | None:
     return score
 
 
-def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teaching) -> Outcome:
+def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teaching) -> TaughtScores:
     """Search with every encoder; runs, JSON and table go to a folder of that title."""
     folder = options.folder / "evaluation" / title.replace(", ", "-").replace(" ", "-").replace("/", "-")
     scores = {}
@@ -186,41 +185,21 @@ def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teach
         tag = name.replace(", ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
     queries, docs = len(exam.queries), len(exam.docs)
-    outcome = Outcome(f"{title}: {queries} English queries, {docs} passages", scores)
+    outcome = TaughtScores(f"{title}: {queries} English queries, {docs} passages", scores)
     tests = {name: test._asdict() for name, test in outcome.tests().items()}
     plain = {"title": outcome.title, "scores": {n: s._asdict() for n, s in scores.items()}, "tests": tests}
     write_text(folder / "results.json", strict_json(plain))
-    write_text(folder / "table.md", as_markdown(outcome))
+    write_text(folder / "table.md", page(table(outcome), sentences(outcome)))
     return outcome
 
 
-def as_lines(outcome: Outcome) -> list[list[str]]:
-    """The cells of the table, headings first."""
+def table(outcome: TaughtScores) -> Table:
+    """A row for each encoder: MAP, nDCG@10 and R@100."""
     head = ["encoder", *("MAP" if name == "AP" else name for name in MEASURES)]
-    return [head, *([name, *(f"{s.mean[m]:.4f}" for m in MEASURES)] for name, s in outcome.scores.items())]
+    rows = [[name, *(f"{scores.mean[m]:.4f}" for m in MEASURES)] for name, scores in outcome.scores.items()]
+    return Table(outcome.title, head, rows, bold=[k for k, name in enumerate(outcome.scores) if name == TAUGHT])
 
 
-def as_sentences(outcome: Outcome) -> list[str]:
-    """The tests in words."""
+def sentences(outcome: TaughtScores) -> list[str]:
+    """Each test in words."""
     return [comparison.in_words(name) for name, comparison in outcome.tests().items()]
-
-
-def as_markdown(outcome: Outcome) -> str:
-    """The table and the tests, for a file."""
-    head, *body = as_lines(outcome)
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return "\n\n".join([outcome.title, table, *as_sentences(outcome)]) + "\n"
-
-
-def as_table(outcome: Outcome) -> Table:
-    """The table for a terminal."""
-    from rich.table import Table
-
-    head, *body = as_lines(outcome)
-    table = Table(title=outcome.title, title_justify="left")
-    for k, cell in enumerate(head):
-        table.add_column(cell, justify="right" if k else "left")
-    for cells in body:
-        table.add_row(*cells, style="bold" if cells[0] == TAUGHT else "")
-    return table

@@ -12,9 +12,10 @@ from rich.console import Console
 from optical.data.collection import Qrel
 from optical.data.trec_run import Run
 from optical.errors import DataError, RecipeError
-from optical.evaluation.compare_runs import as_lines, as_markdown, as_tables, compare_runs, read_runs, unknown_documents
+from optical.evaluation.compare_runs import compare_runs, narrow_tables, read_runs, table, unknown_documents
 from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.significance import compare_all
+from optical.evaluation.tables import page, terminal
 
 QRELS = [
     Qrel("q1", "a", 1),
@@ -138,25 +139,25 @@ def test_a_run_given_twice_is_refused(tmp_path):
 
 def test_every_rendering_has_the_figures():
     found = compare_runs({"ours": OURS, "other": OTHER}, QRELS, documents=DOCUMENTS, permutations=500)
-    head, ours, other = as_lines(found)
+    _, head, (ours, other), *_ = table(found)
     assert head[:3] == ["run", "MAP", "AP@100"]
     assert head[-6:] == ["- ours", "p", "Holm", "t-test p", "Holm", "won / tied / lost"]
     assert ours[-6:] == [""] * 6
     test = found.tests["other"]
     assert other[-6:-4] == [f"{test.difference:+.4f}", f"{test.p_value:.4f}"]
     assert other[-1] == "0 / 1 / 2"
-    markdown = as_markdown(found)
+    markdown = page(table(found), found.notes())
     assert all("| " + " | ".join(row) + " |" in markdown for row in (head, ours, other))
     assert all(note in markdown for note in found.notes())
     console = Console(width=200, file=io.StringIO())
-    for table in as_tables(found, "two runs"):
-        console.print(table)
+    for narrow in narrow_tables(found):
+        console.print(terminal(narrow))
     printed = console.file.getvalue()
-    assert "two runs" in printed
+    assert "2 runs" in printed
     assert all(cell in printed for cell in other)
 
 
 def test_one_run_is_a_table_without_tests():
-    lines = as_lines(compare_runs({"ours": OURS}, QRELS))
-    assert [len(line) for line in lines] == [1 + len(ALL_MEASURES)] * 2
-    assert len(as_tables(compare_runs({"ours": OURS}, QRELS), "one")) == 1
+    alone = table(compare_runs({"ours": OURS}, QRELS))
+    assert [len(cells) for cells in [alone.head, *alone.rows]] == [1 + len(ALL_MEASURES)] * 2
+    assert narrow_tables(compare_runs({"ours": OURS}, QRELS)) == [alone._replace(title="1 runs")]

@@ -13,6 +13,7 @@ from optical.evaluation import report
 from optical.evaluation.measures import measure
 from optical.evaluation.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT, Report
 from optical.evaluation.significance import holm, t_test
+from optical.evaluation.tables import page, terminal
 
 QRELS = [Qrel(f"q{k}", f"d{k}", 1) for k in range(4)]
 
@@ -47,7 +48,7 @@ def test_a_ceiling_of_nothing_has_no_shares(measured):
     found = measured._replace(scores={**measured.scores, CEILING: scores_of(0, 0, 0, 0)})
     assert [found.share(system) for system in found.scores] == [None] * 4
     assert {system["share_of_ceiling"] for system in report.as_dict(found)["systems"].values()} == {None}
-    assert [row[5] for row in report.as_lines(found)[1:]] == [""] * 4
+    assert [row[5] for row in report.table(found).rows] == [""] * 4
 
 
 def test_the_student_is_compared_with_every_other_system_in_x(measured):
@@ -62,14 +63,15 @@ def test_the_student_is_compared_with_every_other_system_in_x(measured):
 
 
 def test_the_lines_hold_what_was_measured(measured):
-    head, *body = report.as_lines(measured)
+    _, head, body, left, bold, framed = report.table(measured)
+    assert (left, bold, framed) == (2, [3], True)
     assert head == ["system", "queries", "MAP", "nDCG@10", "R@100", "share of ceiling"]
     assert [row[:3] for row in body] == [
         [CEILING, "en", "0.8750"], [ZERO_SHOT, "sw", "0.3125"], [TRANSPLANT, "sw", "0.6250"], [STUDENT, "sw", "0.7500"],
     ]  # fmt: skip
     assert [row[4] for row in body] == ["1.0000", "0.5000", "0.7500", "1.0000"]
     assert [row[5] for row in body] == ["100.0 %", "35.7 %", "71.4 %", "85.7 %"]
-    assert report.as_lines(measured._replace(scores={STUDENT: measured.scores[STUDENT]}))[1][5] == ""
+    assert report.table(measured._replace(scores={STUDENT: measured.scores[STUDENT]})).rows[0][5] == ""
 
 
 def test_the_json_keeps_every_query_and_can_be_written(measured):
@@ -83,17 +85,18 @@ def test_the_json_keeps_every_query_and_can_be_written(measured):
 
 
 def test_markdown_terminal_and_sentences_say_the_same(measured):
-    markdown = report.as_markdown(measured)
+    table, sentences = report.table(measured), report.sentences(measured)
+    markdown = page(table, sentences)
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
-    console.print(report.as_table(measured))
-    terminal = console.export_text()
-    for row in report.as_lines(measured):
+    console.print(terminal(table))
+    printed = console.export_text()
+    for row in [table.head, *table.rows]:
         assert "| " + " | ".join(row) + " |" in markdown
-        assert all(cell in terminal for cell in row)
-    assert report.title(measured) == "sample (test): 4 sw queries, 1234 English documents"
-    assert report.title(measured) in terminal
-    assert report.title(measured) in markdown
-    first = report.as_sentences(measured)[0]
+        assert all(cell in printed for cell in row)
+    assert table.title == "sample (test): 4 sw queries, 1234 English documents"
+    assert table.title in printed
+    assert markdown.startswith(table.title)
+    first = sentences[0]
     assert first.startswith(f"{STUDENT} - {ZERO_SHOT}: MAP +0.4375, p = ")
     assert re.search(r"3 won / 0 tied / 1 lost; Holm 0\.\d{4}$", first)
     assert first in markdown
@@ -109,7 +112,7 @@ def test_the_tests_that_are_kept_have_both_corrections(measured):
 
 
 def test_a_report_of_nothing_has_a_title():
-    assert "0 sw queries" in report.title(Report("c", "test", "sw", 0, {}))
+    assert "0 sw queries" in report.table(Report("c", "test", "sw", 0, {})).title
 
 
 @pytest.fixture
@@ -124,7 +127,8 @@ def several(measured) -> dict[str, Report]:
 
 
 def test_a_summary_has_a_line_for_each_language_and_their_means(several):
-    head, *body = report.summary_lines(several)
+    _, head, body, left, bold, _ = report.summary_table(several)
+    assert (left, bold) == (2, [3])
     assert head == [
         "lang", "queries", "ceiling", "zero-shot", "transplant", "student", "share", "p",
     ]  # fmt: skip
@@ -147,13 +151,14 @@ def test_the_summary_as_json_markdown_and_terminal_says_the_same(several):
         "share_of_ceiling": 0.375, "p_value": 0,
     }  # fmt: skip
     assert kept["mean"] == pytest.approx(report.mean_summary(several))
-    markdown = report.summary_as_markdown(several)
+    table = report.summary_table(several)
+    markdown = page(table)
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
-    console.print(report.summary_as_table(several))
-    terminal = console.export_text()
+    console.print(terminal(table))
+    printed = console.export_text()
     title = "MAP by language, one student: sample (test), other (test)"
     assert title in markdown
-    assert title in terminal
-    for row in report.summary_lines(several):
+    assert title in printed
+    for row in [table.head, *table.rows]:
         assert "| " + " | ".join(row) + " |" in markdown
-        assert all(cell in terminal for cell in row)
+        assert all(cell in printed for cell in row)

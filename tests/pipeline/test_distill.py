@@ -264,7 +264,7 @@ def test_pairs_equal_to_a_query_are_left_out_and_said(run):
 def test_evaluate_gives_the_same_table_again(run):
     recipe, found, _ = run
     again = evaluate.evaluate(recipe)
-    assert report.as_markdown(again) == report.as_markdown(found)
+    assert report.table(again) == report.table(found)
     assert again.scores == found.scores
 
 

@@ -15,6 +15,7 @@ from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.evaluation import report
+from optical.evaluation.tables import page
 from optical.models import encoders
 from optical.pipeline import answer, distill, evaluate, index
 from optical.retrieval.dense import partitioned
@@ -96,7 +97,7 @@ def test_results_are_kept_by_language_with_a_summary(run):
     summary = json.loads((by_part["summary"] / "results.json").read_text(encoding="utf-8"))
     shares = [found.share(report.STUDENT) for found in reports.values()]
     assert summary["mean"]["share_of_ceiling"] == pytest.approx(np.mean(shares))
-    assert (by_part["summary"] / "table.md").read_text(encoding="utf-8") == report.summary_as_markdown(reports)
+    assert (by_part["summary"] / "table.md").read_text(encoding="utf-8") == page(report.summary_table(reports))
 
 
 def test_the_manifest_tells_the_languages_apart(run, data):

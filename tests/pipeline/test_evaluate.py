@@ -10,13 +10,13 @@ import pytest
 from optical.config.recipe import load_recipe
 from optical.data.trec_run import read_run
 from optical.errors import DataError
-from optical.evaluation import report
+from optical.evaluation import perturbed_results, report
 from optical.models import encoders
-from optical.pipeline import answer, bm25_rows, distill, evaluate, index, perturb
+from optical.pipeline import answer, bm25_rows, distill, evaluate, index
 from optical.pipeline.distill import distil
 from optical.pipeline.index import document_encoder, index_folder, serves
 from optical.pipeline.inputs import run_collections
-from optical.pipeline.perturb import stress_run
+from optical.pipeline.perturb import perturb_run
 from optical.retrieval import dense
 from tests.conftest import bert
 from tests.runs import by_words
@@ -102,7 +102,7 @@ def test_english_queries_over_documents_in_x(tmp_path, finished, late):
     ceiling = english.scores[report.CEILING]
     assert result.scores[report.STUDENT].per_query["AP"] == ceiling.per_query["AP"]
     assert ceiling.mean["AP"] > result.scores[report.ZERO_SHOT].mean["AP"]
-    assert report.title(result) == "turned (test): 5 en queries, 8 xx documents"
+    assert report.table(result).title == "turned (test): 5 en queries, 8 xx documents"
     folder = evaluate.evaluation_folder(recipe, "turned", "xx", None)
     kept = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert (kept["lang"], kept["docs_lang"], kept["documents"]) == ("en", "xx", 8)
@@ -130,7 +130,7 @@ def test_english_documents_are_measured_as_ever(tmp_path, finished):
     words = [bm25_rows.UNTRANSLATED, bm25_rows.FUSED]
     assert list(result.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT, *words]
     assert result.scores[report.CEILING].per_query == result.scores[report.STUDENT].per_query
-    assert report.title(result) == "english (test): 5 xx queries, 8 English documents"
+    assert report.table(result).title == "english (test): 5 xx queries, 8 English documents"
     kept = json.loads((evaluate.evaluation_folder(recipe, "english", "xx", None) / "results.json").read_text())
     assert list(kept) == ["collection", "split", "lang", "documents", "systems", "tests"]
     assert [line[:4] for line in said] == ["BM25", "runs"]
@@ -203,7 +203,7 @@ def test_what_only_knows_english_documents_says_so(tmp_path, finished):
 def test_perturbed_queries_in_x_over_documents_in_x_are_the_students_alone(tmp_path, finished, late):
     recipe = finished(write_collection(tmp_path / "both", "xx", ["en", "xx"], unjudged=(3,)), late=late)
     said = []
-    (result,) = stress_run(recipe, ["case", "drop"], [1.0], seeds=2, say=said.append)
+    (result,) = perturb_run(recipe, ["case", "drop"], [1.0], seeds=2, say=said.append)
     assert (
         "both is asked in English where nothing is perturbed; here its 4 xx queries are asked, by the student" in said
     )
@@ -215,7 +215,9 @@ def test_perturbed_queries_in_x_over_documents_in_x_are_the_students_alone(tmp_p
     assert case.by_seed == [clean.mean["AP"]] * 2  # an uncased student
     assert drop.mean.mean["AP"] < clean.mean["AP"]
     assert (result.lang, result.docs_lang) == ("xx", "xx")
-    assert perturb.title(result).startswith("both (test): 4 xx queries over xx documents, perturbed with 2 seeds; ")
+    assert perturbed_results.table(result).title.startswith(
+        "both (test): 4 xx queries over xx documents, perturbed with 2 seeds; "
+    )
     folder = evaluate.evaluation_folder(recipe, "both", "xx", None)
     assert json.loads((folder / "perturbed.json").read_text(encoding="utf-8"))["docs_lang"] == "xx"
 
@@ -224,7 +226,7 @@ def test_each_system_embeds_documents_in_x_by_itself(tmp_path, models, finished)
     recipe = finished(write_collection(tmp_path / "own", "xx", ["xx"]))
     (recipe.folder / "transplant").symlink_to(models / "teacher")  # reads X letter by letter
     said = []
-    (result,) = stress_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
+    (result,) = perturb_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
     reports, _ = measured(recipe)
     for system in (report.TRANSPLANT, report.STUDENT):
         assert result.clean[system].per_query["AP"] == reports.scores[system].per_query["AP"]
@@ -234,9 +236,9 @@ def test_each_system_embeds_documents_in_x_by_itself(tmp_path, models, finished)
 
 def test_english_queries_over_documents_in_x_cannot_be_perturbed(tmp_path, finished, monkeypatch):
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]))
-    monkeypatch.setattr(perturb.encoders, "fingerprint", lambda *_, **__: pytest.fail("it was embedded"))
+    monkeypatch.setattr(encoders, "fingerprint", lambda *_, **__: pytest.fail("it was embedded"))
     with pytest.raises(DataError) as caught:
-        stress_run(recipe, ["typos"])
+        perturb_run(recipe, ["typos"])
     assert str(caught.value) == (
         "turned has xx documents and judges only English queries in 'test', while words of xx are perturbed; add "
         "judged queries in queries.xx.tsv, or evaluate without --perturb"
@@ -248,7 +250,7 @@ def test_of_several_languages_those_that_can_be_perturbed_are(tmp_path, finished
     write_collection(tmp_path / "at-yy", "yy", ["en"])
     recipe = finished(own.replace("at-xx", "at-{lang}"), lang="xx,yy")
     said = []
-    (result,) = stress_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
+    (result,) = perturb_run(recipe, ["case"], [1.0], seeds=1, say=said.append)
     assert result.collection == "at-xx"
     assert any(line.startswith("yy is not measured: at-yy has yy documents and judges only English") for line in said)
 

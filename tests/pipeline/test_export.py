@@ -11,6 +11,7 @@ import torch
 from optical.config.recipe import load_recipe
 from optical.errors import DataError
 from optical.evaluation.measures import Scores
+from optical.evaluation.tables import page
 from optical.models.encoders import encode_sentences
 from optical.models.onnx_export import Check, Exported
 from optical.pipeline import export as pipeline_export
@@ -35,19 +36,20 @@ def made(tmp_path, *, measured: bool = True) -> Delivery:
 
 class TestTable:
     def test_what_is_lost_is_positive_and_torch_loses_nothing(self, tmp_path):
-        head, reference, graph = pipeline_export.as_lines(made(tmp_path))
+        _, head, (reference, graph), *_ = pipeline_export.table(made(tmp_path))
         assert head == ["student", "MB", "cos min", "cos mean", "MAP", "MAP lost", "p50 ms", "p95 ms"]
         assert reference == ["torch", "100.9", "", "", "0.7500", "", "25.4", "45.0"]
         assert graph == ["ONNX int8", "28.0", "0.99812", "0.99935", "0.7000", "+0.0500", "3.5", "8.0"]
-        (sentence,) = pipeline_export.as_sentences(made(tmp_path))
+        (sentence,) = pipeline_export.sentences(made(tmp_path))
         assert "ONNX int8 - torch: MAP -0.0500" in sentence
         assert "0 won / 1 tied / 1 lost" in sentence
 
     def test_without_a_collection_there_is_no_map(self, tmp_path):
         nothing = made(tmp_path, measured=False)
-        assert [len(line) for line in pipeline_export.as_lines(nothing)] == [6, 6, 6]
-        assert "MAP" not in pipeline_export.as_markdown(nothing)
-        assert "MAP on sample (test)" in pipeline_export.as_markdown(made(tmp_path))
+        table = pipeline_export.table(nothing)
+        assert [len(cells) for cells in [table.head, *table.rows]] == [6, 6, 6]
+        assert "MAP" not in page(table, pipeline_export.sentences(nothing))
+        assert "MAP on sample (test)" in pipeline_export.table(made(tmp_path)).title
         assert pipeline_export.as_dict(nothing)["tests"] == {}
 
     def test_the_json_holds_every_figure(self, tmp_path):
@@ -118,7 +120,8 @@ def test_without_a_collection_sentences_of_the_bitext_stand_for_queries(run):
     kept = json.loads((run.folder / "onnx" / "report.json").read_text(encoding="utf-8"))
     assert kept["systems"]["torch"]["scores"] is None
     assert kept["systems"]["torch"]["megabytes"] == pytest.approx(0.09, abs=0.05)
-    assert (run.folder / "onnx" / "table.md").read_text(encoding="utf-8") == pipeline_export.as_markdown(result)
+    written = page(pipeline_export.table(result), pipeline_export.sentences(result))
+    assert (run.folder / "onnx" / "table.md").read_text(encoding="utf-8") == written
 
 
 def test_another_folder_and_no_int8(run, tmp_path):

@@ -1,0 +1,59 @@
+"""Tables of results: one type, one writer of Markdown, one for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+class Table(NamedTuple):
+    """A table whose cells are text already.
+
+    Attributes:
+        title: What the table shows; empty for a table without a title.
+        head: Headings of the columns.
+        rows: Rows, each with as many cells as there are headings.
+        left: How many of the first columns hold names; they are aligned left, all others right.
+        bold: Which rows the terminal shows in bold, counted from 0.
+        framed: Whether the terminal draws lines between the columns; a table of many columns needs the room.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+    bold: Collection[int] = ()
+    framed: bool = True
+
+
+def markdown(table: Table) -> str:
+    """The table alone, without its title and without a newline at the end."""
+    rule = ["---" if k < table.left else "---:" for k in range(len(table.head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (table.head, rule, *table.rows))
+
+
+def page(table: Table, sentences: Sequence[str] = ()) -> str:
+    """Title, table and sentences as the text of a Markdown file, a paragraph each."""
+    title = [table.title] if table.title else []
+    return "\n\n".join([*title, markdown(table), *sentences]) + "\n"
+
+
+def terminal(table: Table) -> rich.table.Table:
+    """The table for a terminal: in a narrow one names and headings are wrapped, and no figure is cut."""
+    from rich import box
+    from rich.table import Table as Rendered
+
+    compact = {} if table.framed else {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 0)}
+    rendered = Rendered(title=table.title or None, title_justify="left", **compact)
+    for k, heading in enumerate(table.head):
+        named = k < table.left
+        cells = [cells[k] for cells in table.rows]
+        unbroken = [*heading.split(), *(word for cell in cells for word in cell.split()), *([] if named else cells)]
+        width = max(map(len, unbroken), default=1)
+        rendered.add_column(heading, justify="left" if named else "right", min_width=width, overflow="fold")
+    for k, cells in enumerate(table.rows):
+        rendered.add_row(*cells, style="bold" if k in table.bold else "")
+    return rendered
