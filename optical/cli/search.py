@@ -26,7 +26,7 @@ from optical.cli.app import (
     show_reports,
 )
 from optical.cli.help import HelpAll
-from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place
+from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place, opened_answers
 
 ROBUST = "Robustness"  # the panel of the options that perturb queries
 
@@ -98,15 +98,8 @@ def search(
     """Search for one question: titles, snippets, scores; with late interaction, the words that matched."""
     chosen = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
-    if engine == "qdrant":
-        from optical.retrieval import qdrant
-
-        with qdrant.opened(chosen, qdrant.place_of(chosen, url, path, name), say) as loaded:
-            answers = qdrant.answer(loaded, query, depth)
-    else:
-        from optical.pipeline import answer
-
-        answers = answer.answer(answer.load_answers(chosen, say), query, depth)
+    with opened_answers(chosen, engine, url, path, name) as opened:
+        answers = opened.answer(query, depth)
     for place, (doc, score, matches) in enumerate(answers, start=1):
         title = escape(doc.title or doc.text[:60])
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)

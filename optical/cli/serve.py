@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,7 +14,7 @@ from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
 
 if TYPE_CHECKING:
-    from optical.web.app import Find
+    from optical.pipeline.answer import Answers
 
 Engine = Literal["own", "qdrant"]
 Target = Literal["onnx", "qdrant", "colbert"]
@@ -52,10 +51,12 @@ def serve(
     from optical.web import server
 
     server.check_installed()
-    with server.bind(host, port) as own, _loaded(chosen, engine, url, path, name) as (find, facts):
+    with server.bind(host, port) as own, opened_answers(chosen, engine, url, path, name) as answers:
         from optical.web.app import create_app
+        from optical.web.facts import about
 
-        application = create_app(find, facts, server.names(host))
+        facts = about(chosen, answers.lang, answers.collection, late=answers.late, engine=engine)
+        application = create_app(answers.answer, facts, server.names(host))
         if not server.is_local(host):
             console.print(
                 f"[bold yellow]warning:[/bold yellow] {host} can be reached from other machines, and whoever reaches "
@@ -120,25 +121,14 @@ def check_place(engine: Engine, url: str | None, path: Path | None, name: str | 
         raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
 
 
-@contextmanager
-def _loaded(
+def opened_answers(
     recipe: Recipe, engine: Engine, url: str | None, path: Path | None, name: str | None
-) -> Iterator[tuple[Find, dict[str, Any]]]:
-    """What answers a question, loaded once, and what is told of it."""
-    from optical.web.facts import about
+) -> AbstractContextManager[Answers]:
+    """What answers questions: the run's own index, or its documents in Qdrant."""
+    from optical.pipeline import answer, qdrant
 
-    if engine == "qdrant":
-        from optical.retrieval import qdrant
-
-        with qdrant.opened(recipe, qdrant.place_of(recipe, url, path, name), say) as there:
-            facts = about(recipe, there.lang, there.collection, late=there.late, engine=engine)
-            yield lambda q, k: qdrant.answer(there, q, k), facts
-        return
-    from optical.pipeline import answer
-
-    own = answer.load_answers(recipe, say)
-    facts = about(recipe, own.lang, own.collection, late=own.late is not None)
-    yield lambda q, k: answer.answer(own, q, k), facts
+    place = qdrant.place_of(recipe, url, path, name) if engine == "qdrant" else None
+    return answer.opened(recipe, place, say)
 
 
 def export_to_qdrant(
@@ -146,10 +136,10 @@ def export_to_qdrant(
     settings: list[str] | None,
 ) -> None:  # fmt: skip
     """The documents of a run to a server or a folder, and how to search there."""
-    from optical.retrieval import qdrant
+    from optical.pipeline import qdrant
 
     place = qdrant.place_of(recipe, url, path, name)
-    done = qdrant.export_run(recipe, place, shards=shards, replicas=replicas, say=say)
+    done = qdrant.export_qdrant(recipe, place, shards=shards, replicas=replicas, say=say)
     left = f", {done.left_out} without a token left out" if done.left_out else ""
     console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
     where = f"--url {url}" if url else f"--path {path}"

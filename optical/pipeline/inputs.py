@@ -131,6 +131,20 @@ def run_collections(recipe: Recipe) -> dict[str, Collection]:
     return found
 
 
+def first_collection(recipe: Recipe, say: Say, doing: str) -> tuple[str, Collection]:
+    """The first language with a collection, and that collection; where there are others, that is said.
+
+    Raises:
+        DataError: There is no collection, or its documents are in a language that nobody embeds.
+    """
+    collections = run_collections(recipe)
+    lang, collection = next(iter(collections.items()))
+    check_embeddable(recipe, collection)
+    if len(distinct(collections)) > 1:
+        say(f"{doing} the documents of {lang}; others: --set lang=...")
+    return lang, collection
+
+
 def no_collection(recipe: Recipe) -> DataError:
     """What to raise where a recipe has to have a collection and has none."""
     return DataError(

@@ -15,6 +15,7 @@ import regex
 import torch
 from jaxtyping import Float
 
+from optical.data.collection import Doc
 from optical.models.encoders import Encoder
 
 # Unicode's own idea of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
@@ -40,6 +41,20 @@ class Match(NamedTuple):
     query: Span
     passage: Span
     similarity: float
+
+
+class Hit(NamedTuple):
+    """A passage that answers a question.
+
+    Attributes:
+        doc: The passage.
+        score: Cosine of single vectors, or MaxSim: a sum over the tokens of the question.
+        matches: Words of the question and of ``doc.full`` that found each other; empty for single vectors.
+    """
+
+    doc: Doc
+    score: float
+    matches: list[Match]
 
 
 def match_words(

@@ -45,7 +45,7 @@ def sampled_recall(
         return float("nan")
     asked = encode_queries(encoder, texts)
     if isinstance(opened, LateIndex):
-        exact = exhaustive.search_tokens(asked, documents, opened.ids, DEPTH)
+        exact = exhaustive.search_tokens(list(asked), documents, opened.ids, DEPTH)
         return late_index.recall(opened, list(asked), DEPTH, exact=exact, **params.late_options())
     vectors = np.asarray(asked)
     found = dense.nearest(opened, vectors, DEPTH).rows

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optical.data.collection import Doc
 from optical.errors import OpticalError, Unavailable
-from optical.pipeline.answer import Found
-from optical.retrieval.matches import Match, Span
+from optical.retrieval.matches import Hit, Match, Span
 from optical.web import page
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST = 1_000  # characters of a question
 MOST = 100  # passages of an answer
-Find = Callable[[str, int], Sequence[Found]]
+Find = Callable[[str, int], Sequence[Hit]]
 
 
 def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*",)) -> FastAPI:
@@ -75,7 +74,7 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
     return app
 
 
-def result(question: str, found: Found) -> dict[str, Any]:
+def result(question: str, found: Hit) -> dict[str, Any]:
     """One passage, for JSON; places of words are characters (code points) of the question, the title or the text."""
     doc, score, matches = found
     told = [_match(question, doc, match) for match in matches]

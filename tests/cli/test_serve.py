@@ -44,7 +44,7 @@ def test_an_open_address_is_warned_of(command, recipe, served):
 
 
 def test_a_taken_port_is_one_message_before_anything_is_loaded(command, recipe, served, monkeypatch):
-    monkeypatch.setattr(answer, "load_answers", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(answer, "load_run", lambda *_: pytest.fail("it was loaded"))
     with server.bind("127.0.0.1", 0) as own:
         port = own.getsockname()[1]
         code, out, err = command("serve", recipe.folder, "--port", port)
@@ -70,10 +70,11 @@ def test_a_folder_that_is_no_run(command, tmp_path):
 def place(recipe, tmp_path_factory):
     """The same documents in Qdrant's local mode."""
     pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
-    from optical.retrieval import qdrant
+    from optical.pipeline import qdrant
+    from optical.retrieval.qdrant.place import Place
 
-    found = qdrant.Place(None, tmp_path_factory.mktemp("qdrant"), "tiny")
-    qdrant.export_run(recipe, found)
+    found = Place(None, tmp_path_factory.mktemp("qdrant"), "tiny")
+    qdrant.export_qdrant(recipe, found)
     return found
 
 
@@ -105,7 +106,7 @@ def test_qdrant_answers_through_the_same_page(command, recipe, place, served, mo
     assert out.startswith("answering at http://127.0.0.1:")
     assert (told["about"]["engine"], told["about"]["documents"]) == ("qdrant", 9)
     assert told["about"]["late_interaction"] is False
-    own = answer.answer(answer.load_answers(recipe), "who writes a letter", 2)
+    own = answer.answer(answer.load_run(recipe), "who writes a letter", 2)
     results = told["first"].json()["results"]
     assert [(r["id"], r["title"], r["text"]) for r in results] == [one.doc for one in own]
     assert [r["score"] for r in results] == pytest.approx([one.score for one in own], abs=1e-4)

@@ -32,7 +32,7 @@ def recipe(request):
 
 
 def test_answers_are_those_of_a_search_with_every_document(recipe):
-    loaded = answer.load_answers(recipe, pytest.fail)
+    loaded = answer.load_run(recipe, pytest.fail)
     teacher = index.load_teacher(recipe)
     _, vectors, ids = index.embed(recipe, teacher, loaded.collection, False)
     for question in ("who plants maize ?", "the dog", "zebra", ""):
@@ -45,7 +45,7 @@ def test_answers_are_those_of_a_search_with_every_document(recipe):
 
 
 def test_the_words_of_a_question_point_into_the_passage(late):
-    found = answer.answer(answer.load_answers(late), "who  writes a LETTER?", 1)[0]
+    found = answer.answer(answer.load_run(late), "who  writes a LETTER?", 1)[0]
     assert found.doc.id == "d2"
     question, passage = "who  writes a LETTER?", found.doc.full
     words = {question[slice(*m.query)]: (passage[slice(*m.passage)], m.similarity) for m in found.matches}
@@ -58,17 +58,17 @@ def test_the_words_of_a_question_point_into_the_passage(late):
 
 def test_a_score_is_explained_by_its_tokens(late):
     """Words and what is no word make up the score: nothing is explained that was not counted."""
-    loaded = answer.load_answers(late)
+    loaded = answer.load_run(late)
     question = "the river"
     found = answer.answer(loaded, question, 1)[0]
-    query = answer.encode_question(loaded.student, question)
-    tokens = loaded.late.searched.vectors.of(loaded.late.rows[found.doc.id]).astype(np.float32)
+    query = encoders.encode_queries(loaded.student, [question])[0]
+    tokens = loaded.late.embedded.vectors.of(loaded.late.rows[found.doc.id]).astype(np.float32)
     assert found.score == pytest.approx(float((query @ tokens.T).max(axis=1).sum()), abs=1e-4)
     assert sum(m.similarity for m in found.matches) <= found.score + 1e-3
 
 
 def test_single_vectors_name_no_words(single):
-    assert [found.matches for found in answer.answer(answer.load_answers(single), "milk", 3)] == [[], [], []]
+    assert [found.matches for found in answer.answer(answer.load_run(single), "milk", 3)] == [[], [], []]
 
 
 def test_an_index_in_parts_that_stays_on_disk_answers_as_one_in_memory(single, tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_an_index_in_parts_that_stays_on_disk_answers_as_one_in_memory(single, t
     monkeypatch.setattr(
         answer.partitioned, "load", lambda *a, **options: (seen.append(options), load(*a, **options))[1]
     )
-    loaded, one = (answer.load_answers(recipe) for recipe in (in_parts, single))
+    loaded, one = (answer.load_run(recipe) for recipe in (in_parts, single))
     assert [options["mapped"] for options in seen] == [True, False]
     for question in ("who plants maize ?", "the dog", "zebra"):
         found, expected = (answer.answer(answers, question, 6) for answers in (loaded, one))
@@ -86,11 +86,11 @@ def test_an_index_in_parts_that_stays_on_disk_answers_as_one_in_memory(single, t
         assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-5)
     (in_parts.folder / "index" / "part-001").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="a part of the index is missing: part-001, of 3"):
-        answer.load_answers(in_parts)
+        answer.load_run(in_parts)
 
 
 def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
-    loaded = answer.load_answers(recipe)
+    loaded = answer.load_run(recipe)
     monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr(answer.partitioned, "load", lambda *_: pytest.fail("an index was loaded"))
     monkeypatch.setattr(answer, "embed_by", lambda *_: pytest.fail("documents were embedded"))
@@ -102,11 +102,11 @@ def test_an_index_of_other_documents_is_refused(tmp_path):
     with (tmp_path / "other" / "collection" / "docs.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"id": "new", "title": "", "text": "one more"}) + "\n")
     with pytest.raises(DataError, match="is of other documents than .*collection has now; run `optical index"):
-        answer.load_answers(recipe)
+        answer.load_run(recipe)
 
 
 def test_an_index_that_finds_fewer_answers_with_fewer(single, monkeypatch):
-    loaded = answer.load_answers(single)
+    loaded = answer.load_run(single)
     three = answer.answer(loaded, "who plants maize ?", 3)
     full = dense.nearest
 

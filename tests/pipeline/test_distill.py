@@ -282,7 +282,7 @@ def test_evaluate_takes_another_student(run):
 
 
 def test_a_question_is_answered_with_documents(run):
-    found = answer.answer(answer.load_answers(run[0]), "Nani anaandika barua?", 3)
+    found = answer.answer(answer.load_run(run[0]), "Nani anaandika barua?", 3)
     assert len(found) == 3
     assert found[0].doc.id == "d2"
     assert found[0].doc.title == "Text 2"
@@ -296,7 +296,7 @@ def test_an_index_of_other_documents_is_refused(run, data, tmp_path):
         file.write('{"id": "new", "title": "", "text": "a new one"}\n')
     recipe = run[0].model_copy(update={"collection": str(tmp_path / "collection")})
     with pytest.raises(DataError, match="optical index"):
-        answer.load_answers(recipe)
+        answer.load_run(recipe)
 
 
 def test_an_index_by_another_teacher_is_not_searched(run, tmp_path):
@@ -359,7 +359,7 @@ def test_late_interaction_goes_the_same_way(late):
     assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
     assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
     assert not (recipe.folder / "index").exists()
-    assert answer.answer(answer.load_answers(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
+    assert answer.answer(answer.load_run(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
     assert evaluate.evaluate(recipe).scores == found.scores
     own, shared = (
         encoders.encode_tokens(encoders.load(recipe.folder / name, "cpu"), ASKED, query=True)
@@ -390,7 +390,7 @@ def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precisio
         # What is stored is whole numbers, so a near tie may turn, of sixteen steps more often.
         assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=off)
     assert "late interaction by lists finds 100.0 % of the exact first 100 (some questions)" in said
-    answers = answer.load_answers(listed)
+    answers = answer.load_run(listed)
     assert answers.late.index is not None
     first = answer.answer(answers, "Nani anaandika barua?", 2)[0]
     assert first.doc.id == "d2"

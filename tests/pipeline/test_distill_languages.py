@@ -130,7 +130,7 @@ def test_evaluation_gives_the_same_again_and_another_student_its_own_folder(run)
 
 def test_questions_of_both_are_answered(run):
     recipe, reports, _ = run
-    loaded = answer.load_answers(recipe, pytest.fail)
+    loaded = answer.load_run(recipe, pytest.fail)
     for lang, found in reports.items():
         first = next(name for name, value in found.scores[report.STUDENT].per_query["AP"].items() if value == 1.0)
         question = QUESTIONS[int(first[1:])][1]
@@ -183,9 +183,9 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
     reports = distill.distil_languages(recipe, progress=False)
     assert [found.documents for found in reports.values()] == [12, 13]
     assert sorted(path.name for path in recipe.folder.glob("index*")) == ["index-so", "index-sw"]
-    assert answer.load_answers(recipe, said.append).lang == "sw"
+    assert answer.load_run(recipe, said.append).lang == "sw"
     assert said == ["searching the documents of sw; others: --set lang=..."]
-    other_half = answer.load_answers(recipe.model_copy(update={"lang": "so"}), pytest.fail)
+    other_half = answer.load_run(recipe.model_copy(update={"lang": "so"}), pytest.fail)
     assert "more" in {found.doc.id for found in answer.answer(other_half, "maji", 13)}
 
 
@@ -266,4 +266,4 @@ def test_documents_that_nobody_embeds_are_no_index_and_the_other_language_has_it
         "so is not indexed: passages has fi documents, which nobody embeds: the teacher knows English, the student "
         "sw,so; take English or sw,so documents, or a run in fi"
     ]
-    assert answer.load_answers(recipe, said.append).lang == "sw"
+    assert answer.load_run(recipe, said.append).lang == "sw"

@@ -187,7 +187,7 @@ def test_a_side_that_is_missing_is_named(tmp_path, finished):
 
 def test_nobody_indexes_or_searches_documents_in_a_third_language(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "finnish", "fi", ["en", "xx"]))
-    for call in (index.index_run, answer.load_answers):
+    for call in (index.index_run, answer.load_run):
         with pytest.raises(DataError, match="^.*finnish has fi documents, which nobody embeds"):
             call(recipe)
     assert not (recipe.folder / "index").exists()
@@ -289,7 +289,7 @@ def test_a_whole_run_over_documents_in_x(tmp_path, finished):
 def test_a_question_is_answered_by_documents_in_x(tmp_path, finished, late):
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]), late=late)
     index.index_run(recipe)
-    answers = answer.load_answers(recipe)
+    answers = answer.load_run(recipe)
     best = answer.answer(answers, in_x(QUESTIONS[2]), 3)[0]
     assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
     assert bool(best.matches) == late
@@ -301,4 +301,4 @@ def test_an_index_of_documents_in_x_by_another_student_is_refused(tmp_path, mode
     (recipe.folder / "student").unlink()
     (recipe.folder / "student").symlink_to(models / "teacher")
     with pytest.raises(DataError, match="index is of another student than .*student is now, .*; run `optical index"):
-        answer.load_answers(recipe)
+        answer.load_run(recipe)

@@ -15,8 +15,7 @@ from fastapi.testclient import TestClient
 from optical.data.collection import Doc
 from optical.errors import DataError, Unavailable
 from optical.pipeline import answer
-from optical.pipeline.answer import Found
-from optical.retrieval.matches import Match, Span
+from optical.retrieval.matches import Hit, Match, Span
 from optical.web.app import LONGEST, create_app
 from optical.web.facts import about
 from tests.runs import DOCUMENTS, tiny_run
@@ -26,7 +25,7 @@ ABOUT = {"languages": ["sw", "so"], "documents": 3}
 
 @pytest.fixture(scope="module", params=["single", "late"])
 def loaded(request, tmp_path_factory):
-    return answer.load_answers(tiny_run(tmp_path_factory.mktemp(request.param), late=request.param == "late"))
+    return answer.load_run(tiny_run(tmp_path_factory.mktemp(request.param), late=request.param == "late"))
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_places_of_words_are_those_of_the_field(client, loaded):
 
 
 def test_a_passage_without_a_title_has_its_words_in_the_text():
-    found = [Found(Doc("a", "", "rain"), 1.0, [Match(Span(0, 4), Span(0, 4), 0.5)])]
+    found = [Hit(Doc("a", "", "rain"), 1.0, [Match(Span(0, 4), Span(0, 4), 0.5)])]
     (result,) = small(lambda q, k: found).get("/api/search?q=mvua").json()["results"]
     assert result["matches"] == [
         {
@@ -200,7 +199,7 @@ def test_questions_at_once_are_answered_one_by_one():
         time.sleep(0.01)
         with lock:
             inside -= 1
-        return [Found(Doc(question, "", ""), 1.0, [])]
+        return [Hit(Doc(question, "", ""), 1.0, [])]
 
     client = small(find)
     with ThreadPoolExecutor(8) as pool:

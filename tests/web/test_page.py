@@ -11,8 +11,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from optical.data.collection import Doc
 from optical.errors import DataError
 from optical.pipeline import answer
-from optical.pipeline.answer import Found
-from optical.retrieval.matches import Match, Span
+from optical.retrieval.matches import Hit, Match, Span
 from optical.web import server
 from optical.web.app import create_app
 from optical.web.facts import about
@@ -28,7 +27,7 @@ ARABIC = "\u0645\u0627 \u0647\u0648 \u0623\u0637\u0648\u0644 \u0646\u0647\u0631"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """A server of a late-interaction run; four questions are answered by hand, to see what no run would give."""
-    loaded = answer.load_answers(tiny_run(tmp_path_factory.mktemp("page"), late=True))
+    loaded = answer.load_run(tiny_run(tmp_path_factory.mktemp("page"), late=True))
 
     def find(question, k):
         if question == "broken":
@@ -36,11 +35,11 @@ def address(tmp_path_factory):
         if question == "nothing":
             return []
         if question == "long":
-            return [Found(Doc("long", "", "word " * 400), 1.0, [])]
+            return [Hit(Doc("long", "", "word " * 400), 1.0, [])]
         if EVIL in question or question == ARABIC:
             asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
             first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}")
-            return [Found(first, 1.0, [asked]), Found(Doc("ar", "", ARABIC), 0.5, [])]
+            return [Hit(first, 1.0, [asked]), Hit(Doc("ar", "", ARABIC), 0.5, [])]
         return answer.answer(loaded, question, k)
 
     own = server.bind("127.0.0.1", 0)

@@ -1,7 +1,4 @@
-"""Where a run's documents are in Qdrant: a server or a folder, reached by its client.
-
-Takes what the options name, gives a client, and makes one message of what goes wrong there. Knows no run's vectors.
-"""
+"""Where documents are in Qdrant: a server or a folder, reached by its client."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from optical.config.recipe import Recipe
 from optical.errors import DataError, Unavailable
 
 if TYPE_CHECKING:
@@ -39,23 +35,9 @@ class Place(NamedTuple):
         return f"{self.name} at {self.url or self.path}"
 
 
-def place_of(recipe: Recipe, url: str | None, path: Path | None, name: str | None) -> Place:
-    """The place that options name; the collection is called as the folder of the run unless it has a name.
-
-    Raises:
-        DataError: Neither a server nor a folder, or both.
-    """
-    if (url is None) == (path is None):
-        got = "both" if url else "neither"
-        raise DataError(
-            f"Qdrant is either a server or a folder; received {got}; add --url http://host:6333 or --path folder"
-        )
-    return Place(url, path, name or recipe.folder.resolve().name)
-
-
 @contextmanager
 def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
-    """A client, closed at the end; a server has so many seconds for each call.
+    """A client, closed at the end; a server has ``patience`` seconds for each call.
 
     Raises:
         DataError: The client is not installed, or the folder cannot be opened.
@@ -83,7 +65,7 @@ def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
 
 @contextmanager
 def explained(place: Place) -> Iterator[None]:
-    """What goes wrong with a place that is asked, as one message.
+    """Turn what goes wrong at a place into one message.
 
     Raises:
         Unavailable: It does not answer, or refuses.

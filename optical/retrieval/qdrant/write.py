@@ -1,43 +1,30 @@
-"""The document vectors of a finished run, written to Qdrant; a stopped export goes on where it was.
-
-Takes a recipe and a place, gives how many points are there. English documents are the teacher's to embed, documents in
-X the student's. Knows no query.
-"""
+"""Write the document vectors and texts of a collection to Qdrant; a stopped export goes on where it was."""
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from optical.config.recipe import Recipe
-from optical.data.collection import Collection
-from optical.data.records import ENGLISH
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError
-from optical.models import encoders
-from optical.models.encoders import Encoder
-from optical.pipeline.index import document_encoder, embed_by
-from optical.pipeline.inputs import Say, check_embeddable, distinct, run_collections
 from optical.retrieval.qdrant.place import Place, connect, explained
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 SENTENCE, TOKENS, POOLED = "sentence", "tokens", "pooled"  # names of the vectors of a point
-STUDENT = "student_fingerprint"  # what a collection of documents in X says beside what all say
 LOCAL_LIMIT = 20_000  # points, above which the client's own engine, which compares with every one, is no use
 NUMBERS_AT_ONCE = 500_000  # of one upsert: some 5 MB of JSON, and a server takes 32
 POINTS_AT_ONCE = 256
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "optical/documents")
 
 
-class Exported(NamedTuple):
+class Written(NamedTuple):
     """What an export did.
 
     Attributes:
@@ -53,56 +40,57 @@ class Exported(NamedTuple):
     left_out: int
 
 
-def export_run(
-    recipe: Recipe, place: Place, *, shards: int | None = None, replicas: int | None = None, say: Say = lambda _: None
-) -> Exported:
-    """Write the document vectors of a finished run; the same call goes on where an earlier one was stopped.
+def write_documents(
+    place: Place,
+    embedded: EmbeddedCollection,
+    facts: dict[str, Any],
+    *,
+    shards: int | None = None,
+    replicas: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Written:
+    """Write documents; the same call goes on where an earlier one was stopped.
 
     Args:
-        recipe: Of the run. Of languages with collections of their own, the first one's is exported, and that is said.
-        place: Where to; a collection of this name must be new, or of the same documents by the same teacher, those in X
-            by the same student.
+        place: Where to; a collection of this name must be new, or have the same facts.
+        embedded: Documents with their vectors.
+        facts: What the collection says about itself there, for :func:`optical.retrieval.qdrant.search.check`.
         shards: Parts of the collection on a server; None leaves it to the server.
         replicas: Copies of each part; None leaves it to the server.
         say: Told of progress.
 
     Raises:
-        DataError: No server there, a collection of something else, a teacher that is not the run's any more.
+        DataError: A collection of something else is there, or the folder cannot be opened.
+        Unavailable: The place does not answer, or refuses.
     """
-    _, collection = first_collection(recipe, say, "exporting")
-    embedder = document_encoder(recipe, collection)
-    facts = made_of(recipe, collection, embedder)
-    if collection.docs_lang == ENGLISH:
-        _check_teacher(recipe, embedder)
-    searched = embed_by(recipe, embedder, collection)
-    rows = _rows(searched.vectors, len(searched.ids))
+    rows = _rows(embedded.vectors, len(embedded.ids))
     if place.path is not None and len(rows) > LOCAL_LIMIT:
         say(
             f"warning: {len(rows)} points in a folder, which compares every question with every one of them; above "
             f"{LOCAL_LIMIT} take a server: --url http://host:6333"
         )
     with connect(place) as client, explained(place):
-        _create(client, place, searched, {"points": len(rows), **facts}, shards, replicas)
-        written = _write(client, place.name, searched, rows, say)
-    return Exported(place, len(rows), written, len(searched.ids) - len(rows))
+        _create(client, place, embedded, {"points": len(rows), **facts}, shards, replicas)
+        written = _write(client, place.name, embedded, rows, say)
+    return Written(place, len(rows), written, len(embedded.ids) - len(rows))
 
 
 def point_id(doc_id: str) -> str:
-    """The id of a document's point, which no second export changes."""
+    """The id of a document's point, the same in every export."""
     return str(uuid.uuid5(_NAMESPACE, doc_id))
 
 
-def pooled(tokens: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
-    """The mean of unit tokens, of length 1; zero where they cancel out."""
+def mean_token(tokens: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """The mean of unit tokens, scaled to length 1; zero where they cancel out."""
     mean = tokens.astype(np.float32).mean(axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-12)
 
 
 def _create(
-    client: QdrantClient, place: Place, searched: EmbeddedCollection, facts: dict[str, Any], shards: int | None,
+    client: QdrantClient, place: Place, embedded: EmbeddedCollection, facts: dict[str, Any], shards: int | None,
     replicas: int | None,
 ) -> None:  # fmt: skip
-    """The collection, unless it is there already, of the same things."""
+    """Create the collection, unless it is there already, with the same facts."""
     if client.collection_exists(place.name):
         there = facts_there(client, place.name)
         if there != facts:
@@ -112,7 +100,7 @@ def _create(
             )
         return
     own: dict[str, Any] = {"shard_number": shards, "replication_factor": replicas} if place.path is None else {}
-    client.create_collection(place.name, vectors_config=_vectors(searched.vectors), metadata=facts, **own)
+    client.create_collection(place.name, vectors_config=_vectors(embedded.vectors), metadata=facts, **own)
 
 
 def _vectors(vectors: Vectors) -> dict[str, Any]:
@@ -136,17 +124,19 @@ def _rows(vectors: Vectors, count: int) -> Sequence[int]:
     return range(count) if vectors.sentences.shape[1] else np.flatnonzero(np.diff(vectors.start)).tolist()
 
 
-def _write(client: QdrantClient, name: str, searched: EmbeddedCollection, rows: Sequence[int], say: Say) -> int:
+def _write(
+    client: QdrantClient, name: str, embedded: EmbeddedCollection, rows: Sequence[int], say: Callable[[str], None]
+) -> int:
     """Upsert what is not there yet; the number of points that were written."""
     from qdrant_client import models
 
     written, told = 0, 0
-    for batch in _batches(searched.vectors, rows):
-        own = {point_id(searched.ids[row]): row for row in batch}
+    for batch in _batches(embedded.vectors, rows):
+        own = {point_id(embedded.ids[row]): row for row in batch}
         there = {str(one.id) for one in client.retrieve(name, list(own), with_payload=False, with_vectors=False)}
         points = [
             models.PointStruct(
-                id=one, vector=_vector(searched.vectors, row), payload=searched.collection.docs[row]._asdict()
+                id=one, vector=_vector(embedded.vectors, row), payload=embedded.collection.docs[row]._asdict()
             )
             for one, row in own.items()
             if one not in there
@@ -154,9 +144,9 @@ def _write(client: QdrantClient, name: str, searched: EmbeddedCollection, rows: 
         if points:
             client.upsert(name, points, wait=True)
         written += len(points)
-        if batch[-1] - told >= len(searched.ids) / 10:
+        if batch[-1] - told >= len(embedded.ids) / 10:
             told = batch[-1]
-            say(f"{told + 1} of {len(searched.ids)} documents")
+            say(f"{told + 1} of {len(embedded.ids)} documents")
     return written
 
 
@@ -179,47 +169,9 @@ def _vector(vectors: Vectors, row: int) -> dict[str, Any]:
     if vectors.sentences.shape[1]:
         return {SENTENCE: np.asarray(vectors.sentences[row : row + 1], dtype=np.float32)[0].tolist()}
     tokens = np.asarray(vectors.of(row), dtype=np.float32)
-    return {TOKENS: tokens.tolist(), POOLED: pooled(tokens).tolist()}
-
-
-def _check_teacher(recipe: Recipe, teacher: Encoder) -> None:
-    """Refuse a teacher that is not the one that the run was made with."""
-    if (found := encoders.fingerprint(teacher)) != (made := _teacher_of(recipe)):
-        raise DataError(
-            f"the teacher {recipe.teacher} is not the one that taught this student: its fingerprint is {found}, the "
-            f"run in {recipe.folder} was made with {made}; name that teacher, or distil again"
-        )
-
-
-def first_collection(recipe: Recipe, say: Say, doing: str) -> tuple[str, Collection]:
-    """The first language with a collection, and that collection; where there are others, that is said."""
-    collections = run_collections(recipe)
-    lang, collection = next(iter(collections.items()))
-    check_embeddable(recipe, collection)
-    if len(distinct(collections)) > 1:
-        say(f"{doing} the documents of {lang}; others: --set lang=...")
-    return lang, collection
-
-
-def made_of(recipe: Recipe, collection: Collection, student: Encoder) -> dict[str, Any]:
-    """What a collection there says of itself, as an index does; of documents in X also who embedded them."""
-    made = {"teacher_fingerprint": _teacher_of(recipe), "collection_checksum": collection.checksum}
-    own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
-    return {**made, **own}
-
-
-def _teacher_of(recipe: Recipe) -> str:
-    """Fingerprint of the teacher that the run was made with."""
-    file = recipe.folder / "manifest.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))["teacher_fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{file} does not say by which teacher the run was made ({type(error).__name__}); name a folder that "
-            "`optical distill` left"
-        ) from error
+    return {TOKENS: tokens.tolist(), POOLED: mean_token(tokens).tolist()}
 
 
 def facts_there(client: QdrantClient, name: str) -> dict[str, Any]:
-    """What a collection there says of itself; empty where it is nobody's export."""
+    """What a collection there says about itself; empty where it is none of our exports."""
     return client.get_collection(name).config.metadata or {}

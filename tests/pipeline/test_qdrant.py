@@ -12,11 +12,12 @@ pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 
 from optical.errors import DataError, Unavailable
 from optical.models import encoders
-from optical.pipeline import answer, index
+from optical.pipeline import answer, index, qdrant
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
-from optical.retrieval import qdrant
-from optical.retrieval.qdrant import Place, write
+from optical.retrieval.matches import Hit
+from optical.retrieval.qdrant import search, write
+from optical.retrieval.qdrant.place import Place, connect
 from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.pipeline.test_evaluate import ENGLISH, QUESTIONS, finished, in_x, models, write_collection  # noqa: F401 - fixtures
 from tests.runs import DOCUMENTS, tiny_run
@@ -30,7 +31,7 @@ def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     recipe = tiny_run(folder, late=request.param == "late")
     place = Place(None, folder / "qdrant", "tiny")
-    return recipe, place, qdrant.export_run(recipe, place)
+    return recipe, place, qdrant.export_qdrant(recipe, place)
 
 
 def comparable(found):
@@ -47,43 +48,38 @@ def ask(recipe, place, question, depth, **more):
 def test_every_document_is_there_and_nothing_is_written_twice(exported):
     recipe, place, done = exported
     assert (done.points, done.written, done.left_out) == (len(DOCUMENTS), len(DOCUMENTS), 0)
-    again = qdrant.export_run(recipe, place)
+    again = qdrant.export_qdrant(recipe, place)
     assert (again.points, again.written) == (len(DOCUMENTS), 0)
-    with qdrant.connect(place) as client:
+    with connect(place) as client:
         assert client.count("tiny").count == len(DOCUMENTS)
 
 
 def test_the_answers_are_those_of_the_run(exported):
     recipe, place, _ = exported
-    loaded = answer.load_answers(recipe)
-    with qdrant.connect(place) as client:
+    loaded = answer.load_run(recipe)
+    with connect(place) as client:
         for question in ASKED:
-            query = answer.encode_question(loaded.student, question)
+            query = encoders.encode_queries(loaded.student, [question])[0]
             for depth in (1, 4, 100):
                 own = answer.answer(loaded, question, depth)
-                found = qdrant.search(client, place.name, query, depth)
-                np.testing.assert_allclose([f.score for f in found], [f.score for f in own], atol=1e-4)
+                found = search.search(client, place.name, query, depth)
+                np.testing.assert_allclose([score for _, score in found], [f.score for f in own], atol=1e-4)
                 if depth == 100:
-                    assert comparable(found) == comparable([f._replace(matches=[]) for f in own])
+                    assert comparable(Hit(*one, []) for one in found) == comparable(
+                        [f._replace(matches=[]) for f in own]
+                    )
     assert ask(recipe, place, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
 
 
 def test_candidates_by_the_mean_give_the_best_of_all(exported):
     recipe, place, _ = exported
     student = encoders.load(recipe.folder / "student", "cpu")
-    with qdrant.connect(place) as client:
+    with connect(place) as client:
         for question in ASKED[:3]:
-            query = answer.encode_question(student, question)
-            (best,) = qdrant.search(client, place.name, query, 1, candidates=None)
-            (some,) = qdrant.search(client, place.name, query, 1, candidates=4)
-            assert (some.doc.text, round(some.score, 4)) == (best.doc.text, round(best.score, 4))
-
-
-def test_a_mean_of_tokens_has_length_one():
-    rng = np.random.default_rng(0)
-    tokens = rng.standard_normal((7, 5)).astype(np.float16)
-    assert np.linalg.norm(qdrant.pooled(tokens)) == pytest.approx(1.0, abs=1e-6)
-    assert qdrant.pooled(np.array([[1.0, 0.0], [-1.0, 0.0]])).tolist() == [0.0, 0.0]
+            query = encoders.encode_queries(student, [question])[0]
+            (best,) = search.search(client, place.name, query, 1, candidates=None)
+            (some,) = search.search(client, place.name, query, 1, candidates=4)
+            assert (some[0].text, round(some[1], 4)) == (best[0].text, round(best[1], 4))
 
 
 def test_batches_are_bounded_and_complete(exported, monkeypatch):
@@ -113,10 +109,10 @@ def test_a_stopped_export_is_not_searched_and_goes_on(exported, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(write, "_vector", stop)
         with pytest.raises(KeyboardInterrupt):
-            qdrant.export_run(recipe, place)
+            qdrant.export_qdrant(recipe, place)
     with pytest.raises(DataError, match=rf"stopped at .* holds 3 of {len(DOCUMENTS)} documents: an export was stopped"):
         ask(recipe, place, "milk", 1)
-    assert qdrant.export_run(recipe, place).written == len(DOCUMENTS) - 3
+    assert qdrant.export_qdrant(recipe, place).written == len(DOCUMENTS) - 3
     assert ask(recipe, place, "milk", 1)[0].doc.id == "d1"
 
 
@@ -128,13 +124,13 @@ def test_a_collection_of_something_else_is_refused(exported, tmp_path):
     with pytest.raises(DataError, match="tiny at .* is of another collection checksum: .*; give another --name"):
         ask(other, place, "milk", 1)
     with pytest.raises(DataError, match="tiny at .* is there already and is of something else"):
-        qdrant.export_run(other, place)
+        qdrant.export_qdrant(other, place)
     manifest = other.folder / "manifest.json"
     manifest.write_text(json.dumps({"teacher_fingerprint": "f" * 16}), encoding="utf-8")
     with pytest.raises(DataError, match="is of another teacher fingerprint"):
         ask(other, place, "milk", 1)
     with pytest.raises(DataError, match="is not the one that taught this student"):
-        qdrant.export_run(other, place)
+        qdrant.export_qdrant(other, place)
     manifest.unlink()
     with pytest.raises(DataError, match="does not say by which teacher"):
         ask(other, place, "milk", 1)
@@ -144,7 +140,7 @@ def test_a_collection_of_something_else_is_refused(exported, tmp_path):
 
 def test_a_folder_in_use_and_a_server_that_is_not_there_are_one_message(exported):
     recipe, place, _ = exported
-    with qdrant.connect(place), pytest.raises(DataError, match="cannot be opened: .*already accessed"):
+    with connect(place), pytest.raises(DataError, match="cannot be opened: .*already accessed"):
         ask(recipe, place, "milk", 1)
     with pytest.raises(DataError, match="tiny at http://127.0.0.1:1 does not do what was asked .*QDRANT_API_KEY"):
         ask(recipe, Place("http://127.0.0.1:1", None, "tiny"), "milk", 1)
@@ -161,9 +157,9 @@ def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
         start = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         return searched._replace(vectors=searched.vectors._replace(tokens=np.concatenate(rows), start=start))
 
-    monkeypatch.setattr(write, "embed_by", without_first)
+    monkeypatch.setattr(qdrant, "embed_by", without_first)
     place = Place(None, tmp_path / "qdrant", "tiny")
-    assert qdrant.export_run(recipe, place)[1:] == (len(DOCUMENTS) - 1, len(DOCUMENTS) - 1, 1)
+    assert qdrant.export_qdrant(recipe, place)[1:] == (len(DOCUMENTS) - 1, len(DOCUMENTS) - 1, 1)
     assert "d0" not in {f.doc.id for f in ask(recipe, place, "who plants maize ?", 20)}
 
 
@@ -198,7 +194,7 @@ def test_a_server_is_told_of_shards_replicas_key_and_half_precision(exported, mo
         qdrant_client, "QdrantClient", lambda **options: servers.append(Server(**options)) or servers[-1]
     )
     monkeypatch.setenv("QDRANT_API_KEY", "secret")
-    qdrant.export_run(recipe, Place("http://host:6333", None, "tiny"), shards=6, replicas=2)
+    qdrant.export_qdrant(recipe, Place("http://host:6333", None, "tiny"), shards=6, replicas=2)
     (server,) = servers
     assert server.options["api_key"] == "secret"
     told = server.made["tiny"]
@@ -220,7 +216,7 @@ def test_a_question_waits_less_long_than_an_export(exported, monkeypatch):
     waits = []
     monkeypatch.setattr(qdrant_client, "QdrantClient", lambda **told: waits.append(told["timeout"]) or Server(**told))
     there = place._replace(url="http://host:6333", path=None)
-    qdrant.export_run(recipe, there)
+    qdrant.export_qdrant(recipe, there)
     monkeypatch.setattr(Server, "get_collections", lambda _: SimpleNamespace(collections=[]), raising=False)
     with pytest.raises(DataError, match="there is no collection tiny at http://host:6333; there is none"):
         ask(recipe, there, "milk", 1)
@@ -230,7 +226,7 @@ def test_a_question_waits_less_long_than_an_export(exported, monkeypatch):
 def test_many_points_in_a_folder_are_warned_of(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "LOCAL_LIMIT", 5)
     said = []
-    qdrant.export_run(exported[0], Place(None, tmp_path / "q", "tiny"), say=said.append)
+    qdrant.export_qdrant(exported[0], Place(None, tmp_path / "q", "tiny"), say=said.append)
     assert any(line.startswith("warning: 9 points in a folder") for line in said)
 
 
@@ -268,7 +264,7 @@ def test_the_command_line_exports_and_searches(exported, command, tmp_path):  # 
 
 def test_fingerprints_are_those_of_the_run(exported):
     recipe, place, _ = exported
-    with qdrant.connect(place) as client:
+    with connect(place) as client:
         kept = client.get_collection("tiny").config.metadata
     assert kept["teacher_fingerprint"] == encoders.fingerprint(index.load_teacher(recipe))
     assert kept["collection_checksum"] == next(iter(run_collections(recipe).values())).checksum
@@ -285,12 +281,12 @@ def foreign(request, tmp_path, finished):  # noqa: F811
 def test_documents_in_x_are_the_students(foreign, monkeypatch):
     recipe, place = foreign
     monkeypatch.setattr(index, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
-    assert qdrant.export_run(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
+    assert qdrant.export_qdrant(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
     student = encoders.load(recipe.folder / "student", "cpu")
-    with qdrant.connect(place) as client:
+    with connect(place) as client:
         kept = client.get_collection("turned").config.metadata
     assert kept["student_fingerprint"] == encoders.fingerprint(student)
-    assert qdrant.export_run(recipe, place).written == 0
+    assert qdrant.export_qdrant(recipe, place).written == 0
     with qdrant.opened(recipe, place) as loaded:
         best = qdrant.answer(loaded, in_x(QUESTIONS[2]), 8)[0]
     assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
@@ -299,15 +295,15 @@ def test_documents_in_x_are_the_students(foreign, monkeypatch):
 def test_documents_in_a_third_language_are_refused(finished, tmp_path):  # noqa: F811
     recipe = finished(write_collection(tmp_path / "finnish", "fi", ["en", "xx"]))
     with pytest.raises(DataError, match="finnish has fi documents, which nobody embeds"):
-        qdrant.export_run(recipe, Place(None, tmp_path / "qdrant", "finnish"))
+        qdrant.export_qdrant(recipe, Place(None, tmp_path / "qdrant", "finnish"))
     assert not (tmp_path / "qdrant").exists()
 
 
 def test_the_answers_over_documents_in_x_are_those_of_the_run(foreign):
     recipe, place = foreign
-    qdrant.export_run(recipe, place)
+    qdrant.export_qdrant(recipe, place)
     index.index_run(recipe)
-    own = answer.load_answers(recipe)
+    own = answer.load_run(recipe)
     with qdrant.opened(recipe, place) as loaded:
         for question in (in_x("who writes a letter ?"), in_x("the dog"), "?"):
             expected = answer.answer(own, question, 100)
@@ -318,7 +314,7 @@ def test_the_answers_over_documents_in_x_are_those_of_the_run(foreign):
 
 def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign, models, tmp_path):  # noqa: F811
     recipe, place = foreign
-    qdrant.export_run(recipe, place)
+    qdrant.export_qdrant(recipe, place)
     (recipe.folder / "student").unlink()
     other = encoders.load(models / ("late" if recipe.late_interaction else "student"), "cpu")
     next(other.parameters()).data.mul_(1.5)
@@ -326,7 +322,7 @@ def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign
     with pytest.raises(DataError, match="turned at .* is of another student fingerprint: .*; give another --name"):
         ask(recipe, place, "milk", 1)
     with pytest.raises(DataError, match="turned at .* is there already and is of something else"):
-        qdrant.export_run(recipe, place)
+        qdrant.export_qdrant(recipe, place)
     folder = tmp_path / "turned"
     (folder / "docs.xx.jsonl").rename(folder / "docs.jsonl")  # the same texts, taken for English: the teacher's
     (folder / "queries.en.tsv").rename(folder / "queries.xx.tsv")
