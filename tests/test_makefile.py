@@ -100,6 +100,13 @@ def test_help_lists_every_target_and_is_what_make_alone_does():
     assert make() == printed
 
 
+def test_help_is_in_the_order_of_use():
+    listed = [line.split()[1] for line in make("help").splitlines()]
+    verbs = ["setup", "data", "transplant", "distill", "evaluate", "search", "serve", "export", "teach"]
+    assert [target for target in listed if target in verbs] == verbs
+    assert listed.index("setup") < listed.index("teach") < listed.index("check") < listed.index("clean")
+
+
 def test_bm25_comes_without_the_requirements_of_pyserini_and_says_what_it_is():
     printed = make("-n", "setup-bm25")
     (jar,) = [line for line in printed.splitlines() if "pyserini" in line]
