@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say
+from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say, show
 from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
 
