@@ -90,13 +90,14 @@ def _pooled(runs: Sequence[Measured]) -> Measured:
 
 def _prepare(folder: Path, bitext: Path) -> None:
     """The students and the teacher's vectors, once for all."""
+    from optical.config.recipe import Vocabulary
     from optical.embeddings.cache import teacher_vectors
     from optical.vocabulary.transplant import transplant
 
     teacher = _teacher()
     pairs = _all_pairs(bitext)
     for vocabulary, mode in VOCABULARIES.items():
-        transplant(teacher, pairs, mode=mode).student.save(str(folder / vocabulary))
+        transplant(teacher, pairs, Vocabulary(mode=mode)).student.save(str(folder / vocabulary))
     vectors = teacher_vectors(teacher, [p.english for p in _pairs(bitext)], folder / "cache")
     (folder / "vectors").write_text(str(vectors.folder), encoding="utf-8")
 

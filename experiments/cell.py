@@ -217,7 +217,7 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     )
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
-        student = transplant(teacher, pairs, **recipe.vocabulary.model_dump()).student
+        student = transplant(teacher, pairs, recipe.vocabulary).student
         if recipe.layers is not None:
             student = keep_layers(student, recipe.layers)
         distill.save_encoder(student, folder)

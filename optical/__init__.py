@@ -101,7 +101,7 @@ def distill(
         check_replaceable(Path(folder), "modules.json")
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
     mixture = mix(_pairs(bitext, recipe), recipe.training)
-    student = transplant(loaded, mixture.pairs, seed=seed, **recipe.vocabulary.model_dump()).student
+    student = transplant(loaded, mixture.pairs, recipe.vocabulary, seed=seed).student
     if recipe.layers is not None:
         student = keep_layers(student, recipe.layers)
     passages = (

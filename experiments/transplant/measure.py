@@ -16,11 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from optical.config.recipe import load_recipe
+from optical.config.recipe import Vocabulary, load_recipe
 from optical.data.bitext import Pair, read_bitext, without
 from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.data.words import split_words
@@ -31,7 +31,7 @@ from optical.models.encoders import Encoder
 from optical.pipeline import index
 from optical.pipeline.dev_score import development_score
 from optical.retrieval.search import search
-from optical.vocabulary.transplant import transplant
+from optical.vocabulary.transplant import Transplant, transplant
 
 COLLECTIONS = ("afriqa", "ntrex_doc", "flores_doc")
 CACHE = "runs/cache"
@@ -101,12 +101,16 @@ def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str,
         if name in read_rows(path):
             continue
         started = time.perf_counter()
-        grown = transplant(teacher, pairs, **options)
+        grown = _grown(teacher, pairs, **options)
         row = score(grown.student) | grown.report() | {"pairs": len(pairs)}
         row["total_seconds"] = round(time.perf_counter() - started, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Read again: another process may be at other rows of the same language.
         path.write_text(json.dumps(read_rows(path) | {name: row}, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _grown(teacher: Encoder, pairs: Sequence[Pair], seed: int = 0, **options: Any) -> Transplant:
+    return transplant(teacher, pairs, Vocabulary(**options), seed=seed)
 
 
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:

@@ -44,7 +44,7 @@ def make_transplant(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Sa
 
 
 def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Transplant:
-    grown = transplant(teacher, pairs, seed=recipe.seed, **recipe.vocabulary.model_dump())
+    grown = transplant(teacher, pairs, recipe.vocabulary, seed=recipe.seed)
     if recipe.layers is not None:
         shallow = keep_layers(grown.student, recipe.layers)
         grown = grown._replace(student=shallow, size_after=size_of(shallow))

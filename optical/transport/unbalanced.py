@@ -10,6 +10,8 @@ from torch import Tensor
 
 from optical.transport.plan import Plan, Stop, check_shapes, checked_schedule, logsumexp
 
+CHECK_EVERY = 10  # iterations between two looks at the error
+
 
 def unbalanced(
     C: Float[Tensor, "b n m"],
@@ -20,7 +22,6 @@ def unbalanced(
     *,
     tolerance: float = 1e-3,
     max_steps: int = 200,
-    check_every: int = 10,
 ) -> Plan:
     """Solve ``min <P, C> + epsilon KL(P || a b') + slack (KL(P 1 || a) + KL(P' 1 || b))``, one problem a row.
 
@@ -38,7 +39,6 @@ def unbalanced(
         slack: Price of mass that is not moved (rho), > 0, in units of the cost.
         tolerance: A problem stops when its error falls below this.
         max_steps: Most iterations for each epsilon.
-        check_every: Iterations between two looks at the error.
 
     Returns:
         The plan, detached. At the optimum row sums are ``a exp(-f / slack)`` and column sums ``b exp(-g / slack)``,
@@ -60,7 +60,7 @@ def unbalanced(
     u, v = torch.zeros_like(log_a), g
     for value in schedule:
         u, v, taken = _solve(
-            -C / value, log_a, log_b, g / value, value / slack, Stop(tolerance, max_steps, check_every)
+            -C / value, log_a, log_b, g / value, value / slack, Stop(tolerance, max_steps, CHECK_EVERY)
         )
         g, steps = value * v, steps + taken
     epsilon = schedule[-1]

@@ -10,11 +10,12 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from optical.config.recipe import Vocabulary
 from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
 from optical.errors import DataError
@@ -27,9 +28,7 @@ from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
 from optical.vocabulary.trim import trim
 
-Mode = Literal["extend", "replace", "trim", "off"]
-Alignment = Literal["ibm1", "symmetric", "ot"]
-
+DEFAULTS = Vocabulary()
 ALIGNMENTS: dict[str, Callable[..., Lexicon]] = {"ibm1": align, "symmetric": agree, "ot": couple}
 
 
@@ -74,7 +73,7 @@ class Transplant(NamedTuple):
     """
 
     student: Encoder
-    mode: Mode
+    mode: str
     added: int
     pieces: int
     aligned: int
@@ -110,19 +109,11 @@ class Transplant(NamedTuple):
 def transplant(
     teacher: Encoder,
     pairs: Sequence[Pair],
+    options: Vocabulary = DEFAULTS,
     *,
-    mode: Mode = "extend",
-    min_count: int = 1,
-    max_words: int = 100_000,
-    size: int = 16_000,
-    top: int = 8,
-    lean: float = 1.0,
-    piece_types: int = 8,
-    romanise: bool = True,
-    alignment: Alignment = "ibm1",
-    rows: Literal["aligned", "random"] = "aligned",
-    steps: int | None = None,
     seed: int = 0,
+    top: int = 8,
+    steps: int | None = None,
 ) -> Transplant:
     """Give a copy of the teacher the vocabulary of X.
 
@@ -136,50 +127,37 @@ def transplant(
     Args:
         teacher: Any encoder with a fast tokenizer; stays as it is.
         pairs: Bitext.
-        mode: See above.
-        min_count: Least occurrences of a word of X that gets a row (``extend``), or of a longer piece that stays
-            (``trim``).
-        max_words: Most words added (``extend``).
-        size: Vocabulary size (``replace``).
-        top: English pieces mixed into a row.
-        lean: Occurrences that a word needs before they weigh more than the parts it shares with other words
-            (``extend``).
-        piece_types: Words that must share a beginning to make it a piece of the tokenizer (WordPiece only); 0 adds no
-            pieces.
-        romanise: Spell letters that the teacher cannot read in Latin, where no added word covers them (``extend``).
-        alignment: How words are aligned with pieces: IBM model 1, two of them that agree
-            (:func:`optical.vocabulary.align_symmetric.agree`), or transport
-            (:func:`optical.vocabulary.align_transport.couple`).
-        rows: ``random`` aligns nothing and draws the rows of new words: the ablation of everything but the tokenizer.
-        steps: Iterations of the alignment; None for as many as the method needs.
+        options: The mode, and which words get a row, how it is aligned and what it is mixed from.
         seed: Of random rows.
+        top: English pieces mixed into a row.
+        steps: Iterations of the alignment; None for the default of the method.
 
     Raises:
         DataError: No pairs, or a tokenizer that words cannot be added to or pieces taken from.
     """
     started = time.perf_counter()
-    mixing = _Mixing(_aligner(alignment, rows, steps), top, lean, seed)
     if not pairs:
         raise DataError("a transplant needs bitext, received no pairs; give at least a few hundred sentence pairs")
+    mixing = _Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
-    base = teacher.tokenizer
+    base, mode = teacher.tokenizer, options.mode
     before = fit(base, foreign[:5000])
     # Trimming makes the copy itself: it never holds the matrix whole.
-    student = trim(teacher, english + foreign, min_count=min_count) if mode == "trim" else copy.deepcopy(teacher)
+    student = (
+        trim(teacher, english + foreign, min_count=options.min_count) if mode == "trim" else copy.deepcopy(teacher)
+    )
     unread, total, pieces, aligned = "", len(base), 0, 0
     if mode == "extend":
-        unread = unread_letters(base, foreign) if romanise else ""
-        words = choose_words(foreign, english, min_count=min_count, max_words=max_words)
-        known = {fold(word) for sentence in english for word in split_words(sentence)} if piece_types else set()
-        extension = extend(base, words, romanise=unread, piece_types=piece_types, english=known)
+        unread = unread_letters(base, foreign) if options.romanise else ""
+        words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
+        known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
+        extension = extend(base, words, romanise=unread, piece_types=options.piece_types, english=known)
         total, pieces = len(extension.tokenizer), len(extension.pieces)
         aligned = _extend_student(student, extension, english, foreign, mixing)
     elif mode == "replace":
-        tokenizer = replace(base, foreign, size)
+        tokenizer = replace(base, foreign, options.size)
         total = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    elif mode not in ("trim", "off"):
-        raise ValueError(f"mode must be extend, replace, trim or off; received {mode!r}")
     after = fit(student.tokenizer, foreign[:5000])
     added = total if mode == "replace" else total - len(base)
     sizes = size_of(teacher), size_of(student)
@@ -187,14 +165,12 @@ def transplant(
     return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
 
 
-def _aligner(alignment: str, rows: str, steps: int | None) -> Callable[..., Lexicon] | None:
-    if alignment not in ALIGNMENTS or rows not in ("aligned", "random"):
-        raise ValueError(
-            f"alignment must be {', '.join(ALIGNMENTS)} and rows aligned or random; received {alignment!r} and {rows!r}"
-        )
-    if rows == "random":
+def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Lexicon] | None:
+    """The alignment that the options name; None where rows are drawn at random."""
+    if options.rows == "random":
         return None
-    return ALIGNMENTS[alignment] if steps is None else partial(ALIGNMENTS[alignment], steps=steps)
+    method = ALIGNMENTS[options.alignment]
+    return method if steps is None else partial(method, steps=steps)
 
 
 def _extend_student(student, extension, english, foreign, mixing) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from optical.config.recipe import Vocabulary
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.vocabulary.transplant import transplant
@@ -31,7 +32,7 @@ def matrix(encoder) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["extend", "replace", "trim", "off"])
 def test_the_teacher_is_untouched_and_the_student_reloads_the_same(teacher, tmp_path, mode):
     weights, vocabulary = matrix(teacher).copy(), teacher.tokenizer.backend_tokenizer.to_str()
-    student = transplant(teacher, PAIRS, mode=mode, size=80, piece_types=2).student
+    student = transplant(teacher, PAIRS, Vocabulary(mode=mode, size=100, piece_types=2)).student
     np.testing.assert_array_equal(matrix(teacher), weights)
     assert teacher.tokenizer.backend_tokenizer.to_str() == vocabulary
     student.save(str(tmp_path))
@@ -74,7 +75,7 @@ def test_a_word_that_is_also_a_beginning_keeps_its_own_meaning(bert):
     """ "wana" begins three verbs of drinking, and as a word it is "house"."""
     verbs = [Pair("drinks drinks", f"{p}{s}") for p in ("wana", "tuna") for s in ("kunywa", "meza", "fyonza")]
     done = transplant(
-        bert, [*verbs, *[Pair(f"house {n}", f"wana {n}") for n in range(9)]], piece_types=2, romanise=False
+        bert, [*verbs, *[Pair(f"house {n}", f"wana {n}") for n in range(9)]], Vocabulary(piece_types=2, romanise=False)
     )
     vocab = done.student.tokenizer.get_vocab()
     old, row = matrix(bert), matrix(done.student)[vocab["wana"]]
@@ -104,22 +105,24 @@ def test_the_report_is_flat_and_counts_rows(bert):
     assert report["words_added"] + report["pieces_added"] == len(done.student.tokenizer) - len(bert.tokenizer)
     assert report["tokens_per_word_after"] < report["tokens_per_word_before"]
     assert "न" in report["letters_romanised"]
-    assert transplant(bert, PAIRS, romanise=False).report()["letters_romanised"] == ""
+    assert transplant(bert, PAIRS, Vocabulary(romanise=False)).report()["letters_romanised"] == ""
 
 
 def test_off_copies_and_replace_trains_a_vocabulary_on_x(bert):
-    off = transplant(bert, PAIRS, mode="off")
+    off = transplant(bert, PAIRS, Vocabulary(mode="off"))
     assert off.added == off.aligned == 0
     np.testing.assert_array_equal(matrix(off.student), matrix(bert))
-    replaced = transplant(bert, PAIRS * 3, mode="replace", size=90)
+    replaced = transplant(bert, PAIRS * 3, Vocabulary(mode="replace", size=100))
     vocab, old = replaced.student.tokenizer.get_vocab(), matrix(bert)
     assert len(vocab) == len(matrix(replaced.student)) == replaced.added
     np.testing.assert_array_equal(matrix(replaced.student)[vocab["[CLS]"]], old[bert.tokenizer.get_vocab()["[CLS]"]])
 
 
 def test_random_rows_are_seeded_and_align_nothing(teacher):
-    first, again, other = (transplant(teacher, PAIRS, rows="random", seed=seed, piece_types=2) for seed in (0, 0, 1))
-    aligned = transplant(teacher, PAIRS, piece_types=2)
+    first, again, other = (
+        transplant(teacher, PAIRS, Vocabulary(rows="random", piece_types=2), seed=seed) for seed in (0, 0, 1)
+    )
+    aligned = transplant(teacher, PAIRS, Vocabulary(piece_types=2))
     count = len(matrix(teacher))
     np.testing.assert_array_equal(matrix(first.student), matrix(again.student))
     np.testing.assert_array_equal(matrix(first.student)[:count], matrix(teacher))
@@ -129,14 +132,14 @@ def test_random_rows_are_seeded_and_align_nothing(teacher):
 
 
 def test_all_written_forms_of_a_word_share_a_random_row(mbert):
-    done = transplant(mbert, [*PAIRS, Pair("water is born", "Maji ni")], rows="random")
+    done = transplant(mbert, [*PAIRS, Pair("water is born", "Maji ni")], Vocabulary(rows="random"))
     vocab, new = done.student.tokenizer.get_vocab(), matrix(done.student)
     np.testing.assert_array_equal(new[vocab["Maji"]], new[vocab["maji"]])
     assert not np.allclose(new[vocab["maji"]], new[vocab["mtoto"]])
 
 
 def test_random_rows_of_a_replaced_vocabulary_spare_the_special_tokens(bert):
-    done = transplant(bert, PAIRS * 3, mode="replace", size=90, rows="random")
+    done = transplant(bert, PAIRS * 3, Vocabulary(mode="replace", size=100, rows="random"))
     vocab, old = done.student.tokenizer.get_vocab(), matrix(bert)
     assert done.aligned == 0
     np.testing.assert_array_equal(matrix(done.student)[vocab["[SEP]"]], old[bert.tokenizer.get_vocab()["[SEP]"]])
@@ -148,7 +151,7 @@ def test_random_rows_of_a_replaced_vocabulary_spare_the_special_tokens(bert):
 def test_every_alignment_gives_words_their_translations(bert, mode, alignment):
     words = {"maji": "water", "maziwa": "milk", "nyumba": "house", "mbwa": "dog"}
     pairs = [Pair(f"{words[a]} {words[b]}", f"{a} {b}") for a in words for b in words if a != b]
-    done = transplant(bert, pairs, mode=mode, size=200, alignment=alignment, top=1)
+    done = transplant(bert, pairs, Vocabulary(mode=mode, size=200, alignment=alignment), top=1)
     vocab, old = bert.tokenizer.get_vocab(), matrix(bert)
     rows = matrix(done.student)[[done.student.tokenizer.get_vocab()[w] for w in words]]
     np.testing.assert_allclose(rows, old[[vocab[w] for w in words.values()]], rtol=1e-5)
@@ -158,8 +161,8 @@ def test_every_alignment_gives_words_their_translations(bert, mode, alignment):
 @pytest.mark.parametrize("romanise", [True, False])
 @pytest.mark.parametrize("alignment", ["ibm1", "symmetric", "ot"])
 def test_back_off_and_romanisation_switch_off_together(bert, options, romanise, alignment):
-    plain = transplant(bert, PAIRS, piece_types=2, alignment=alignment, romanise=romanise)
-    done = transplant(bert, PAIRS, alignment=alignment, romanise=romanise, **{"piece_types": 2, **options})
+    plain = transplant(bert, PAIRS, Vocabulary(piece_types=2, alignment=alignment, romanise=romanise))
+    done = transplant(bert, PAIRS, Vocabulary(alignment=alignment, romanise=romanise, **{"piece_types": 2, **options}))
     assert plain.pieces > 0
     assert done.pieces == (0 if options.get("piece_types") == 0 else plain.pieces)
     assert (done.romanised != "") == romanise
@@ -172,7 +175,7 @@ def test_without_leaning_a_row_is_the_mixture_alone(bert):
     vocab, old = bert.tokenizer.get_vocab(), matrix(bert)
     rows = {}
     for lean in (0.0, 1.0):
-        done = transplant(bert, pairs, lean=lean, piece_types=0)
+        done = transplant(bert, pairs, Vocabulary(lean=lean, piece_types=0))
         rows[lean] = matrix(done.student)[done.student.tokenizer.get_vocab()["walikunywa"]]
     np.testing.assert_allclose(rows[0.0], old[vocab["drinks"]], rtol=1e-5)
     assert not np.allclose(rows[1.0], old[vocab["drinks"]], rtol=1e-2)
@@ -186,12 +189,6 @@ def test_the_student_trains(bert):
     assert weight.grad[student.tokenizer.get_vocab()["maji"]].any()
 
 
-def test_bad_input(bert):
+def test_no_pairs_are_refused(bert):
     with pytest.raises(DataError, match="needs bitext"):
         transplant(bert, [])
-    with pytest.raises(ValueError, match="extend, replace, trim or off"):
-        transplant(bert, PAIRS, mode="both")
-    with pytest.raises(ValueError, match="'giza' and 'aligned'"):
-        transplant(bert, PAIRS, alignment="giza")
-    with pytest.raises(ValueError, match="'ibm1' and 'zero'"):
-        transplant(bert, PAIRS, rows="zero")

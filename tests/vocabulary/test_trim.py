@@ -25,6 +25,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from optical.config.recipe import Vocabulary
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.vocabulary.transplant import transplant
@@ -342,7 +343,7 @@ def test_late_interaction_keeps_its_markers_prompts_and_skipped_signs(tmp_path):
 
 def test_the_report_says_what_went(tmp_path):
     teacher = encoder(TOKENIZERS["wordpiece"], tmp_path)
-    done = transplant(teacher, [Pair(e, x) for e, x in zip(ENGLISH, SWAHILI, strict=True)], mode="trim")
+    done = transplant(teacher, [Pair(e, x) for e, x in zip(ENGLISH, SWAHILI, strict=True)], Vocabulary(mode="trim"))
     report = done.report()
     assert (report["rows_before"], report["rows_after"]) == (len(matrix(teacher)), len(matrix(done.student)))
     gone = report["rows_before"] - report["rows_after"]
