@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.timing import CannotRunError, Options, markdown
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late.store import LateOptions
 
 K = 100
 Answers = list[list[int]]
@@ -109,7 +110,7 @@ def _ours(work: Workload, folder: Path, precision: str, pool_factor: float = 1) 
 
     def build() -> None:
         late_index.build(
-            work.tokens, work.start, ids, folder, precision=precision, pool_factor=pool_factor, manifest={}
+            work.tokens, work.start, ids, folder, LateOptions(precision, pool_factor=pool_factor), manifest={}
         )
 
     wall, cpu = _timed(build)

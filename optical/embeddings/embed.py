@@ -10,7 +10,7 @@ from typing import NamedTuple
 from optical.embeddings.encode import COMPUTES, Compute, agreement, encoded_batches
 from optical.embeddings.shard import PRECISIONS, Precision
 from optical.embeddings.shards import Shards
-from optical.embeddings.write_shards import Document, Plan, Ranks, make_shards, ranks_of_environment
+from optical.embeddings.write_shards import Document, Ranks, ShardPlan, make_shards, ranks_of_environment
 from optical.errors import RecipeError
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
 from optical.models.precision import check_precision
@@ -103,12 +103,12 @@ def embed_collection(
         )
 
 
-def _plan(encoder: Encoder, options: EmbedOptions) -> Plan:
+def _plan(encoder: Encoder, options: EmbedOptions) -> ShardPlan:
     assert options.precision, "defaults are filled in before"
     assert options.shard_size
     kind = "tokens" if is_multi_vector(encoder) else "sentences"
     by = fingerprint(encoder, documents=True)
-    return Plan(by, kind, options.precision, options.shard_size, options.keep_empty, options.compute)
+    return ShardPlan(by, kind, options.precision, options.shard_size, options.keep_empty, options.compute)
 
 
 def _check(options: EmbedOptions) -> None:

@@ -25,6 +25,7 @@ FORMAT = 1
 MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES = (
     "optical.json", "docid", "sentences.npy", "tokens.npy", "start.npy", "scales.npy",
 )  # fmt: skip
+_KNOWN = ("kind", "precision", "compute", "encoder", "texts", "count", "rows", "dimension")  # of every manifest
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
 
 
@@ -191,7 +192,7 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         files = {name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()}
-        known = {key: manifest[key] for key in ("kind", "precision", "encoder", "texts", "count", "rows", "dimension")}
+        known = {key: manifest[key] for key in _KNOWN}
         sizes = {name: (folder / name).stat().st_size for name in files}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(_broken(folder, f"{MANIFEST} or a file that it names cannot be read ({error!r})")) from error
@@ -202,7 +203,7 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
             raise DataError(_broken(folder, f"{name} has {sizes[name]} bytes, not {size}"))
         if verify and file_checksum(folder / name) != digest:
             raise DataError(_broken(folder, f"{name} does not have the checksum that was written"))
-    return Shard(folder, {"compute": "float32", **manifest, **known})  # shards made before there was a choice
+    return Shard(folder, {**manifest, **known})
 
 
 def _load(folder: Path, name: str, mode: Literal["c"] | None, shape: tuple[int, ...]) -> np.ndarray:

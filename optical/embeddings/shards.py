@@ -9,13 +9,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from optical.embeddings.shard import FORMAT, MANIFEST, Shard, read_shard, restored
 from optical.errors import DataError
+
+
+class Matrix(Protocol):
+    """Vectors to be indexed: an array, a memory map, or :class:`Rows`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray:
+        """Some rows in memory."""
+        ...
 
 
 class Rows:

@@ -32,7 +32,7 @@ _RANK_AND_WORLD = (
 _SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # of all shards of a folder
 
 
-class Plan(NamedTuple):
+class ShardPlan(NamedTuple):
     """What the shards of a folder have in common.
 
     Attributes:
@@ -109,7 +109,7 @@ def make_shards(
     documents: Iterable[Document],
     folder: Path,
     encode: Encode,
-    plan: Plan,
+    plan: ShardPlan,
     *,
     ranks: Ranks = ALONE,
     replace: bool = False,
@@ -173,7 +173,7 @@ def finish(folder: str | Path) -> Shards:
     return Shards(folder, manifest, parts)
 
 
-def _chunks(documents: Iterable[Document], plan: Plan) -> Iterator[_Chunk]:
+def _chunks(documents: Iterable[Document], plan: ShardPlan) -> Iterator[_Chunk]:
     """Documents of one shard at a time; one document is read ahead, which tells the last shard."""
     stream = enumerate(documents, start=1)
     ahead = next(stream, None)
@@ -192,7 +192,7 @@ def _chunks(documents: Iterable[Document], plan: Plan) -> Iterator[_Chunk]:
         number += 1
 
 
-def _chunk(number: int, read: Sequence[tuple[int, Document]], last: bool, plan: Plan) -> _Chunk:
+def _chunk(number: int, read: Sequence[tuple[int, Document]], last: bool, plan: ShardPlan) -> _Chunk:
     seen: dict[str, int] = {}
     for position, (doc_id, _) in read:
         if doc_id.split() != [doc_id]:
@@ -212,7 +212,7 @@ def _chunk(number: int, read: Sequence[tuple[int, Document]], last: bool, plan: 
     return _Chunk(number, read[0][0], ids, [text for _, text in kept], empty, texts, last)
 
 
-def _is_there(folder: Path, chunk: _Chunk, plan: Plan, replace: bool) -> bool:
+def _is_there(folder: Path, chunk: _Chunk, plan: ShardPlan, replace: bool) -> bool:
     """Whether a shard is whole and of these texts; one of other texts or another plan is refused, not overwritten."""
     try:
         manifest = read_shard(folder / chunk.name).manifest
@@ -235,7 +235,7 @@ def _is_there(folder: Path, chunk: _Chunk, plan: Plan, replace: bool) -> bool:
     return False
 
 
-def _write(folder: Path, chunk: _Chunk, encode: Encode, plan: Plan) -> None:
+def _write(folder: Path, chunk: _Chunk, encode: Encode, plan: ShardPlan) -> None:
     if not chunk.ids:
         raise DataError(
             f"none of the documents {chunk.first} to {chunk.first + len(chunk.empty) - 1} has any text; remove them"

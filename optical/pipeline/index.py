@@ -38,6 +38,7 @@ from optical.pipeline.manifest import write_text
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late.store import LateOptions
 from optical.retrieval.search import SearchParams
 
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
@@ -173,8 +174,8 @@ def build_index(
     vectors, ids = searched.vectors, searched.ids
     if late:
         late_index.build(
-            vectors.tokens, vectors.start, ids, folder, precision=recipe.search.late_precision,
-            pool_factor=recipe.search.pool_factor, manifest=manifest,
+            vectors.tokens, vectors.start, ids, folder,
+            LateOptions(recipe.search.late_precision, pool_factor=recipe.search.pool_factor), manifest=manifest,
         )  # fmt: skip
     else:
         partitioned.build(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -170,18 +169,6 @@ class TestCollection:
             embed_collection(
                 encoder, iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, precision="float32")
             )
-
-    def test_shards_from_before_there_was_a_choice_are_of_float32(self, teacher, tmp_path, monkeypatch):
-        folder = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", EmbedOptions(shard_size=4)).folder
-        for path in [*folder.glob("shard-*/optical.json"), folder / "optical.json"]:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            del manifest["compute"]
-            path.write_text(json.dumps(manifest), encoding="utf-8")
-        monkeypatch.setattr(encode, "encode_batch", refuse)
-        assert (
-            embed_collection(teacher, self.DOCUMENTS, folder, EmbedOptions(shard_size=4)).manifest["compute"]
-            == "float32"
-        )
 
     def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
         self, teacher, tmp_path, monkeypatch

@@ -22,7 +22,7 @@ BY_NUMBER = f"""
 import sys
 from pathlib import Path
 import numpy as np
-from optical.embeddings.write_shards import Plan, make_shards, ranks_of_environment
+from optical.embeddings.write_shards import ShardPlan, make_shards, ranks_of_environment
 folder = Path(sys.argv[1])
 ranks = ranks_of_environment()
 def encode(texts):
@@ -30,7 +30,8 @@ def encode(texts):
         file.write("".join(f"{{text}}\\n" for text in texts))
     yield range(len(texts)), np.array([[float(text), 1.0] for text in texts], dtype=np.float32)
 documents = ((f"d{{k}}", str(k)) for k in range({COUNT}))
-shards = make_shards(documents, folder, encode, Plan("f1", "sentences", "float32", 2), ranks=ranks._replace(wait=60.0))
+plan = ShardPlan("f1", "sentences", "float32", 2)
+shards = make_shards(documents, folder, encode, plan, ranks=ranks._replace(wait=60.0))
 print(ranks[0], len(shards.ids))
 """
 

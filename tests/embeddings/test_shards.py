@@ -12,13 +12,13 @@ import pytest
 from optical.embeddings import write_shards
 from optical.embeddings.shard import PRECISIONS, cast, read_shard, restored
 from optical.embeddings.shards import read_shards
-from optical.embeddings.write_shards import Plan, Ranks, finish, make_shards, ranks_of_environment
+from optical.embeddings.write_shards import Ranks, ShardPlan, finish, make_shards, ranks_of_environment
 from optical.errors import DataError, RecipeError
 
 D = 12
 DOCUMENTS = [(f"dé{k}", f"text {k} " * (k % 5 + 1)) for k in range(11)]
-SENTENCES = Plan("f1", "sentences", "float32", 4)
-TOKENS = Plan("f1", "tokens", "float16", 4)
+SENTENCES = ShardPlan("f1", "sentences", "float32", 4)
+TOKENS = ShardPlan("f1", "tokens", "float16", 4)
 
 
 def vector(text: str) -> np.ndarray:
@@ -46,11 +46,11 @@ class Encoder:
             yield rows, np.stack(found) if self.kind == "sentences" else found
 
 
-def made(folder: Path, plan: Plan = SENTENCES, documents=DOCUMENTS, encoder=None, **options):
+def made(folder: Path, plan: ShardPlan = SENTENCES, documents=DOCUMENTS, encoder=None, **options):
     return make_shards(iter(documents), folder, encoder or Encoder(plan.kind), plan, **options)
 
 
-def wanted(plan: Plan = SENTENCES, documents=DOCUMENTS) -> np.ndarray:
+def wanted(plan: ShardPlan = SENTENCES, documents=DOCUMENTS) -> np.ndarray:
     return np.concatenate([np.atleast_2d((vector if plan.kind == "sentences" else matrix)(t)) for _, t in documents])
 
 

@@ -10,6 +10,7 @@ from optical.models.encoders import as_multi_vector, encode_sentences, encode_to
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late.store import LateOptions
 from optical.retrieval.recall import sampled_recall
 from optical.retrieval.search import SearchParams, search
 from tests.retrieval.test_search import DOCUMENTS, QUERIES
@@ -21,7 +22,9 @@ def test_the_share_that_lists_of_tokens_find_counts_what_pooling_and_rounding_lo
     texts = [f"{a} {b}" for a in DOCUMENTS for b in ("they sing", "who built this house ?", "we sell fish", "q")]
     ids = [f"d{k}" for k in range(len(texts))]
     documents = document_vectors(encoder, ids, texts, tmp_path)
-    late_index.build(documents.tokens, documents.start, ids, tmp_path / "index", pool_factor=6, manifest={})
+    late_index.build(
+        documents.tokens, documents.start, ids, tmp_path / "index", LateOptions(pool_factor=6), manifest={}
+    )
     asked = encode_tokens(encoder, [query.text for query in QUERIES], query=True)
     assert late_index.recall(late_index.load(tmp_path / "index"), asked, 3) == 1.0
     exact = search(encoder, QUERIES, documents, ids, 3)

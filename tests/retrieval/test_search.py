@@ -12,6 +12,7 @@ from optical.models.encoders import as_multi_vector, encode_sentences, encode_to
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late.store import LateOptions
 from optical.retrieval.recall import sampled_recall
 from optical.retrieval.search import SearchParams, search
 from tests.conftest import bert
@@ -56,7 +57,7 @@ def test_lists_of_tokens_rank_as_comparing_everything_does(teacher, tmp_path):
     encoder = as_multi_vector(teacher)
     documents = document_vectors(encoder, IDS, DOCUMENTS, tmp_path)
     exact = search(encoder, QUERIES, documents, IDS, 3)
-    late_index.build(documents.tokens, documents.start, IDS, tmp_path / "index", precision="float16", manifest={})
+    late_index.build(documents.tokens, documents.start, IDS, tmp_path / "index", LateOptions("float16"), manifest={})
     for params in (SearchParams(), SearchParams(probe=1, candidates=5)):
         run = search(encoder, QUERIES, documents, IDS, 3, tmp_path / "index", params)
         assert list(map(list, run.values())) == list(map(list, exact.values()))

@@ -8,15 +8,12 @@
 from optical.retrieval.dense.index import (
     MANIFEST,
     DenseIndex,
-    Matrix,
     Nearest,
     build,
     check_documents,
     check_free,
     check_teacher,
-    joined,
     load,
-    load_all,
     nearest,
     read_manifest,
     search,
@@ -25,6 +22,6 @@ from optical.retrieval.dense.index import (
 )
 
 __all__ = [
-    "MANIFEST", "DenseIndex", "Matrix", "Nearest", "build", "check_documents", "check_free", "check_teacher", "joined",
-    "load", "load_all", "nearest", "read_manifest", "search", "write_manifest", "writing",
+    "MANIFEST", "DenseIndex", "Nearest", "build", "check_documents", "check_free", "check_teacher", "load",
+    "nearest", "read_manifest", "search", "write_manifest", "writing",
 ]  # fmt: skip

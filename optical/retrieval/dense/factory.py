@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 
 ROWS_AT_ONCE = 65_536  # cast to float32 a block at a time, so that half-precision vectors are never held twice
@@ -24,23 +25,6 @@ FLAT_BELOW = 200_000  # vectors of one index; see :func:`choose`
 MOST_CLUSTERS = 16_384
 EF_SEARCH = 64  # candidates of HNSW, k if that is more; faiss's own 16 loses answers for k = 10
 REFINED = 8  # times k documents that PQ finds, to be scored again by the finer codes
-
-
-class Matrix(Protocol):
-    """What an index is built from: an array, a memory map, or several files that answer as one array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and dimensions."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        ...
-
-    def __getitem__(self, rows: slice, /) -> np.ndarray:
-        """Some rows in memory."""
-        ...
 
 
 def choose(count: int, dimension: int) -> str:

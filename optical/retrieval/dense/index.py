@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import written_whole
-from optical.retrieval.dense.factory import Matrix, check_finite, choose, filled, first_line, load_faiss, set_parameter
+from optical.retrieval.dense.factory import check_finite, choose, filled, first_line, load_faiss, set_parameter
 
 INDEX, DOCID, MANIFEST = "index", "docid", "optical.json"
 
@@ -130,49 +131,6 @@ def load(
     return DenseIndex(index, np.array(ids, dtype=object), manifest)
 
 
-def load_all(folders: Sequence[Path], **options: Any) -> DenseIndex:
-    """Read several indexes as one, and check that they can be searched so.
-
-    Args:
-        folders: One at least.
-        options: As :func:`load` takes them.
-
-    Raises:
-        DataError: one cannot be read, they are of different teachers or dimensions, or an id is in two of them.
-    """
-    if not folders:
-        raise RecipeError("there is no index to search; got an empty list; give one folder at least")
-    indexes = [load(folder, **options) for folder in folders]
-    where: dict[str, int] = {}
-    for number, (folder, index) in enumerate(zip(folders, indexes, strict=True)):
-        for fact in ("dimension", "teacher_fingerprint"):
-            if index.manifest.get(fact) != indexes[0].manifest.get(fact):
-                raise DataError(
-                    f"indexes that are searched as one must have one {fact}; got {indexes[0].manifest.get(fact)} at "
-                    f"{folders[0]} and {index.manifest.get(fact)} at {folder}; build them with one teacher"
-                )
-        for doc_id in index.ids:
-            if where.setdefault(doc_id, number) != number:
-                raise DataError(
-                    f"document id {doc_id!r} is in two indexes, {folders[where[doc_id]]} and {folder}; build one of "
-                    "them without it, or rename the document"
-                )
-    return joined(indexes)
-
-
-def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
-    """Several indexes as one: what each finds is merged, and rows count on from one to the next.
-
-    Where each is exact, they find what one index of all would find, but for equal scores at the cut. The manifest is
-    that of the first, with the number of all documents.
-    """
-    whole = load_faiss().IndexShards(indexes[0].index.d, False, True)  # one after the other, rows in succession
-    for one in indexes:
-        whole.add_shard(one.index)
-    ids = np.concatenate([one.ids for one in indexes])
-    return DenseIndex(whole, ids, {**indexes[0].manifest, "count": len(ids)})
-
-
 def check_teacher(folder: Path, manifest: dict[str, Any], teacher: str | None) -> None:
     """Refuse an index of another teacher than the one of this fingerprint; None asks for none."""
     found = manifest.get("teacher_fingerprint")
@@ -187,7 +145,7 @@ def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[st
     """Find the k documents with the highest inner product for each query.
 
     Args:
-        index: As :func:`load` or :func:`load_all` gives it.
+        index: As :func:`load` gives it.
         vectors: Query vectors, ``(q, d)``, any float type; the search itself is in float32.
         k: How many documents a query gets; fewer when the index holds (or an approximate one finds) fewer.
 

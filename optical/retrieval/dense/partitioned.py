@@ -12,16 +12,17 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import checksum, held_alone, take_place
 from optical.retrieval import dense
-from optical.retrieval.dense.factory import ROWS_AT_ONCE, Matrix, choose
+from optical.retrieval.dense.factory import ROWS_AT_ONCE, choose, load_faiss
 from optical.retrieval.dense.index import MANIFEST, DenseIndex
 
 INDEX_SIZE = 50_000_000  # vectors of one faiss index: 26 GB in memory while it is built, 384 dimensions coded by `auto`
@@ -112,7 +113,20 @@ def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIn
         return dense.load(folder, teacher=teacher, **options)
     dense.check_teacher(folder, whole, teacher)
     opened = [_open(whole, part, folder, **options) for part in range(len(whole["parts"]))]
-    return dense.joined(opened)._replace(manifest=whole)
+    return joined(opened)._replace(manifest=whole)
+
+
+def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
+    """Several indexes as one: what each finds is merged, and rows count on from one to the next.
+
+    Where each is exact, they find what one index of all would find, but for equal scores at the cut. The manifest is
+    that of the first, with the number of all documents.
+    """
+    whole = load_faiss().IndexShards(indexes[0].index.d, False, True)  # one after the other, rows in succession
+    for one in indexes:
+        whole.add_shard(one.index)
+    ids = np.concatenate([one.ids for one in indexes])
+    return DenseIndex(whole, ids, {**indexes[0].manifest, "count": len(ids)})
 
 
 def _open(whole: dict[str, Any], part: int, folder: Path, **options: Any) -> DenseIndex:

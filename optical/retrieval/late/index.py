@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable
-from optical.retrieval.dense.factory import Matrix
 from optical.retrieval.late import inverted_lists, pooling, store
-from optical.retrieval.late.products import Query, as_query, similarities, whole_products
-from optical.retrieval.late.store import LateIndex
+from optical.retrieval.late.products import QueryTokens, as_query, similarities, whole_products
+from optical.retrieval.late.store import LateIndex, LateOptions
 
 PROBE = 16
+DEFAULTS = LateOptions()
 SIMILARITIES_AT_ONCE = 2**22  # query tokens times document tokens in one product: 16 MB
 
 
@@ -33,11 +34,8 @@ def build(
     start: Int[np.ndarray, " n_plus_1"],
     ids: Sequence[str],
     folder: Path,
+    options: LateOptions = DEFAULTS,
     *,
-    precision: str = "int8",
-    lists: int | None = None,
-    pool_factor: float = 1,
-    seed: int = 0,
     manifest: dict[str, Any],
 ) -> None:
     """Write an index of token vectors; an earlier index there stays until this one is whole.
@@ -49,15 +47,7 @@ def build(
         start: Document i has the rows ``start[i]`` to ``start[i + 1]``; it may have none, and is then never found.
         ids: n document ids, different from each other and without white space.
         folder: Written anew; one that exists must be empty or hold an index.
-        precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.
-            ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
-            ``"int4"`` keeps d / 2 + 12, for an even d: half of int8, and a few of the hundred best are lost.
-        lists: How many lists tokens are put into; 0 for none, which compares a query with everything. Left out: none
-            below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
-        pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
-            similar ones (:func:`optical.retrieval.late.pooling.pooled`). 1 keeps them. Scores are then of what is
-            left.
-        seed: Of the sample and the start of k-means.
+        options: How tokens are stored.
         manifest: What to keep beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
             that JSON holds.
 
@@ -68,24 +58,18 @@ def build(
     folder = Path(folder)
     start = np.asarray(start)
     _check_documents(tokens, start, ids)
-    if precision not in store.PRECISIONS:
-        known = ", ".join(store.PRECISIONS)
-        raise RecipeError(f"tokens are stored as one of {known}; got {precision!r}; leave it out for int8")
-    if precision == "int4" and tokens.shape[1] % 2:
-        raise RecipeError(f"int4 puts two dimensions in a byte; got {tokens.shape[1]} of them; take int8")
-    if not pool_factor >= 1:
-        raise RecipeError(f"pool_factor must be at least 1, which keeps all tokens; got {pool_factor}; 2 halves them")
+    _check_options(options, tokens.shape[1])
     check_replaceable(folder, store.MANIFEST)
-    if pool_factor > 1:
-        tokens, start = _pooled(tokens, start, ids, pool_factor, folder)
-        manifest = {**manifest, "pool_factor": pool_factor}
-    lists = inverted_lists.how_many(len(tokens)) if lists is None else lists
+    if options.pool_factor > 1:
+        tokens, start = _pooled(tokens, start, ids, options.pool_factor, folder)
+        manifest = {**manifest, "pool_factor": options.pool_factor}
+    lists = inverted_lists.how_many(len(tokens)) if options.lists is None else options.lists
     if not 0 <= lists <= len(tokens):
         raise RecipeError(
             f"tokens can be put into no list (0) or up to as many as there are; got {lists} for {len(tokens)} tokens; "
             "leave it out"
         )
-    store.write(tokens, start, ids, folder, precision=precision, lists=lists, seed=seed, manifest=manifest)
+    store.write(tokens, start, ids, folder, options._replace(lists=lists), manifest)
 
 
 def load(folder: Path, *, teacher: str | None = None, verify: bool = False) -> LateIndex:
@@ -215,7 +199,7 @@ def _one(
 
 
 def _candidates(
-    index: LateIndex, centroids: torch.Tensor, query: Query, k: int, probe: int, count: int
+    index: LateIndex, centroids: torch.Tensor, query: QueryTokens, k: int, probe: int, count: int
 ) -> Int[np.ndarray, " c"]:
     """Documents worth scoring, in the order of the index; more lists are opened while fewer than k have been seen."""
     lists = index.lists
@@ -238,7 +222,7 @@ def _candidates(
     return np.sort(seen[_first(scores, count)])
 
 
-def _scores(index: LateIndex, query: Query, documents: Int[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
+def _scores(index: LateIndex, query: QueryTokens, documents: Int[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
     """Exact MaxSim of documents that have tokens."""
     if not len(documents):
         return np.zeros(0, dtype=np.float32)
@@ -249,7 +233,7 @@ def _scores(index: LateIndex, query: Query, documents: Int[np.ndarray, " c"]) ->
 
 
 def _best(
-    index: LateIndex, query: Query, rows: np.ndarray, first: np.ndarray, *, precise: bool
+    index: LateIndex, query: QueryTokens, rows: np.ndarray, first: np.ndarray, *, precise: bool
 ) -> Float[np.ndarray, "n c"]:
     """For each query token the highest similarity in each group of rows; groups begin at ``first``, none is empty."""
     found = []
@@ -302,6 +286,18 @@ def _check_documents(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> N
                 f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
             )
         seen.add(doc_id)
+
+
+def _check_options(options: LateOptions, dimension: int) -> None:
+    if options.precision not in store.PRECISIONS:
+        known = ", ".join(store.PRECISIONS)
+        raise RecipeError(f"tokens are stored as one of {known}; got {options.precision!r}; leave it out for int8")
+    if options.precision == "int4" and dimension % 2:
+        raise RecipeError(f"int4 puts two dimensions in a byte; got {dimension} of them; take int8")
+    if not options.pool_factor >= 1:
+        raise RecipeError(
+            f"pool_factor must be at least 1, which keeps all tokens; got {options.pool_factor}; 2 halves them"
+        )
 
 
 def _check_query(index: LateIndex, query: np.ndarray, number: int) -> None:

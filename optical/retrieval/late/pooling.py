@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from optical.retrieval.dense.factory import Matrix
+from optical.embeddings.shards import Matrix
 
 
 def pooled(

@@ -22,7 +22,7 @@ BLOCK = 4096  # stored tokens in one product; all products have this shape, sinc
 FINER = 254  # half a step of the first digit is 127 steps of the second
 
 
-class Query(NamedTuple):
+class QueryTokens(NamedTuple):
     """Token vectors of one query, in every form that a product needs.
 
     Attributes:
@@ -37,7 +37,7 @@ class Query(NamedTuple):
     scale: Float[Tensor, "n 1"]
 
 
-def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) -> Query:
+def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) -> QueryTokens:
     """Token vectors of one query, ``(n, d)``, of any float type, finite, turned as the stored tokens are."""
     full = torch.from_numpy(np.array(vectors, dtype=np.float32))
     if rotation is not None:
@@ -46,7 +46,7 @@ def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) 
     high = (full / scale).round()
     low = ((full / scale - high) * FINER).round()
     spare = torch.zeros(_rounded_up(2 * len(full)) - 2 * len(full), full.shape[1])
-    return Query(full, torch.cat([high, low, spare]).to(torch.int8), scale)
+    return QueryTokens(full, torch.cat([high, low, spare]).to(torch.int8), scale)
 
 
 def as_int8(vectors: Float[Tensor, "t d"]) -> tuple[Int8[Tensor, "t d"], Float[Tensor, "t 1"]]:
@@ -56,7 +56,7 @@ def as_int8(vectors: Float[Tensor, "t d"]) -> tuple[Int8[Tensor, "t d"], Float[T
 
 
 def similarities(
-    query: Query,
+    query: QueryTokens,
     vectors: Tensor,
     scale: Float[Tensor, " t"] | None,
     rows: Int[Tensor, " r"],

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from optical.embeddings.shards import Matrix
 from optical.errors import DataError
 from optical.files import file_checksum, written_whole
-from optical.retrieval.dense.factory import Matrix
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.int4 import as_int4, packed, rotation
 from optical.retrieval.late.products import as_int8
@@ -33,6 +33,27 @@ PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
 ROWS_AT_ONCE = 2**16
 KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # of their files
 PRECISIONS = tuple(KINDS)
+
+
+class LateOptions(NamedTuple):
+    """How tokens are stored.
+
+    Attributes:
+        precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.
+            ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
+            ``"int4"`` keeps d / 2 + 12, for an even d: half of int8, and a few of the hundred best are lost.
+        lists: How many lists tokens are put into; 0 for none, which compares a query with everything. None chooses: no
+            list below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
+        pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
+            similar ones (:func:`optical.retrieval.late.pooling.pooled`). 1 keeps them. Scores are then of what is
+            left.
+        seed: Of the sample and the start of k-means, and of the rotation of int4.
+    """
+
+    precision: str = "int8"
+    lists: int | None = None
+    pool_factor: float = 1
+    seed: int = 0
 
 
 class LateIndex(NamedTuple):
@@ -65,32 +86,31 @@ def write(
     start: Int[np.ndarray, " n_plus_1"],
     ids: Sequence[str],
     folder: Path,
-    *,
-    precision: str,
-    lists: int,
-    seed: int,
+    options: LateOptions,
     manifest: dict[str, Any],
 ) -> None:
     """Write the folder whole; an index that is there stays until the new one is complete.
+
+    Tokens are written as they are given, whatever ``pool_factor`` says; ``lists`` is how many there are to be.
 
     Raises:
         DataError: A token holds NaN or infinity, or the disk does not take the files.
     """
     try:
         with written_whole(folder) as unfinished:
-            error = _write_tokens(unfinished, tokens, start, ids, precision, seed)
+            error = _write_tokens(unfinished, tokens, start, ids, options)
             np.save(unfinished / START, np.asarray(start, dtype=np.int64))
             np.save(unfinished / DOCUMENTS, np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(start)))
             (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
-            if lists:
-                _write_lists(unfinished, lists, seed)
+            if options.lists:
+                _write_lists(unfinished, options.lists, options.seed)
             facts = {
                 "kind": KIND,
                 "count": len(ids),
                 "tokens": len(tokens),
                 "dimension": int(tokens.shape[1]),
-                "precision": precision,
-                "lists": lists,
+                "precision": options.precision,
+                "lists": options.lists,
                 "token_error": error,
                 "checksums": {path.name: file_checksum(path)[:16] for path in sorted(unfinished.iterdir())},
             }
@@ -114,13 +134,11 @@ def check_finite(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
         _check_finite(block, block, row, start, ids, "float32")
 
 
-def _write_tokens(
-    folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], precision: str, seed: int
-) -> float:
+def _write_tokens(folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], options: LateOptions) -> float:
     """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
-    lost, scales = 0.0, []
+    lost, scales, precision = 0.0, [], options.precision
     count, dimension = tokens.shape
-    turn = rotation(dimension, seed) if precision == "int4" else None
+    turn = rotation(dimension, options.seed) if precision == "int4" else None
     header = {"descr": KINDS[precision], "shape": (count, dimension if turn is None else dimension // 2)}
     with (folder / TOKENS).open("wb") as file:  # not a memory map: writing to one of a full disk kills the process
         np.lib.format.write_array_header_1_0(file, {**header, "fortran_order": False})

@@ -106,15 +106,6 @@ def available(engine: str = AUTO) -> tuple[str | None, str]:
     return None, f"BM25 cannot run, {why}; run `make setup-bm25`"
 
 
-def answers(
-    ids: Sequence[str], texts: Sequence[str], queries: Sequence[tuple[str, str]], k: int, *, engine: str = AUTO,
-    k1: float = K1, b: float = B, folder: Path | None = None, threads: int = 1,
-) -> Ranked:  # fmt: skip
-    """Index documents and search them, in one call; see :func:`opened` and :func:`search`."""
-    with opened(ids, texts, engine=engine, k1=k1, b=b, folder=folder) as index:
-        return search(index, queries, k, threads)
-
-
 @contextmanager
 def opened(
     ids: Sequence[str],

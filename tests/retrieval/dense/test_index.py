@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
-from optical.embeddings.write_shards import Plan, make_shards
+from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.retrieval import dense
 from optical.retrieval.dense import factory as factory_dense
@@ -263,7 +263,7 @@ def test_a_mapped_index_stays_on_disk(tmp_path: Path, vectors: np.ndarray, queri
 def test_an_index_of_shards_is_that_of_their_vectors(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
     row = dict(zip(names(), vectors, strict=True))
     texts = [(doc_id, doc_id) for doc_id in names()]
-    plan = Plan("f1", "sentences", "float32", 10)
+    plan = ShardPlan("f1", "sentences", "float32", 10)
     encode = lambda ids: [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]  # noqa: E731
     shards = make_shards(texts, tmp_path / "shards", encode, plan)
     for factory in ("Flat", "IVF3,SQ8"):
@@ -272,78 +272,6 @@ def test_an_index_of_shards_is_that_of_their_vectors(tmp_path: Path, vectors: np
         found = dense.load(tmp_path / "of shards")
         assert found.ids.tolist() == expected.ids.tolist() == names()
         assert dense.search(found, queries, 9) == dense.search(expected, queries, 9)
-
-
-class TestSeveral:
-    @staticmethod
-    def split(folder: Path, vectors: np.ndarray, ids: list[str], factory: str = "Flat") -> list[Path]:
-        folders = []
-        for number, rows in enumerate((slice(0, 3), slice(3, 40), slice(40, None))):
-            folders.append(folder / f"index-{number}")
-            dense.build(vectors[rows], ids[rows], folders[-1], factory, manifest=MANIFEST)
-        return folders
-
-    @pytest.mark.parametrize("k", [1, 4, 10, N, N + 3])
-    @pytest.mark.parametrize("mapped", [False, True])
-    def test_they_find_what_one_index_of_all_finds(
-        self, tmp_path: Path, vectors: np.ndarray, queries: np.ndarray, k: int, mapped: bool
-    ) -> None:
-        several = dense.load_all(self.split(tmp_path, vectors, names()), mapped=mapped)
-        assert several.ids.tolist() == names()
-        assert several.manifest == MANIFEST | {"dimension": D, "count": N, "factory": "Flat"}
-        found = dense.search(several, queries, k)
-        whole = dense.search(dense.load(built(vectors, tmp_path / "whole")), queries, k)
-        assert [[d for d, _ in answer] for answer in found] == [[d for d, _ in answer] for answer in whole]
-        np.testing.assert_allclose(
-            [[s for _, s in answer] for answer in found], [[s for _, s in answer] for answer in whole], rtol=1e-5
-        )
-
-    @pytest.mark.parametrize("k", [10, N])
-    def test_equal_scores_across_the_border_are_those_of_one_index(self, tmp_path: Path, k: int) -> None:
-        levels = np.ones((N, D), dtype=np.float32)
-        levels[1:5] = 3  # two documents of the first index, two of the second
-        levels[38:44] = 2
-        several = dense.load_all(self.split(tmp_path, levels, names()))
-        whole = dense.load(built(levels, tmp_path / "whole"))
-        found, expected = (dense.search(index, np.ones((1, D), np.float32), k) for index in (several, whole))
-        assert found == expected
-        assert {doc_id for doc_id, _ in found[0][:10]} == {f"doc-{row}é" for row in (1, 2, 3, 4, *range(38, 44))}
-
-    def test_equal_scores_at_the_cut_are_found_as_often_as_there_is_room(self, tmp_path: Path) -> None:
-        several = dense.load_all(self.split(tmp_path, np.ones((N, D), dtype=np.float32), names()))
-        [answer] = dense.search(several, np.ones((1, D), np.float32), 5)
-        assert len({doc_id for doc_id, _ in answer}) == 5
-        assert [score for _, score in answer] == [D] * 5
-
-    def test_where_each_finds_fewer_nothing_is_invented(self, tmp_path: Path, vectors: np.ndarray) -> None:
-        folders = self.split(tmp_path, vectors, names(), "IVF3,Flat")
-        several = dense.load_all(folders, nprobe=1)
-        for query, answer in zip(vectors, dense.search(several, vectors, N), strict=True):
-            alone = [dense.search(dense.load(folder, nprobe=1), query[None], N)[0] for folder in folders]
-            assert len(answer) < N
-            assert dict(answer) == pytest.approx(dict(sum(alone, [])), rel=1e-5)
-
-    def test_an_id_in_two_of_them_is_refused(self, tmp_path: Path, vectors: np.ndarray) -> None:
-        folders = self.split(tmp_path, vectors, [*names(N - 1), "doc-1é"])
-        with pytest.raises(DataError, match=r"'doc-1é' is in two indexes, .*index-0 and .*index-2; build one of them"):
-            dense.load_all(folders)
-        with pytest.raises(DataError, match=r"'doc-0é' is in two indexes, .*index-0 and .*index-0"):
-            dense.load_all([folders[0], folders[0]])
-
-    def test_of_different_teachers_or_dimensions_they_are_refused(self, tmp_path: Path, vectors: np.ndarray) -> None:
-        for name, fingerprint, width in (("a", "f1", D), ("b", "f2", D), ("c", "f1", D - 1)):
-            facts = {"teacher": "tiny", "teacher_fingerprint": fingerprint}
-            dense.build(vectors[:, :width], [f"{name}{k}" for k in range(N)], tmp_path / name, manifest=facts)
-        with pytest.raises(
-            DataError, match="one teacher_fingerprint; got f1 at .*/a and f2 at .*/b; build them with one"
-        ):
-            dense.load_all([tmp_path / "a", tmp_path / "b"])
-        with pytest.raises(DataError, match="must have one dimension; got 12 at .*/a and 11 at .*/c"):
-            dense.load_all([tmp_path / "a", tmp_path / "c"])
-
-    def test_none_at_all(self) -> None:
-        with pytest.raises(RecipeError, match="there is no index to search; got an empty list"):
-            dense.load_all([])
 
 
 def test_an_index_of_another_teacher_is_refused(tmp_path: Path, vectors: np.ndarray) -> None:

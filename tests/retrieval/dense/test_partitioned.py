@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from optical.embeddings.write_shards import Plan, make_shards
+from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.files import held_alone
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
+from optical.retrieval.dense.index import DenseIndex
 
 N, D, Q = 57, 12, 5
 MANIFEST = {"teacher": "tiny", "teacher_fingerprint": "f1", "langs": ("sw", "so")}
@@ -39,6 +41,10 @@ def built(vectors: np.ndarray, folder: Path, size: int | None = SIZE, factory: s
     ids = names(len(vectors))
     partitioned.build(vectors, ids, folder, factory, manifest=MANIFEST | more, index_size=size)
     return folder
+
+
+def joined(folders: list[Path], **options: Any) -> DenseIndex:
+    return partitioned.joined([dense.load(folder, **options) for folder in folders])
 
 
 def below(folder: Path) -> list[str]:
@@ -158,7 +164,7 @@ class TestFolder:
         row = dict(zip(names(), vectors, strict=True))
         encode = lambda ids: [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]  # noqa: E731
         texts = [(doc_id, doc_id) for doc_id in names()]
-        shards = make_shards(texts, tmp_path / "shards", encode, Plan("f1", "sentences", "float16", 10))
+        shards = make_shards(texts, tmp_path / "shards", encode, ShardPlan("f1", "sentences", "float16", 10))
         for factory in ("Flat", "IVF2,SQ8"):
             folder = tmp_path / factory
             partitioned.build(shards.vectors(), shards.ids, folder, factory, manifest=MANIFEST, index_size=SIZE)
@@ -436,3 +442,53 @@ class TestRefused:
         built(vectors, tmp_path / "index")
         assert counted.built == []
         assert partitioned.load(tmp_path / "index").ids.tolist() == names()
+
+
+class TestJoined:
+    @staticmethod
+    def split(folder: Path, vectors: np.ndarray, ids: list[str], factory: str = "Flat") -> list[Path]:
+        folders = []
+        for number, rows in enumerate((slice(0, 3), slice(3, 40), slice(40, None))):
+            folders.append(folder / f"index-{number}")
+            dense.build(vectors[rows], ids[rows], folders[-1], factory, manifest=MANIFEST)
+        return folders
+
+    @pytest.mark.parametrize("k", [1, 4, 10, N, N + 3])
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_they_find_what_one_index_of_all_finds(
+        self, tmp_path: Path, vectors: np.ndarray, queries: np.ndarray, k: int, mapped: bool
+    ) -> None:
+        several = joined(self.split(tmp_path, vectors, names()), mapped=mapped)
+        assert several.ids.tolist() == names()
+        assert several.manifest == MANIFEST | {"langs": ["sw", "so"], "dimension": D, "count": N, "factory": "Flat"}
+        found = dense.search(several, queries, k)
+        whole = dense.search(dense.load(built(vectors, tmp_path / "whole", size=None)), queries, k)
+        assert [[d for d, _ in answer] for answer in found] == [[d for d, _ in answer] for answer in whole]
+        np.testing.assert_allclose(
+            [[s for _, s in answer] for answer in found], [[s for _, s in answer] for answer in whole], rtol=1e-5
+        )
+
+    @pytest.mark.parametrize("k", [10, N])
+    def test_equal_scores_across_the_border_are_those_of_one_index(self, tmp_path: Path, k: int) -> None:
+        levels = np.ones((N, D), dtype=np.float32)
+        levels[1:5] = 3  # two documents of the first index, two of the second
+        levels[38:44] = 2
+        several = joined(self.split(tmp_path, levels, names()))
+        whole = dense.load(built(levels, tmp_path / "whole", size=None))
+        found, expected = (dense.search(index, np.ones((1, D), np.float32), k) for index in (several, whole))
+        assert found == expected
+        assert {doc_id for doc_id, _ in found[0][:10]} == {f"doc-{row}é" for row in (1, 2, 3, 4, *range(38, 44))}
+
+    def test_equal_scores_at_the_cut_are_found_as_often_as_there_is_room(self, tmp_path: Path) -> None:
+        several = joined(self.split(tmp_path, np.ones((N, D), dtype=np.float32), names()))
+        [answer] = dense.search(several, np.ones((1, D), np.float32), 5)
+        assert len({doc_id for doc_id, _ in answer}) == 5
+        assert [score for _, score in answer] == [D] * 5
+
+    def test_where_each_finds_fewer_nothing_is_invented(self, tmp_path: Path, vectors: np.ndarray) -> None:
+        folders = self.split(tmp_path, vectors, names(), "IVF3,Flat")
+        several = joined(folders, nprobe=1)
+        for query, answer in zip(vectors, dense.search(several, vectors, N), strict=True):
+            alone = [dense.search(dense.load(folder, nprobe=1), query[None], N)[0] for folder in folders]
+            assert len(answer) < N
+            assert dict(answer) == pytest.approx(dict(sum(alone, [])), rel=1e-5)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late.store import LateOptions
 
 N, D = 41, 12
 EMPTY = (0, 17, 40)
@@ -45,5 +46,5 @@ def flat(documents: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def built(documents: list[np.ndarray], folder: Path, **options: Any) -> Path:
-    late_index.build(*flat(documents), ids(len(documents)), folder, manifest=MANIFEST, **options)
+    late_index.build(*flat(documents), ids(len(documents)), folder, LateOptions(**options), manifest=MANIFEST)
     return folder

@@ -12,6 +12,7 @@ from optical.errors import DataError, RecipeError
 from optical.models.tokens import Tokens
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import int4, inverted_lists, maxsim, pooling, products, store
+from optical.retrieval.late.store import LateOptions
 from tests.retrieval.late.late_documents import EMPTY, D, N, built, flat, ids, some_documents, some_queries, unit
 
 
@@ -159,7 +160,11 @@ def test_the_order_of_documents_does_not_matter(tmp_path: Path, documents: list,
     order = np.random.default_rng(4).permutation(N)
     plain = late_index.load(built(documents, tmp_path / "plain", lists=4))
     late_index.build(
-        *flat([documents[i] for i in order]), [ids()[i] for i in order], tmp_path / "other", lists=4, manifest={}
+        *flat([documents[i] for i in order]),
+        [ids()[i] for i in order],
+        tmp_path / "other",
+        LateOptions(lists=4),
+        manifest={},
     )
     other = late_index.load(tmp_path / "other")
     for ours, theirs in zip(
@@ -217,7 +222,7 @@ def test_near_documents_are_found_in_few_lists(tmp_path: Path) -> None:
     generator = np.random.default_rng(6)
     themes = unit(generator.normal(size=(20, 32)))
     made = [unit(themes[k % 20] + 0.1 * generator.normal(size=(6, 32))).astype(np.float16) for k in range(400)]
-    late_index.build(*flat(made), ids(400), tmp_path / "index", lists=20, manifest={})
+    late_index.build(*flat(made), ids(400), tmp_path / "index", LateOptions(lists=20), manifest={})
     asked = [unit(themes[k] + 0.1 * generator.normal(size=(4, 32))) for k in range(20)]
     index = late_index.load(tmp_path / "index")
     assert late_index.recall(index, asked, 10, probe=4, candidates=40) >= 0.95
@@ -304,7 +309,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, documents: list, queries: 
         ({"start": np.where(np.arange(N + 1) == 3, 0, start)}, "and never back"),
         ({"ids": ["doc-1é", *ids()[1:]]}, "'doc-1é', number 2, is there twice; rename the document"),
         ({"ids": ["a b", *ids()[1:]]}, "'a b', number 1, is empty or holds white space"),
-        ({"tokens": tokens.astype(np.float32) * 1e6, "precision": "float16"}, "is too large for float16"),
+        ({"tokens": tokens.astype(np.float32) * 1e6, "options": LateOptions("float16")}, "is too large for float16"),
     ):
         with pytest.raises(DataError, match=message):
             late_index.build(

@@ -11,6 +11,7 @@ import pytest
 from optical.errors import DataError
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import inverted_lists
+from optical.retrieval.late.store import LateOptions
 from tests.retrieval.late.late_documents import MANIFEST, D, N, built, ids, some_documents, some_queries
 
 
@@ -55,7 +56,7 @@ def test_no_document_and_no_token(tmp_path: Path, queries: list) -> None:
     for count, precision in ((0, "int8"), (2, "int8"), (2, "int4")):
         folder = tmp_path / f"{count}-{precision}"
         nothing = np.zeros((0, D)), np.zeros(count + 1, int), ids(count)
-        late_index.build(*nothing, folder, precision=precision, manifest={})
+        late_index.build(*nothing, folder, LateOptions(precision), manifest={})
         assert late_index.search(late_index.load(folder, verify=True), queries, 3) == [[]] * 5
     assert late_index.search(late_index.load(folder), [], 3) == []
 

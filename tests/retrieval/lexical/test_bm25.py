@@ -42,6 +42,11 @@ ENGINES = [
 needs_lucene = pytest.mark.skipif(bool(lucene.missing()), reason=lucene.missing() or "-")
 
 
+def answers(ids, texts, queries, k, threads=1, **options) -> bm25.Ranked:
+    with bm25.opened(ids, texts, **options) as index:
+        return bm25.search(index, queries, k, threads)
+
+
 def by_formula(query: str, texts: list[str], k1: float, b: float) -> list[float]:
     """Lucene's BM25, with exact lengths; words are what is between spaces."""
     words = [Counter(text.split()) for text in texts]
@@ -62,7 +67,7 @@ def by_formula(query: str, texts: list[str], k1: float, b: float) -> list[float]
 def test_scores_are_those_of_the_formula(engine, k1, b):
     texts = ["zebra zebra river", "river boat boat boat boat", "dog zebra", "cat", "cat cat cat cat cat cat dog"]
     ids = [f"d{n}" for n in range(5)]
-    found = bm25.answers(ids, texts, [("q", "zebra river cat")], 10, engine=engine, k1=k1, b=b).found["q"]
+    found = answers(ids, texts, [("q", "zebra river cat")], 10, engine=engine, k1=k1, b=b).found["q"]
     expected = dict(zip(ids, by_formula("zebra river cat", texts, k1, b), strict=True))
     # Anserini keeps four decimals; Lucene's one-byte lengths are exact up to 40 words.
     assert dict(found) == pytest.approx({d: s for d, s in expected.items() if s > 0}, abs=2e-4)
@@ -92,13 +97,13 @@ def test_who_shares_no_word_is_not_found(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_query_may_be_as_long_as_a_document(engine):
     long = " ".join(f"w{n}" for n in range(3000)) + " zebra"
-    assert [d for d, _ in bm25.answers(IDS, TEXTS, [("q", long)], 5, engine=engine).found["q"]] == ["d1"]
+    assert [d for d, _ in answers(IDS, TEXTS, [("q", long)], 5, engine=engine).found["q"]] == ["d1"]
 
 
 def test_without_the_stemmer_words_stay_and_the_result_says_so(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "Stemmer" else find(name))
-    found = bm25.answers(IDS, TEXTS, [("q1", "run"), ("q2", "running")], 5, engine="bm25s")
+    found = answers(IDS, TEXTS, [("q1", "run"), ("q2", "running")], 5, engine="bm25s")
     assert found.analysis.endswith("no stemmer (PyStemmer is not installed)")
     assert found.found["q1"] == []
     assert [d for d, _ in found.found["q2"]] == ["d4"]
@@ -117,7 +122,7 @@ def test_without_the_stemmer_words_stay_and_the_result_says_so(monkeypatch):
 )
 def test_options_out_of_range_are_refused(arguments, message):
     with pytest.raises(RecipeError) as caught:
-        bm25.answers(IDS, TEXTS, QUERIES, **{"k": 5, "engine": "bm25s", **arguments})
+        answers(IDS, TEXTS, QUERIES, **{"k": 5, "engine": "bm25s", **arguments})
     assert message in str(caught.value)
 
 
@@ -134,7 +139,7 @@ def test_options_out_of_range_are_refused(arguments, message):
 )
 def test_documents_and_queries_that_cannot_be_used_are_refused(ids, texts, queries, message):
     with pytest.raises(DataError) as caught:
-        bm25.answers(ids, texts, queries, 5, engine="bm25s")
+        answers(ids, texts, queries, 5, engine="bm25s")
     assert message in str(caught.value)
 
 
@@ -187,7 +192,7 @@ def test_what_is_missing_is_one_sentence(machine, modules, javas, lacks):
     assert bm25.available() == (None, both)
     assert bm25.available("lucene") == (None, f"BM25 cannot run, lucene: {lacks}; run `make setup-bm25`")
     with pytest.raises(RecipeError) as caught:
-        bm25.answers(IDS, TEXTS, QUERIES, 5)
+        answers(IDS, TEXTS, QUERIES, 5)
     assert str(caught.value) == both
     machine(modules | {"bm25s"}, **javas)
     engine, sentence = bm25.available()
@@ -221,7 +226,7 @@ def test_an_index_is_used_again_for_the_same_documents_only(tmp_path):
     folder = tmp_path / "index"
 
     def found(ids: list[str], texts: list[str], k1: float = 0.9) -> tuple[list[str], int]:
-        answer = bm25.answers(ids, texts, [("q", "river")], 9, engine="lucene", folder=folder, k1=k1).found["q"]
+        answer = answers(ids, texts, [("q", "river")], 9, engine="lucene", folder=folder, k1=k1).found["q"]
         return sorted(d for d, _ in answer), (folder / "optical.json").stat().st_mtime_ns
 
     hits, first = found(IDS, TEXTS)
@@ -241,18 +246,18 @@ def test_a_folder_of_something_else_is_not_overwritten_and_a_broken_index_is_sai
     (other / "optical.json").write_text('{"factory": "Flat"}')
     for folder in (other, other / "optical.json"):
         with pytest.raises(DataError, match="would be overwritten by the index of BM25, but is none; at .*; name"):
-            bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=folder)
+            answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=folder)
     broken = tmp_path / "bm25"
-    bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
+    answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
     for file in broken.glob("segments_*"):
         file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(DataError, match="the index of BM25 cannot be read: .*; at .*bm25; remove the folder"):
-        bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
+        answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
 
 
 @needs_lucene
 def test_a_failed_index_leaves_the_earlier_one(tmp_path, monkeypatch):
-    bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=tmp_path / "index")
+    answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=tmp_path / "index")
     before = {file.name: file.read_bytes() for file in (tmp_path / "index").iterdir()}
 
     def full(texts: list[str], folder: Path) -> int:
@@ -261,14 +266,14 @@ def test_a_failed_index_leaves_the_earlier_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lucene, "build", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device; at .*index; free some space"):
-        bm25.answers(IDS, ["new", *TEXTS[1:]], QUERIES, 5, engine="lucene", folder=tmp_path / "index")
+        answers(IDS, ["new", *TEXTS[1:]], QUERIES, 5, engine="lucene", folder=tmp_path / "index")
     assert {file.name: file.read_bytes() for file in (tmp_path / "index").iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["index"]
 
 
 def _in_a_worker(sender) -> None:
     try:
-        bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene")
+        answers(IDS, TEXTS, QUERIES, 5, engine="lucene")
     except RecipeError as error:
         sender.send(str(error))
 
@@ -278,7 +283,7 @@ def _in_a_worker(sender) -> None:
 def test_java_stays_in_the_main_process(method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
-    bm25.answers(IDS, TEXTS, QUERIES, 5, engine="lucene")
+    answers(IDS, TEXTS, QUERIES, 5, engine="lucene")
     receiver, sender = multiprocessing.Pipe(duplex=False)
     worker = multiprocessing.get_context(method).Process(target=_in_a_worker, args=(sender,))
     worker.start()
@@ -292,7 +297,7 @@ def test_java_stays_in_the_main_process(method):
 def test_java_writes_nothing_and_leaves_interrupts_and_the_environment_to_python():
     code = (
         "import os, signal, sys; from optical.retrieval.lexical import bm25\n"
-        "bm25.answers(['a'], ['dog'], [('q', 'dog')], 5, engine='lucene')\n"
+        "with bm25.opened(['a'], ['dog'], engine='lucene') as index: bm25.search(index, [('q', 'dog')], 5)\n"
         "assert not {'torch', 'openai', 'pyserini'} & set(sys.modules) and 'JAVA_HOME' not in os.environ\n"
         "try: os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(9)\n"
         "except KeyboardInterrupt: sys.exit(7)"
