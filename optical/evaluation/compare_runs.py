@@ -116,9 +116,10 @@ def compare_runs(
     permutations: int = 10_000,
     seed: int = 0,
 ) -> ComparedRuns:
-    """Measure runs with the same judgements and compare them with one of them, whoever made them.
+    """Measure runs with the same judgements and compare them with one of them.
 
-    Queries without a relevant document are passed over and those that a run lacks count 0, both are counted.
+    Queries without a relevant document are passed over; queries that a run does not have score 0. The result says how
+    many there are of both.
 
     Args:
         runs: Name -> run, at least one.
@@ -151,10 +152,10 @@ def compare_runs(
 
 
 def unknown_documents(run: Run, documents: Collection[str]) -> list[str]:
-    """The documents of a run that a collection does not have, each once; they can only count as not relevant.
+    """The documents of a run that a collection does not have, each once; they count as not relevant.
 
     Args:
-        run: From wherever.
+        run: The run of any system.
         documents: Ids of all documents of the collection.
 
     Raises:

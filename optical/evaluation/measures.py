@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from optical.data.trec_run import Run
 
 MEASURES = ("AP", "nDCG@10", "R@100", "RR@10", "P@1")
-"""What tables show."""
+"""Shown in tables."""
 
 ALL_MEASURES = ("AP", "AP@100", "nDCG@10", "nDCG@20", "R@100", "RR@10", "P@1", "Judged@10")
-"""What is kept of every query; ``Judged@10`` is the share of the first ten that somebody judged, relevant or not."""
+"""Kept for every query; ``Judged@10`` is the share of the first ten documents that have a judgement."""
 
 CUTOFF = {"AP": "may", "nDCG": "may", "RR": "may", "R": "must", "P": "must", "Success": "must", "Judged": "must"}
 """Measures by their name in ir-measures, and whether a cut-off (the 10 of nDCG@10) may or must follow."""
 
 
 class Scores(NamedTuple):
-    """What a run is worth.
+    """The measures of a run.
 
     Attributes:
         mean: Measure -> mean over the queries.
@@ -50,7 +50,7 @@ def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES)
 
     Ties are broken as trec_eval breaks them (scores in single precision, then the higher document id first), for every
     measure alike, so that a run with ties gets the numbers of trec_eval and its measures agree with each other. Runs
-    made by :func:`optical.data.trec_run.rank` have none.
+    made by :func:`optical.data.trec_run.rank` have no ties.
 
     Args:
         run: Rankings; queries without a relevant document are passed over.
@@ -58,9 +58,8 @@ def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES)
         measures: Names as ir-measures prints them: ``AP``, ``nDCG@10``, ``R@100``, ``RR@10``, ``P@1``, ``Success@5``.
 
     Raises:
-        RecipeError: a name is no known measure.
-        DataError: no judgement is positive, the run shares no query with the judgements, or one of its scores is no
-            finite number.
+        RecipeError: A measure is unknown.
+        DataError: No judgement is positive, the run shares no query with the judgements, or a score is not finite.
     """
     import ir_measures
 
@@ -79,10 +78,10 @@ def measure(run: Run, qrels: Sequence[Qrel], measures: Sequence[str] = MEASURES)
 
 
 def share_of_ceiling(score: float, ceiling: float) -> float:
-    """What part of the ceiling (the teacher on the English queries) a score reaches; 1 is all of it, more is possible.
+    """A score as a share of the ceiling, the teacher on the English queries; more than 1 is possible.
 
     Raises:
-        DataError: the ceiling is not above 0.
+        DataError: The ceiling is not above 0.
     """
     if not ceiling > 0:
         raise DataError(
@@ -93,7 +92,7 @@ def share_of_ceiling(score: float, ceiling: float) -> float:
 
 
 def _measure_object(name: str) -> Any:  # noqa: ANN401 - ir_measures is imported inside functions only
-    """The ir-measures object of a measure; a name that is none stops with the one to write."""
+    """The ir-measures object of a measure; an unknown name is refused with the nearest known one."""
     import ir_measures
 
     base, at, cutoff = name.partition("@")
@@ -124,7 +123,7 @@ def _judged(qrels: Sequence[Qrel]) -> dict[str, dict[str, int]]:
 
 
 def _check_same_queries(run: Run, query_ids: set[str]) -> None:
-    """A run without any judged query is a run of something else; an empty run is only a bad one."""
+    """Refuse a run that shares no query with the judgements; an empty run is allowed and scores 0."""
     if run and not run.keys() & query_ids:
         raise DataError(
             f"none of the {len(run)} queries of the run is judged; the run has e.g. {min(run)!r}, the judgements "
@@ -133,7 +132,7 @@ def _check_same_queries(run: Run, query_ids: set[str]) -> None:
 
 
 def _untie(query_id: str, ranking: dict[str, float]) -> dict[str, float]:
-    """The ranking that trec_eval would read, with scores n, n - 1, ..., 1: no provider can break ties its own way."""
+    """The ranking in the order of trec_eval, with scores n, n - 1, ..., 1, the same for every measure."""
     for doc_id, score in ranking.items():
         if not math.isfinite(score):
             raise DataError(

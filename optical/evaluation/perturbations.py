@@ -30,15 +30,16 @@ _PLAIN = str.maketrans("ɓɗƙƴƁƊƘƳłøđħŁØĐĦı", "bdkyBDKYlodhLODHi"
 
 
 def perturb(text: str, kind: str, rate: float, random: np.random.Generator, *, lexicon: Lexicon | None = None) -> str:
-    """A text with some of its words perturbed.
+    """Perturb some of the words of a text.
 
-    The number of words is ``rate`` times those that the kind can touch, up or down by chance so that it is right on
-    average. The same generator gives the same text; from the same state, a higher rate touches the same words and more.
+    The number of words changed is ``rate`` times those that the kind can change, rounded up or down at random so that
+    it is right on average. The same state of the generator gives the same text; a higher rate changes the same words
+    and more.
 
     Args:
         text: What to change; never becomes empty.
         kind: One of ``KINDS``.
-        rate: Share of the words that can be touched, in [0, 1]; at 0 the text stays as it is.
+        rate: Share of the words that the kind can change, in [0, 1]; at 0 the text stays as it is.
         random: Source of randomness.
         lexicon: Folded word -> what it may become; of ``codeswitch``.
 
@@ -67,7 +68,7 @@ def perturb(text: str, kind: str, rate: float, random: np.random.Generator, *, l
 
 
 def check(kind: str, rate: float) -> None:
-    """Refuse what is no perturbation.
+    """Check the kind and the rate of a perturbation.
 
     Raises:
         RecipeError: An unknown kind (the nearest known one is named), or a rate outside [0, 1].
@@ -81,13 +82,13 @@ def check(kind: str, rate: float) -> None:
 
 
 def touched(before: str, after: str) -> float:
-    """Share of the words of a text that are not in the other one, in [0, 1]; 0 for a text without words."""
+    """Share of the words of ``before`` that ``after`` does not have, in [0, 1]; 0 for a text without words."""
     words = Counter(split_words(before))
     return (words - Counter(split_words(after))).total() / max(1, words.total())
 
 
 def _typos(word: str, lexicon: Lexicon) -> Options:
-    """One slip: two letters swapped, a letter lost, doubled, or hit on the next key; the first letter stays."""
+    """One typo: two letters swapped, a letter lost, doubled, or hit on the next key; the first letter stays."""
     signs = _SIGNS.findall(word)
     if len(signs) < 3:
         return []
@@ -111,13 +112,13 @@ def _beside(sign: str) -> list[str]:
 
 
 def _diacritics(word: str, lexicon: Lexicon) -> Options:
-    """Without marks, and with plain letters for hooked and barred ones (ɓ of Hausa, ł of Polish)."""
+    """The word without diacritics, with plain letters for hooked and barred ones (ɓ of Hausa, ł of Polish)."""
     plain = _MARK.sub("", unicodedata.normalize("NFD", word)).translate(_PLAIN)
     return _others(unicodedata.normalize("NFC", word), [[unicodedata.normalize("NFC", plain)]])
 
 
 def _case(word: str, lexicon: Lexicon) -> Options:
-    """In capitals, in small letters, or with a capital first letter: what it is not already."""
+    """The word in capitals, in small letters, or with a capital first letter."""
     return _others(word, [[word.upper()], [word.lower()], [word[0].upper() + word[1:].lower()]])
 
 
@@ -130,7 +131,7 @@ def _drop(word: str, lexicon: Lexicon) -> Options:
 
 
 def _others(word: str, groups: Options) -> Options:
-    """Groups of distinct words other than this one; empty groups and repeated ones are gone."""
+    """The groups without this word, without repeated words, and without empty and repeated groups."""
     distinct = (tuple(dict.fromkeys(other for other in group if other != word)) for group in groups)
     return [list(group) for group in dict.fromkeys(distinct) if group]
 
@@ -142,4 +143,4 @@ KINDS: dict[str, Callable[[str, Lexicon], Options]] = {
     "codeswitch": _codeswitch,
     "drop": _drop,
 }
-"""Name -> what a word may become."""
+"""Kind -> function from a word to what it may become."""

@@ -41,12 +41,12 @@ class Report(NamedTuple):
     docs_lang: str = "en"
 
     def share(self, system: str) -> float | None:
-        """AP of a system as a share of the ceiling's; None without a ceiling, or with one of 0."""
+        """AP of a system as a share of the ceiling's; None where there is no ceiling or it is 0."""
         ceiling = self.scores[CEILING].mean["AP"] if CEILING in self.scores else 0.0
         return share_of_ceiling(self.scores[system].mean["AP"], ceiling) if ceiling > 0 else None
 
     def tests(self) -> dict[str, Comparison]:
-        """The student against every other system in X: paired randomisation tests on AP."""
+        """Compare the student with every other system but the ceiling: paired randomisation tests on AP."""
         return {name: compare(self.scores[STUDENT], self.scores[other]) for name, other in _compared(self).items()}
 
 

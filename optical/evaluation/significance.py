@@ -22,7 +22,7 @@ class Comparison(NamedTuple):
     """Two systems on the same queries.
 
     Attributes:
-        difference: Mean of the first less mean of the second.
+        difference: Mean of the first minus mean of the second.
         p_value: Two-sided, of the randomisation test.
         win: Queries on which the first is better.
         tie: Queries on which they are equal.
@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
     loss: int
 
     def in_words(self, name: str) -> str:
-        """The comparison of two systems by AP as one sentence; ``name`` says which less which."""
+        """The comparison by AP as a sentence; ``name`` is what was subtracted, as in ``student - transplant``."""
         return (
             f"{name}: MAP {self.difference:+.4f}, p = {self.p_value:.4f} (paired randomisation), "
             f"{self.win} won / {self.tie} tied / {self.loss} lost"
@@ -44,10 +44,10 @@ class Comparison(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """A system against the baseline, one of several that were compared with it.
+    """One of several systems, compared with the baseline.
 
     Attributes:
-        difference: Mean of the system less mean of the baseline.
+        difference: Mean of the system minus mean of the baseline.
         p_value: Two-sided, of the randomisation test.
         p_holm: The same adjusted by Holm's procedure for all systems that were compared.
         t_p_value: Two-sided, of the paired t-test.
@@ -76,14 +76,14 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
 
     Args:
         a: The first system.
-        b: The second; a positive difference says that the first is better.
+        b: The second; the difference is positive where the first is better.
         measure: One of the measures that both hold.
         permutations: Number of random sign vectors.
         seed: Of the sign vectors; the same seed gives the same p-value.
 
     Raises:
-        RecipeError: one of the two does not hold the measure, or there is no permutation.
-        DataError: they were measured on different queries.
+        RecipeError: One of the two does not hold the measure, or there is no permutation.
+        DataError: They were measured on different queries.
     """
     if permutations < 1:
         raise RecipeError(f"the test needs at least 1 permutation; got {permutations}; 10000 is usual")
@@ -100,12 +100,12 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
 def t_test(a: Scores, b: Scores, measure: str = "AP") -> float:
     """p-value of the paired two-sided t-test of two systems, query by query.
 
-    The usual second opinion: it takes the mean difference as normally distributed, which many queries make true. With
-    one query, or no difference on any, it is 1; with the same difference on all, 0.
+    It assumes that the mean difference is normally distributed, which many queries make true. The p-value is 1 for a
+    single query or without any difference, and 0 when the difference is the same for every query.
 
     Raises:
-        RecipeError: one of the two does not hold the measure.
-        DataError: they were measured on different queries.
+        RecipeError: One of the two does not hold the measure.
+        DataError: They were measured on different queries.
     """
     differences = _differences(a, b, measure)
     if len(differences) < 2 or not differences.any():
@@ -159,7 +159,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _differences(a: Scores, b: Scores, measure: str) -> np.ndarray:
-    """First less second, query by query; exactly 0 where the two are the same."""
+    """First minus second, query by query; exactly 0 where the two are equal."""
     first, second = _per_query(a, measure), _per_query(b, measure)
     if first.keys() != second.keys():
         raise DataError(

@@ -62,8 +62,8 @@ class System(NamedTuple):
     latency: Latency
 
 
-class Delivery(NamedTuple):
-    """What was exported, and what it is worth.
+class ExportReport(NamedTuple):
+    """An exported student: its size, agreement with torch, MAP and latency in each form.
 
     Attributes:
         folder: Of the export.
@@ -111,7 +111,7 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Say = lambda
 
 def export_onnx(
     recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None
-) -> Delivery:
+) -> ExportReport:
     """Export the student of a finished run, and measure torch and each graph on the same questions.
 
     The collection is searched exactly, without an index, so that nothing but the query vectors differs. Documents in X
@@ -141,10 +141,10 @@ def export_onnx(
     systems = {TORCH: System(_weights(student), None, scores.get(TORCH), times[TORCH])}
     systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
     measured_on = _measured_on(recipe, collection) if collection else None
-    delivery = Delivery(folder, about_texts, len(texts), measured_on, systems)
-    _write(folder / "report.json", json.dumps(as_dict(delivery), indent=1, ensure_ascii=False))
-    _write(folder / "table.md", page(table(delivery), sentences(delivery)))
-    return delivery
+    report = ExportReport(folder, about_texts, len(texts), measured_on, systems)
+    _write(folder / "report.json", json.dumps(as_dict(report), indent=1, ensure_ascii=False))
+    _write(folder / "table.md", page(table(report), sentences(report)))
+    return report
 
 
 def latencies(alone: Mapping[str, Callable[[str], object]], texts: Sequence[str]) -> dict[str, Latency]:
@@ -170,30 +170,30 @@ def latencies(alone: Mapping[str, Callable[[str], object]], texts: Sequence[str]
     return {name: Latency(*(1e3 * np.percentile(s, (50, 95))).tolist()) for name, s in seconds.items()}
 
 
-def table(delivery: Delivery) -> Table:
+def table(report: ExportReport) -> Table:
     """A row for each form of the student; the columns of MAP only where it was measured."""
     head = ["student", "MB", "cos min", "cos mean", "MAP", "MAP lost", "p50 ms", "p95 ms"]
-    reference, rows = delivery.systems[TORCH].scores, []
-    for name, (megabytes, check, scores, latency) in delivery.systems.items():
+    reference, rows = report.systems[TORCH].scores, []
+    for name, (megabytes, check, scores, latency) in report.systems.items():
         agreement = [f"{check.cosine_min:.5f}", f"{check.cosine_mean:.5f}"] if check else ["", ""]
         found = ["", ""]
         if scores and reference:
             ap, lost = scores.mean["AP"], reference.mean["AP"] - scores.mean["AP"]
             found = [f"{ap:.4f}", f"{lost:+.4f}" if name != TORCH else ""]
         rows.append([name, f"{megabytes:.1f}", *agreement, *found, f"{latency.p50:.1f}", f"{latency.p95:.1f}"])
-    measured = f"; MAP on {delivery.collection}" if delivery.collection else ""
-    title = f"cosine with torch on {delivery.count} {delivery.texts}{measured}; time of one query on one thread"
-    if not delivery.collection:
+    measured = f"; MAP on {report.collection}" if report.collection else ""
+    title = f"cosine with torch on {report.count} {report.texts}{measured}; time of one query on one thread"
+    if not report.collection:
         head, *rows = (row[:4] + row[6:] for row in (head, *rows))
     return Table(title, head, rows)
 
 
-def sentences(delivery: Delivery) -> list[str]:
+def sentences(report: ExportReport) -> list[str]:
     """The MAP of each graph against torch's, with its test; none without a collection."""
-    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in delivery.lost().items()]
+    return [comparison.in_words(f"{name} - {TORCH}") for name, comparison in report.lost().items()]
 
 
-def as_dict(delivery: Delivery) -> dict[str, Any]:
+def as_dict(report: ExportReport) -> dict[str, Any]:
     """Everything, for a JSON file."""
     systems = {
         name: {
@@ -202,14 +202,14 @@ def as_dict(delivery: Delivery) -> dict[str, Any]:
             "scores": system.scores and system.scores._asdict(),
             "milliseconds": system.latency._asdict(),
         }
-        for name, system in delivery.systems.items()
+        for name, system in report.systems.items()
     }
     packages = {}
     for name in ("torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"):
         with suppress(PackageNotFoundError):
             packages[name] = version(name)
-    tests = {name: comparison._asdict() for name, comparison in delivery.lost().items()}
-    head = {"texts": delivery.texts, "count": delivery.count, "collection": delivery.collection}
+    tests = {name: comparison._asdict() for name, comparison in report.lost().items()}
+    head = {"texts": report.texts, "count": report.count, "collection": report.collection}
     return {**head, "systems": systems, "tests": tests, "packages": packages}
 
 

@@ -26,7 +26,7 @@ def bitext_lexicon(
     least: float = 0.15,
     min_count: int = 2,
 ) -> dict[str, list[str]]:
-    """What words mean, from parallel sentences alone: IBM model 1 between the words of both sides.
+    """Learn what words mean from parallel sentences, by IBM model 1 between the words of both sides.
 
     How surely two words translate each other is ``sqrt(t(e | f) t(f | e))``: a word seen twice may well go with "the",
     but "the" does not go with it. A translation that is the word itself, such as a name, is left out. A language

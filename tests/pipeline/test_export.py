@@ -15,7 +15,7 @@ from optical.evaluation.tables import page
 from optical.models.encoders import encode_sentences
 from optical.models.onnx_export import Check, Exported
 from optical.pipeline import export as pipeline_export
-from optical.pipeline.export import Delivery, Latency, System, latencies
+from optical.pipeline.export import ExportReport, Latency, System, latencies
 from tests.models.test_onnx_export import single  # noqa: F401 - a fixture
 
 CHECK = Check(28.0139, 0.0107, 0.998123, 0.999345)
@@ -26,12 +26,12 @@ def scores(*values: float) -> Scores:
     return Scores({"AP": sum(values) / len(values)}, {"AP": per_query}, len(values), 0)
 
 
-def made(tmp_path, *, measured: bool = True) -> Delivery:
+def made(tmp_path, *, measured: bool = True) -> ExportReport:
     systems = {
         "torch": System(100.9, None, scores(0.5, 1.0) if measured else None, Latency(25.42, 45.0)),
         "ONNX int8": System(28.0139, CHECK, scores(0.5, 0.9) if measured else None, Latency(3.46, 8.04)),
     }
-    return Delivery(tmp_path, "sw questions", 2, "sample (test)" if measured else None, systems)
+    return ExportReport(tmp_path, "sw questions", 2, "sample (test)" if measured else None, systems)
 
 
 class TestTable:
