@@ -1,4 +1,4 @@
-"""``python -m optical.cli``, which is how ``accelerate launch -m`` starts it."""
+"""``python -m optical.cli``, as ``accelerate launch -m`` starts it."""
 
 from optical.cli import main
 

@@ -1,4 +1,4 @@
-"""What every command shares: the program, its options, how a recipe is put together, how errors are shown."""
+"""What all verbs share: the program, common options, reading the recipe, printing results and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 console = Console()
 
-FROM = "Recipe"  # the panel of the options that give others
+RECIPE = "Recipe"  # help panel of --recipe and --set
 Lang = Annotated[
     str | None,
     typer.Option(
@@ -73,13 +73,13 @@ Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.
 RecipeFile = Annotated[
     Path | None,
     typer.Option(
-        "--recipe", "-r", help="TOML file; an option that is not in it has its default.", rich_help_panel=FROM
+        "--recipe", "-r", help="TOML file; an option that is not in it has its default.", rich_help_panel=RECIPE
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", "-s", metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.", rich_help_panel=FROM
+        "--set", "-s", metavar="NAME=VALUE", help="Change one option of the recipe; repeatable.", rich_help_panel=RECIPE
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as `optical distill` leaves it.")]
@@ -96,8 +96,8 @@ def command(*everyday: str, model: type[BaseModel] = Recipe) -> Callable[[Verb],
     """Register a verb that takes options of a recipe.
 
     Args:
-        everyday: Options that ``--help`` shows; ``--help-all`` shows every one.
-        model: What a recipe of this verb is.
+        everyday: Recipe options that ``--help`` shows; ``--help-all`` shows all.
+        model: The recipe of this verb.
     """
 
     def register(verb: Verb) -> Verb:
@@ -107,17 +107,17 @@ def command(*everyday: str, model: type[BaseModel] = Recipe) -> Callable[[Verb],
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend are printed as one message, everything else shows its trace."""
+    """Run the program; an error that the user can mend is printed as one message, any other shows its trace."""
     _quiet()
     try:
         app(prog_name="optical")
     except OpticalError as error:
         _stop(str(error))
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C, without a word
+        if stop.code == 130:  # typer ends with this code after Ctrl-C and prints nothing
             _stop("stopped", 130)
         raise
-    except Exception as error:  # noqa: BLE001 - each library reports a full disk by a class of its own, some by Exception
+    except Exception as error:  # noqa: BLE001 - every library has its own class for a full disk, some use Exception
         fault = _write_fault(error)
         if fault is None:
             raise
@@ -125,10 +125,10 @@ def main() -> None:
 
 
 def _write_fault(error: Exception) -> str | None:
-    """What could not be written and why; None for every other error."""
+    """Describe a file that could not be written; None for any other error."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
-    # safetensors and tokenizers quote the system, numpy counts items, torch names its writer.
+    # safetensors and tokenizers quote the system's message, numpy counts items, torch names its writer.
     match = re.search(
         r"No space left on device|quota exceeded|\d+ requested and \d+ written|inline_container", str(error)
     )
@@ -141,12 +141,12 @@ def _stop(message: str, code: int = 1) -> None:
 
 
 def recipe_of(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:  # noqa: ANN401 - values of options
-    """The recipe with the options of the command line in it; --set wins over named options."""
+    """Read the recipe and apply the options of the command line; --set wins over named options."""
     return load_recipe(path, overrides_of(settings, named))
 
 
 def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str, Any]:
-    """Options given by name and by --set, as dotted names to values."""
+    """Collect options given by name and by --set: dotted name -> value."""
     overrides = {name: value for name, value in named.items() if value is not None}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
@@ -157,7 +157,11 @@ def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str,
 
 
 def kept(run: Path) -> Path:
-    """The recipe that a run keeps."""
+    """Path of the recipe in the folder of a run.
+
+    Raises:
+        DataError: The folder has none.
+    """
     if not (run / "recipe.toml").is_file():
         raise DataError(
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
@@ -166,7 +170,7 @@ def kept(run: Path) -> Path:
 
 
 def show(table: Table, sentences: Sequence[str] = ()) -> None:
-    """Print a table of results, and its tests in words."""
+    """Print a table of results and the sentences about its tests."""
     from optical.evaluation.tables import terminal
 
     console.print(terminal(table))
@@ -185,7 +189,7 @@ def show_reports(reports: Mapping[str, Report]) -> None:
 
 
 def say(message: str) -> None:
-    """Progress, dimmed: what is happening, not what came out."""
+    """Print progress, dimmed."""
     console.print(f"[dim]{escape(message)}[/dim]", highlight=False)
 
 
@@ -201,11 +205,11 @@ def _app(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Options of the program itself."""
 
 
 def _quiet() -> None:
-    """The libraries' own bars and notices say nothing that a user of this program can use."""
+    """Silence progress bars and notices of libraries, which mean nothing to a user of this program."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -32,16 +32,16 @@ def panel_of(verb: str) -> str:
 
 
 class Verbs(TyperGroup):
-    """The program, whose help lists the verbs in the order of :data:`PANELS`."""
+    """The group of all verbs; its help lists them in the order of :data:`PANELS`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - a context of click, which typer may bring along
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's Context; newer typers have their own copy of click
         """The verbs in the order of use."""
         order = [verb for verbs in PANELS.values() for verb in verbs]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
 class WithRecipe(TyperCommand):
-    """A verb that takes options of a recipe by ``--set``; a subclass for each verb says which."""
+    """A verb that takes options of a recipe by ``--set``; :func:`with_recipe` makes a subclass for each."""
 
     model: type[BaseModel]
     everyday: tuple[str, ...]
@@ -63,7 +63,7 @@ class WithRecipe(TyperCommand):
 
 
 def with_recipe(model: type[BaseModel], everyday: tuple[str, ...]) -> type[WithRecipe]:
-    """The class of a verb that takes the options of ``model``, of which ``everyday`` are shown by ``--help``."""
+    """Make the class of a verb that takes the options of ``model``; ``--help`` shows the ``everyday`` ones."""
     return type("WithTheseOptions", (WithRecipe,), {"model": model, "everyday": everyday})
 
 
@@ -82,7 +82,7 @@ HelpAll = Annotated[
 
 
 def _print_panel(title: str, rows: Mapping[str, str]) -> None:
-    """Options and their descriptions in a frame, as typer draws its own."""
+    """Print options and their descriptions in a frame like typer's own."""
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)

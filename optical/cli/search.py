@@ -1,4 +1,4 @@
-"""Commands that search and measure: evaluate, search, and embed and index, which prepare the documents."""
+"""Verbs that measure and search, evaluate and search, and that prepare documents, embed and index."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from optical.cli.app import (
 from optical.cli.help import HelpAll
 from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place, opened_answers
 
-ROBUST = "Robustness"  # the panel of the options that perturb queries
+ROBUST = "Robustness"  # help panel of the options that perturb queries
 
 
 @command("late_interaction", "cache", "device", "search.shard_size", "search.precision", "search.compute")
@@ -80,7 +80,7 @@ def index(run: Run, collection: RunCollection = None, settings: Settings = None,
     for folder in folders:
         console.print(f"the index is in [bold]{folder}[/bold]")
     if not folders:
-        console.print("late interaction is searched exactly, without an index")
+        console.print("no index was built: this late-interaction run is searched exactly")
 
 
 @command("device", "search.probe", "search.candidates", "search.mapped")

@@ -1,4 +1,4 @@
-"""Commands that put a run to use elsewhere: serve, export; and the options that name a place in Qdrant."""
+"""Verbs that give a run to others: serve, export. Also the options of Qdrant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Engine = Literal["own", "qdrant"]
 Target = Literal["onnx", "qdrant", "colbert"]
-QDRANT = "Qdrant"  # the panel of the options that name a place in it
+QDRANT = "Qdrant"  # help panel of the options that say where it is
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Search the run's own index, or Qdrant.", rich_help_panel=QDRANT)
 ]
@@ -36,7 +36,7 @@ Name = Annotated[
 @command("device", "search.probe", "search.candidates", "search.mapped")
 def serve(
     run: Run,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0: any.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
     engine: EngineOption = "own",
     url: Url = None,
@@ -116,7 +116,7 @@ def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
 
 
 def check_place(engine: Engine, url: str | None, path: Path | None, name: str | None) -> None:
-    """Refuse a place of Qdrant where something else is searched."""
+    """Refuse options of Qdrant where the own index is searched."""
     if engine != "qdrant" and (url or path or name):
         raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
 
@@ -124,7 +124,7 @@ def check_place(engine: Engine, url: str | None, path: Path | None, name: str | 
 def opened_answers(
     recipe: Recipe, engine: Engine, url: str | None, path: Path | None, name: str | None
 ) -> AbstractContextManager[Answers]:
-    """What answers questions: the run's own index, or its documents in Qdrant."""
+    """Open the run's own index, or its documents in Qdrant, to answer questions."""
     from optical.pipeline import answer, qdrant
 
     place = qdrant.place_of(recipe, url, path, name) if engine == "qdrant" else None
@@ -135,7 +135,7 @@ def export_to_qdrant(
     recipe: Recipe, url: str | None, path: Path | None, name: str | None, shards: int | None, replicas: int | None,
     settings: list[str] | None,
 ) -> None:  # fmt: skip
-    """The documents of a run to a server or a folder, and how to search there."""
+    """Write the documents of a run to a Qdrant server or folder and print how to search there."""
     from optical.pipeline import qdrant
 
     place = qdrant.place_of(recipe, url, path, name)
@@ -149,7 +149,7 @@ def export_to_qdrant(
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
-    """The student of a late-interaction run as one folder that three libraries load."""
+    """Write the student of a late-interaction run as one folder that three ColBERT libraries load."""
     from optical.pipeline import export as pipeline_export
 
     folder = pipeline_export.export_colbert(recipe, Path(out) if out else None, say)

@@ -1,4 +1,4 @@
-"""Commands that make a student or a teacher: data, transplant, distill, teach."""
+"""Verbs that make a student or a teacher: data, transplant, distill, teach."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def data(
 ) -> None:
     """Download public sentence pairs of a language; needs a network.
 
-    `optical distill` reads them where they are put by default.
+    `optical distill` reads them from the default folder.
     """
     from optical.data.bitext_download import fetch_bitext
     from optical.pipeline.inputs import DOWNLOADS
@@ -104,7 +104,7 @@ def distill(
     reports = pipeline_distill.distil_languages(chosen, say)
     show_reports(reports)
     if not reports:
-        console.print("no collection was given, so nothing was measured: add --collection")
+        console.print("no collection was given, so nothing was measured; add --collection")
     folder = chosen.folder
     console.print(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
     console.print(

@@ -1,10 +1,10 @@
-"""A finished run on the web: one page and a few JSON addresses, for trying a student and for showing it.
+"""A search page and a JSON API for a finished run, to try a student and to show it.
 
-Takes what answers a question and what is known of the run, gives an application. It writes nothing, and one question is
-answered at a time. Knows no model, no index and no training.
+The application is given a function that answers questions and the facts of the run. It writes nothing and answers one
+question at a time.
 
-- :mod:`optical.web.app`: the addresses, their limits, their errors.
-- :mod:`optical.web.page`: the page, one file without anything from elsewhere, and what a browser may do with it.
-- :mod:`optical.web.facts`: what is told of a run.
-- :mod:`optical.web.server`: a port of this machine, until Ctrl-C.
+- :mod:`optical.web.app`: the HTTP endpoints, their limits and errors.
+- :mod:`optical.web.page`: the search page, one HTML file that loads nothing else, and its security headers.
+- :mod:`optical.web.facts`: what the page and the API say about a run.
+- :mod:`optical.web.server`: listening on a port until Ctrl-C.
 """

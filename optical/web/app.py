@@ -1,7 +1,7 @@
-"""The addresses: ``/`` the page, ``/api/search``, ``/api/about``, ``/health``; and what a question may look like.
+"""The HTTP endpoints: ``/`` (the page), ``/api/search``, ``/api/about``, ``/health``, ``/openapi.json``.
 
-Takes a function that answers, gives a FastAPI application. Every refusal is one message in JSON. Nothing that is asked
-or found becomes mark-up: the answers are JSON, and the page writes them as text.
+Every error is one message in JSON. No question and no passage becomes mark-up: answers are JSON, and the page inserts
+them as text.
 """
 
 from __future__ import annotations
@@ -19,40 +19,42 @@ from optical.web import page
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LONGEST = 1_000  # characters of a question
-MOST = 100  # passages of an answer
+LONGEST = 1_000  # characters of a question, at most
+MOST = 100  # passages of an answer, at most
 Find = Callable[[str, int], Sequence[Hit]]
 
 
 def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*",)) -> FastAPI:
-    """The application.
+    """Make the FastAPI application.
 
     Args:
-        find: ``find(question, k)`` gives passages, best first. It is called by one thread at a time: the encoders and
-            their tokenizers keep a state while they work.
-        about: What ``/api/about`` tells; ``languages`` is part of every answer too.
-        hosts: Names by which it may be called, ``*`` for any. A page elsewhere that calls this machine by a name of its
-            own is refused by them.
+        find: ``find(question, k)`` returns passages, best first. One thread calls it at a time, because encoders and
+            their tokenizers are not thread-safe.
+        about: What ``/api/about`` returns; its ``languages`` are part of every answer too.
+        hosts: Host names that are answered, ``*`` for any. A foreign page that reaches this machine by a host name of
+            its own (DNS rebinding) is refused.
     """
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app = FastAPI(title="optical", docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
+    app = FastAPI(title="optical", docs_url=None, redoc_url=None)  # the pages of docs load scripts from other hosts
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _explain_refusals(app)
     html, policy = page.load()
-    # Addresses that do not search answer at once, in the server's own thread, however many questions wait.
+    # Endpoints that do not search are async: they answer at once, however many questions wait.
     one_at_a_time = threading.Lock()
 
-    # A browser or a monitor may send HEAD. "Any" since FastAPI cannot resolve the name of a class imported in here.
+    # Monitors send HEAD. The type is Any because FastAPI cannot resolve a class that is imported inside this function.
     @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse)
-    async def front() -> Any:
+    async def page_html() -> Any:
+        """The search page."""
         return HTMLResponse(html, headers=policy)
 
     @app.get("/api/search")
     def search(q: str = "", k: int = 5) -> dict[str, Any]:
+        """Passages for the question q, the k best first."""
         question = _checked(q, k)
         start = time.perf_counter()
         with one_at_a_time:
@@ -63,26 +65,30 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
         return {"query": question, "language": language, "seconds": seconds, "results": results}
 
     @app.get("/api/about")
-    async def known() -> dict[str, Any]:
+    async def about_run() -> dict[str, Any]:
+        """Teacher, languages, collection and measures of the run."""
         return dict(about)
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
+        """Whether the server is up."""
         return {"status": "ok"}
 
     return app
 
 
 def result(question: str, found: Hit) -> dict[str, Any]:
-    """One passage, for JSON; places of words are characters (code points) of the question, the title or the text."""
+    """One passage for JSON; positions count characters (code points) of the question, the title or the text."""
     doc, score, matches = found
     told = [_match(question, doc, match) for match in matches]
     return {"id": doc.id, "title": doc.title, "text": doc.text, "score": round(score, 6), "matches": told}
 
 
 def _match(question: str, doc: Doc, match: Match) -> dict[str, Any]:
-    start = len(doc.title) + 1 if doc.title else 0  # of the text, in what the document encoder reads
+    start = (
+        len(doc.title) + 1 if doc.title else 0
+    )  # where the text begins in what the encoder reads: title, space, text
     field = "text" if match.passage.start >= start else "title"
     shift = start if field == "text" else 0
     passage = Span(match.passage.start - shift, match.passage.end - shift)
@@ -98,10 +104,10 @@ def _word(text: str, span: Span) -> dict[str, Any]:
 
 
 def _checked(question: str, k: int) -> str:
-    """The question without space around it.
+    """Strip the question and check it and k.
 
     Raises:
-        HTTPException: 422, with a message.
+        HTTPException: 422, with a message: empty or too long a question, k out of range.
     """
     from fastapi import HTTPException
 
@@ -119,7 +125,7 @@ def _checked(question: str, k: int) -> str:
 
 
 def _explain_refusals(app: FastAPI) -> None:
-    """Errors of parameters and addresses as ``{"error": message}``, as all errors are."""
+    """Answer every error with ``{"error": message}``, those of FastAPI too."""
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
@@ -136,7 +142,7 @@ def _explain_refusals(app: FastAPI) -> None:
         return JSONResponse({"error": f"{message}{MOST}"}, 422)
 
     @app.exception_handler(Unavailable)
-    def unavailable(_: Any, error: Unavailable) -> JSONResponse:  # of what lies behind this server, which lives on
+    def unavailable(_: Any, error: Unavailable) -> JSONResponse:  # a server behind this one, such as Qdrant
         return JSONResponse({"error": str(error)}, 502 if error.answered else 503)
 
     @app.exception_handler(OpticalError)
@@ -144,5 +150,5 @@ def _explain_refusals(app: FastAPI) -> None:
         return JSONResponse({"error": str(error)}, 500)
 
     @app.exception_handler(Exception)
-    def broken(_: Any, __: Exception) -> JSONResponse:  # whose trace the server prints
+    def broken(_: Any, __: Exception) -> JSONResponse:  # the server logs its trace
         return JSONResponse({"error": "the question could not be answered; the log of the server says why"}, 500)

@@ -1,7 +1,6 @@
-"""What is told of a run: who taught it, what it searches, how well it did.
+"""Facts about a run for the page and ``/api/about``: its teacher, its collection, its measures.
 
-Takes a recipe and a collection, reads what the run measured, gives plain values for JSON. No path of this machine is
-among them.
+Plain values for JSON; paths of this machine are left out.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from optical.data.collection import Collection
 from optical.evaluation.report import STUDENT
 from optical.pipeline.evaluate import evaluation_folder
 
-EXAMPLES = 4  # questions of the collection that the page offers
+EXAMPLES = 4  # questions of the collection that the page suggests
 
 
 def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engine: str = "own") -> dict[str, Any]:
-    """Teacher, languages, documents, the student's measures by language where the run has them, example questions.
+    """Collect teacher, languages, number of documents, the student's measures by language, and example questions.
 
     Args:
-        recipe: Of the run.
-        lang: The language, of several, whose collection is searched.
-        collection: Where the passages are from.
-        late: Scores are sums of MaxSim, not cosines.
-        engine: What searches: the run's ``own`` index, or ``qdrant``.
+        recipe: The recipe of the run.
+        lang: The language whose collection is searched.
+        collection: The collection that is searched.
+        late: Whether scores are MaxSim sums instead of cosines.
+        engine: ``own`` for the run's index, or ``qdrant``.
     """
     folder = Path(recipe.teacher)
     measures = {lang: _measures(recipe, collection, lang) for lang in recipe.langs}
@@ -46,7 +45,7 @@ def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engi
 
 
 def _measures(recipe: Recipe, collection: Collection, lang: str) -> dict[str, Any] | None:
-    """Means of the student, as the last evaluation of the run on this collection left them."""
+    """Read the student's means from the run's last evaluation on this collection; None if there is none."""
     file = evaluation_folder(recipe, collection.name, lang, None) / "results.json"
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -54,5 +53,5 @@ def _measures(recipe: Recipe, collection: Collection, lang: str) -> dict[str, An
         means = {"MAP" if name == "AP" else name: value for name, value in student["mean"].items()}
         asked = {"split": kept["split"], "queries": kept["lang"]}
         return {**asked, **means, "share_of_ceiling": student["share_of_ceiling"]}
-    except (OSError, ValueError, KeyError, TypeError):  # never measured, or by a version that kept it in another way
+    except (OSError, ValueError, KeyError, TypeError):  # never measured, or in another format
         return None

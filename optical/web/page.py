@@ -1,7 +1,7 @@
-"""The page: ``page.html``, complete in itself, and the headers that hold a browser to that.
+"""The search page, ``page.html``, and its security headers.
 
-The policy allows the page's own style and script, by their checksums, and questions to the server that it came from;
-whatever a passage may contain, nothing of it is run or fetched.
+The content security policy allows the page's own style and script, by their checksums, and requests to its own server;
+nothing that a passage contains is run or fetched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def load() -> tuple[str, dict[str, str]]:
-    """The HTML, and the headers to send with it."""
+    """Read the HTML and make the headers to send with it."""
     html = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; style-src {_allowed(html, 'style')}; script-src {_allowed(html, 'script')}; "
@@ -28,7 +28,7 @@ def load() -> tuple[str, dict[str, str]]:
 
 
 def _allowed(html: str, tag: str) -> str:
-    """Checksums of the elements with this tag, as a policy names them."""
+    """Checksums of the inline elements with this tag, in the syntax of the policy."""
     parts = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
     digests = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts)
     return " ".join(f"'sha256-{digest}'" for digest in digests)

@@ -1,7 +1,6 @@
-"""A port of this machine, served until Ctrl-C.
+"""Listen on a port and serve an application until Ctrl-C.
 
-Takes an address and an application; the address is taken before anything is loaded, so that a taken one is known at
-once. Knows no run.
+The port is bound before anything is loaded, so that a taken port is reported at once.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from optical.errors import DataError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-PATIENCE = 5  # seconds that a question has left after Ctrl-C
+PATIENCE = 5  # seconds that running questions have after Ctrl-C
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def check_installed() -> None:
-    """Refuse to start without the extra.
+    """Check that the packages of the extra ``serve`` are installed.
 
     Raises:
         DataError: A package is missing.
@@ -36,14 +35,14 @@ def check_installed() -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
+    """Open a listening socket; port 0 takes any free port.
 
     Raises:
         DataError: The port is taken or not allowed, or the host is no address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     own = socket.socket(family, socket.SOCK_STREAM)
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that a server left a moment ago is free
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a port that was just closed can be bound
     try:
         own.bind((host, port))
         own.listen(128)
@@ -57,14 +56,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(own: socket.socket) -> str:
-    """The address to type into a browser."""
+    """URL to type into a browser."""
     bound, port = own.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_local(host: str) -> bool:
-    """Whether only programs of this machine can reach the host."""
+    """Whether the host can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
@@ -72,18 +71,18 @@ def is_local(host: str) -> bool:
 
 
 def names(host: str) -> list[str]:
-    """Names by which a browser may call: of a local server its own, of any other every one."""
+    """Host names that are answered: those of this machine for a local server, else any."""
     return [*LOCAL, "[::1]", host] if is_local(host) else ["*"]
 
 
 def serve(app: FastAPI, own: socket.socket) -> None:
-    """Answer until Ctrl-C, which ends it well; questions that are being answered have some seconds left."""
-    with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has ended
-        made(app).run(sockets=[own])
+    """Serve until Ctrl-C; questions that are being answered have :data:`PATIENCE` seconds to finish."""
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after its shutdown
+        make_server(app).run(sockets=[own])
 
 
-def made(app: FastAPI) -> Any:  # noqa: ANN401 - uvicorn's class, imported late
-    """The server before it runs: ``run(sockets=[...])`` serves, ``should_exit = True`` ends it."""
+def make_server(app: FastAPI) -> Any:  # noqa: ANN401 - uvicorn is imported inside
+    """Make the uvicorn server: ``run(sockets=[...])`` serves, ``should_exit = True`` stops it."""
     import uvicorn
 
     options = {"log_level": "warning", "access_log": False, "server_header": False}

@@ -44,7 +44,7 @@ def address(tmp_path_factory):
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
-    made = server.made(create_app(find, {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
+    made = server.make_server(create_app(find, {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
     thread = threading.Thread(target=made.run, kwargs={"sockets": [own]}, daemon=True)
     thread.start()
     yield server.address(own)
