@@ -1,19 +1,22 @@
-"""Vocabulary transplant: the words of X, added to the teacher's tokenizer with embeddings that mean what they mean.
+"""Vocabulary transplant: a student with the words of X, made from a teacher and bitext before any training.
 
-Takes a teacher and bitext, gives a student that answers queries in X before any training. Every piece of the teacher's
-vocabulary stays, so names, numbers and loans keep their vectors; whole words of X are added, and the embedding of each
-starts as the mean of the English pieces it is aligned with in the bitext. A multilingual teacher has pieces of X
-already, and of a hundred other languages: those go. Knows tokenizers and embedding matrices; knows no objective, no
-trainer and no index.
+Every piece of the teacher's vocabulary stays, so names, numbers and loan words keep their vectors. Whole words of X are
+added; each starts as the mean of the English pieces that it is aligned with in the bitext. A multilingual teacher has
+pieces of X already, and of a hundred other languages, which are taken out.
 
-- :mod:`optical.vocabulary.choose_words`: which words of X are worth a row of their own.
-- :mod:`optical.vocabulary.cooccurrence`: which pieces and words stand in one sentence pair.
-- :mod:`optical.vocabulary.align_ibm1`: which English pieces a word of X means (IBM model 1), and rows mixed from them.
-- :mod:`optical.vocabulary.align_symmetric`: the same by two models that agree;
-  :mod:`optical.vocabulary.align_transport`: by transport between the vocabularies.
-- :mod:`optical.vocabulary.subwords`: which parts words share, and what the parts mean for rare and unseen words.
-- :mod:`optical.vocabulary.tokenizer`: an ordinary fast tokenizer that knows those words; other scripts romanised.
-- :mod:`optical.vocabulary.transplant`: the four steps in order, and the report.
-- :mod:`optical.vocabulary.trim`: for teachers that read X already, which of their pieces stay.
-- :mod:`optical.training.word_dropout`: for training, a tokenization in which some added words fall apart.
+- :mod:`optical.vocabulary.transplant`: the whole transplant, and its report.
+- :mod:`optical.vocabulary.choose_words`: which words of X get a row of their own.
+- :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin; how
+  well a tokenizer fits a language (fertility).
+- :mod:`optical.vocabulary.subwords`: parts that words share, and what they say of rare and unseen words.
+- :mod:`optical.vocabulary.trim`: a multilingual teacher without the pieces of other languages.
+
+Word alignment, from sentence pairs to a table of translation probabilities:
+
+- :mod:`optical.vocabulary.cooccurrence`: which tokens occur in the same sentence pair.
+- :mod:`optical.vocabulary.align_ibm1`, :mod:`optical.vocabulary.align_symmetric`,
+  :mod:`optical.vocabulary.align_transport`: IBM model 1; both directions of it trained to agree; optimal transport.
+- :mod:`optical.vocabulary.translation_table`: what each of them returns.
+- :mod:`optical.vocabulary.rows`: embedding rows of new words, mixed by such a table.
+- :mod:`optical.vocabulary.lexicon`: translations of single words, for queries and for training sentences.
 """

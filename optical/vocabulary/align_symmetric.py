@@ -1,7 +1,4 @@
-"""Word alignment by agreement: IBM model 1 in both directions, trained together.
-
-Ids in, a lexicon out, as :func:`optical.vocabulary.align_ibm1.align`; knows neither tokenizers nor embeddings.
-"""
+"""Word alignment by IBM model 1 in both directions, trained to agree."""
 
 from __future__ import annotations
 
@@ -9,18 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optical.vocabulary.align_ibm1 import Hints, Lexicon, beginnings, lexicon, nothing, per_id
 from optical.vocabulary.cooccurrence import co_occurrences
+from optical.vocabulary.translation_table import Hints, TranslationTable, apply_hints, empty_table, per_id, sorted_table
 
 
-def agree(
+def align_symmetric(
     english: Sequence[Sequence[int] | np.ndarray],
     foreign: Sequence[Sequence[int] | np.ndarray],
     *,
     steps: int = 5,
     max_length: int = 100,
     hints: Hints | None = None,
-) -> Lexicon:
+) -> TranslationTable:
     """IBM models 1 of both directions, both estimated from the geometric mean of their posteriors.
 
     For English token i and X token j of a sentence pair,
@@ -28,8 +25,8 @@ def agree(
     counts of both models are sums of ``sqrt(p_ij q_ij)``: what only one side believes counts for little, so a word of X
     seen once no longer collects every English word of its sentence. After the joint training of Liang, Taskar &
     Klein (2006, "Alignment by Agreement"), who take the product ``p q``; its root did better on development sets.
-    Hints as in :func:`optical.vocabulary.align_ibm1.align`, what parts lend in the direction ``t(e | f)`` only, since
-    English pieces are not cut.
+    Hints are used as in :func:`optical.vocabulary.align_ibm1.align_ibm1`; parts smooth the direction ``t(e | f)`` only,
+    since English pieces are not cut.
 
     Args:
         english: Token ids of each English sentence.
@@ -43,8 +40,8 @@ def agree(
     """
     met = co_occurrences(english, foreign, max_length)
     if met is None:
-        return nothing()
-    start, smooth = beginnings(hints, met.f, met.e)
+        return empty_table()
+    start, smooth = apply_hints(hints, met.f, met.e)
     token = met.foreign_tokens()
     forward, backward, counts = per_id(start, met.f), per_id(start, met.e), start
     for _ in range(max(1, steps)):
@@ -53,4 +50,4 @@ def agree(
         share *= met.per_english(forward)
         counts = np.bincount(met.entry, weights=np.sqrt(share), minlength=len(met.f)).astype(np.float32)
         forward, backward = per_id(counts + smooth(counts), met.f), per_id(counts, met.e)
-    return lexicon(met.f, met.e, counts, forward)
+    return sorted_table(met.f, met.e, counts, forward)

@@ -1,7 +1,4 @@
-"""Word alignment by transport: one plan between the two vocabularies, over the pairs of words that meet.
-
-Ids in, a lexicon out, as :func:`optical.vocabulary.align_ibm1.align`; knows neither tokenizers nor embeddings.
-"""
+"""Word alignment by optimal transport: one plan between the two vocabularies, over the pairs of words that co-occur."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
-from optical.vocabulary.align_ibm1 import Hints, Lexicon, beginnings, lexicon, nothing, per_id
 from optical.vocabulary.cooccurrence import co_occurrences
+from optical.vocabulary.translation_table import Hints, TranslationTable, apply_hints, empty_table, per_id, sorted_table
 
 EPSILON = 0.3  # in units of the cost, nats; of .2, .3, .5 and 1 the best on the development sets of Somali
 
@@ -63,20 +60,20 @@ def _ratio(mass, reached):
     return np.divide(mass, reached, out=np.zeros(len(mass)), where=reached > 0)
 
 
-def couple(
+def align_transport(
     english: Sequence[Sequence[int] | np.ndarray],
     foreign: Sequence[Sequence[int] | np.ndarray],
     *,
     steps: int = 30,
     max_length: int = 100,
     hints: Hints | None = None,
-) -> Lexicon:
+) -> TranslationTable:
     """Entropic transport between the words of X and the English pieces.
 
     The cost of a pair is its pointwise mutual information with the sign turned, ``C = -log (N_fe N / (N_f N_e))``, with
-    ``N_fe`` the co-occurrences, each English token's shared out over the X tokens beside it; pairs that never meet are
-    forbidden. A piece is as heavy as it is frequent, an occurrence of an X word as heavy as the English side is longer
-    than its own. The plan, in occurrences, is the lexicon's counts. Factors of a row or a column do not change a plan,
+    ``N_fe`` the co-occurrences, each English token's shared out over the X tokens beside it; other pairs are forbidden.
+    A piece is as heavy as it is frequent, an occurrence of an X word as heavy as the English side is longer
+    than its own. The plan, in occurrences, is the table's ``count``. Factors of a row or a column do not change a plan,
     so at epsilon 1 this is the scaling of the plain counts to the frequencies, and at a smaller epsilon of their power:
     sharper. Unlike model 1, which sees each sentence again, it never asks which words of one sentence explain each
     other.
@@ -94,12 +91,12 @@ def couple(
     """
     met = co_occurrences(english, foreign, max_length)
     if met is None:
-        return nothing()
-    start, smooth = beginnings(hints, met.f, met.e)
+        return empty_table()
+    start, smooth = apply_hints(hints, met.f, met.e)
     together = np.bincount(met.entry, weights=met.per_english(np.ones_like(start)), minlength=len(met.f))
     a, b = np.bincount(met.f, weights=together), np.bincount(met.e, weights=together)
     information = np.log(together) - np.log(a[met.f]) - np.log(b[met.e])
     kernel = start * np.exp((information - information.max()) / EPSILON)
     plan = scale(csr_matrix((kernel, (met.f, met.e)), shape=(len(a), len(b))), a, b, steps=steps)
     counts = (plan.u[met.f] * kernel * plan.v[met.e]).astype(np.float32)
-    return lexicon(met.f, met.e, counts, per_id(counts + smooth(counts), met.f))
+    return sorted_table(met.f, met.e, counts, per_id(counts + smooth(counts), met.f))

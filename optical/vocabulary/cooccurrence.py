@@ -1,7 +1,4 @@
-"""Which words and pieces meet: every (English token, X token) of every sentence pair, once, in flat arrays.
-
-Token ids in, arrays out, in the order that alignment by any method wants them. Knows no method, tokenizer or embedding.
-"""
+"""Co-occurrences: every (English token, X token) of every sentence pair in flat arrays, as all alignments need them."""
 
 from __future__ import annotations
 
@@ -11,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-MAX_ENTRIES = (
-    40_000_000  # co-occurrences held in memory, some 20 bytes each; the longest sentence pairs beyond it are left out
-)
+MAX_ENTRIES = 40_000_000  # co-occurrences in memory, some 20 bytes each; longer sentence pairs are left out beyond it
 
 
 class CoOccurrences(NamedTuple):
@@ -57,7 +52,7 @@ def co_occurrences(
         max_length: Sentence pairs with a longer side are left out, and the longest where ``MAX_ENTRIES`` is not enough.
 
     Returns:
-        None when nothing meets.
+        None when no two tokens co-occur.
 
     Raises:
         ValueError: The two sides have different numbers of sentences, or ids too large to be packed.
@@ -72,7 +67,7 @@ def co_occurrences(
         return None
     e_tokens, f_tokens = (np.concatenate([side[k] for k in keep]).astype(np.int64) for side in (english, foreign))
     n, m = n[keep], m[keep]
-    lengths = np.repeat(m, n)  # X tokens that each English token meets
+    lengths = np.repeat(m, n)  # X tokens in the sentence pair of each English token
     first = np.cumsum(lengths) - lengths
     start = np.repeat(np.cumsum(m) - m, n)  # where its sentence starts on the X side
     # One sort of (X id, English id, position), packed into 64 bits, is faster and smaller than numpy.unique with its

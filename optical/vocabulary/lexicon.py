@@ -13,7 +13,7 @@ import numpy as np
 
 from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
-from optical.vocabulary.align_ibm1 import align
+from optical.vocabulary.align_ibm1 import align_ibm1
 
 STEPS = 10  # EM iterations of the lexicon: more than the transplant's, whose rows average what is still undecided
 
@@ -47,7 +47,7 @@ def bitext_lexicon(
     )
     to, of = (english, foreign) if into == "english" else (foreign, english)
     (to_ids, to_words, to_counts), (of_ids, of_words, of_counts) = _numbered(to), _numbered(of)
-    table = align(to_ids, of_ids, steps=STEPS)
+    table = align_ibm1(to_ids, of_ids, steps=STEPS)
     sure = np.sqrt(table.probability * table.reverse)
     kept = (sure >= least) & (of_counts[table.foreign] >= min_count) & (to_counts[table.english] >= min_count)
     kept = np.flatnonzero(kept)[np.argsort(-sure[kept], kind="stable")]

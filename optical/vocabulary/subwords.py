@@ -1,8 +1,7 @@
-"""Sub-word back-off: what a word means when too little has been seen of it.
+"""Parts that words share, for words that are too rare to be aligned by themselves.
 
 Words are cut in two where both parts are shared with other words ("linalo|uzwa"), by counting alone: no morphology of
-any language. Parts then vouch for words: seldom-seen words lean on them in the alignment, and unseen words fall apart
-into them. Strings and ids in, indices and probabilities out: this file knows neither tokenizers nor embeddings.
+any language. Rare words lean on their parts in the alignment, and unseen words fall apart into them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _ALPHABET = 27  # a to z, and one place for every other character
 _BITS = 768  # holds all 27 * 27 character pairs
 
 
-class Parts(NamedTuple):
+class WordParts(NamedTuple):
     """The two halves of each X id, and how much each half is worth.
 
     Attributes:
@@ -64,7 +63,7 @@ def cut(words: Iterable[str], *, min_types: int = 2) -> dict[str, tuple[str, str
     return cuts
 
 
-def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int = 2) -> Parts:
+def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int = 2) -> WordParts:
     """Cut the words that have X ids.
 
     The rarer half says more: a stem is shared by few words, an inflection by many. So each half weighs as much as the
@@ -87,11 +86,11 @@ def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int =
             of[i] = index[p], index[s]
             share[i] = counts[s], counts[p]
             share[i] /= share[i].sum()
-    return Parts(names, np.array([counts[n] for n in names], dtype=np.int64), of, share)
+    return WordParts(names, np.array([counts[n] for n in names], dtype=np.int64), of, share)
 
 
 def choose_pieces(cuts: dict[str, tuple[str, str]], taken: set[str], *, min_types: int) -> list[str]:
-    """Parts that deserve a piece of their own, so that unseen words fall apart into them.
+    """Choose the parts that get a piece of their own, so that unseen words fall apart into them.
 
     Args:
         cuts: From :func:`cut`.
@@ -105,8 +104,8 @@ def choose_pieces(cuts: dict[str, tuple[str, str]], taken: set[str], *, min_type
     )
 
 
-def borrow(parts: Parts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The back-off probability of each (X id, English id) pair, as a function of the pairs' expected counts.
+def borrow(parts: WordParts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Probability of each (X id, English id) pair by the parts of the word, as a function of the expected counts.
 
     ``b(e | f) = sum_h share(f, h) c(h, e) / c(h)`` over the two halves h, with ``c(h, .)`` summed over all words that
     share h.

@@ -1,7 +1,6 @@
-"""The student's tokenizer: the teacher's, plus whole words of X, as an ordinary fast tokenizer.
+"""The student's tokenizer: the teacher's with whole words of X added, as an ordinary fast tokenizer.
 
-Saved and reloaded by plain transformers with the same ids. This file knows tokenizers and words; it knows no
-embeddings.
+Plain transformers loads it, with the same ids. Letters that the teacher cannot read are spelled in Latin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The transplant: a teacher and bitext in, a student that reads X out, nothing trained.
+"""Transplant: turn a teacher into a student with the words of X, from bitext, without training.
 
-Four steps: choose the words, add them to the tokenizer, align them with the teacher's pieces, mix their embeddings. A
+Words are chosen, added to the tokenizer and aligned with the teacher's pieces; then their embeddings are mixed. A
 teacher that reads X already is trimmed instead (:mod:`optical.vocabulary.trim`).
 """
 
@@ -20,16 +20,22 @@ from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.encoders import Encoder, transformer
-from optical.vocabulary.align_ibm1 import Hints, Lexicon, align, lean_on, mix_rows, pool, random_rows
-from optical.vocabulary.align_symmetric import agree
-from optical.vocabulary.align_transport import couple
+from optical.vocabulary.align_ibm1 import align_ibm1
+from optical.vocabulary.align_symmetric import align_symmetric
+from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
+from optical.vocabulary.translation_table import Hints, TranslationTable
 from optical.vocabulary.trim import trim
 
 DEFAULTS = Vocabulary()
-ALIGNMENTS: dict[str, Callable[..., Lexicon]] = {"ibm1": align, "symmetric": agree, "ot": couple}
+ALIGNMENTS: dict[str, Callable[..., TranslationTable]] = {
+    "ibm1": align_ibm1,
+    "symmetric": align_symmetric,
+    "ot": align_transport,
+}
 
 
 class Size(NamedTuple):
@@ -47,9 +53,9 @@ class Size(NamedTuple):
 
 
 class _Mixing(NamedTuple):
-    """How the rows of new words come about; ``align`` is None where they are drawn at random."""
+    """How the rows of new words are made; ``align`` is None where they are drawn at random."""
 
-    align: Callable[..., Lexicon] | None
+    align: Callable[..., TranslationTable] | None
     top: int
     lean: float
     seed: int
@@ -165,7 +171,7 @@ def transplant(
     return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
 
 
-def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Lexicon] | None:
+def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., TranslationTable] | None:
     """The alignment that the options name; None where rows are drawn at random."""
     if options.rows == "random":
         return None
@@ -174,7 +180,7 @@ def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Lexicon] |
 
 
 def _extend_student(student, extension, english, foreign, mixing) -> int:
-    """Rows for the words and pieces of an extended tokenizer; returns how many were aligned."""
+    """Give the student an extended tokenizer and rows for its words and pieces; how many of them were aligned."""
     base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
     size = len(tokenizer)
     one = np.arange(size)
@@ -205,7 +211,7 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     table = mixing.align(token_ids(base, english), foreign_ids, hints=hints)
     empty = _punctuation(base)
     rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
-    part_rows, part_mixed = mix_rows(pool(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
+    part_rows, part_mixed = mix_rows(pool_parts(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
     counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
     rows = lean_on(parts, rows, part_rows, part_mixed, counts, mixing.lean)
     index = {name: k for k, name in enumerate(parts.names)}
@@ -216,7 +222,10 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
 
 
 def _replace_student(student, tokenizer, english, foreign, mixing) -> int:
-    """Aligned rows where there are any, the teacher's for special tokens, the mean of the teacher's elsewhere."""
+    """Give the student a new tokenizer and its rows; how many of them were aligned.
+
+    Special tokens keep the teacher's rows; what was never aligned has the mean of them all.
+    """
     base, old = student.tokenizer, _embeddings(student)
     if mixing.align is None:
         new, mixed = random_rows(old, len(tokenizer), mixing.seed), np.zeros(0)

@@ -1,7 +1,6 @@
-"""Trimming: a multilingual teacher keeps the pieces that English and X use, and loses the other languages.
+"""Trimming: a multilingual teacher keeps the pieces that English and X use, and loses those of other languages.
 
-Rows are taken out and nothing is computed: what the teacher makes of a text whose pieces all stay, the student makes
-too. Takes a teacher and texts, gives a student; knows no alignment and no training.
+Rows of the embedding matrix are taken out and nothing else changes: a text whose pieces all stay has the same vector.
 """
 
 from __future__ import annotations
@@ -216,7 +215,7 @@ def _named_ids(config: Any) -> dict[str, list[int]]:
 
 
 def _refuse_other_uses(teacher: Encoder, embeddings: nn.Parameter) -> None:
-    """Nothing but the input embeddings has a row for each piece, and the configuration says how many there are."""
+    """Refuse an encoder in which more than the input embeddings has a row for each piece."""
     values = [*teacher.named_parameters(), *teacher.named_buffers()]
     names = [name for name, x in values if x is not embeddings and x.shape[:1] == (len(embeddings),)]
     config = transformer(teacher).auto_model.config

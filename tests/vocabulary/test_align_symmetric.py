@@ -7,9 +7,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from optical.vocabulary.align_ibm1 import Hints, align
-from optical.vocabulary.align_symmetric import agree
-from optical.vocabulary.subwords import Parts, letters
+from optical.vocabulary.align_ibm1 import align_ibm1
+from optical.vocabulary.align_symmetric import align_symmetric
+from optical.vocabulary.subwords import WordParts, letters
+from optical.vocabulary.translation_table import Hints
 from tests.vocabulary.test_align_ibm1 import no_parts, random_bitext
 
 
@@ -39,18 +40,18 @@ def as_dict(table, values):
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_counts_and_probabilities_agree_with_the_slow_reference(steps):
     english, foreign = random_bitext()
-    table = agree(english, foreign, steps=steps)
+    table = align_symmetric(english, foreign, steps=steps)
     probability, counts = slow_agreement(english, foreign, steps)
     assert as_dict(table, table.probability) == pytest.approx(probability, rel=1e-4, abs=1e-6)
     assert as_dict(table, table.count) == pytest.approx(counts, rel=1e-4, abs=1e-6)
 
 
-def test_turning_the_sentences_round_turns_the_lexicon_round():
+def test_turning_the_sentences_round_turns_the_table_round():
     english, foreign = random_bitext()
-    one, other = agree(english, foreign), agree(foreign, english)
+    one, other = align_symmetric(english, foreign), align_symmetric(foreign, english)
     turned = {(e, f): value for (f, e), value in as_dict(other, other.count).items()}
     assert as_dict(one, one.count) == pytest.approx(turned, rel=1e-4, abs=1e-6)
-    plain = [align(english, foreign), align(foreign, english)]
+    plain = [align_ibm1(english, foreign), align_ibm1(foreign, english)]
     assert as_dict(plain[0], plain[0].count) != pytest.approx(
         {(e, f): v for (f, e), v in as_dict(plain[1], plain[1].count).items()}, rel=1e-2
     )
@@ -58,7 +59,7 @@ def test_turning_the_sentences_round_turns_the_lexicon_round():
 
 def test_both_directions_sum_to_one_and_counts_are_bounded():
     english, foreign = random_bitext()
-    table = agree(english, foreign)
+    table = align_symmetric(english, foreign)
     for ids, values in ((table.foreign, table.probability), (table.english, table.reverse)):
         np.testing.assert_allclose(np.bincount(ids, weights=values)[np.unique(ids)], 1, rtol=1e-5)
     # By Cauchy and Schwarz: the posteriors of a sentence pair add up to n and to m.
@@ -69,30 +70,33 @@ def test_both_directions_sum_to_one_and_counts_are_bounded():
 def test_a_word_seen_once_does_not_collect_all_of_its_sentence():
     """X word 3 stands once, beside words 1 and 2, which explain English 1 and 2 but not 7, 8 and 9."""
     english, foreign = [[1, 2, 7, 8, 9], [1], [2]], [[1, 2, 3], [1], [2]]
-    tables = {method: method(english, foreign) for method in (align, agree)}
+    tables = {method: method(english, foreign) for method in (align_ibm1, align_symmetric)}
     collected = {method: table.count[table.foreign == 3].sum() for method, table in tables.items()}
-    assert collected[align] > 2
-    assert collected[agree] < 1.5
+    assert collected[align_ibm1] > 2
+    assert collected[align_symmetric] < 1.5
 
 
 def test_hints_work_in_both_directions():
     spelled = letters(["", "viktoria", "mwaka"]), letters(["lake", "victoria", "year"])
-    hinted = agree([[0, 1, 2]], [[1, 2]], hints=Hints(no_parts(3), spelled))
+    hinted = align_symmetric([[0, 1, 2]], [[1, 2]], hints=Hints(no_parts(3), spelled))
     assert hinted.english[hinted.foreign == 1][0] == 1
     assert hinted.probability[hinted.foreign == 1][0] > 0.55
     of = np.full((3, 2), -1)
     of[1], of[2] = (0, 2), (1, 2)
-    parts = Parts(
+    parts = WordParts(
         ["a", "b", "##zungumza"], np.array([9, 9, 2]), of, np.where(of >= 0, [0.1, 0.9], 0).astype(np.float32)
     )
     empty = np.zeros((8, 12), dtype=np.uint64)
     english, foreign = [[5, 7], [5], [5, 6]], [[1, 0], [1], [2]]
-    leaned, plain = agree(english, foreign, hints=Hints(parts, (empty, empty))), agree(english, foreign)
+    leaned, plain = (
+        align_symmetric(english, foreign, hints=Hints(parts, (empty, empty))),
+        align_symmetric(english, foreign),
+    )
     assert as_dict(leaned, leaned.probability)[2, 5] > as_dict(plain, plain.probability)[2, 5] + 0.05
 
 
 def test_nothing_meets_and_sides_that_are_not_parallel():
-    assert len(agree([[], [1]], [[2], []]).foreign) == 0
-    assert set(agree([[1], [2] * 5], [[3], [4]], max_length=4).foreign) == {3}
+    assert len(align_symmetric([[], [1]], [[2], []]).foreign) == 0
+    assert set(align_symmetric([[1], [2] * 5], [[3], [4]], max_length=4).foreign) == {3}
     with pytest.raises(ValueError, match="1 English and 2 X"):
-        agree([[1]], [[1], [2]])
+        align_symmetric([[1]], [[1], [2]])

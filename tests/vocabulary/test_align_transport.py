@@ -1,4 +1,4 @@
-"""Scaling against marginals, a closed form and the solver of this package; the lexicon it gives against known words."""
+"""Scaling against marginals, a closed form and the solver of this package; the table it gives against known words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from scipy.sparse import csr_matrix
 
 from optical.transport.sinkhorn import sinkhorn
-from optical.vocabulary import align_transport
-from optical.vocabulary.align_ibm1 import Hints
-from optical.vocabulary.align_transport import couple, scale
+from optical.vocabulary import align_transport as module
+from optical.vocabulary.align_transport import align_transport, scale
 from optical.vocabulary.subwords import letters
+from optical.vocabulary.translation_table import Hints
 from tests.vocabulary.test_align_ibm1 import no_parts, random_bitext
 
 
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused(shape, masses, steps):
 
 def test_counts_are_a_plan_between_the_frequencies():
     english, foreign = random_bitext()
-    table = couple(english, foreign, steps=3000)
+    table = align_transport(english, foreign, steps=3000)
     pairs = [(e, f) for e, f in zip(english, foreign, strict=True) if e and f]
     frequency = np.bincount(np.concatenate([e for e, _ in pairs]))
     np.testing.assert_allclose(np.bincount(table.english, weights=table.count), frequency, rtol=1e-4)
@@ -93,22 +93,22 @@ def test_a_smaller_epsilon_is_sharper(monkeypatch):
     english, foreign = random_bitext()
     entropy = []
     for epsilon in (1.0, 0.3):
-        monkeypatch.setattr(align_transport, "EPSILON", epsilon)
-        share = (counts := couple(english, foreign).count) / counts.sum()
+        monkeypatch.setattr(module, "EPSILON", epsilon)
+        share = (counts := align_transport(english, foreign).count) / counts.sum()
         entropy.append(-(share[share > 0] * np.log(share[share > 0])).sum())
     assert entropy[1] < 0.9 * entropy[0]
 
 
 def test_known_translations_are_found_and_letters_help():
     english, foreign = [[1, 9], [1, 2], [2, 9], [3, 9], [3, 1]], [[11], [11, 12], [12], [13], [13, 11]]
-    table = couple(english, foreign)
+    table = align_transport(english, foreign)
     assert {f: table.english[table.foreign == f][0] for f in (11, 12, 13)} == {11: 1, 12: 2, 13: 3}
     spelled = letters(["", "viktoria", "mwaka"]), letters(["lake", "victoria", "year"])
-    hinted = couple([[0, 1, 2]], [[1, 2]], hints=Hints(no_parts(3), spelled))
+    hinted = align_transport([[0, 1, 2]], [[1, 2]], hints=Hints(no_parts(3), spelled))
     assert hinted.english[hinted.foreign == 1][0] == 1
     assert hinted.probability[hinted.foreign == 1][0] > 0.5
-    assert np.ptp(couple([[0, 1, 2]], [[1, 2]]).probability) < 1e-6
+    assert np.ptp(align_transport([[0, 1, 2]], [[1, 2]]).probability) < 1e-6
 
 
 def test_nothing_meets():
-    assert len(couple([[], [1]], [[2], []]).foreign) == 0
+    assert len(align_transport([[], [1]], [[2], []]).foreign) == 0
