@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": "errors files",
     "embeddings": "errors files data models",
     "vocabulary": "errors config data models",
-    "evaluation": "errors files data",
+    "evaluation": "errors data",
     "retrieval": "errors files data models embeddings",
     "training": "errors files config data transport models embeddings vocabulary",
     "pipeline": "errors version files config data models embeddings vocabulary training retrieval evaluation",
