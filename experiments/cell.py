@@ -19,7 +19,8 @@ import numpy as np
 from experiments.grid import Experiment, Row, recipe_of
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, read_bitext, split, without
-from optical.data.collection import Query, judgements_of, queries_of, read_collection
+from optical.data.collection import judgements_of, queries_of, read_collection
+from optical.data.records import Query
 from optical.data.trec_run import Run
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from optical.version import __version__
+
 if TYPE_CHECKING:
     from optical.config.recipe import Recipe
     from optical.data.bitext import Pair
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     Sentences = str | Path | Iterable[tuple[str, str]]
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "distill", "teach"]
 
 

@@ -1,13 +1,16 @@
-"""Files and folders that are written whole or not at all, and checksums of what is read."""
+"""Files and folders written whole or not at all, JSON as it is kept, and checksums of what is read."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from optical.errors import DataError
 
@@ -122,3 +125,22 @@ def take_place(new: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8."""
+    with file_written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def strict_json(value: dict | list) -> str:
+    """Strict JSON, which has no NaN and no infinity: they become null."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from optical.config.recipe import Recipe, load_recipe, write_recipe
+from optical.files import write_text
 from optical.models import encoders
 from optical.pipeline import index
 from optical.pipeline.distill import save_encoder
 from optical.pipeline.inputs import run_collections
-from optical.pipeline.manifest import write_manifest, write_text
+from optical.pipeline.manifest import write_manifest
 from tests.conftest import bert
 
 DOCUMENTS = [  # without a title, with characters of two UTF-16 units, with mark-up, twice the same text, without a word

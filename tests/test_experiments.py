@@ -13,7 +13,8 @@ from experiments import grid, table
 from experiments.cell import Setting, _every_language
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.data.bitext import Pair
-from optical.data.collection import Collection, Query
+from optical.data.collection import Collection
+from optical.data.records import Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import RecipeError
 from optical.evaluation.tables import markdown

@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
-from optical import __version__
 from optical.cli.help import Verbs, panel_of, with_recipe
 from optical.config.recipe import Recipe, load_recipe
 from optical.errors import DataError, OpticalError
+from optical.version import __version__
 
 if TYPE_CHECKING:
     from optical.evaluation.report import Report

@@ -25,7 +25,7 @@ from optical.cli.app import (
     show_reports,
 )
 from optical.cli.help import HelpAll, panel_of
-from optical.config.recipe import load_options
+from optical.config.options import load_options
 from optical.config.teaching import Teaching
 
 

@@ -17,7 +17,7 @@ from optical.evaluation.significance import Tested, compare_all
 from optical.evaluation.tables import Table
 
 if TYPE_CHECKING:
-    from optical.data.collection import Qrel
+    from optical.data.records import Qrel
 
 
 class ComparedRuns(NamedTuple):

@@ -16,7 +16,7 @@ import numpy as np
 from optical.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
-    from optical.data.collection import Qrel
+    from optical.data.records import Qrel
     from optical.data.trec_run import Run
 
 MEASURES = ("AP", "nDCG@10", "R@100", "RR@10", "P@1")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair
-from optical.data.collection import Collection, Query
+from optical.data.collection import Collection
 from optical.data.document_store import FullTexts, ids_of
+from optical.data.records import Query
 from optical.data.trec_run import Run, rank
 from optical.errors import DataError
+from optical.files import write_text
 from optical.pipeline.inputs import Say
-from optical.pipeline.manifest import write_text
 from optical.retrieval import fusion
 from optical.retrieval.lexical import bm25
 from optical.retrieval.lexical.translate import read_translations, translate_by_lexicon

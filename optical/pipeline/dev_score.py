@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, split
-from optical.data.collection import Collection, Qrel, Query, judgements_of, queries_of
+from optical.data.collection import Collection, judgements_of, queries_of
 from optical.data.document_store import ids_of, with_ids
-from optical.data.records import ENGLISH
+from optical.data.records import ENGLISH, Qrel, Query
 from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors

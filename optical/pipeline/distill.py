@@ -20,7 +20,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
-from optical.files import written_whole
+from optical.files import strict_json, write_text, written_whole
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.layers import keep_layers
 from optical.models.precision import check_precision
@@ -30,7 +30,7 @@ from optical.pipeline.evaluate import compare_languages, single
 from optical.pipeline.export import export_colbert
 from optical.pipeline.index import build_indexes, embed_each, load_teacher
 from optical.pipeline.inputs import Inputs, Say, embeddable, judged, read_inputs
-from optical.pipeline.manifest import Clock, strict_json, write_manifest, write_text
+from optical.pipeline.manifest import Clock, write_manifest
 from optical.training.distillation import Distilled, check_enough, distill_student
 from optical.training.mixture import Mixture, mix
 from optical.vocabulary.transplant import Transplant, size_of, transplant

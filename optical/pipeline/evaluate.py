@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optical.config.recipe import Recipe
-from optical.data.collection import Query, judgements_of, queries_of
+from optical.data.collection import judgements_of, queries_of
 from optical.data.document_store import ids_of
-from optical.data.records import ENGLISH
+from optical.data.records import ENGLISH, Query
 from optical.data.trec_run import read_run, write_run
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
@@ -22,6 +22,7 @@ from optical.evaluation.compare_runs import ComparedRuns, compare_runs, read_run
 from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.report import Report
 from optical.evaluation.tables import page
+from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
@@ -36,7 +37,6 @@ from optical.pipeline.inputs import (
     say_skipped,
     sides,
 )
-from optical.pipeline.manifest import strict_json, write_text
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
 

@@ -20,12 +20,12 @@ import torch
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import read_bitext
-from optical.data.collection import Collection, Query, judgements_of, queries_of, read_collection
-from optical.data.records import ENGLISH
+from optical.data.collection import Collection, judgements_of, queries_of, read_collection
+from optical.data.records import ENGLISH, Query
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import file_written_whole
+from optical.files import write_text
 from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder, encode_queries
 from optical.models.onnx_encoder import OnnxEncoder
@@ -142,8 +142,8 @@ def export_onnx(
     systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
     measured_on = _measured_on(recipe, collection) if collection else None
     report = ExportReport(folder, about_texts, len(texts), measured_on, systems)
-    _write(folder / "report.json", json.dumps(as_dict(report), indent=1, ensure_ascii=False))
-    _write(folder / "table.md", page(table(report), sentences(report)))
+    write_text(folder / "report.json", json.dumps(as_dict(report), indent=1, ensure_ascii=False))
+    write_text(folder / "table.md", page(table(report), sentences(report)))
     return report
 
 
@@ -258,8 +258,3 @@ def _scores(
 
 def _weights(encoder: Encoder) -> float:
     return round(sum(p.numel() * p.element_size() for p in encoder.parameters()) / 1e6, 3)
-
-
-def _write(path: Path, text: str) -> None:
-    with file_written_whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")

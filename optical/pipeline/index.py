@@ -22,6 +22,7 @@ from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
+from optical.files import write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.inputs import (
@@ -34,7 +35,6 @@ from optical.pipeline.inputs import (
     no_collection,
     run_collections,
 )
-from optical.pipeline.manifest import write_text
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Bitext, Pair, read_bitext, unnamed_files, without
-from optical.data.collection import IR_DATASETS, Collection, queries_of, read_collection
+from optical.data.collection import Collection, queries_of, read_collection
+from optical.data.collection_irds import IR_DATASETS
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 

@@ -6,8 +6,6 @@ Takes plain values, writes files whole. Knows a teacher by its fingerprint only.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import platform
 import subprocess
 import time
@@ -17,9 +15,10 @@ from typing import Any
 
 from optical.config.recipe import Recipe
 from optical.config.teaching import Teaching
-from optical.files import file_written_whole
+from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.version import __version__
 
 PACKAGES = (  # whose versions a manifest names, where they are installed
     "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy",
@@ -28,7 +27,7 @@ PACKAGES = (  # whose versions a manifest names, where they are installed
 
 def write_manifest(recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any]) -> None:
     """What the run was made of: versions, commit, checksums, seed, machine, times."""
-    known = {"optical": _own_version(), "commit": commit(), "python": platform.python_version()}
+    known = {"optical": __version__, "commit": commit(), "python": platform.python_version()}
     known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
     write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
@@ -48,37 +47,12 @@ class Clock:
         self.last = now
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, in UTF-8."""
-    with file_written_whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
-def strict_json(value: dict | list) -> str:
-    """Strict JSON, which has no NaN and no infinity: they become null."""
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def _own_version() -> str:
-    from optical import __version__
-
-    return __version__
 
 
 def commit() -> str | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from optical.config.recipe import Recipe
-from optical.data.collection import Collection, Query, judgements_of, queries_of
-from optical.data.records import ENGLISH
+from optical.data.collection import Collection, judgements_of, queries_of
+from optical.data.records import ENGLISH, Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.evaluation.measures import Scores, measure
@@ -24,11 +24,11 @@ from optical.evaluation.perturbed_results import (
     table,
 )
 from optical.evaluation.tables import page
+from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import evaluate, index
 from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
-from optical.pipeline.manifest import strict_json, write_text
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
 

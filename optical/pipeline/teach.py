@@ -22,19 +22,19 @@ from optical.errors import RecipeError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import written_whole
+from optical.files import strict_json, write_text, written_whole
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
 from optical.pipeline.inputs import check_english
-from optical.pipeline.manifest import Clock, strict_json, write_manifest, write_text
+from optical.pipeline.manifest import Clock, write_manifest
 from optical.retrieval.search import search
 from optical.training.teacher import teach_encoder
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
 
 if TYPE_CHECKING:
-    from optical.pipeline.dev_score import Say
+    from optical.pipeline.inputs import Say
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
 MEASURES = ("AP", "nDCG@10", "R@100")

@@ -15,7 +15,7 @@ import regex
 import torch
 from jaxtyping import Float
 
-from optical.data.collection import Doc
+from optical.data.records import Doc
 from optical.models.encoders import Encoder
 
 # Unicode's own idea of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optical.data.collection import Query
+from optical.data.records import Query
 from optical.embeddings.vectors import Vectors
 from optical.models.encoders import Encoder, encode_queries, is_multi_vector
 from optical.retrieval import dense, exhaustive

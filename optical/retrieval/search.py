@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from optical.data.collection import Query
+from optical.data.records import Query
 from optical.data.trec_run import Run, rank
 from optical.embeddings.vectors import Vectors
 from optical.models.encoders import Encoder, encode_queries

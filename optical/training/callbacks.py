@@ -1,26 +1,72 @@
-"""What looks on while a student learns: what is logged of the plans, and the end of a run gone wrong.
-
-Callbacks of the library's trainer. They read the loss module; they know no bitext, no teacher and no index.
-"""
+"""Callbacks of the trainer: the progress bar, Ctrl-C, the end of a run gone wrong, what is logged of the plans."""
 
 from __future__ import annotations
 
 import math
+import signal
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from safetensors.torch import load_file
+from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
+from optical.errors import OpticalError
 from optical.training.distillation_loss import Distillation
-from optical.training.trainer import Diverged
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
 FOR_STEPS = 10  # in a row: one odd batch is no collapse
 
 
-class Watch(TrainerCallback):
-    """Stops a run whose loss is no number, or whose student gives every sentence the same vector.
+class Diverged(OpticalError):
+    """Training went where nothing can be learnt; the last good checkpoint is named."""
+
+
+class Interrupted(OpticalError):
+    """Training was stopped by the user and can go on from its last checkpoint."""
+
+
+class Interruption(TrainerCallback):
+    """While it is open, the first Ctrl-C finishes the step, saves a checkpoint and stops; the second stops at once."""
+
+    def __init__(self) -> None:
+        """Nobody has pressed Ctrl-C yet."""
+        self.asked = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Interruption:
+        """Take over SIGINT, in the main thread only: Python delivers signals nowhere else."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give SIGINT back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Turn the request into a checkpoint and the end of training."""
+        if self.asked:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def raise_if_interrupted(self, folder: Path) -> None:
+        """Raise :class:`Interrupted` if the user asked to stop."""
+        if self.asked:
+            raise Interrupted(f"stopped; the checkpoint is in {folder}; the same command goes on from it")
+
+
+class StopWhenDiverged(TrainerCallback):
+    """Stop a run whose loss is no number, or whose student gives every sentence the same vector.
 
     It raises before the trainer saves the step, so the checkpoints that are there are from before.
     """
@@ -76,3 +122,47 @@ class LogPlans(TrainerCallback):
         if logs is not None and "ot" in logs:
             logs["plan_error"], logs["plan_steps"] = self.loss.plan
             state.log_history[-1].update(plan_error=self.loss.plan[0], plan_steps=self.loss.plan[1])
+
+
+class StopAtNaN(TrainerCallback):
+    """Stop a run whose loss is no number."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Raise :class:`Diverged` at the first log whose loss is not a number."""
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise Diverged(
+                f"teaching diverged by step {state.global_step}: the loss is not a number; checkpoints of before are "
+                f"in {args.output_dir}; lower learning_rate, or raise temperature"
+            )
+
+
+class Progress(TrainerCallback):
+    """One bar for the whole training, with the last loss and the last development score."""
+
+    def __init__(self, what: str) -> None:
+        """No bar until training begins; ``what`` stands before it."""
+        self.what = what
+        self.bar: Any = None
+        self.shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the bar where the run goes on."""
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.what, unit="step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Show the last numbers."""
+        names = {"loss": "loss", "eval_dev": "dev MAP"}
+        self.shown |= {names[k]: f"{float(v):.4f}" for k, v in (logs or {}).items() if k in names}
+        if self.bar is not None:
+            self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()

@@ -37,11 +37,10 @@ from optical.models.precision import bfloat16, check_precision
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.averaging import SHARES, average
 from optical.training.batches import length_grouped
-from optical.training.callbacks import LogPlans, Watch
+from optical.training.callbacks import Interruption, LogPlans, Progress, StopWhenDiverged
 from optical.training.distillation_loss import Distillation, Rarity, idf
-from optical.training.interruption import Interruption
 from optical.training.row_adam import RowAdamW, rows_in_use
-from optical.training.trainer import Evaluator, Progress, switch_off_dropout, train, trainer_classes
+from optical.training.trainer import Evaluator, switch_off_dropout, train, trainer_classes
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
@@ -136,7 +135,7 @@ def distill_student(
     with _optimizer(student, training) as optimizer:
         callbacks = [
             interruption := Interruption(),
-            Watch(loss, run),
+            StopWhenDiverged(loss, run),
             LogPlans(loss),
             *[Progress("Distilling")] * progress,
         ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch import nn
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from optical.config.teaching import Teaching
 from optical.errors import DataError
@@ -26,8 +25,8 @@ from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector
 from optical.models.precision import bfloat16, check_precision
 from optical.training.averaging import SHARES, average
-from optical.training.interruption import Interruption
-from optical.training.trainer import Diverged, Evaluator, Progress, switch_off_dropout, train, trainer_classes
+from optical.training.callbacks import Interruption, Progress, StopAtNaN
+from optical.training.trainer import Evaluator, switch_off_dropout, train, trainer_classes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -93,7 +92,7 @@ def teach_encoder(
     run.mkdir(parents=True, exist_ok=True)
     if dev is not None:
         torch.save(encoder.state_dict(), run / "start.pt")
-    trainer = _trainer(encoder, dataset, claims, options, run, dev, [interruption := Interruption(), _Stop()])
+    trainer = _trainer(encoder, dataset, claims, options, run, dev, [interruption := Interruption(), StopAtNaN()])
     if progress:
         trainer.add_callback(Progress("Teaching"))
     train(trainer, interruption, run)
@@ -227,17 +226,6 @@ def _trainer(encoder, dataset, claims, options: Teaching, run: Path, dev: DevSco
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-class _Stop(TrainerCallback):
-    """Ends a run whose loss is no number."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise Diverged(
-                f"teaching diverged by step {state.global_step}: the loss is not a number; checkpoints of before are "
-                f"in {args.output_dir}; lower learning_rate, or raise temperature"
-            )
 
 
 def _key(encoder: Encoder, rows: Sequence[Sequence[str]], options: Teaching) -> str:

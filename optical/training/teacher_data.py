@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 
 from optical.config.teaching import Teaching
-from optical.data.collection import Collection, Doc, Qrel, Query, queries_of
+from optical.data.collection import Collection, queries_of
 from optical.data.document_store import ids_of, with_ids
+from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
 from optical.files import checksum, file_written_whole
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector

@@ -13,18 +13,11 @@ from typing import Any
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm.auto import tqdm
-from transformers import TrainerCallback
 
-from optical.errors import OpticalError
 from optical.models.encoders import DevScore, Encoder, is_multi_vector
-from optical.training.interruption import Interruption
+from optical.training.callbacks import Interruption
 
 logger = logging.getLogger(__name__)
-
-
-class Diverged(OpticalError):
-    """Training went where nothing can be learnt; the last good checkpoint is named."""
 
 
 class Evaluator(BaseEvaluator):
@@ -83,35 +76,3 @@ def switch_off_dropout(encoder: Encoder) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-
-
-class Progress(TrainerCallback):
-    """One bar for the whole training, with the last loss and the last development score."""
-
-    def __init__(self, what: str) -> None:
-        """No bar until training begins; ``what`` stands before it."""
-        self.what = what
-        self.bar: Any = None
-        self.shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the bar where the run goes on."""
-        if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.what, unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move the bar."""
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Show the last numbers."""
-        names = {"loss": "loss", "eval_dev": "dev MAP"}
-        self.shown |= {names[k]: f"{float(v):.4f}" for k, v in (logs or {}).items() if k in names}
-        if self.bar is not None:
-            self.bar.set_postfix(self.shown)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optical.data.collection import Doc
+from optical.data.records import Doc
 from optical.errors import OpticalError, Unavailable
 from optical.retrieval.matches import Hit, Match, Span
 from optical.web import page

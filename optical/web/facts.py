@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from optical import __version__
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
 from optical.evaluation.report import STUDENT
 from optical.pipeline.evaluate import evaluation_folder
+from optical.version import __version__
 
 EXAMPLES = 4  # questions of the collection that the page suggests
 

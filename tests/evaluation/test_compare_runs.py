@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from optical.data.collection import Qrel
+from optical.data.records import Qrel
 from optical.data.trec_run import Run
 from optical.errors import DataError, RecipeError
 from optical.evaluation.compare_runs import compare_runs, narrow_tables, read_runs, table, unknown_documents

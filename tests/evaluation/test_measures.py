@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optical.data.collection import Qrel
+from optical.data.records import Qrel
 from optical.errors import DataError, RecipeError
 from optical.evaluation.measures import (
     ALL_MEASURES,

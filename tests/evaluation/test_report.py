@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from optical.data.collection import Qrel
+from optical.data.records import Qrel
 from optical.evaluation import report
 from optical.evaluation.measures import measure
 from optical.evaluation.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT, Report

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from optical.data.collection import Query
+from optical.data.records import Query
 from optical.errors import DataError
 from optical.models import encoders
 from optical.pipeline import answer, index

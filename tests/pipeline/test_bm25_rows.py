@@ -6,7 +6,8 @@ import pytest
 
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
-from optical.data.collection import Collection, Doc, Query
+from optical.data.collection import Collection
+from optical.data.records import Doc, Query
 from optical.errors import DataError, RecipeError
 from optical.pipeline.bm25_rows import BY_LEXICON, FUSED, TRANSLATED, UNTRANSLATED, fused, lexical_runs, save_lexicons
 from optical.retrieval import fusion

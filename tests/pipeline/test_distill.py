@@ -25,7 +25,7 @@ from optical.evaluation import report
 from optical.models import colbert_format, encoders
 from optical.pipeline import answer, bm25_rows, distill, evaluate, index, inputs
 from optical.training import distillation
-from optical.training.interruption import Interrupted
+from optical.training.callbacks import Interrupted
 from tests.conftest import ENGLISH, bert
 
 OWN = "sample-collection-test"  # where a run keeps its own results, below evaluation/

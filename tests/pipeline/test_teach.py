@@ -10,7 +10,7 @@ import torch
 
 import optical
 from optical import cli
-from optical.config.recipe import load_options
+from optical.config.options import load_options
 from optical.config.teaching import Teaching
 from optical.errors import DataError, RecipeError
 from optical.models import encoders

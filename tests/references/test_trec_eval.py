@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from optical.data.collection import Qrel
+from optical.data.records import Qrel
 from optical.data.trec_run import Run, rank, read_run, write_run
 from optical.evaluation.measures import ALL_MEASURES, measure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.data.collection import Query
+from optical.data.records import Query
 from optical.embeddings.cache import document_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, is_multi_vector

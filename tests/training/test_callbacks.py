@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from optical.config.recipe import Robustness
-from optical.training.callbacks import FOR_STEPS, Diverged, Watch, last_good
+from optical.training.callbacks import FOR_STEPS, Diverged, Progress, StopWhenDiverged, last_good
 from optical.training.distillation_loss import Distillation, Health
 from tests.training.test_distillation import trained, training
 
@@ -21,7 +21,7 @@ class _State:
 
 def test_one_odd_batch_is_no_collapse_and_a_row_of_them_is(tmp_path):
     loss = _Loss()
-    watch = Watch(loss, tmp_path)
+    watch = StopWhenDiverged(loss, tmp_path)
     for k in range(3 * FOR_STEPS):
         loss.health = Health(spread=0.001 if k % FOR_STEPS else 0.9)
         watch.on_step_end(None, _State, None)
@@ -37,7 +37,7 @@ def test_one_odd_batch_is_no_collapse_and_a_row_of_them_is(tmp_path):
 def test_batches_of_one_sentence_are_no_collapse(tmp_path):
     loss = _Loss()
     loss.health = Health(spread=float("nan"))
-    watch = Watch(loss, tmp_path)
+    watch = StopWhenDiverged(loss, tmp_path)
     for _ in range(2 * FOR_STEPS):
         watch.on_step_end(None, _State, None)
 
@@ -104,3 +104,20 @@ def test_the_recipe_of_a_run_decides_whether_its_checkpoint_is_resumed(student, 
         with pytest.raises(Diverged):
             trained(student, teacher, tmp_path / "run", how=training(steps=8, evaluate_every=2), robustness=robustness)
     assert len(list((tmp_path / "run").iterdir())) == 2
+
+
+class _State:
+    is_world_process_zero = True
+    max_steps = 10
+    global_step = 4
+
+
+def test_the_bar_begins_where_the_run_goes_on_and_shows_the_last_numbers():
+    bar = Progress("Teaching")
+    bar.on_step_end(None, _State, None)  # before there is one
+    bar.on_train_begin(None, _State, None)
+    bar.on_log(None, _State, None, logs={"loss": 0.5, "epoch": 3.0})
+    bar.on_log(None, _State, None, logs={"eval_dev": 0.25})
+    assert (bar.bar.n, bar.bar.total, bar.bar.desc) == (4, 10, "Teaching")
+    assert bar.shown == {"loss": "0.5000", "dev MAP": "0.2500"}
+    bar.on_train_end(None, _State, None)

@@ -18,8 +18,9 @@ from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_batch
 from optical.training import distillation
-from optical.training.distillation import Distillation, _LengthGrouped, check_enough, distill_student, usable
-from optical.training.interruption import Interrupted
+from optical.training.callbacks import Interrupted
+from optical.training.distillation import _LengthGrouped, check_enough, distill_student, usable
+from optical.training.distillation_loss import Distillation
 
 PAIRS = [
     Pair("i drink water .", "ninakunywa maji"),

@@ -10,15 +10,14 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from optical.config.recipe import load_options
+from optical.config.options import load_options
 from optical.config.teaching import Teaching
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.projection import projected
 from optical.training import teacher as teacher_training
-from optical.training.interruption import Interrupted
+from optical.training.callbacks import Diverged, Interrupted
 from optical.training.teacher import claimed, teach_encoder
-from optical.training.trainer import Diverged
 from tests.conftest import ENGLISH
 from tests.pipeline.test_teach import wordy
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from optical.config.recipe import load_options
+from optical.config.options import load_options
 from optical.config.teaching import Teaching
-from optical.data.collection import Collection, Doc, Qrel, Query
+from optical.data.collection import Collection
+from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
 from optical.training import teacher_data
 from optical.training.teacher_data import (

@@ -30,20 +30,3 @@ def test_a_development_score_leaves_the_mode_of_the_model(teacher, training):
 
     assert trainer.Evaluator(score)(teacher, "folder", epoch=1) == {"dev": 0.25}
     assert teacher.training is training
-
-
-class _State:
-    is_world_process_zero = True
-    max_steps = 10
-    global_step = 4
-
-
-def test_the_bar_begins_where_the_run_goes_on_and_shows_the_last_numbers():
-    bar = trainer.Progress("Teaching")
-    bar.on_step_end(None, _State, None)  # before there is one
-    bar.on_train_begin(None, _State, None)
-    bar.on_log(None, _State, None, logs={"loss": 0.5, "epoch": 3.0})
-    bar.on_log(None, _State, None, logs={"eval_dev": 0.25})
-    assert (bar.bar.n, bar.bar.total, bar.bar.desc) == (4, 10, "Teaching")
-    assert bar.shown == {"loss": "0.5000", "dev MAP": "0.2500"}
-    bar.on_train_end(None, _State, None)

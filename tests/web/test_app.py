@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from fastapi.testclient import TestClient
 
-from optical.data.collection import Doc
+from optical.data.records import Doc
 from optical.errors import DataError, Unavailable
 from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-from optical.data.collection import Doc
+from optical.data.records import Doc
 from optical.errors import DataError
 from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from optical.data.collection import Query
 from optical.data.lines import lines
+from optical.data.records import Query
 from optical.data.words import fold, replace_words, tidy
 from optical.errors import DataError
 

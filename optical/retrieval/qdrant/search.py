@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optical.data.collection import Doc
+from optical.data.records import Doc
 from optical.data.trec_run import rank
 from optical.errors import DataError
 from optical.retrieval.qdrant.place import Place

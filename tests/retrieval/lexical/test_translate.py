@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optical.data.collection import Query
+from optical.data.records import Query
 from optical.errors import DataError
 from optical.retrieval.lexical.translate import read_translations, translate_by_lexicon
 
