@@ -3,7 +3,7 @@
 A student with a grown vocabulary has most of its weights in one matrix, of which a batch reads a few hundred rows. The
 dense gradient of that matrix, its norm and its update cost memory and time for rows that have nothing to learn. Here
 the batch's rows are gathered into a small parameter, and what Adam's momentum still owes a row that is not read is
-paid, in closed form, when the row is next read. Knows modules and optimizers of torch; no encoder and no data.
+paid, all at once, when the row is next read. Knows modules and optimizers of torch; no encoder and no data.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+REACH = 154  # steps that a row's momentum is followed for: (.9 / sqrt(.999))^154 is 1e-7
+SPANS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29, 38, 50, 70, 100)  # steps since a row was read, where each span begins
 
 
 class RowsInUse(nn.Module):
@@ -65,10 +68,16 @@ class RowsInUse(nn.Module):
 class RowAdamW(torch.optim.AdamW):
     """AdamW without weight decay for a body of dense parameters and one :class:`RowsInUse`.
 
-    A row without gradient moves on by its momentum in dense Adam: after the step s that read it last, step k adds
-    ``-c_k m b1^(k-s) / sqrt(v b2^(k-s))`` with ``c_k = lr_k sqrt(1 - b2^k) / (1 - b1^k)`` (Kingma & Ba 2015, section
-    2). All of it is ``-(sum_k c_k r^(k-s)) m / sqrt(v)`` with ``r = b1 / sqrt(b2)``: one number for all rows that were
-    last read in step s. What is left out is Adam's epsilon growing against the decaying ``sqrt(v)``.
+    A row without gradient moves on by its momentum in dense Adam. With ``j = k - s`` steps since the step s that read
+    it last, step k adds ``-c_k m b1^j / (sqrt(v b2^j) + eps sqrt(1 - b2^k))`` where
+    ``c_k = lr_k sqrt(1 - b2^k) / (1 - b1^k)`` (Kingma & Ba 2015, section 2). That is ``-m w_k / (sqrt(v) + e_k)`` with
+    ``w_k = c_k (b1 / sqrt(b2))^j`` and ``e_k = eps sqrt(1 - b2^k) / b2^(j/2)``, which are the same numbers for all
+    rows that were last read in step s. The sum over k has two short cuts:
+
+    - It ends after :data:`REACH` steps; w_k is then a ten-millionth of ``c_k``.
+    - e_k changes slowly, so the steps of a span of :data:`SPANS` share its mean, weighted by w_k. Where epsilon is
+      small beside ``sqrt(v)`` that changes nothing; where it is large, what is owed is within .1 % for s = 1, .04 %
+      for s = 10 and .002 % for s = 100.
     """
 
     def __init__(
@@ -85,7 +94,7 @@ class RowAdamW(torch.optim.AdamW):
         super().__init__(groups, lr=lr, weight_decay=0.0, fused=True)
         self.embedding, self.max_norm = embedding, max_norm
         self.last = torch.zeros(len(embedding.weight), dtype=torch.int64)  # step up to which each row is paid
-        self.owed = torch.zeros(1, dtype=torch.float64)  # by the step that read a row last: the sum over k above
+        self.scales = torch.zeros(1, dtype=torch.float64)  # c_k of every step taken since loading, step 0 first
         weight = embedding.weight
         moments = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
         self.state[weight] = {"step": torch.zeros(()), **moments}
@@ -113,8 +122,7 @@ class RowAdamW(torch.optim.AdamW):
         state["step"] += 1
         t = self.taken
         scale = group["lr"] * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
-        ages = t - torch.arange(t, dtype=torch.float64)  # since steps 0 .. t - 1
-        self.owed = torch.cat([self.owed + scale * (beta1 / beta2**0.5) ** ages, torch.zeros(1, dtype=torch.float64)])
+        self.scales = torch.cat([self.scales, torch.tensor([scale], dtype=torch.float64)])
         m = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
         v = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         step = m / (v.sqrt() + group["eps"] * (1 - beta2**t) ** 0.5)
@@ -129,14 +137,39 @@ class RowAdamW(torch.optim.AdamW):
         group, state, weight = self.param_groups[1], self.state[self.embedding.weight], self.embedding.weight
         (beta1, beta2), taken = group["betas"], self.taken
         late = (self.last < taken).nonzero()[:, 0] if rows is None else rows[self.last[rows] < taken]
+        late = late[self.last[late].argsort()]
         for some in late.split(8192):  # a full matrix of temporaries would be as large as what is saved
             s = self.last[some]
-            age = (taken - s).to(weight.dtype)[:, None]
             m, v = state["exp_avg"][some], state["exp_avg_sq"][some]
-            weight.index_add_(0, some, self.owed[s].to(weight.dtype)[:, None] * m / (v.sqrt() + group["eps"]), alpha=-1)
+            weight.index_add_(0, some, m * self._owed(s, v.sqrt()), alpha=-1)
+            age = (taken - s).to(weight.dtype)[:, None]
             state["exp_avg"].index_copy_(0, some, m * beta1**age)
             state["exp_avg_sq"].index_copy_(0, some, v * beta2**age)
             self.last[some] = taken
+
+    def _owed(self, last: Tensor, root: Tensor) -> Tensor:
+        """What steps not paid add to a row, for one unit of momentum: the sum over k of ``w_k / (sqrt(v) + e_k)``.
+
+        Args:
+            last: Step that each row is paid up to, ``(u,)``, ascending.
+            root: ``sqrt(v)`` of the rows, ``(u, d)``.
+        """
+        group = self.param_groups[1]
+        (beta1, beta2), taken = group["betas"], self.taken
+        steps, inverse = last.unique_consecutive(return_inverse=True)
+        j = torch.arange(1, REACH + 1)
+        k = steps[:, None] + j  # (s, REACH)
+        w = self.scales[k.clamp(max=taken)] * (beta1 / beta2**0.5) ** j.double() * (k <= taken)
+        e = group["eps"] * (1 - beta2 ** k.double()).sqrt() / beta2 ** (j.double() / 2)
+        span = torch.bucketize(j, torch.tensor(SPANS), right=True) - 1
+        weights = w.new_zeros(len(steps), len(SPANS)).index_add_(1, span, w)
+        epsilons = w.new_zeros(len(steps), len(SPANS)).index_add_(1, span, w * e) / weights
+        weights, epsilons = (x.nan_to_num(1.0)[inverse].to(root.dtype) for x in (weights, epsilons))
+        owed = torch.zeros_like(root)
+        for b, begin in enumerate(SPANS):
+            n = int(torch.searchsorted(last, taken - begin, right=True))  # rows that have missed so many steps
+            owed[:n] += weights[:n, b, None] / (root[:n] + epsilons[:n, b, None])
+        return owed
 
     def state_dict(self) -> dict[str, Any]:
         """All rows are paid first, so that the number of steps is all that has to be kept of what was owed."""
@@ -147,7 +180,7 @@ class RowAdamW(torch.optim.AdamW):
         """Go on from a saved state; the weights must be those of the same moment."""
         super().load_state_dict(state_dict)
         self.last.fill_(self.taken)
-        self.owed = torch.zeros(self.taken + 1, dtype=torch.float64)
+        self.scales = torch.zeros(self.taken + 1, dtype=torch.float64)  # no row owes anything of these steps
 
     def close(self) -> None:
         """Pay all rows and let go of the embedding."""
