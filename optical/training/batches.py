@@ -28,12 +28,14 @@ def length_grouped(
         lengths: Tokens of each row.
         repeats: How often each row is drawn, >= 0: a row of 2.3 twice, and once more with probability .3.
         random: Decides which rows meet, and the order of the batches.
-        batch_size: Rows of a batch. What does not fill one is left out, other rows in each epoch.
+        batch_size: Rows of a batch. As many rows as do not fill one are drawn at random and left out.
         batch_tokens: Tokens of a batch, padding counted, instead of ``batch_size``: many short rows or few long ones.
             No row is left out, and one that is longer than this is a batch of its own.
     """
     rows = np.repeat(np.arange(len(lengths)), _whole(repeats, random))
     rows = rows[random.permutation(len(rows))]
+    if batch_tokens is None:  # before sorting, or those left out would always be the longest
+        rows = rows[: len(rows) - len(rows) % batch_size]
     together = SORTED_TOGETHER * (batch_size if batch_tokens is None else _rows_a_batch(lengths, batch_tokens))
     batches = []
     for k in range(0, len(rows), together):
@@ -88,8 +90,7 @@ def _rows_a_batch(lengths: np.ndarray, batch_tokens: int) -> int:
 
 
 def _by_count(block: np.ndarray, batch_size: int) -> list[list[int]]:
-    whole = len(block) - len(block) % batch_size
-    return block[:whole].reshape(-1, batch_size).tolist()
+    return block.reshape(-1, batch_size).tolist()
 
 
 def _by_tokens(block: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[list[int]]:

@@ -22,6 +22,15 @@ def test_a_count_fills_every_batch_and_leaves_out_less_than_one(n, size):
     assert len(batches) == n // size
 
 
+def test_every_row_is_trained_on_in_some_epoch_the_longest_too():
+    rows, random = lengths(100), np.random.default_rng(0)
+    epochs = [length_grouped(rows, np.ones(100, dtype=int), random, batch_size=64) for _ in range(200)]
+    drawn = np.bincount(np.concatenate([batch for batches in epochs for batch in batches]), minlength=100)
+    # 200 draws of a coin of .64: five standard errors are 34.
+    assert drawn.min() > 128 - 34, f"rows drawn least: {np.sort(drawn)[:40]}"
+    assert drawn.max() < 128 + 34
+
+
 @pytest.mark.parametrize("batch_tokens", [None, 400])
 def test_every_row_is_drawn_as_often_as_asked(batch_tokens):
     repeats = np.random.default_rng(2).integers(1, 4, 1000)
