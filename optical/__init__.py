@@ -62,7 +62,8 @@ def distill(
             reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
             weight for ``scores``; without them that objective is left out.
-        dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken.
+        dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken. An attribute
+            ``fingerprint`` (a string) tells it from other scores when an interrupted call goes on, else its name does.
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
         layers: Layers of the student, evenly taken from the teacher's; without it, all of them.

@@ -53,6 +53,29 @@ class Encoded(NamedTuple):
     sentence: Float[Tensor, "b e"]
 
 
+class NamedScore(NamedTuple):
+    """A development score that says what it measures, so that a checkpoint chosen by another one is not gone on with.
+
+    Attributes:
+        score: Encoder -> score, higher is better.
+        fingerprint: A checksum of the queries, the documents and the judgements.
+    """
+
+    score: DevScore
+    fingerprint: str
+
+    def __call__(self, encoder: Encoder) -> float:
+        """The score of an encoder."""
+        return self.score(encoder)
+
+
+def score_fingerprint(dev: DevScore | None) -> str:
+    """What tells development scores apart: their ``fingerprint``, or the name of a function that has none."""
+    if dev is None:
+        return ""
+    return getattr(dev, "fingerprint", None) or getattr(dev, "__qualname__", type(dev).__qualname__)
+
+
 def default_teacher() -> Path:
     """Folder of the teacher that comes with a package, all-MiniLM-L6-v2.
 

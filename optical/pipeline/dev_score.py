@@ -20,7 +20,8 @@ from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.evaluation.measures import measure
-from optical.models.encoders import DevScore, Encoder
+from optical.files import checksum
+from optical.models.encoders import DevScore, Encoder, NamedScore, score_fingerprint
 from optical.pipeline.inputs import Say, labelled, sides
 from optical.retrieval.search import search
 
@@ -56,7 +57,9 @@ def development_scores(
 def _mean(scores: Sequence[DevScore]) -> DevScore | None:
     if len(scores) < 2:
         return scores[0] if scores else None
-    return lambda encoder: sum(score(encoder) for score in scores) / len(scores)
+    return NamedScore(
+        lambda encoder: sum(score(encoder) for score in scores) / len(scores), checksum(map(score_fingerprint, scores))
+    )
 
 
 def development_score(
@@ -121,7 +124,7 @@ def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say
             asking = teacher if asked == ENGLISH else encoder
             return measure(search(asking, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
 
-    return score
+    return NamedScore(score, _checksum(queries, [asked, *ids, *texts], judged))
 
 
 def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
@@ -131,4 +134,20 @@ def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
 
 def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
     judged = judgements_of(queries, qrels)
-    return lambda encoder: measure(search(encoder, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
+    return NamedScore(
+        lambda encoder: measure(search(encoder, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"],
+        _checksum(queries, [vectors.folder.name, *ids], judged),  # the folder is named by the encoder and the texts
+    )
+
+
+def _checksum(queries: Sequence[Query], documents: Sequence[str], qrels: Sequence[Qrel]) -> str:
+    """What a score measures: the queries, what stands for the documents, and the judgements."""
+    asked = (part for query in queries for part in query)
+    judged = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in qrels)
+    return checksum([checksum(asked), checksum(documents), checksum(judged)])
+
+
+def judgements_of(queries: list[Query], qrels: list[Qrel]) -> list[Qrel]:
+    """The judgements of these queries: a collection may judge questions that were never asked in X."""
+    ids = {query.id for query in queries}
+    return [qrel for qrel in qrels if qrel.query_id in ids]

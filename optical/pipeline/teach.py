@@ -22,9 +22,9 @@ from optical.errors import RecipeError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import strict_json, write_text, written_whole
+from optical.files import checksum, strict_json, write_text, written_whole
 from optical.models import encoders
-from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
+from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
 from optical.pipeline.inputs import check_english
@@ -34,6 +34,8 @@ from optical.training.teacher import teach_encoder
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from optical.pipeline.inputs import Say
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
@@ -172,7 +174,10 @@ def _score(exam: Exam | None) -> DevScore | None:
         with tempfile.TemporaryDirectory() as scratch:
             return measure(_answer(encoder, exam, Path(scratch)), exam.qrels, ("AP",)).mean["AP"]
 
-    return score
+    qrels = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in exam.qrels)
+    queries = (part for query in exam.queries for part in query)
+    measured = [checksum(part) for part in (queries, ids_of(exam.docs), FullTexts(exam.docs), qrels)]
+    return NamedScore(score, checksum(measured))
 
 
 def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teaching) -> TaughtScores:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import logging
 import os
 import re
@@ -32,7 +33,15 @@ from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.files import checksum
-from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, token_counts, transformer
+from optical.models.encoders import (
+    DevScore,
+    Encoder,
+    fingerprint,
+    is_multi_vector,
+    score_fingerprint,
+    token_counts,
+    transformer,
+)
 from optical.models.precision import bfloat16, check_precision
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.averaging import SHARES, average
@@ -102,7 +111,8 @@ def distill_student(
         weights: How often each pair is drawn, for one draw of the others; all alike by default.
         documents: Sentence vectors of English passages, ``(n, e)``, unit length, for the ``scores`` objective; without
             them that objective is left out.
-        dev: Higher is better; called before training and at every evaluation.
+        dev: Higher is better; called before training and at every evaluation. A checkpoint is gone on with only under a
+            score of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
         seed: Of the order of the pairs.
         progress: Show progress bars.
 
@@ -123,11 +133,13 @@ def distill_student(
     if training.steps == 0:
         return Distilled(student, start, start, 0.0, [], 0)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
+    ranked = documents if objective.scores and not is_multi_vector(student) else None
     loss = Distillation(
-        student, vectors, None if is_multi_vector(student) else documents, objective, robustness=robustness,
+        student, vectors, ranked, objective, robustness=robustness,
         rarity=_rarity(student, teacher, chosen, vectors) if objective.masses == "idf" else None, seed=seed,
     )  # fmt: skip
-    key = _key(student, chosen, vectors, (objective, robustness, training), repeats, seed)
+    settings = [*(option.model_dump_json() for option in (objective, robustness, training)), str(seed)]
+    key = _key(student, chosen, vectors, settings, repeats, ranked, dev)
     run = folder / f"checkpoints-{key}"
     run.mkdir(parents=True, exist_ok=True)
     if dev is not None:
@@ -315,7 +327,21 @@ def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractConte
     return rows_in_use(model, parameters, lr=training.learning_rate, embedding_lr=training.embedding_learning_rate)
 
 
-def _key(student, chosen: Sequence[Pair], vectors: Vectors, options, repeats: np.ndarray, seed: int) -> str:
-    """What a checkpoint belongs to: the start, the sentences, how often each is drawn, the targets, the settings."""
-    settings = " ".join([*(option.model_dump_json() for option in options), str(seed), str(repeats.tolist())])
-    return checksum([fingerprint(student), *(p.foreign for p in chosen), vectors.folder.name, settings])[:8]
+def _key(
+    student: Encoder,
+    chosen: Sequence[Pair],
+    vectors: Vectors,
+    settings: Sequence[str],
+    repeats: np.ndarray,
+    ranked: np.ndarray | None,
+    dev: DevScore | None,
+) -> str:
+    """What a checkpoint belongs to.
+
+    The start, the sentences, how often each is drawn, the targets, the settings, the passages ranked and the
+    development set.
+    """
+    passages = "" if ranked is None else hashlib.sha256(np.ascontiguousarray(ranked).data).hexdigest()
+    shape = "" if ranked is None else str(ranked.shape)
+    inputs = [vectors.folder.name, *settings, str(repeats.tolist()), passages, shape, score_fingerprint(dev)]
+    return checksum([fingerprint(student), *(p.foreign for p in chosen), *inputs])[:8]

@@ -22,7 +22,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback
 from optical.config.teaching import Teaching
 from optical.errors import DataError
 from optical.files import checksum
-from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector
+from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16, check_precision
 from optical.training.averaging import SHARES, average
 from optical.training.callbacks import Interruption, Progress, StopAtNaN
@@ -88,7 +88,7 @@ def teach_encoder(
     start = dev(encoder) if dev is not None else float("nan")
     if options.steps == 0:
         return Taught(encoder, start, start, 0.0, [])
-    run = folder / f"checkpoints-{_key(encoder, rows, options)}"
+    run = folder / f"checkpoints-{_key(encoder, rows, options, dev)}"
     run.mkdir(parents=True, exist_ok=True)
     if dev is not None:
         torch.save(encoder.state_dict(), run / "start.pt")
@@ -228,9 +228,9 @@ def _trainer(encoder, dataset, claims, options: Teaching, run: Path, dev: DevSco
     return trainer
 
 
-def _key(encoder: Encoder, rows: Sequence[Sequence[str]], options: Teaching) -> str:
-    """What a checkpoint belongs to: the start, the rows and the loop."""
+def _key(encoder: Encoder, rows: Sequence[Sequence[str]], options: Teaching, dev: DevScore | None) -> str:
+    """What a checkpoint belongs to: the start, the rows, the loop and what chooses the best."""
     loop = options.model_dump_json(
         exclude={"collection", "teacher", "test", "test_split", "test_queries", "out", "cache"}
     )
-    return checksum([fingerprint(encoder), loop, *(text for row in rows for text in row)])[:8]
+    return checksum([fingerprint(encoder), loop, score_fingerprint(dev), *(text for row in rows for text in row)])[:8]

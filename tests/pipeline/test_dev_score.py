@@ -11,6 +11,7 @@ from optical.data.records import Doc, Qrel, Query
 from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import unembedded
 from optical.evaluation.measures import measure
+from optical.models.encoders import score_fingerprint
 from optical.pipeline import dev_score
 from optical.pipeline.dev_score import development_score, development_scores
 from optical.retrieval.search import search
@@ -120,3 +121,45 @@ def test_documents_in_x_without_dev_queries_leave_held_out_pairs(tmp_path, teach
     expected, rest = development_score(recipe, teacher, PAIRS["bb"], None, said.append)
     assert (score(teacher), left) == (expected(teacher), rest)
     assert said[0] == said[1] == "development score: 1 held-out sentences find their translation among 12"
+
+
+def fingerprints(recipe, teacher, *searched):
+    """Of the development score over each collection, embedded by the teacher where it is English."""
+    found = []
+    for collection in searched:
+        one = unembedded(collection)
+        if collection.docs_lang == "en":
+            ids, texts = [doc.id for doc in collection.docs], [doc.text for doc in collection.docs]
+            one = one._replace(vectors=document_vectors(teacher, ids, texts, recipe.folder / "vectors"))
+        score, _ = development_score(recipe, teacher, PAIRS["bb"], one, lambda _: None)
+        found.append(score_fingerprint(score))
+    return found
+
+
+@pytest.mark.parametrize("lang", ["en", "bb"])
+def test_a_development_score_is_known_by_what_it_measures(tmp_path, teacher, documents, lang):
+    recipe = recipe_of(tmp_path, "bb", out=str(tmp_path / "run"))
+    plain = documents._replace(docs_lang=lang, queries={"bb": documents.queries["bb"]})
+    asked, docs, judged = plain.queries["bb"], list(plain.docs), plain.qrels["dev"]
+    key, again, *others = fingerprints(
+        recipe, teacher, plain, plain._replace(name="elsewhere"),
+        plain._replace(queries={"bb": [asked[0]._replace(text="other"), *asked[1:]]}),
+        plain._replace(docs=[*docs[:-1], docs[-1]._replace(text="other")]),
+        plain._replace(docs=[*docs[:-1], docs[-1]._replace(id="other")]),
+        plain._replace(qrels={"dev": [*judged[:-1], judged[-1]._replace(relevance=2)]}),
+        plain._replace(qrels={"dev": judged[:-1]}),
+        plain._replace(qrels={}),  # held-out pairs instead
+    )  # fmt: skip
+    assert again == key
+    assert len({key, *others}) == 7
+
+
+def test_the_mean_of_several_languages_is_known_by_each(tmp_path, teacher):
+    recipe = recipe_of(tmp_path, "aa,bb")
+    changed = PAIRS | {"bb": [Pair(english, f"{foreign} r") for english, foreign, *_ in PAIRS["bb"]]}
+    key, again, other, one = (
+        score_fingerprint(development_scores(recipe, teacher, pairs, {}, lambda _: None)[0])
+        for pairs in (PAIRS, PAIRS, changed, PAIRS | {"bb": PAIRS["bb"][:5]})
+    )
+    assert key == again
+    assert len({key, other, one}) == 3

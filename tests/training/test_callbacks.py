@@ -106,7 +106,7 @@ def test_the_recipe_of_a_run_decides_whether_its_checkpoint_is_resumed(student, 
     assert len(list((tmp_path / "run").iterdir())) == 2
 
 
-class _State:
+class _AtStepFour:
     is_world_process_zero = True
     max_steps = 10
     global_step = 4
@@ -114,10 +114,10 @@ class _State:
 
 def test_the_bar_begins_where_the_run_goes_on_and_shows_the_last_numbers():
     bar = Progress("Teaching")
-    bar.on_step_end(None, _State, None)  # before there is one
-    bar.on_train_begin(None, _State, None)
-    bar.on_log(None, _State, None, logs={"loss": 0.5, "epoch": 3.0})
-    bar.on_log(None, _State, None, logs={"eval_dev": 0.25})
+    bar.on_step_end(None, _AtStepFour, None)  # before there is one
+    bar.on_train_begin(None, _AtStepFour, None)
+    bar.on_log(None, _AtStepFour, None, logs={"loss": 0.5, "epoch": 3.0})
+    bar.on_log(None, _AtStepFour, None, logs={"eval_dev": 0.25})
     assert (bar.bar.n, bar.bar.total, bar.bar.desc) == (4, 10, "Teaching")
     assert bar.shown == {"loss": "0.5000", "dev MAP": "0.2500"}
-    bar.on_train_end(None, _State, None)
+    bar.on_train_end(None, _AtStepFour, None)

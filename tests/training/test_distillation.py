@@ -16,7 +16,7 @@ from optical.config.recipe import Objective, Robustness, Training
 from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import as_multi_vector, encode_batch
+from optical.models.encoders import NamedScore, as_multi_vector, encode_batch
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
 from optical.training.distillation import _LengthGrouped, check_enough, distill_student, usable
@@ -256,6 +256,52 @@ def test_a_checkpoint_of_other_settings_or_sentences_is_not_resumed(student, tea
     other = [*PAIRS[:-1], Pair(PAIRS[-1].english, "mvua nyingi")]
     trained(student, teacher, tmp_path / "run", pairs=other)
     assert len(calls) == 2 + 4 + 4
+
+
+def passages(seed: int, count: int = 5) -> np.ndarray:
+    vectors = torch.randn(count, 32, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(vectors, dim=-1).numpy()
+
+
+@pytest.mark.parametrize(("other", "resumed"), [(passages(1), True), (passages(2), False), (passages(1, 4), False)])
+def test_a_checkpoint_of_other_passages_is_not_resumed(student, teacher, tmp_path, monkeypatch, other, resumed):
+    calls = ctrl_c_at(monkeypatch, 2)
+    ranking = Objective(scores=1.0)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", objective=ranking, documents=passages(1))
+    trained(student, teacher, tmp_path / "run", objective=ranking, documents=other)
+    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
+
+
+def test_passages_that_no_objective_ranks_do_not_matter_to_a_checkpoint(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", documents=passages(1))
+    trained(student, teacher, tmp_path / "run", documents=passages(2))
+    assert len(calls) == 4
+
+
+def another_score(_) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("other", "resumed"),
+    [
+        (NamedScore(lambda _: 0.5, "a"), True),
+        (NamedScore(lambda _: 0.5, "b"), False),
+        (another_score, False),
+        (None, False),
+    ],
+)
+def test_a_checkpoint_of_another_development_set_is_not_resumed(
+    student, teacher, tmp_path, monkeypatch, other, resumed
+):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", dev=NamedScore(lambda _: 0.5, "a"))
+    trained(student, teacher, tmp_path / "run", dev=other)
+    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
 
 
 def test_fewer_pairs_than_a_step_takes_say_what_to_set(student, teacher, tmp_path):

@@ -12,12 +12,15 @@ from transformers import TrainerCallback
 
 from optical.config.options import load_options
 from optical.config.teaching import Teaching
+from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.projection import projected
+from optical.pipeline import teach as pipeline_teach
 from optical.training import teacher as teacher_training
 from optical.training.callbacks import Diverged, Interrupted
 from optical.training.teacher import claimed, teach_encoder
+from optical.training.teacher_data import Exam
 from tests.conftest import ENGLISH
 from tests.pipeline.test_teach import wordy
 
@@ -184,12 +187,30 @@ def test_stopped_it_goes_on_as_if_it_had_not_been(teacher, tmp_path, monkeypatch
 
 def test_other_options_do_not_go_on_from_a_checkpoint(teacher):
     keys = {
-        teacher_training._key(teacher, ROWS, options(**c))
+        teacher_training._key(teacher, ROWS, options(**c), None)
         for c in ({}, {"steps": 7}, {"temperature": 2.0}, {"seed": 1})
     }
     assert len(keys) == 4
-    assert teacher_training._key(teacher, ROWS, options(out="elsewhere")) in keys
-    assert teacher_training._key(teacher, ROWS[1:], options()) not in keys
+    assert teacher_training._key(teacher, ROWS, options(out="elsewhere"), None) in keys
+    assert teacher_training._key(teacher, ROWS[1:], options(), None) not in keys
+
+
+def test_another_held_out_set_does_not_go_on_from_a_checkpoint(teacher):
+    queries, docs = [Query("q1", "milk"), Query("q2", "rice")], [Doc("d1", "", "the cow gives milk")]
+    exam = Exam(queries, docs, [Qrel("q1", "d1", 1)])
+    others = [
+        None,
+        exam._replace(queries=[Query("q1", "water"), queries[1]]),
+        exam._replace(docs=[Doc("d1", "", "she cooks rice")]),
+        exam._replace(docs=[Doc("d2", "", "the cow gives milk")]),
+        exam._replace(qrels=[Qrel("q2", "d1", 1)]),
+        exam._replace(qrels=[Qrel("q1", "d1", 0)]),
+    ]
+    key, again, *found = (
+        teacher_training._key(teacher, ROWS, options(), pipeline_teach._score(e)) for e in (exam, exam, *others)
+    )
+    assert again == key
+    assert len({key, *found}) == 1 + len(others)
 
 
 def test_a_loss_that_is_no_number_ends_with_a_diagnosis(teacher, tmp_path):
