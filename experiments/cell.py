@@ -207,7 +207,7 @@ def _perturbed(query: Query, kind: str, words: dict[str, list[str]]) -> str:
 
 def _passages(setting: Setting, recipe: Recipe) -> np.ndarray:
     every = np.concatenate([np.asarray(part.vectors.sentences) for part in setting.searched.values()])
-    return every[: recipe.objective.documents]
+    return distill.drawn_rows(every, recipe.objective.documents, np.random.default_rng(recipe.seed))
 
 
 def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:

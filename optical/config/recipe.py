@@ -119,7 +119,7 @@ class Objective(_Section):
         gt=0,
         description="cosine of two teacher vectors from which one is no wrong answer for the other; contrastive only",
     )
-    documents: int = Field(default=20_000, ge=1, description="most passages that the scores objective ranks")
+    documents: int = Field(default=20_000, ge=1, description="most passages that scores ranks, drawn by the seed")
 
     @field_validator("solver")
     @classmethod

@@ -17,6 +17,7 @@ import numpy as np
 from optical.config.recipe import Recipe, write_recipe
 from optical.data.bitext import Pair
 from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.embeddings.shards import Rows
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
@@ -161,12 +162,21 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 def _passages(recipe: Recipe, searched: Mapping[str, EmbeddedCollection]) -> np.ndarray | None:
     """Sentence vectors of the passages that the scores objective ranks, as many of each collection; None without.
 
-    Passages in X have none: nobody embeds them before there is a student.
+    They are drawn by the seed where a collection has more. Passages in X have none: nobody embeds them before there is
+    a student.
     """
     distinct = {id(one.collection): one.vectors.sentences for one in searched.values()}
     different = [sentences for sentences in distinct.values() if sentences.shape[1]]
     if not different:
         return None
-    if len(different) == 1:
-        return different[0][: recipe.objective.documents]
-    return np.concatenate([one[: max(1, recipe.objective.documents // len(different))] for one in different])
+    random = np.random.default_rng(recipe.seed)
+    each = max(1, recipe.objective.documents // len(different))
+    drawn = [drawn_rows(sentences, each, random) for sentences in different]
+    return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
+
+
+def drawn_rows(vectors: np.ndarray | Rows, count: int, random: np.random.Generator) -> np.ndarray:
+    """``count`` different rows in their order, each as likely as any other; all of them where there are no more."""
+    if len(vectors) <= count:
+        return vectors[:]
+    return vectors[np.sort(random.choice(len(vectors), count, replace=False))]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,16 @@ import torch
 import optical
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
-from optical.data.collection import read_collection
+from optical.data.collection import Collection, read_collection
+from optical.data.records import Doc
 from optical.data.trec_run import read_run
 from optical.embeddings.cache import teacher_vectors
+from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.models import colbert_format, encoders
 from optical.pipeline import answer, bm25_rows, distill, evaluate, index, inputs
+from optical.pipeline.dev_score import Searched
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
 from tests.conftest import ENGLISH, bert
@@ -525,3 +529,42 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
     found = distill.distil(halved, progress=False)
     assert len(calls) == 12, "training began anew"
     assert found.scores == expected.scores
+
+
+def searched_among(*counts: int) -> dict[str, Searched]:
+    """A collection of English documents of each size; the vector of document i of collection k is ``(k, i)``."""
+    found = {}
+    for k, count in enumerate(counts):
+        sentences = np.stack([np.full(count, k), np.arange(count)], axis=1).astype(np.float32)
+        vectors = Vectors(np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), sentences, Path())
+        docs = [Doc(str(i), "", "") for i in range(count)]
+        found[f"l{k}"] = Searched(Collection(f"c{k}", docs, {}, {}, "", {}, "en"), vectors, [d.id for d in docs])
+    return found
+
+
+def test_passages_to_rank_are_drawn_from_the_whole_collection_by_the_seed():
+    recipe = load_recipe(None, {"lang": "sw", "objective.documents": 1000})
+    rows = distill._passages(recipe, searched_among(10_000))[:, 1]
+    assert len(set(rows)) == len(rows) == 1000
+    assert np.histogram(rows, bins=10, range=(0, 10_000))[0] == pytest.approx(100, abs=45)  # five standard errors
+    np.testing.assert_array_equal(distill._passages(recipe, searched_among(10_000))[:, 1], rows)
+    other = distill._passages(
+        load_recipe(None, {"lang": "sw", "objective.documents": 1000, "seed": 1}), searched_among(10_000)
+    )
+    assert set(other[:, 1]) != set(rows)
+
+
+def test_of_several_collections_as_many_passages_are_drawn():
+    recipe = load_recipe(None, {"lang": "sw", "objective.documents": 1000})
+    found = distill._passages(recipe, searched_among(10_000, 300, 5_000, 0))
+    assert found.dtype == np.float32
+    each = [found[found[:, 0] == k, 1] for k in range(4)]
+    assert [len(set(rows)) for rows in each] == [len(rows) for rows in each] == [250, 250, 250, 0]
+    assert all(rows.max() > 0.9 * n for rows, n in zip(each, (10_000, 300, 5_000), strict=False))
+
+
+@pytest.mark.parametrize("counts", [(999,), (1000,), (500, 499)])
+def test_passages_that_are_few_enough_are_all_ranked_in_their_order(counts):
+    recipe, searched = load_recipe(None, {"lang": "sw", "objective.documents": 1000}), searched_among(*counts)
+    every = np.concatenate([one.vectors.sentences for one in searched.values()])
+    np.testing.assert_array_equal(distill._passages(recipe, searched), every)
