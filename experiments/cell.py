@@ -27,7 +27,7 @@ from optical.evaluation.measures import measure
 from optical.evaluation.perturbations import perturb
 from optical.files import checksum
 from optical.models import encoders
-from optical.models.encoders import Encoder
+from optical.models.encoders import DevScore, Encoder, NamedScore
 from optical.models.layers import keep_layers
 from optical.pipeline import distill, index
 from optical.retrieval.search import search
@@ -84,7 +84,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     return Setting(lang, rest, held_out, searched, words)
 
 
-def development(setting: Setting, teacher: Encoder, late: bool) -> Callable[[Encoder], float]:
+def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
     """The mean reciprocal rank of the teacher's first passage, averaged over the kinds of held-out pairs."""
     parts = list(setting.searched.values())
     ids = [f"{k}-{i}" for k, part in enumerate(parts) for i in part.ids][:PASSAGES]
@@ -100,7 +100,10 @@ def development(setting: Setting, teacher: Encoder, late: bool) -> Callable[[Enc
             documents = np.concatenate([np.asarray(part.vectors.sentences) for part in parts])[: len(ids)]
             right = (encoders.encode_sentences(teacher, [q.text for q in english]) @ documents.T).argmax(axis=1)
             scores.append(_ranks([q.text for q in queries], documents, right))
-    return lambda encoder: float(np.mean([score(encoder) for score in scores]))
+    sentences = (side for kind, some in setting.held_out.items() for pair in some for side in (kind, *pair[:2]))
+    vectors = (part.vectors.folder.name for part in parts)
+    measured = [str(late), *(checksum(some) for some in (sentences, vectors, ids))]
+    return NamedScore(lambda encoder: float(np.mean([score(encoder) for score in scores])), checksum(measured))
 
 
 def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callable[[Encoder], float]:

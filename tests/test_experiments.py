@@ -11,7 +11,7 @@ import pytest
 
 from experiments import __main__ as runner
 from experiments import grid, table
-from experiments.cell import Setting, _every_language, _passages
+from experiments.cell import Setting, _every_language, _passages, development
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
@@ -21,6 +21,8 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.errors import RecipeError
 from optical.evaluation.tables import markdown
+from optical.models.encoders import encode_sentences, score_fingerprint
+from optical.pipeline.dev_score import Searched
 
 GOOD = """
 question = "which?"
@@ -190,6 +192,21 @@ def test_passages_to_rank_are_drawn_from_all_collections_by_the_seed(folder):
     ) != set(rows)
     enough = _passages(measured, load_recipe(None, {"lang": "sw", "objective.documents": 1000}))[:, 0]
     np.testing.assert_array_equal(enough, np.arange(1000))
+
+
+def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
+    sentences = encode_sentences(teacher, ["i drink water .", "she cooks rice ."])
+    vectors = Vectors(np.zeros((0, 1)), np.zeros(3, np.int64), sentences, Path())
+    part = Searched(Collection("c", [], {}, {}, "", {}), vectors, ["d0", "d1"])
+    plain = Setting("sw", [], {"questions": [Pair("she cooks rice .", "anapika wali")]}, {"c": part}, {})
+    others = [
+        plain._replace(held_out={"questions": [Pair("she cooks rice .", "mama anapika")]}),
+        plain._replace(searched={"c": part._replace(ids=["d0", "d2"])}),
+        plain._replace(searched={"c": part._replace(vectors=vectors._replace(folder=Path("other")))}),
+    ]
+    key, again, *found = (score_fingerprint(development(one, teacher, False)) for one in (plain, plain, *others))
+    assert key == again
+    assert len({key, *found}) == 4
 
 
 def test_figures_are_held_to_what_is_expected(folder, capsys):
