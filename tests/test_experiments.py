@@ -22,7 +22,6 @@ from optical.embeddings.vectors import Vectors
 from optical.errors import RecipeError
 from optical.evaluation.tables import markdown
 from optical.models.encoders import encode_sentences, score_fingerprint
-from optical.pipeline.dev_score import Searched
 
 GOOD = """
 question = "which?"
@@ -180,7 +179,7 @@ def test_passages_to_rank_are_drawn_from_all_collections_by_the_seed(folder):
     def part(name: str, first: int) -> Searched:
         sentences = np.arange(first, first + 500, dtype=np.float32)[:, None]
         vectors = Vectors(np.zeros((0, 1)), np.zeros(501, np.int64), sentences, Path())
-        return Searched(Collection(name, [], {}, {}, "", {}), vectors, [str(k) for k in range(500)])
+        return EmbeddedCollection(Collection(name, [], {}, {}, "", {}), vectors, [str(k) for k in range(500)])
 
     measured = Setting("sw", [], {}, {"a": part("a", 0), "b": part("b", 500)}, {})
     few = load_recipe(None, {"lang": "sw", "objective.documents": 200})
@@ -197,7 +196,7 @@ def test_passages_to_rank_are_drawn_from_all_collections_by_the_seed(folder):
 def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
     sentences = encode_sentences(teacher, ["i drink water .", "she cooks rice ."])
     vectors = Vectors(np.zeros((0, 1)), np.zeros(3, np.int64), sentences, Path())
-    part = Searched(Collection("c", [], {}, {}, "", {}), vectors, ["d0", "d1"])
+    part = EmbeddedCollection(Collection("c", [], {}, {}, "", {}), vectors, ["d0", "d1"])
     plain = Setting("sw", [], {"questions": [Pair("she cooks rice .", "anapika wali")]}, {"c": part}, {})
     others = [
         plain._replace(held_out={"questions": [Pair("she cooks rice .", "mama anapika")]}),

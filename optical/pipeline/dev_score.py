@@ -145,9 +145,3 @@ def _checksum(queries: Sequence[Query], documents: Sequence[str], qrels: Sequenc
     asked = (part for query in queries for part in query)
     judged = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in qrels)
     return checksum([checksum(asked), checksum(documents), checksum(judged)])
-
-
-def judgements_of(queries: list[Query], qrels: list[Qrel]) -> list[Qrel]:
-    """The judgements of these queries: a collection may judge questions that were never asked in X."""
-    ids = {query.id for query in queries}
-    return [qrel for qrel in qrels if qrel.query_id in ids]

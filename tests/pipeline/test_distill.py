@@ -22,12 +22,12 @@ from optical.data.collection import Collection, read_collection
 from optical.data.records import Doc
 from optical.data.trec_run import read_run
 from optical.embeddings.cache import teacher_vectors
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.models import colbert_format, encoders
 from optical.pipeline import answer, bm25_rows, distill, evaluate, index, inputs
-from optical.pipeline.dev_score import Searched
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
 from tests.conftest import ENGLISH, bert
@@ -538,7 +538,9 @@ def searched_among(*counts: int) -> dict[str, Searched]:
         sentences = np.stack([np.full(count, k), np.arange(count)], axis=1).astype(np.float32)
         vectors = Vectors(np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), sentences, Path())
         docs = [Doc(str(i), "", "") for i in range(count)]
-        found[f"l{k}"] = Searched(Collection(f"c{k}", docs, {}, {}, "", {}, "en"), vectors, [d.id for d in docs])
+        found[f"l{k}"] = EmbeddedCollection(
+            Collection(f"c{k}", docs, {}, {}, "", {}, "en"), vectors, [d.id for d in docs]
+        )
     return found
 
 
