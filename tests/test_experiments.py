@@ -176,7 +176,7 @@ def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured
 
 
 def test_passages_to_rank_are_drawn_from_all_collections_by_the_seed(folder):
-    def part(name: str, first: int) -> Searched:
+    def part(name: str, first: int) -> EmbeddedCollection:
         sentences = np.arange(first, first + 500, dtype=np.float32)[:, None]
         vectors = Vectors(np.zeros((0, 1)), np.zeros(501, np.int64), sentences, Path())
         return EmbeddedCollection(Collection(name, [], {}, {}, "", {}), vectors, [str(k) for k in range(500)])

@@ -531,7 +531,7 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
     assert found.scores == expected.scores
 
 
-def searched_among(*counts: int) -> dict[str, Searched]:
+def searched_among(*counts: int) -> dict[str, EmbeddedCollection]:
     """A collection of English documents of each size; the vector of document i of collection k is ``(k, i)``."""
     found = {}
     for k, count in enumerate(counts):
