@@ -1,7 +1,4 @@
-"""Documents through the document side of an encoder, in batches of about one length, and what bfloat16 costs there.
-
-Takes an encoder and texts, gives row numbers and unit vectors as they come. Knows no disk and no collection.
-"""
+"""Encode documents with the document side of an encoder, in batches of texts of similar length."""
 
 from __future__ import annotations
 
@@ -16,8 +13,11 @@ from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vec
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
-TOKENIZED_TOGETHER = 1024  # texts; their exact lengths make the batches
-BATCH_TOKENS = {"cpu": 1024, "accelerator": 32_768}  # the first is measured (benchmarks/embedding.py), the second not
+TOKENIZED_TOGETHER = 1024  # texts, which are then cut into batches by their exact lengths
+BATCH_TOKENS = {
+    "cpu": 1024,
+    "accelerator": 32_768,
+}  # benchmarks/embedding.py measures the first only
 
 
 @torch.inference_mode()
@@ -28,10 +28,19 @@ def encoded_batches(
     batch_tokens: int | None = None,
     compute: Compute = "float32",
 ) -> Iterator[Batch]:
-    """Encode documents in batches of about one length, the longest first: row numbers and unit vectors, float32.
+    """Encode documents in batches of similar length, the longest first.
 
-    Texts are tokenized many at a time and the batches cut out of that, so lengths are exact and nothing is tokenized
-    twice.
+    Texts are tokenized many at a time and then cut into batches, so lengths are exact and nothing is tokenized twice.
+
+    Args:
+        encoder: Of either class.
+        texts: In any order.
+        batch_size: Most texts of a batch.
+        batch_tokens: Most tokens of a batch, padding counted. Without either, 1,024 on a CPU, else 32,768.
+        compute: Precision of the matrix products.
+
+    Yields:
+        Row numbers and their unit vectors, float32.
     """
     encoder.eval()
     if batch_size is None and batch_tokens is None:
@@ -49,13 +58,13 @@ def encoded_batches(
 
 
 def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[str, float]:
-    """Cosine of the vectors of some texts with those made in float32: least and mean, of tokens if it gives those."""
+    """Cosine of vectors computed in ``compute`` with those in float32: minimum and mean, over texts or over tokens."""
     made: list[dict[int, np.ndarray]] = []
     for how in (compute, "float32"):
         batches = encoded_batches(encoder, texts, compute=how)
         made.append({row: np.atleast_2d(v) for rows, vectors in batches for row, v in zip(rows, vectors, strict=True)})
     cosines = np.concatenate([np.ones(0), *((made[0][row] * exact).sum(axis=1) for row, exact in made[1].items())])
-    cosines = cosines if len(cosines) else np.ones(1)  # late interaction, and no text had a token that counts
+    cosines = cosines if len(cosines) else np.ones(1)  # late interaction, and no text has a scoring token
     return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
 
 
@@ -65,7 +74,7 @@ class _Side(NamedTuple):
 
 
 def _document_side(encoder: Encoder) -> _Side:
-    """How the encoder's own ``encode_document`` (late interaction) or ``encode`` reads a text: prompt and task."""
+    """Prompt and task with which ``encode_document`` (late interaction) or ``encode`` of the encoder reads a text."""
     prompts = encoder.prompts
     if not is_multi_vector(encoder):
         return _Side({"prompt": prompts.get(encoder.default_prompt_name or "")}, {})
@@ -77,7 +86,7 @@ def _document_side(encoder: Encoder) -> _Side:
 def _of_one_length(
     features: dict[str, Any], count: int, batch_size: int | None, batch_tokens: int | None
 ) -> list[list[int]]:
-    """Rows in batches, the longest first, of at most so many rows and so many tokens, or one row alone."""
+    """Rows in batches, the longest first, within both limits; a row that is too long is a batch of its own."""
     lengths = features["attention_mask"].sum(dim=1).tolist()
     batches: list[list[int]] = [[]]
     for row in sorted(range(count), key=lambda i: -lengths[i]):
@@ -92,7 +101,7 @@ def _of_one_length(
 
 
 def _cut(features: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """The given rows of a tokenized batch, without the columns that are padding to all of them."""
+    """The given rows of a tokenized batch, without the columns that are padding in all of them."""
     mask = features["attention_mask"]
     used = mask[rows].any(dim=0).nonzero()
     first, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)

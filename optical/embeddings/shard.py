@@ -1,7 +1,4 @@
-"""One shard: vectors cast to a precision, written with checksums, and checked before anything reads them.
-
-Takes ids and batches of vectors, gives a folder. Knows no stream of documents and no other shard.
-"""
+"""One shard: vectors rounded to a precision, written with checksums, and checked before they are read."""
 
 from __future__ import annotations
 
@@ -30,12 +27,12 @@ _DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
 
 
 class Cast(NamedTuple):
-    """Vectors in the numbers that are stored.
+    """Vectors as they are stored.
 
     Attributes:
         values: ``(t, d)`` of the precision.
         scales: What each row is multiplied by, ``(t,)`` float32; None for floating point.
-        cosine: Of each vector with what is read back, ``(t,)``; 1 for a zero vector.
+        cosine: Of each vector with its rounded self, ``(t,)``; 1 for a zero vector.
     """
 
     values: Shaped[np.ndarray, "t d"]
@@ -44,7 +41,7 @@ class Cast(NamedTuple):
 
 
 def cast(vectors: Float[np.ndarray, "t d"], precision: Precision) -> Cast:
-    """Round vectors to a precision; int8 has one scale a vector, so that its largest number becomes 127."""
+    """Round vectors to a precision; int8 has one scale a vector, which makes its largest number 127."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     scales = None
     if precision == "int8":
@@ -61,7 +58,7 @@ def cast(vectors: Float[np.ndarray, "t d"], precision: Precision) -> Cast:
 
 
 def restored(values: Shaped[np.ndarray, "t d"], scales: Float[np.ndarray, " t"] | None) -> Shaped[np.ndarray, "t d"]:
-    """What was stored, as numbers to compute with: float32 for int8, floating point as it is."""
+    """Stored numbers to compute with: float32 for int8, floating point unchanged."""
     if scales is None:
         return np.asarray(values)
     return values.astype(np.float32) * scales[:, None]
@@ -77,13 +74,13 @@ class Held(NamedTuple):
 
 
 def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> Held:
-    """Cast batches as they come, so that a shard is held in its precision, and put them in the order of the ids.
+    """Round batches as they come, so that memory holds the shard in its precision, and sort them as the ids are.
 
     Raises:
         DataError: A vector holds NaN or infinity.
     """
     parts: list[Cast] = []
-    where: list[tuple[int, int, int]] = [(0, 0, 0)] * len(ids)  # document -> its part, and its rows there
+    where: list[tuple[int, int, int]] = [(0, 0, 0)] * len(ids)  # document -> its part; first row and end there
     for rows, vectors in batches:
         lengths = [len(v) for v in vectors] if tokens else [1] * len(rows)
         flat = np.concatenate(list(vectors)) if tokens else np.asarray(vectors)
@@ -106,7 +103,7 @@ def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *
 
 
 def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
-    """Rows of all parts in another order; each part is let go once it is placed, so none is held twice."""
+    """Rows of all parts in another order; the memory of a part is freed once its rows are copied."""
     values = np.empty((len(index), parts[0].values.shape[1]), dtype=parts[0].values.dtype)
     place = np.empty_like(index)
     place[index] = np.arange(len(index))
@@ -119,7 +116,7 @@ def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndar
 
 
 def write_shard(folder: Path, ids: Sequence[str], held: Held, facts: dict[str, Any]) -> None:
-    """Write the folder of a shard whole; ``facts`` join the manifest."""
+    """Write the folder of a shard, whole or not at all; ``facts`` are added to its manifest."""
     with written_whole(folder) as unfinished:
         np.save(unfinished / (SENTENCES if held.start is None else TOKENS), held.values)
         if held.start is not None:
@@ -145,10 +142,10 @@ def write_shard(folder: Path, ids: Sequence[str], held: Held, facts: dict[str, A
 
 
 class Shard(NamedTuple):
-    """A shard that was checked.
+    """A shard on disk that was checked.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it is.
         manifest: Its ``optical.json``.
     """
 
@@ -156,13 +153,13 @@ class Shard(NamedTuple):
     manifest: dict[str, Any]
 
     def values(self) -> Shaped[np.ndarray, "t d"]:
-        """What is stored, memory-mapped; writing to it changes no file."""
+        """The stored numbers, memory-mapped; writing to the array changes no file."""
         name = TOKENS if self.manifest["kind"] == "tokens" else SENTENCES
         mode = "c" if self.manifest["rows"] else None  # an empty file cannot be mapped; torch warns of "r"
         return _load(self.folder, name, mode, (self.manifest["rows"], self.manifest["dimension"]))
 
     def scales(self) -> Float[np.ndarray, " t"] | None:
-        """What each row is multiplied by; None for floating point."""
+        """The scale of each row; None for floating point."""
         if self.manifest["precision"] != "int8":
             return None
         return _load(self.folder, SCALES, None, (self.manifest["rows"],))
@@ -182,10 +179,10 @@ class Shard(NamedTuple):
 
 
 def read_shard(folder: Path, *, verify: bool = False) -> Shard:
-    """Check a shard by its manifest and the sizes of its files, and with ``verify`` by their checksums.
+    """Open a shard and check it by its manifest and the sizes of its files, with ``verify`` also by their checksums.
 
     Raises:
-        DataError: The shard is missing, was cut short, or is not what was written; the message names it.
+        DataError: The shard is missing, cut short or changed; the message names it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; embed the collection again: only this shard is made, or copy it here")

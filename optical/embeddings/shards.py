@@ -1,8 +1,4 @@
-"""All shards of a collection as one: ids in order, vectors as a memory-mapped array.
-
-Takes a folder, gives a :class:`Shards`. What is asked for is read, and nothing else. Knows no encoder but its
-fingerprint.
-"""
+"""All shards of a collection as one: ids in order, vectors as one memory-mapped array."""
 
 from __future__ import annotations
 
@@ -36,9 +32,9 @@ class Matrix(Protocol):
 
 
 class Rows:
-    """Vectors of several shards as one array ``(t, d)``: a slice, a row or a list of rows is read when asked for.
+    """Vectors of several shards as one array ``(t, d)``; a row, a slice or a list of rows is read when it is asked for.
 
-    ``np.asarray`` and ``T`` read everything.
+    ``np.asarray`` and ``T`` read all of it.
     """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -53,7 +49,7 @@ class Rows:
 
     @property
     def T(self) -> Shaped[np.ndarray, "d t"]:  # noqa: N802 - numpy's name
-        """All of it, transposed, in memory."""
+        """The whole array, transposed, in memory."""
         return np.asarray(self).T
 
     def __len__(self) -> int:
@@ -65,7 +61,7 @@ class Rows:
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of it in memory."""
+        """The whole array in memory."""
         del copy  # there is no array yet that could be shared
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype, copy=False)
@@ -109,10 +105,10 @@ class Rows:
 
 
 class Ids:
-    """Document ids of all shards in order: their number, and one after another without holding them all."""
+    """Document ids of all shards in order; a shard of them is in memory at a time."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
-        """Remember where the ids lie."""
+        """Remember where the ids are."""
         self._shards = shards
 
     def __len__(self) -> int:
@@ -126,10 +122,10 @@ class Ids:
 
 
 class Shards(NamedTuple):
-    """An embedded collection.
+    """The vectors of a collection on disk.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where they are.
         manifest: Its ``optical.json``: ``kind`` (sentences or tokens), ``precision``, ``dimension``, ``encoder``,
             ``count`` of documents, ``rows`` of vectors, ``empty`` documents, ``texts`` (a checksum), ``cosine`` (min
             and mean of what is stored with what was encoded), ``shards``.

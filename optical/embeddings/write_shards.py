@@ -1,8 +1,6 @@
-"""A stream of documents to shards on disk: one at a time, resumed after any stop, split over processes and machines.
+"""Write a stream of documents as shards: one at a time, resumed after any stop, shared by processes and machines.
 
-Takes pairs of id and text and a function that encodes the texts of one shard; gives the folder. Each rank takes every
-world-th shard; all read the whole stream, so that all know which texts every shard must be of. Knows no model: what
-encodes is handed in.
+Each rank encodes every world-th shard. All ranks read the whole stream, so that each knows the texts of every shard.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ Document: TypeAlias = tuple[str, str]
 Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
 
 LOOK_EVERY = 0.5  # seconds between two looks for the shards of other ranks
-HASHES_AT_ONCE = 2**25  # 8 bytes each: what looking for an id that two shards share may hold in memory
+HASHES_AT_ONCE = 2**25  # 8 bytes each: bounds the memory of the search for repeated ids
 _RANK_AND_WORLD = (
     ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
 )  # fmt: skip
-_SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # of all shards of a folder
+_SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # must be equal in all shards of a folder
 
 
 class ShardPlan(NamedTuple):
@@ -38,11 +36,11 @@ class ShardPlan(NamedTuple):
     Attributes:
         encoder: Fingerprint of the encoder, of its document side.
         kind: ``"sentences"`` or ``"tokens"``.
-        precision: Of what is stored.
+        precision: Of the stored vectors.
         shard_size: Documents read for one shard, empty ones counted.
         keep_empty: Encode a document without text as the tokenizer's empty sequence; otherwise it is left out.
-        compute: What the encoder's products are made in.
-        agreement: Cosine of some vectors with those made in float32; None where they are.
+        compute: Precision of the encoder's matrix products.
+        agreement: Cosine of some vectors with those computed in float32; None where ``compute`` is float32.
     """
 
     encoder: str
@@ -54,7 +52,7 @@ class ShardPlan(NamedTuple):
     agreement: Mapping[str, float] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What a shard's manifest says of it."""
+        """What the manifest of a shard says about this plan."""
         return {key: getattr(self, key) for key in _SAME}
 
 
@@ -90,7 +88,7 @@ ALONE = Ranks()
 
 
 def ranks_of_environment() -> Ranks:
-    """This process and how many there are, as ``accelerate launch``, ``torchrun`` or ``mpirun`` say it.
+    """This process and their number, from the variables that ``accelerate launch``, ``torchrun`` or ``mpirun`` set.
 
     Raises:
         RecipeError: They are not numbers with 0 <= RANK < WORLD_SIZE.
@@ -115,20 +113,20 @@ def make_shards(
     replace: bool = False,
     done: Callable[[int], object] = lambda documents: None,
 ) -> Shards:
-    """Write the shards that are not there and, when all are, the collection's manifest.
+    """Write the shards that are missing and, once all are there, the collection's manifest.
 
     Args:
         documents: ``(id, text)``; read once.
-        folder: Where shards are, or will be.
+        folder: Of the shards.
         encode: Texts of one shard -> batches of row numbers and vectors.
         plan: What all shards have in common.
         ranks: This process among those that share the work.
         replace: Make a shard anew whose texts have changed, instead of refusing.
-        done: Told how many documents each shard had, whether it was made here or not.
+        done: Told the number of documents of each shard, whether it was made here or not.
 
     Raises:
-        DataError: No document, a bad or repeated id, a folder that holds something else, a full disk, other ranks that
-            do not come.
+        DataError: No document, a bad or repeated id, a folder of something else, a full disk, or other ranks that do
+            not finish.
     """
     rank, world, wait = ranks
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +147,8 @@ def make_shards(
 def finish(folder: str | Path) -> Shards:
     """Write the manifest of a folder whose shards are all there, wherever they were made.
 
-    Shards that machines without a common disk made (each as one rank of several, on the same documents) are copied into
-    one folder; this checks that they belong together, that none is missing and that no id is in two.
+    Machines without a common disk each make their shards as one rank of several, on the same documents; the shards are
+    then copied into one folder. This checks that they belong together, that none is missing and that no id is in two.
 
     Raises:
         DataError: No shard, a missing or damaged one, shards of different encoders, precisions or sizes, an id in two.
@@ -174,7 +172,7 @@ def finish(folder: str | Path) -> Shards:
 
 
 def _chunks(documents: Iterable[Document], plan: ShardPlan) -> Iterator[_Chunk]:
-    """Documents of one shard at a time; one document is read ahead, which tells the last shard."""
+    """Documents of one shard at a time; one document is read ahead, to know which shard is the last."""
     stream = enumerate(documents, start=1)
     ahead = next(stream, None)
     if ahead is None:
@@ -213,7 +211,7 @@ def _chunk(number: int, read: Sequence[tuple[int, Document]], last: bool, plan: 
 
 
 def _is_there(folder: Path, chunk: _Chunk, plan: ShardPlan, replace: bool) -> bool:
-    """Whether a shard is whole and of these texts; one of other texts or another plan is refused, not overwritten."""
+    """Whether a shard is there, whole and of these texts; one of other texts or another plan is refused."""
     try:
         manifest = read_shard(folder / chunk.name).manifest
     except DataError:
@@ -273,7 +271,7 @@ def _refuse_others(folder: Path, names: Sequence[str]) -> None:
 
 
 def _wait_for(folder: Path, chunks: Sequence[tuple[str, str]], ranks: Ranks) -> None:
-    """Wait for the shards of other ranks, one after another, so that each new one starts the time anew."""
+    """Wait for the shards of other ranks, one after another; the waiting time starts anew with each."""
     rank, world, wait = ranks
     for number, (name, texts) in enumerate(chunks):
         if number % world != rank:
@@ -311,7 +309,7 @@ def _wait(there: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 def _check_row_of_shards(folder: Path, parts: Sequence[Shard]) -> None:
-    """Shards 0, 1, 2, ... to the one that is marked as the last, all made alike."""
+    """Refuse shards that are not numbered 0, 1, 2, ... up to the one marked as the last, or differ in their facts."""
     for number, part in enumerate(parts):
         name = f"shard-{number:05d}"
         if part.folder.name != name:
@@ -352,7 +350,7 @@ def _manifest(parts: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _refuse_repeated(parts: Sequence[Shard]) -> None:
-    """Find an id that two shards share, by hashes in bounded memory: a collection of more is read several times."""
+    """Refuse an id that two shards share. Hashes are compared, of large collections in several passes."""
     if len(parts) == 1:
         return
     total = sum(part.manifest["count"] for part in parts)
@@ -370,7 +368,7 @@ def _hashes(part: Shard, some: int, passes: int) -> np.ndarray:
 
 
 def _name_repeated(parts: Sequence[Shard], hashes: set[int]) -> None:
-    """Raise if ids, not only their hashes, are the same."""
+    """Raise if the ids themselves, not only their hashes, are equal."""
     seen: dict[str, str] = {}
     for part in parts:
         for line, doc_id in enumerate(part.ids(), start=1):

@@ -1,13 +1,15 @@
-"""Searching a collection that was embedded once: answers to the question which documents come first.
+"""Search: vectors or words of a question in, ``(document id, score)`` out, best first.
 
-Takes the vectors of queries and documents, gives for each query a list of ``(document id, score)``, best first, which
-:func:`optical.data.trec_run.rank` turns into the query's entry in a run. Scores are inner products: whoever wants
-cosines gives unit vectors. An answer holds at most k documents, fewer when the index has fewer, and never a document
-without a score. Knows no model and no training; only BM25 reads texts.
+Scores are inner products; unit vectors make them cosines. A query gets at most k documents, fewer when the index has
+fewer, and never one without a score. :func:`optical.data.trec_run.rank` turns an answer into an entry of a run.
 
-- :mod:`optical.retrieval.dense.index`: one vector a text, a faiss index on disk.
-- :mod:`optical.retrieval.dense.partitioned`: the same, of a collection too large for one index.
-- :mod:`optical.retrieval.lexical.bm25`: words alone, by Lucene (:mod:`optical.retrieval.lexical.lucene`) or in Python.
-- :mod:`optical.retrieval.fusion`: several rankings made into one.
-- :mod:`optical.retrieval.late.maxsim`: one vector a token, exact MaxSim in memory.
+- :mod:`optical.retrieval.search`: the door to single vectors and late interaction, with an index or without.
+- :mod:`optical.retrieval.exhaustive`: compares every document; :mod:`optical.retrieval.recall`: the share of that which
+  an index finds.
+- :mod:`optical.retrieval.dense`: one vector a document, faiss indexes.
+- :mod:`optical.retrieval.late`: one vector a token, compared by MaxSim.
+- :mod:`optical.retrieval.lexical`: BM25, and translations of queries for it.
+- :mod:`optical.retrieval.qdrant`: the same vectors on a server.
+- :mod:`optical.retrieval.fusion`: several runs made into one.
+- :mod:`optical.retrieval.matches`: a passage that was found, and which words matched.
 """

@@ -1,7 +1,6 @@
 """Fusion: several runs over the same documents made into one, by ranks or by scores.
 
-Takes runs (:data:`optical.data.trec_run.Run`), gives a run. A query is fused from those runs that answer it, a
-document counts wherever it was found. Knows no document, no judgement and not who made the runs.
+A query is fused from the runs that answer it; a document may be in any of them.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import numpy as np
 from optical.data.trec_run import Run, rank
 from optical.errors import DataError, RecipeError
 
-K = 60  # of Cormack et al.: how little the first ranks differ
+K = 60  # of Cormack et al.; the larger, the less the first ranks differ
 
 
 def reciprocal_rank(runs: Sequence[Run], *, k: float = K, depth: int | None = None) -> Run:
-    r"""Fuse runs by ranks alone: whatever the scores mean, only their order counts.
+    r"""Fuse runs by ranks; scores count only by their order.
 
     .. math:: s(d) = \sum_i \frac{1}{k + r_i(d)}
 
@@ -92,7 +91,7 @@ def _fuse(
     scale: Callable[[Mapping[str, float]], tuple[dict[str, float], float]],
     depth: int | None,
 ) -> Run:
-    """Weighted sums of what ``scale`` makes of a query: document -> number, and the number of those not found."""
+    """Weighted sums of scaled scores. ``scale`` gives document -> number for a query, and the number of all others."""
     if not runs:
         raise RecipeError("fusion needs runs; got none; name at least two")
     if depth is not None and depth < 1:

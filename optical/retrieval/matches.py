@@ -1,8 +1,7 @@
-"""Which words of a question found which words of a passage, under late interaction.
+"""A passage that was found, and which words of the question found which of its words under late interaction.
 
-Takes two encoders, two texts and the vectors of their scoring tokens, gives pairs of character spans with a similarity.
-Explains a score, never changes it: what a score owes to tokens that are no words (special ones, signs, [MASK]) is not
-shown. Knows no index, no collection and no page.
+Matches explain a score and do not change it; the share of a score that special tokens, signs and [MASK] add is not
+shown.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from jaxtyping import Float
 from optical.data.records import Doc
 from optical.models.encoders import Encoder
 
-# Unicode's own idea of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
+# Unicode's definition of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
 _WORD = regex.compile(r"\b\w.*?\b", regex.WORD | regex.DOTALL)
 
 
 class Span(NamedTuple):
-    """Characters ``start`` to ``end``, the last one not included, of a text as it was given."""
+    """Characters ``start`` up to, not including, ``end`` of a text as it was given."""
 
     start: int
     end: int
@@ -33,8 +32,8 @@ class Match(NamedTuple):
     """A word of the question, and the word of the passage that one of its tokens is nearest to.
 
     Attributes:
-        query: Where the word stands in the question.
-        passage: Where the other stands in the passage.
+        query: Where the word is in the question.
+        passage: Where the other is in the passage.
         similarity: Cosine of their two nearest tokens, -1 to 1.
     """
 
@@ -63,10 +62,10 @@ def match_words(
     passage: Float[np.ndarray, "m d"],
     passage_spans: Sequence[Span | None],
 ) -> list[Match]:
-    """Each token of the question that is part of a word, with the passage's word that it is nearest to.
+    """Match each token of the question that is part of a word to the nearest word of the passage.
 
-    Pieces of a word are one: two that agree on the passage's word are one match, the better of the two; a word whose
-    pieces disagree has several.
+    Tokens of one word that have the same nearest word are one match, with the higher similarity; a word whose tokens
+    have different ones gets several matches.
 
     Args:
         query: Unit token vectors of the question.
@@ -75,8 +74,8 @@ def match_words(
         passage_spans: The same for the passage.
 
     Returns:
-        By their place in the question, then from near to far. Empty when either has no word, or when spans and vectors
-        differ in number: stored vectors may be pooled, or of another tokenizer.
+        In the order of the question, then by similarity, highest first. Empty when either text has no word, or when
+        spans and vectors differ in number: stored vectors may be pooled, or of another tokenizer.
     """
     words = {j: span for j, span in enumerate(passage_spans) if span}
     asked = {i: span for i, span in enumerate(query_spans) if span}
@@ -97,8 +96,8 @@ def match_words(
 def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]:
     """The word that each scoring token of a text is a part of; None for special tokens, signs and [MASK].
 
-    As many as :func:`optical.models.encoders.encode_tokens` gives vectors, in the same order. Empty where the
-    tokenizer cannot say where its tokens stand.
+    One for each vector of :func:`optical.models.encoders.encode_tokens`, in the same order. Empty where the tokenizer
+    does not tell where its tokens are.
     """
     task = "query" if query else "document"
     prompt = encoder.prompts.get(task) or ""
@@ -109,12 +108,12 @@ def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]
     words = [Span(*word.span()) for word in _WORD.finditer(text)]
     shifted = (Span(start - len(prompt), end - len(prompt)) for start, end in places)
     own = [_word_of(words, place) for place in shifted]
-    own += [None] * (len(ids) - len(own))  # [MASK], which fills up a question, stands nowhere
+    own += [None] * (len(ids) - len(own))  # [MASK], which fills up a question, has no place
     return [span for span, counts in zip(own, scores, strict=True) if counts]
 
 
 def _scoring(encoder: Encoder, text: str, prompt: str, task: str) -> tuple[list[int], list[bool]]:
-    """Ids of all tokens, and which of them score: the model's own tokenization and mask, without its network."""
+    """Ids of all tokens, and which of them score: tokenization and mask of the model, without running its network."""
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
     features: dict[str, Any] = encoder.preprocess([text], prompt=prompt or None, task=task)
@@ -126,7 +125,7 @@ def _scoring(encoder: Encoder, text: str, prompt: str, task: str) -> tuple[list[
 
 
 def _places(tokenizer: Any, text: str, ids: Sequence[int]) -> list[tuple[int, int]] | None:
-    """Where each token of ``ids`` stands in the text, up to the padding; None where that cannot be known."""
+    """Where each token of ``ids`` is in the text, up to the padding; None where the tokenizer does not tell."""
     if not getattr(tokenizer, "is_fast", False):
         return None
     again = tokenizer(text, truncation=True, max_length=len(ids), return_offsets_mapping=True)
@@ -135,7 +134,7 @@ def _places(tokenizer: Any, text: str, ids: Sequence[int]) -> list[tuple[int, in
 
 
 def _word_of(words: Sequence[Span], place: Span) -> Span | None:
-    """The word, or the words as one, that a token touches; None for one that touches none, or stands nowhere."""
+    """The word that a token overlaps, or several as one span; None where it overlaps none."""
     touched = list(_touched(words, place))
     return Span(touched[0].start, touched[-1].end) if touched else None
 

@@ -1,8 +1,8 @@
-"""One vector a text, searched by faiss: an index on disk in the layout of pyserini's ``FaissSearcher``.
+"""One vector a document, searched by faiss: an index on disk in the layout of pyserini's ``FaissSearcher``.
 
-- :mod:`optical.retrieval.dense.index`: one faiss index, built, loaded and searched; its names are this room's.
-- :mod:`optical.retrieval.dense.factory`: which kind of index suits how many documents.
-- :mod:`optical.retrieval.dense.partitioned`: a collection too large for one index, searched as one.
+- :mod:`optical.retrieval.dense.index`: one faiss index, built, loaded and searched; its names are exported here.
+- :mod:`optical.retrieval.dense.factory`: which kind of index suits how many documents, and how it is trained.
+- :mod:`optical.retrieval.dense.partitioned`: build and open an index of any size, in one part or in several.
 """
 
 from optical.retrieval.dense.index import (

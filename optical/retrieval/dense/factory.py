@@ -1,8 +1,4 @@
-"""Kinds of faiss index: which one for how many vectors, how it is trained, filled and set for searching.
-
-Takes vectors a block at a time and a factory string, gives a faiss index whose rows are those of the vectors. Knows no
-id and no file.
-"""
+"""Kinds of faiss index: which one suits how many vectors, how it is trained, filled and set for searching."""
 
 from __future__ import annotations
 
@@ -18,26 +14,27 @@ import numpy as np
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 
-ROWS_AT_ONCE = 65_536  # cast to float32 a block at a time, so that half-precision vectors are never held twice
+ROWS_AT_ONCE = 65_536  # cast to float32 at a time, so that half-precision vectors are never all held twice
 TRAINING_ROWS = 262_144  # faiss itself samples 256 rows a cluster; this is enough for a thousand clusters
-ROWS_A_CLUSTER = 64  # of more clusters than that; faiss wants 39 at least
+ROWS_A_CLUSTER = 64  # sampled where there are more clusters than that; faiss wants at least 39
 FLAT_BELOW = 200_000  # vectors of one index; see :func:`choose`
 MOST_CLUSTERS = 16_384
-EF_SEARCH = 64  # candidates of HNSW, k if that is more; faiss's own 16 loses answers for k = 10
-REFINED = 8  # times k documents that PQ finds, to be scored again by the finer codes
+EF_SEARCH = 64  # candidates of HNSW, or k if that is more; faiss's default 16 loses answers for k = 10
+REFINED = 8  # times k documents that PQ finds are scored again by the finer codes
 
 
 def choose(count: int, dimension: int) -> str:
     """The factory that ``auto`` stands for.
 
     - Below 200,000 vectors ``Flat``: exact, 4 bytes a number, some 30 ms a query and core at 384 dimensions.
-    - From there on ``IVFc,PQ(d/2)x4fs,Refine(SQ8)`` with c = 4 sqrt(count), as a power of two and at most 16,384: a
-      cluster is read as d/4 bytes a vector, and only the best are scored again by one byte a number, which may stay on
-      disk (``mapped``). Beside ``IVFc,SQ8``, which an odd dimension has, that is a quarter more bytes and the same
-      recall; the hundred best take a quarter to a half of the time, the thousand best the same (benchmarks/README.md).
+    - From there on ``IVFc,PQ(d/2)x4fs,Refine(SQ8)`` with c = 4 sqrt(count), rounded to a power of two, at most 16,384:
+      the clusters hold d/4 bytes a vector, and only the best are scored again by one byte a number, which may stay on
+      disk (``mapped``). Compared with ``IVFc,SQ8``, which an odd dimension gets, that is a quarter more bytes and the
+      same recall; the hundred best take a quarter to a half of the time, the thousand best the same
+      (benchmarks/README.md).
 
-    Never plain ``PQ``, whose training is slow. Of more than 50 million vectors
-    :mod:`optical.retrieval.dense.partitioned` makes several indexes, which are searched as one.
+    Never plain ``PQ``, whose training is slow. Above 50 million vectors :mod:`optical.retrieval.dense.partitioned`
+    makes several indexes, which are searched as one.
     """
     if count < FLAT_BELOW:
         return "Flat"
@@ -52,8 +49,8 @@ def probes(clusters: int) -> int:
 
     A quarter of up to 4,096 (some million vectors), 64 at least; an eighth of more, 1,024 at least. On 219,500 real
     sentence vectors 512 of 2,048 clusters hold .97 of the ten best for questions, and of the hundred best; 256 hold .94
-    and .93, 128 hold .91 and .89 (benchmarks/README.md). The codes within (SQ8) lose nothing beside that, so recall is
-    bought with ``nprobe``.
+    and .93, 128 hold .91 and .89 (benchmarks/README.md). SQ8 codes lose nothing in comparison, so ``nprobe``
+    decides recall.
     """
     if clusters <= 4096:
         return min(clusters, max(64, clusters // 4))
@@ -92,7 +89,7 @@ def filled(vectors: Matrix, factory: str) -> Any:  # noqa: ANN401 - faiss classe
 
 
 def set_parameter(index: Any, name: str, value: int | None, folder: Path) -> None:
-    """Set a parameter of the search, through whatever is wrapped around the index that has it."""
+    """Set a parameter of the search on the index that has it, whatever is wrapped around that."""
     if value is None:
         return
     if value < 1:
@@ -107,7 +104,7 @@ def set_parameter(index: Any, name: str, value: int | None, folder: Path) -> Non
 
 
 def _inside(index: Any) -> Iterator[Any]:
-    """An index and those that it wraps: below a rotation, below finer codes."""
+    """An index and those that it wraps: the one below a rotation, the one below finer codes."""
     faiss = load_faiss()
     while index is not None:
         yield index
@@ -116,10 +113,10 @@ def _inside(index: Any) -> Iterator[Any]:
 
 
 def _prepare(index: Any) -> int:
-    """Change what faiss's factory leaves slow to train or poor to search; gives the number of clusters, 0 without."""
+    """Replace defaults of faiss that train slowly or search poorly; the number of clusters, 0 without any."""
     clusters = 0
     for one in _inside(index):
-        if hasattr(one, "do_polysemous_training"):  # simulated annealing for minutes, for a search that we never do
+        if hasattr(one, "do_polysemous_training"):  # minutes of training for a search not used here
             one.do_polysemous_training = False
         if hasattr(one, "k_factor"):
             one.k_factor = REFINED
@@ -133,7 +130,7 @@ def _prepare(index: Any) -> int:
 
 def check_finite(vectors: np.ndarray, what: str, first: int = 0, step: int = 1) -> None:
     """Refuse NaN and infinity; row i of ``vectors`` is number ``first + i * step``, from 0."""
-    if math.isfinite(np.vdot(vectors, vectors)):  # fast, and lets no NaN or infinity through; large numbers overflow
+    if math.isfinite(np.vdot(vectors, vectors)):  # fast: NaN and infinity never pass, but large numbers may fail it
         return
     broken = ~np.isfinite(vectors).all(axis=1)
     if broken.any():
@@ -144,14 +141,14 @@ def check_finite(vectors: np.ndarray, what: str, first: int = 0, step: int = 1) 
 
 
 def first_line(error: Exception) -> str:
-    """The readable part of a message: the system's word for it, or the last clause of faiss's."""
+    """The readable part of a message: the system's text, or the last clause of faiss's."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip().splitlines()[0].rpartition("Error: ")[2]
 
 
 def load_faiss() -> ModuleType:
-    """Faiss, imported late: where torch is used too, torch must have brought its threads first."""
+    """Import faiss late: where torch is used too, torch must start its threads first."""
     import faiss
 
     if sys.platform == "darwin":  # torch and faiss each carry an OpenMP there, and two that run at once crash

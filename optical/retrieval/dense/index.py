@@ -1,8 +1,7 @@
-"""One vector a document: faiss indexes on disk, built whole or not at all, mapped or read, searched as one.
+"""One faiss index on disk: built whole or not at all, read or memory-mapped, searched.
 
 The folder holds ``index`` (faiss, rows in the order of the documents) and ``docid`` (one id a line), which is what
-pyserini's FaissSearcher reads, and ``optical.json``, our manifest: who made the vectors, of what, and how many. Takes
-vectors and ids, gives scored ids; knows no model, no text and no torch.
+pyserini's FaissSearcher reads, and ``optical.json``, the manifest: the teacher, the collection, dimension and count.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class DenseIndex(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """What a search finds, best first; of an index that finds fewer, the end of a row is -1.
+    """What a search finds, best first; where an index finds fewer, a row ends with -1.
 
     Attributes:
         scores: Inner products, ``(q, k)``, float32.
@@ -52,10 +51,10 @@ class Nearest(NamedTuple):
 def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "Flat", *, manifest: dict) -> None:
     """Index vectors by inner product and write the folder; an earlier index there stays until this one is whole.
 
-    Vectors are read a block at a time, so memory holds the index and the ids. What trains an index is drawn evenly from
-    all rows: 262,144 of them, or 64 a cluster where that is more. Polysemous training is off: it takes minutes, for a
-    search that is never done here. Clusters visited by a search (:func:`optical.retrieval.dense.factory.probes`) are
-    kept in the index, for pyserini too. An IDMap has no place here: rows are the positions of the ids.
+    Vectors are read a block at a time, so memory holds the index and the ids. Training rows are drawn evenly from all:
+    262,144 of them, or 64 a cluster where that is more. The number of clusters that a search visits
+    (:func:`optical.retrieval.dense.factory.probes`) is stored in the index, so pyserini uses it too. Rows are the
+    positions of the ids, so the factory cannot be an IDMap.
 
     Args:
         vectors: ``(n, d)``, float32 or float16: an array, a memory map, or the vectors of :mod:`optical.embeddings`.
@@ -63,7 +62,7 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
         folder: Written anew; one that exists must be empty or hold an index.
         factory: The kind of index, in faiss's notation (``Flat``, ``HNSW32``, ``IVF4096,SQ8``), or ``auto``:
             :func:`optical.retrieval.dense.factory.choose`.
-        manifest: What to keep beside the index: teacher, checksum of the collection, ...; anything JSON holds.
+        manifest: What to store beside the index: teacher, checksum of the collection, ...; anything that JSON holds.
 
     Raises:
         DataError: vectors, ids and folder do not fit the above, or there are too few vectors to train the index.
@@ -89,13 +88,13 @@ def load(
     nprobe: int | None = None,
     ef_search: int | None = None,
 ) -> DenseIndex:
-    """Read an index and check that its three files belong together.
+    """Open an index and check that its three files belong together.
 
     Args:
         folder: Made by :func:`build`.
         teacher: Fingerprint of the teacher whose vectors must be in it (``teacher_fingerprint`` of the manifest).
         mapped: Leave the index on disk and read what a search touches, through the system's cache: it opens at once,
-            and several processes share it. The ids are read in any case.
+            and several processes share it. The ids are always read.
         nprobe: Clusters that a search of an IVF index visits; by default as the index was built.
         ef_search: Candidates that a search of an HNSW index keeps; by default 64, or k if that is more.
 
@@ -164,7 +163,7 @@ def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[st
 
 
 def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
-    """The same as row numbers, for who keeps ids or texts of their own: what faiss gives, after the same checks.
+    """The same search with row numbers instead of ids, as arrays.
 
     Args:
         index: As for :func:`search`.
@@ -189,7 +188,7 @@ def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """What fails while an index is written, as one message."""
+    """Turn what fails while an index is written into one message."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # faiss reports a full disk as a RuntimeError
@@ -199,13 +198,13 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write what is told of an index beside it."""
+    """Write the manifest of an index."""
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
 
 
 def check_documents(vectors: Matrix, ids: Collection[str]) -> None:
-    """Refuse vectors and ids that cannot be indexed: of different number, none, or ids that are no different words."""
+    """Refuse vectors and ids that cannot be indexed: none, of different number, or ids that are not distinct words."""
     if len(vectors.shape) != 2 or 0 in vectors.shape:
         raise DataError(
             f"document vectors must be (documents, dimensions), at least one of each; got {vectors.shape}; "
@@ -236,7 +235,7 @@ def _bad_id(doc_id: str, position: int, fault: str) -> str:
 
 
 def check_free(folder: Path) -> None:
-    """The folder is replaced as a whole, so nothing but an index may be in it."""
+    """Refuse a folder that holds anything but an index, since it is replaced as a whole."""
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
             f"this would be overwritten by the index, but is not one; at {folder}; name another folder, or remove it"
@@ -244,7 +243,11 @@ def check_free(folder: Path) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What is told of an index."""
+    """The manifest of an index.
+
+    Raises:
+        DataError: It is not a JSON object.
+    """
     try:
         manifest = json.loads(path.read_bytes())
     except ValueError as error:

@@ -1,9 +1,8 @@
-"""Indexes of single vectors of any size: one faiss index, or a folder of parts that are searched as one.
+"""Build and open indexes of single vectors of any size: one faiss index, or parts that are searched as one.
 
-The one door for whoever builds or opens an index. Of one part, the folder is that of
-:mod:`optical.retrieval.dense.index`, which pyserini reads. Of more, it holds ``part-000``, ``part-001``, ..., each
-such a folder, and ``optical.json``: what was told of the whole, and for each part its rows and a checksum of what it
-was made of. Takes vectors and ids, gives an index; knows no model, no text and no torch.
+With one part the folder is that of :mod:`optical.retrieval.dense.index`, which pyserini reads. With more it holds
+``part-000``, ``part-001``, ..., each such a folder, and ``optical.json``: the manifest of the whole, and for each part
+its rows and a checksum of its vectors and ids.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ def build(
     index_size: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Index vectors as :func:`optical.retrieval.dense.index.build` does, in as many parts as it takes.
+    """Index vectors as :func:`optical.retrieval.dense.index.build` does, in as many parts as needed.
 
-    Parts are of one kind and equal in size, but for one vector. They are built one after another in a hidden folder
+    Parts have one factory and sizes that differ by at most one. They are built one after another in a hidden folder
     beside the wanted one, which takes its place when it is complete: memory holds one part, and an earlier index stays
     until then. A build that was stopped goes on after the parts that are whole and of the same vectors, ids and
-    factory. So does one that replaces an index which has lost a part. One process at a time builds parts of an index.
+    factory; so does one that replaces an index with a missing part. Only one process at a time builds an index.
 
     Args:
         vectors: As for ``dense.build``.
@@ -51,7 +50,7 @@ def build(
         folder: As for ``dense.build``.
         factory: As for ``dense.build``; ``auto`` goes by the size of a part.
         manifest: As for ``dense.build``.
-        index_size: Most vectors of one faiss index, by default 50,000,000.
+        index_size: Most vectors of one part, by default 50,000,000.
         say: Told of each part before it is built.
 
     Raises:
@@ -91,7 +90,7 @@ def build(
 
 
 def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIndex:
-    """Open an index, of one part or of several, and check that the parts belong together.
+    """Open an index of one part or of several, and check that the parts belong together.
 
     Args:
         folder: Made by :func:`build`.
@@ -117,9 +116,9 @@ def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIn
 
 
 def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
-    """Several indexes as one: what each finds is merged, and rows count on from one to the next.
+    """Several indexes as one: their results are merged, and row numbers go on from one to the next.
 
-    Where each is exact, they find what one index of all would find, but for equal scores at the cut. The manifest is
+    Exact indexes find what one index of all vectors would find, except for equal scores at the cut. The manifest is
     that of the first, with the number of all documents.
     """
     whole = load_faiss().IndexShards(indexes[0].index.d, False, True)  # one after the other, rows in succession
@@ -130,7 +129,7 @@ def joined(indexes: Sequence[DenseIndex]) -> DenseIndex:
 
 
 def _open(whole: dict[str, Any], part: int, folder: Path, **options: Any) -> DenseIndex:
-    """A part, if it is the one that the manifest of the whole tells of."""
+    """Open a part and check that it is the one in the manifest of the whole."""
     place = folder / _name(part)
     if not place.is_dir():
         raise DataError(
@@ -149,7 +148,7 @@ def _open(whole: dict[str, Any], part: int, folder: Path, **options: Any) -> Den
 
 
 def _is_there(whole: dict[str, Any], part: int, unfinished: Path, folder: Path) -> bool:
-    """Whether a part need not be built: left by a build that was stopped, or taken from the index in its place."""
+    """Whether a part need not be built: a stopped build left it, or it is taken from the index to be replaced."""
     place = unfinished / _name(part)
     if _is_whole(whole, part, unfinished):
         return True
@@ -158,7 +157,7 @@ def _is_there(whole: dict[str, Any], part: int, unfinished: Path, folder: Path) 
         return False
     try:
         shutil.copytree(folder / place.name, place, copy_function=os.link)  # the same files under both names
-    except OSError:  # a disk that knows no such links: it is built anew
+    except OSError:  # the disk has no hard links: the part is built anew
         shutil.rmtree(place, ignore_errors=True)
         return False
     return True
@@ -173,7 +172,7 @@ def _is_whole(whole: dict[str, Any], part: int, folder: Path) -> bool:
 
 
 class _Rows:
-    """Rows of a matrix that follow each other, read only when they are asked for."""
+    """Consecutive rows of a matrix, read only when they are asked for."""
 
     def __init__(self, whole: Matrix, first: int, stop: int) -> None:
         self._whole, self._rows = whole, range(first, stop)
@@ -194,7 +193,7 @@ class _Rows:
 
 
 def _checksum(vectors: Matrix, ids: list[str]) -> str:
-    """Sixteen hexadecimal digits over what a part is made of; reading it all is little beside indexing it."""
+    """Sixteen hexadecimal digits of the ids and vectors of a part; this takes little time beside indexing them."""
     digest = hashlib.sha256(checksum(ids).encode())
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         digest.update(np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]).data)
@@ -206,17 +205,17 @@ def _name(part: int) -> str:
 
 
 def unfinished_parts(folder: Path) -> int:
-    """How many parts a stopped build has left of the index that is to be at ``folder``."""
+    """How many parts of the index at ``folder`` a stopped build has left."""
     return len(list(_unfinished(folder).glob("part-*")))
 
 
 def _remove(unfinished: Path) -> None:
-    """Clear away what a build left that was to have parts."""
+    """Remove what a stopped build in parts has left."""
     if unfinished.is_dir():
         with held_alone(unfinished):
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _unfinished(folder: Path) -> Path:
-    """Where parts wait for the last of them."""
+    """Where finished parts are kept until the last one is built."""
     return folder.with_name(f".{folder.name}.parts")

@@ -1,10 +1,10 @@
-"""Late interaction for large collections: lists of tokens propose documents, exact MaxSim ranks them.
+"""Late interaction for large collections: inverted lists of tokens find candidates, exact MaxSim ranks them.
 
 For each query token the lists of the nearest centroids are opened, and all query tokens are compared with all tokens in
-the opened lists. A document gets, for each query token, its best similarity there, but at least the mean of such bests:
-what was not seen is taken for ordinary (the imputation of Lee et al. 2023, XTR, and of Scheerer et al. 2025, WARP, with
+the opened lists. A document gets, for each query token, its best similarity there, but at least the mean of these over
+the documents: tokens that were not seen are imputed (as in Lee et al. 2023, XTR, and Scheerer et al. 2025, WARP, with
 another value). The documents with the highest sums are then compared by all of their tokens. Nothing is padded, so no
-padding can win. Takes token vectors and ids, gives scored ids; knows no model and no text.
+padding can win.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def build(
         tokens: Token vectors of all documents one after another, ``(t, d)``: an array, a memory map or the vectors of
             :mod:`optical.embeddings`, of any float type. Unit vectors are usual; lists go by direction, scores
             by the vectors as they are.
-        start: Document i has the rows ``start[i]`` to ``start[i + 1]``; it may have none, and is then never found.
+        start: Document i has the rows ``start[i]`` to ``start[i + 1]``; a document without rows is never found.
         ids: n document ids, different from each other and without white space.
         folder: Written anew; one that exists must be empty or hold an index.
         options: How tokens are stored.
-        manifest: What to keep beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
+        manifest: What to store beside the index: ``teacher_fingerprint``, checksum of the collection, ...; anything
             that JSON holds.
 
     Raises:
@@ -73,12 +73,12 @@ def build(
 
 
 def load(folder: Path, *, teacher: str | None = None, verify: bool = False) -> LateIndex:
-    """Read an index; vectors stay on disk until a search wants them.
+    """Open an index; vectors stay on disk until a search reads them.
 
     Args:
         folder: As :func:`build` wrote it.
-        teacher: Fingerprint of the teacher whose queries will be asked; compared with ``teacher_fingerprint`` of the
-            manifest where both are there.
+        teacher: Fingerprint of the teacher whose queries will be asked; it must be ``teacher_fingerprint`` of the
+            manifest, where both are given.
         verify: Compare checksums of the large files too, which reads all of them.
 
     Raises:
@@ -106,9 +106,8 @@ def search(
 ) -> list[list[tuple[str, float]]]:
     """Find the k documents with the highest MaxSim for each query.
 
-    Scores are exact for the tokens as stored; what is approximate is which documents are scored. Among equal scores the
-    document that comes first in the index comes first. With all lists and all candidates the answer is the exhaustive
-    one.
+    Scores are exact for the tokens as stored; only the choice of the documents to score is approximate. Equal scores
+    are in the order of the index. With all lists and all candidates the answer is that of an exhaustive search.
 
     Args:
         index: As :func:`load` gives it.
@@ -151,16 +150,16 @@ def recall(
     candidates: int | None = None,
     exact: Sequence[Sequence[tuple[str, float]]] | None = None,
 ) -> float:
-    """Share of the exact k best that a search finds, the mean over queries with tokens; NaN without any.
+    """Share of the exact k best that a search finds: the mean over queries with tokens, NaN without any.
 
     Args:
         index: As for :func:`search`.
         queries: As for :func:`search`.
-        k: How many are the best.
+        k: How many documents a query gets.
         probe: As for :func:`search`.
         candidates: As for :func:`search`.
-        exact: The k best of each query, found elsewhere. Left out: by all tokens as they are stored, so that what
-            rounding and pooling lost is not seen; it takes a product with every token of the collection a query.
+        exact: The k best of each query, found elsewhere. Left out, an exhaustive search of the stored tokens finds
+            them, which does not see what rounding and pooling lost; it compares each query with every token.
     """
     found = search(index, queries, k, probe=probe, candidates=candidates)
     exact = search(index, queries, k, exhaustive=True) if exact is None else exact
@@ -201,7 +200,7 @@ def _one(
 def _candidates(
     index: LateIndex, centroids: torch.Tensor, query: QueryTokens, k: int, probe: int, count: int
 ) -> Int[np.ndarray, " c"]:
-    """Documents worth scoring, in the order of the index; more lists are opened while fewer than k have been seen."""
+    """Documents to be scored, in the order of the index; more lists are opened while they hold fewer than k."""
     lists = index.lists
     assert lists is not None
     near = whole_products(query.digits, centroids)[: len(query.vectors)]  # (n, l)
@@ -244,7 +243,7 @@ def _best(
 
 
 def _blocks(rows: np.ndarray, first: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Whole groups of rows, together no more than ``size`` unless one group alone is."""
+    """Blocks of whole groups, of at most ``size`` rows unless a single group has more."""
     ends = np.append(first[1:], len(rows))
     group = 0
     while group < len(first):
@@ -254,7 +253,7 @@ def _blocks(rows: np.ndarray, first: np.ndarray, size: int) -> Iterator[tuple[np
 
 
 def _first(scores: Float[np.ndarray, " c"], k: int) -> Int[np.ndarray, " k"]:
-    """Positions of the k highest, best first; among equals the lower position first."""
+    """Positions of the k highest scores, best first; equal scores in the order of their positions."""
     if k < len(scores):
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         chosen = np.flatnonzero(scores >= least)

@@ -1,8 +1,8 @@
-"""Four bits a dimension: vectors turned at random, rounded to sixteen steps, two dimensions in a byte.
+"""Four bits a dimension: vectors rotated at random, rounded to sixteen steps, two dimensions in a byte.
 
-A rotation leaves inner products as they are; of a vector turned at random every dimension has about the same spread,
-near to normal, which sixteen equal steps fit best (the rotation is that of Gao and Long 2024, RaBitQ, and so is the
-scale, which keeps a vector's product with itself). Knows tensors only: no index, no query.
+A rotation does not change inner products, and makes all dimensions of a vector spread alike, close to a normal
+distribution, which sixteen equal steps fit best. Rotation and scale, which keeps the product of a vector with itself,
+are those of Gao and Long 2024, RaBitQ.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ CLIP = 2.5  # standard deviations at MOST steps; 2.3 and 2.75 kept fewer of the 
 
 
 def rotation(dimension: int, seed: int) -> Float[Tensor, "d d"]:
-    """A random orthogonal matrix, float32. Store it: another machine may find another one for the same seed."""
+    """A random orthogonal matrix, float32. Store it: another machine may compute another one from the same seed."""
     generator = torch.Generator().manual_seed(seed)
     turned, _ = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator, dtype=torch.float64))
     return turned.float()
 
 
 def as_int4(vectors: Float[Tensor, "t d"]) -> tuple[Int8[Tensor, "t d"], Float[Tensor, "t 1"]]:
-    """Rows of whole numbers from -8 to 7, and what a step of each row is worth: ``<v, step * w> = <v, v>``."""
+    """Rows w of integers from -8 to 7, and the step of each row, such that ``<v, step * w> = <v, v>``."""
     step = vectors.square().mean(dim=1, keepdim=True).sqrt_().mul_(CLIP / MOST)
     step.masked_fill_(step < torch.finfo(torch.float32).tiny, 1.0)
     whole = (vectors / step).round_().clamp_(LEAST, MOST)
@@ -39,7 +39,7 @@ def packed(whole: Int8[Tensor, "t d"]) -> UInt8[Tensor, "t h"]:
 
 
 def unpacked(halves: UInt8[Tensor, "t h"], out: Int8[Tensor, "t d"] | None = None) -> Int8[Tensor, "t d"]:
-    """What was packed, int8, written to ``out`` if that is given."""
+    """Undo :func:`packed`: int8, written to ``out`` if that is given."""
     rows, half = halves.shape
     out = torch.empty(rows, 2 * half, dtype=torch.int8) if out is None else out
     signed, low = halves.view(torch.int8), out[:, :half]

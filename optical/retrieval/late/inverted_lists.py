@@ -1,7 +1,7 @@
-"""An inverted file of tokens: every stored token in the list of its nearest centroid.
+"""Inverted lists of tokens: every stored token is in the list of its nearest centroid.
 
-Takes stored tokens, int8, packed int4 or float16, gives centroids and lists. Spherical k-means on a bounded sample with
-a fixed seed; only directions count, so the step of a row does not matter. Knows no document and no file.
+The centroids are found by spherical k-means on a bounded sample with a fixed seed. Stored tokens are int8, packed int4
+or float16; only directions count, so the scale of a row does not matter.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from optical.retrieval.late.int4 import unpacked
 from optical.retrieval.late.products import LEVELS, as_int8, whole_products
 
-LISTS_FROM = 2**17  # tokens; fewer are all compared, in some 15 ms a query
+LISTS_FROM = 2**17  # tokens; comparing with all of fewer takes some 15 ms a query
 MOST_LISTS = 2**16
-SAMPLE = 32  # tokens that k-means sees for each centroid
+SAMPLE = 32  # tokens in the sample of k-means for each centroid
 ROUNDS = 4
 AT_ONCE = 2**25  # products of tokens and centroids held at a time: 128 MB
 
@@ -30,7 +30,7 @@ class Lists(NamedTuple):
     Attributes:
         centroids: Unit vectors, ``(c, d)`` float32.
         start: List i has the rows ``rows[start[i]:start[i + 1]]``, ``(c + 1,)``.
-        rows: Every token once, ascending within a list, ``(t,)``.
+        rows: Row numbers of all tokens, ascending within a list, ``(t,)``.
     """
 
     centroids: Float[np.ndarray, "c d"]
@@ -39,14 +39,14 @@ class Lists(NamedTuple):
 
 
 def how_many(tokens: int) -> int:
-    """The power of two nearest to ``4 sqrt(tokens)``, at most 65,536; none below 131,072 tokens."""
+    """Number of lists: the power of two nearest to ``4 sqrt(tokens)``, at most 65,536; 0 below 131,072 tokens."""
     if tokens < LISTS_FROM:
         return 0
     return min(MOST_LISTS, 2 ** round(math.log2(4 * math.sqrt(tokens))))
 
 
 def build(vectors: Tensor, count: int, *, seed: int = 0) -> Lists:
-    """Cluster a sample of the tokens and put all of them into ``count`` lists.
+    """Cluster a sample of the tokens and put every token into one of ``count`` lists.
 
     Memory beside the vectors: some 12 bytes a token, 32 d bytes a list, and 128 MB.
     """
@@ -63,7 +63,7 @@ def build(vectors: Tensor, count: int, *, seed: int = 0) -> Lists:
 
 
 def assigned(vectors: Tensor, centroids: Float[Tensor, "c d"]) -> Int[np.ndarray, " t"]:
-    """The centroid with the largest inner product, for each token."""
+    """For each token, the centroid with the largest inner product."""
     small = coarse(centroids)
     step = max(1, AT_ONCE // len(centroids))
     found = np.empty(len(vectors), dtype=np.int32)
@@ -73,7 +73,7 @@ def assigned(vectors: Tensor, centroids: Float[Tensor, "c d"]) -> Int[np.ndarray
 
 
 def coarse(centroids: Float[Tensor, "c d"]) -> Int8[Tensor, "c d"]:
-    """Centroids as int8 with one step for all, so that the largest product is the nearest centroid."""
+    """Centroids as int8 with one scale for all, so that the largest product is that of the nearest centroid."""
     return (centroids * (LEVELS / centroids.abs().max().clamp(min=1e-9))).round().to(torch.int8)
 
 
@@ -89,7 +89,7 @@ def _distinct_start(sample: Tensor, count: int, generator: np.random.Generator) 
 
 
 def _moved(sample: Tensor, centroids: Tensor, generator: np.random.Generator) -> Tensor:
-    """Lloyd's step: the mean direction of what is nearest; a centroid that lost everything starts again anywhere."""
+    """Lloyd's step: each centroid moves to the mean direction of its tokens; one without any restarts at random."""
     nearest = torch.from_numpy(assigned(sample, centroids)).long()
     total = torch.zeros_like(centroids)
     for k in range(0, len(sample), 2**16):

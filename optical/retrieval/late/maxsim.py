@@ -1,7 +1,6 @@
-"""One vector a token: exact late interaction, every document scored by MaxSim.
+"""Exact late interaction in memory: every document is scored by MaxSim.
 
-Takes token matrices of queries and documents, gives scored ids. Nothing is approximated and nothing is on disk: this is
-the reference that approximate search is measured against, and fast enough for some 10^5 documents. Knows tensors only.
+This is the reference for approximate search, and fast enough for some 10^5 documents.
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ def search(
 
     Documents are scored in blocks, on the device of the queries and in float32 at least, and only the k best so far are
     kept: memory is bounded whatever the size of the collection, which may stay on the CPU and in half precision. The
-    block changes no more than the last bits of a score; among equal scores the document that comes first in
-    ``documents`` comes first.
+    size of the block changes at most the last bits of a score. Equal scores are in the order of ``documents``.
 
     Args:
         queries: ``(q, n, d)`` token matrices. A query without any real token finds nothing.
         documents: ``(b, m, d)`` token matrices. A document without any real token is never found.
         ids: b document ids.
         k: How many documents a query gets at most.
-        block: How many documents are scored at once at most; fewer are, where texts are long.
+        block: Most documents scored at once; fewer are where texts are long.
 
     Returns:
         For each query ``(document id, score)``, best first.
@@ -68,7 +66,7 @@ def search(
 
 
 def _full(vectors: Tensor) -> Tensor:
-    """Half precision cast up to float32; float64 stays."""
+    """Half precision cast to float32; float64 stays."""
     return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
 
 
@@ -85,10 +83,10 @@ def _nothing(queries: Tokens) -> tuple[Tensor, Tensor]:
 def _merge(
     best: tuple[Float[Tensor, "q l"], Int[Tensor, "q l"]], scores: Float[Tensor, "q b"], start: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """The k best of those so far and of a new block whose first document is number ``start``."""
+    """The k best of those so far and a new block, whose first document has the number ``start``."""
     rows = torch.arange(start, start + scores.shape[1], device=scores.device).expand_as(scores)
     scores, rows = torch.cat([best[0], scores], dim=1), torch.cat([best[1], rows], dim=1)
-    # A stable sort, not topk: those so far come first, so equal scores keep the order of the documents.
+    # A stable sort, not topk: earlier documents come first, so equal scores keep the order of the documents.
     scores, order = scores.sort(dim=1, descending=True, stable=True)
     return scores[:, :k], rows.gather(1, order[:, :k])
 
@@ -116,7 +114,7 @@ def _check(queries: Tokens, documents: Tokens, ids: Sequence[str], k: int, block
 
 
 def _check_finite(tokens: Tokens, name: Callable[[int], str]) -> None:
-    """Padding may hold anything; ``name`` says which text a row is."""
+    """Refuse NaN and infinity in real tokens; ``name`` gives the name of the text of a row."""
     broken = (~tokens.vectors.isfinite().all(dim=-1) & tokens.mask).any(dim=-1)  # (b,)
     if broken.any():
         raise DataError(

@@ -1,8 +1,4 @@
-"""Fewer tokens a document: similar ones are replaced by their mean, by sentence-transformers' hierarchical pooling.
-
-Takes token vectors of documents, gives fewer of them, in a file without a name that vanishes with the array. Knows no
-query and no index.
-"""
+"""Fewer tokens a document: similar ones are replaced by their mean, by sentence-transformers' hierarchical pooling."""
 
 from __future__ import annotations
 
@@ -22,7 +18,8 @@ def pooled(
     """Keep the first token of each document, [CLS], and about one ``factor``-th of the others.
 
     Ward's clustering by cosine within each document (Clavie, Chaffin & Adams 2024), one to two milliseconds a passage;
-    each cluster becomes the unit vector of its mean. Memory is that of one document.
+    each cluster becomes the unit vector of its mean. Memory holds one document; the result is in an unnamed file, which
+    is deleted with the array.
 
     Args:
         tokens: Unit vectors, finite.
@@ -31,10 +28,10 @@ def pooled(
         place: A folder with room for the result, 2 d bytes a token.
 
     Returns:
-        The pooled tokens, float16 and memory-mapped, and where each document begins.
+        The pooled tokens, float16 and memory-mapped, and the row at which each document begins.
 
     Raises:
-        OSError: No room there.
+        OSError: The disk is full.
     """
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 

@@ -1,8 +1,8 @@
-"""Products of token vectors: whole numbers of eight bits where the processor multiplies those fast, else float32.
+"""Products of token vectors: in int8 where the processor multiplies that fast, else in float32.
 
-A stored token is a row of int8 or of packed int4 and a scale, or float16. A query token is held to fifteen bits, as two
-rows of int8, so that a precise product is off by no more than float32 rounding would allow in practice (some 1e-5 of
-the lengths), and costs a quarter of one in float32. Knows tensors only: no index, no document.
+A stored token is a row of int8 or of packed int4 and a scale, or float16. A query token has fifteen bits, as two rows
+of int8, so that the error of a precise product is about that of float32 (some 1e-5 of the lengths) at a quarter of its
+cost.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from optical.retrieval.late.int4 import unpacked
 
 LEVELS = 127  # of int8, either side of zero
-BLOCK = 4096  # stored tokens in one product; all products have this shape, since a new shape costs milliseconds
+BLOCK = 4096  # stored tokens in one product; always the same shape, since each new shape costs milliseconds
 FINER = 254  # half a step of the first digit is 127 steps of the second
 
 
 class QueryTokens(NamedTuple):
-    """Token vectors of one query, in every form that a product needs.
+    """Token vectors of one query, in the forms that products need.
 
     Attributes:
         vectors: ``(n, d)`` float32.
@@ -38,10 +38,10 @@ class QueryTokens(NamedTuple):
 
 
 def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) -> QueryTokens:
-    """Token vectors of one query, ``(n, d)``, of any float type, finite, turned as the stored tokens are."""
+    """Prepare the token vectors of one query: ``(n, d)``, any float type, finite; rotated as the stored tokens are."""
     full = torch.from_numpy(np.array(vectors, dtype=np.float32))
     if rotation is not None:
-        full = full @ rotation  # not by numpy, whose threads would be in the way of torch's for a while
+        full = full @ rotation  # by torch: numpy's threads would slow torch's for a while
     scale = _steps(full)
     high = (full / scale).round()
     low = ((full / scale - high) * FINER).round()
@@ -50,7 +50,7 @@ def as_query(vectors: np.ndarray, rotation: Float[Tensor, "d d"] | None = None) 
 
 
 def as_int8(vectors: Float[Tensor, "t d"]) -> tuple[Int8[Tensor, "t d"], Float[Tensor, "t 1"]]:
-    """Rows of whole numbers from -127 to 127, and what a step of each row is worth."""
+    """Rows of integers from -127 to 127, and the step of each row."""
     scale = _steps(vectors)
     return (vectors / scale).round().to(torch.int8), scale
 
@@ -69,9 +69,9 @@ def similarities(
         query: n tokens.
         vectors: ``(t, d)``, int8 with its ``scale`` or float16 without; or ``(t, d / 2)``, uint8, packed int4 with its
             ``scale``.
-        scale: What a step of each row is worth.
+        scale: The step of each row.
         rows: Which tokens.
-        precise: Use both digits of the query. Without, a product is off by some thousandth of the lengths.
+        precise: Use both digits of the query; otherwise the error of a product is some thousandth of the lengths.
     """
     n = len(query.vectors)
     whole = scale is not None and whole_numbers_are_fast()
@@ -86,7 +86,7 @@ def similarities(
             unpacked(gathered[: len(some)], out=wide[: len(some)])
         part = found[:, k : k + len(some)]
         if whole:
-            products = whole_products(digits, wide)[:, : len(some)]  # what is beyond is of the block before
+            products = whole_products(digits, wide)[:, : len(some)]  # the rest is left from the block before
             part.copy_(products[:n])
             if precise:
                 part.add_(products[n : 2 * n], alpha=1 / FINER)
@@ -99,7 +99,7 @@ def similarities(
 
 
 def whole_products(a: Int8[Tensor, "n d"], b: Int8[Tensor, "t d"]) -> Tensor:
-    """``a @ b.T`` of int8 rows, exactly: int32, or float32 where that is what the processor does fast."""
+    """``a @ b.T`` of int8 rows, exactly: in int32, or in float32 where the processor does that faster."""
     if whole_numbers_are_fast():
         return torch._int_mm(a, b.T)
     return a.float() @ b.float().T
@@ -107,7 +107,7 @@ def whole_products(a: Int8[Tensor, "n d"], b: Int8[Tensor, "t d"]) -> Tensor:
 
 @functools.cache
 def whole_numbers_are_fast() -> bool:
-    """Whether products of int8 are there, right at the extremes (older processors saturate), and worth it."""
+    """Whether int8 products are available, correct at the extremes (older processors saturate), and fast."""
     if not hasattr(torch, "_int_mm") or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         return False
     a = torch.full((24, 96), LEVELS, dtype=torch.int8)
@@ -124,6 +124,6 @@ def _rounded_up(rows: int) -> int:
 
 
 def _steps(vectors: Float[Tensor, "t d"]) -> Float[Tensor, "t 1"]:
-    """The largest number of each row is LEVELS steps; a row of zeros has any step."""
+    """The step of each row: its largest number is LEVELS steps; 1 for a row of zeros."""
     scale = vectors.abs().amax(dim=1, keepdim=True) / LEVELS
     return scale.masked_fill_(scale < torch.finfo(torch.float32).tiny, 1.0)

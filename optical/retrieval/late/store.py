@@ -1,7 +1,6 @@
 """The folder of a late-interaction index: tokens, where each document begins, lists of tokens, ids and a manifest.
 
-Takes arrays and ids, gives them back memory-mapped after checks. Written whole or not at all, and small as it is
-written: blocks of tokens only. Knows no query and no search.
+It is written whole or not at all, a block of tokens in memory at a time, and read memory-mapped after checks.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ MANIFEST, DOCID = "optical.json", "docid"
 TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
 ROTATION = "rotation.npy"
 CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
-# Read whole at each start, so their checksums are looked at too.
+# Read whole whenever the index is opened, so their checksums are compared too.
 SMALL = (DOCID, START, ROTATION, CENTROIDS, LIST_START)
 PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
 ROWS_AT_ONCE = 2**16
-KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # of their files
+KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # precision -> numpy type of the file
 PRECISIONS = tuple(KINDS)
 
 
@@ -62,13 +61,13 @@ class LateIndex(NamedTuple):
     Attributes:
         tokens: Token vectors of all documents one after another, ``(t, d)``, int8 or float16, memory-mapped; of int4
             ``(t, d / 2)``, uint8, packed.
-        scale: What a step of an int8 or int4 row is worth, ``(t,)`` float32; None where tokens are float16.
-        rotation: What tokens of int4 were multiplied by, and queries have to be, ``(d, d)``; otherwise None.
+        scale: The step of each int8 or int4 row, ``(t,)`` float32; None where tokens are float16.
+        rotation: By which int4 tokens were multiplied, and queries have to be, ``(d, d)``; None otherwise.
         documents: The document of each token, ``(t,)``.
         start: Document i has the tokens ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
-        lists: Tokens by centroid; None where there are so few that a search compares all of them.
+        lists: Tokens by centroid; None where a search compares all tokens.
         ids: Document ids.
-        manifest: What the index was told when it was built, and what it found.
+        manifest: What the index was given when it was built, with counts, dimension and checksums.
     """
 
     tokens: torch.Tensor
@@ -121,7 +120,7 @@ def write(
 
 
 def unwritable(folder: Path, error: OSError) -> DataError:
-    """What to say when the system does not take the files."""
+    """The error of a disk that does not take the files."""
     return DataError(
         f"the index cannot be written: {error.strerror or error}; at {folder}; free some space or name another folder"
     )
@@ -135,7 +134,7 @@ def check_finite(tokens: Matrix, start: np.ndarray, ids: Sequence[str]) -> None:
 
 
 def _write_tokens(folder: Path, tokens: Matrix, start: np.ndarray, ids: Sequence[str], options: LateOptions) -> float:
-    """Tokens block by block; the mean length of what rounding took away, in units of the length of a token."""
+    """Write tokens block by block; the mean length of the rounding error, as a share of the length of a token."""
     lost, scales, precision = 0.0, [], options.precision
     count, dimension = tokens.shape
     turn = rotation(dimension, options.seed) if precision == "int4" else None
@@ -178,7 +177,7 @@ def _check_finite(
 
 
 def _write_lists(folder: Path, count: int, seed: int) -> None:
-    """From the tokens as they were written: the lists see what the search will see."""
+    """Cluster the tokens as they were written, rounded, which is what a search compares."""
     stored = torch.from_numpy(np.load(folder / TOKENS, mmap_mode="c"))
     made = inverted_lists.build(stored, count, seed=seed)
     np.save(folder / CENTROIDS, made.centroids)
@@ -187,7 +186,7 @@ def _write_lists(folder: Path, count: int, seed: int) -> None:
 
 
 def read(folder: Path, *, verify: bool) -> LateIndex:
-    """Read an index, and check that its files are whole and belong together.
+    """Open an index, and check that its files are whole and belong together.
 
     Args:
         folder: As :func:`write` left it, here or anywhere else.
@@ -217,10 +216,10 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What the index says about itself.
+    """The manifest of an index.
 
     Raises:
-        DataError: No index of this kind is there.
+        DataError: There is no index, or one of another kind.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -260,7 +259,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _without_rows(path: Path) -> np.ndarray:
-    """An array of no rows, which cannot be memory-mapped."""
+    """An array without rows, which cannot be memory-mapped."""
     array = np.load(path)
     if len(array):
         raise ValueError

@@ -1,13 +1,11 @@
-"""BM25 on the English documents, by the program of the literature or a small one: what words alone find.
+"""BM25 on English documents, by one of two engines, whose scores differ.
 
-Takes document ids and texts, and queries as they are: English ones, untranslated X, or translations
-(:mod:`optical.retrieval.lexical.translate`). Gives for each query ``(document id, score)``, best first, and the name
-of the engine, since the scores of two engines differ:
+- ``lucene``: Anserini through pyserini's jar, as in the literature; needs Java 21 or newer (``make setup-bm25``
+  installs it);
+- ``bm25s``: Python and numpy, without Java.
 
-- ``lucene``: Anserini through pyserini's jar; needs Java 21 or newer (``make setup-bm25`` brings it);
-- ``bm25s``: Python and numpy, for those without Java.
-
-Knows no language but English, no model, no judgement and no torch.
+Queries are taken as they are: English ones, untranslated X, or translations
+(:mod:`optical.retrieval.lexical.translate`).
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from optical.errors import DataError, RecipeError
 from optical.files import checksum, written_whole
 from optical.retrieval.lexical import lucene
 
-K1, B = 0.9, 0.4  # Anserini's; Robertson's 1.2 and .75 are worse on passages
+K1, B = 0.9, 0.4  # Anserini's defaults; Robertson's 1.2 and .75 are worse on passages
 AUTO, LUCENE, BM25S = "auto", "lucene", "bm25s"
 MANIFEST = "optical.json"
 
@@ -43,10 +41,10 @@ class Index(NamedTuple):
         ids: Document ids in the order of the rows.
         engine: ``lucene`` or ``bm25s``.
         version: Of the engine.
-        analysis: What becomes of the words, in words.
-        k1: How soon a word that is repeated stops to count.
+        analysis: How texts become terms, for people to read.
+        k1: How fast repetitions of a word stop counting; 0 counts none.
         b: How much long documents are discounted, 0 to 1.
-        answer: What searches.
+        answer: The search.
     """
 
     ids: Sequence[str]
@@ -59,14 +57,14 @@ class Index(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What BM25 found, and who it was.
+    """What BM25 found, and which engine searched.
 
     Attributes:
         engine: ``lucene`` or ``bm25s``.
         version: Of the engine.
-        analysis: What became of the words, in words.
-        k1: As searched with.
-        b: As searched with.
+        analysis: How texts became terms, for people to read.
+        k1: Of the search.
+        b: Of the search.
         found: Query id -> ``(document id, score)``, best first, scores above 0 only.
     """
 
@@ -78,18 +76,18 @@ class Ranked(NamedTuple):
     found: dict[str, list[tuple[str, float]]]
 
     def in_words(self) -> str:
-        """The engine as a table names it."""
+        """The name of the engine in tables."""
         return f"BM25 ({self.engine}: {self.version}; k1 {self.k1:g}, b {self.b:g}; {self.analysis})"
 
 
 def available(engine: str = AUTO) -> tuple[str | None, str]:
-    """Which engine would run here, without starting it.
+    """Tell which engine would run here, without starting it.
 
     Args:
         engine: ``auto`` prefers ``lucene``.
 
     Returns:
-        The engine or None, and one sentence: what it is, or what is missing.
+        The engine or None, and one sentence: its version, or what is missing.
 
     Raises:
         RecipeError: There is no such engine.
@@ -116,18 +114,18 @@ def opened(
     b: float = B,
     folder: Path | None = None,
 ) -> Iterator[Index]:
-    """Index documents once and search them as often as one likes.
+    """Index documents once, for any number of searches.
 
     Args:
         ids: n document ids, different from each other.
-        texts: n texts, in English; an empty one is never found. They are read in their order, more than once, and none
-            is kept: lucene takes some at a time. bm25s needs the words of all of them in memory while it indexes, 2.4
-            kB for a passage of 60 words, and .5 kB then.
+        texts: n texts, in English; an empty one is never found. They are read in their order, more than once, and not
+            kept: lucene takes some at a time. bm25s needs the words of all of them in memory while it indexes, 2.4 kB
+            for a passage of 60 words, and .5 kB afterwards.
         engine: ``auto``, ``lucene`` or ``bm25s``.
         k1: At least 0.
         b: 0 to 1.
-        folder: Where lucene keeps its index, to be used again for the same documents whatever k1 and b (which belong
-            to searching); a temporary one when not given. ``bm25s`` holds everything in memory and writes nothing.
+        folder: Where lucene keeps its index, which is used again for the same documents, with any k1 and b; None for
+            a temporary one. ``bm25s`` holds everything in memory and writes nothing.
 
     Raises:
         DataError: ids and texts do not fit, all texts are empty, or the folder holds something else or is broken.
@@ -147,7 +145,7 @@ def opened(
 
 
 def search(index: Index, queries: Sequence[tuple[str, str]], k: int, threads: int = 1) -> Ranked:
-    """Find the k best documents for each query; fewer where fewer share a word with it, none for a query without any.
+    """Find the k best documents for each query; fewer where fewer share a word with it.
 
     Args:
         index: As :func:`opened` gives it.
@@ -187,7 +185,7 @@ def _lucene(ids: Sequence[str], texts: Sequence[str], k1: float, b: float, folde
 
 
 def _serves(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether the folder is an index of these documents by this version; one of another kind must not be replaced."""
+    """Whether the folder is an index of these documents by this version; a folder of something else is refused."""
     if not folder.exists():
         return False
     try:
@@ -220,7 +218,7 @@ def _write(texts: Sequence[str], folder: Path, facts: dict[str, Any]) -> None:
 def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Iterator[Index]:
     import bm25s
 
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports every index, on a handler of its own
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs every index, on a handler of its own
     stemmer = _stemmer()
     options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer, "show_progress": False}
     words: Any = bm25s.tokenize(texts, **options)  # type: ignore[arg-type] - it reads one after another
@@ -244,7 +242,7 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
 
 
 def _stemmer() -> Any:  # noqa: ANN401 - PyStemmer has no types
-    """Porter's stemmer, as Anserini has it, where PyStemmer is installed."""
+    """Porter's stemmer, which Anserini uses too, where PyStemmer is installed."""
     if importlib.util.find_spec("Stemmer") is None:
         return None
     import Stemmer

