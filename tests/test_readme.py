@@ -134,7 +134,7 @@ def test_optical_takes_the_command_line(case):
     """The verb exists and takes these options, a recipe those that are set; the command itself is not run."""
     verb, *rest = case[1][1:]
     commands: dict = getattr(typer.main.get_command(app), "commands")  # noqa: B009 - typer brings its own click
-    commands[verb].make_context(verb, rest)
+    commands[verb].make_context(verb, list(rest))
     for before, setting in itertools.pairwise(rest):
         assert before != "--set" or setting.split("=")[0] in options()
 
