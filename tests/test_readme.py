@@ -14,8 +14,9 @@ import sys
 import textwrap
 import tomllib
 from ast import Import, ImportFrom, parse, walk
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import typer
@@ -65,7 +66,7 @@ def commands(*, of: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def named(cases: list, name=str) -> dict:
+def named(cases: list, name: Callable[[Any], str] = str) -> dict[str, Any]:
     """Cases and their names, as ``parametrize`` takes them."""
     return {"argvalues": cases, "ids": [name(case) for case in cases]}
 
