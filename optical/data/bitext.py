@@ -1,9 +1,7 @@
-"""Parallel sentences: which files a path means, what is kept of them, and what is set aside.
+"""Parallel sentences: which files a path means, what is kept of them, and what is held out.
 
-Takes paths and a language code, gives a :class:`Bitext`: clean distinct pairs, what was skipped and where, and the
-checksums of the files. A file that cannot be bitext as a whole raises :class:`~optical.errors.DataError`; a bad line
-among good ones is counted under its reason. Does not know the file formats (:mod:`optical.data.bitext_formats` does),
-and no tokenizer: lengths are characters.
+A file that cannot be bitext as a whole raises :class:`~optical.errors.DataError`; a bad line among good ones is counted
+under its reason. Lengths are in characters.
 """
 
 from __future__ import annotations
@@ -54,7 +52,7 @@ class Pair(NamedTuple):
 
 
 class Bitext(NamedTuple):
-    """Pairs, and an account of how they came to be these.
+    """Clean distinct pairs, and what was left out of the files.
 
     Attributes:
         pairs: Distinct clean pairs, in the order of the files.
@@ -95,7 +93,7 @@ class _Source(NamedTuple):
 def read_bitext(
     path: str | Path | Sequence[str | Path], lang: str, *, max_chars: int = MAX_CHARS, max_ratio: float = MAX_RATIO
 ) -> Bitext:
-    """Clean pairs of English and ``lang`` from a file, two Moses files, a folder, or several of these.
+    """Read clean pairs of English and ``lang`` from a file, two Moses files, a folder, or several of these.
 
     A folder is read recursively in the order of its names: every file of a known format and every Moses pair, hidden
     ones left out. When it has a folder named ``lang``, that one alone is read, because a file with two columns does
@@ -136,7 +134,7 @@ def read_bitext(
 
 
 def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Path]:
-    """The files that :func:`read_bitext` takes to be in ``lang`` because it was told so.
+    """The files that :func:`read_bitext` takes to be in ``lang`` only because the caller says so.
 
     Two columns and gettext catalogues do not say their language, nor does a file that is the second of two Moses files
     by its place alone. None of them can be the bitext of two languages.
@@ -152,7 +150,7 @@ def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Pa
 
 
 def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and ``held_out`` others, each part in the order given.
+    """Split pairs into those to train on and ``held_out`` others, each part in the order given.
 
     The choice follows a hash of the pair and the seed. It is the same whatever the order of the pairs, and when more
     pairs are added most of those held out before still are.
@@ -172,7 +170,7 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
 
 
 def without(pairs: Iterable[Pair], texts: Iterable[str]) -> list[Pair]:
-    """Pairs of which no side is one of ``texts``, whatever its case and punctuation: no test query among them."""
+    """Leave out pairs with a side that is one of ``texts`` but for case and punctuation, such as a test query."""
     banned = {folded for text in texts if (folded := fold_text(text))}
     return [pair for pair in pairs if fold_text(pair.english) not in banned and fold_text(pair.foreign) not in banned]
 
@@ -304,7 +302,7 @@ def _hidden(file: Path) -> bool:
 
 
 def _draw(pair: Pair, seed: int) -> bytes:
-    """A number that looks random and depends on nothing but the pair and the seed."""
+    """A hash of the pair and the seed, to draw pairs by."""
     return hashlib.blake2b(f"{seed}\t{pair.english}\t{pair.foreign}".encode(), digest_size=16).digest()
 
 

@@ -1,7 +1,6 @@
-"""Public bitext from the hub, written as files that :mod:`optical.data.bitext` reads.
+"""Download public bitext from the hub, as ``.tsv.gz`` files that :mod:`optical.data.bitext` reads.
 
-Takes a language code and a folder, gives the paths of the ``.tsv.gz`` files it wrote there. The only file of this room
-that meets a network, through ``datasets``, and only when called. Does not clean: ``read_bitext`` does.
+The sentences are written as they come; ``read_bitext`` cleans them.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def _short(error: Exception) -> str:
 
 
 def _write(pairs: Iterable[Pair], path: Path) -> Path:
-    """A compressed table that is there as a whole or not at all; equal pairs give equal bytes."""
+    """Write a compressed table, whole or not at all; equal pairs give equal bytes."""
     # Hidden and of no known format, so that a folder of bitext never reads it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,8 +1,7 @@
-"""Bitext file formats: one generator for each, from a file to numbered rows of an English and a foreign string.
+"""Readers of bitext files: one generator for each format, from a file to numbered rows of English and foreign text.
 
-Takes a path and a language code, gives every :class:`Row` the file has, good or bad, with its line number. A row that
-cannot be understood carries its ``fault`` instead of text; a file that cannot be read raises
-:class:`~optical.errors.DataError`. Does not know which rows are worth keeping (:mod:`optical.data.bitext` does).
+A reader takes a path and a language code and yields every :class:`Row` of the file, good or bad. A row that cannot be
+understood carries its ``fault`` instead of text; a file that cannot be read raises :class:`~optical.errors.DataError`.
 """
 
 from __future__ import annotations

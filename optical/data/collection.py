@@ -1,8 +1,7 @@
 """Collections: documents, queries in several languages, and judgements of which document answers which query.
 
-Takes a folder in one of the usual layouts or an ir_datasets id, gives a :class:`Collection`. Documents and judgements
-are what every measure rests on, so a line that cannot be read stops with its place; what is merely useless is counted
-in ``skipped``. Does not know how documents are encoded, searched or measured.
+Every measure rests on the documents and judgements, so a line that cannot be read raises an error with its place; what
+is merely useless is counted in ``skipped``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from optical.data.collection_folder import LAYOUTS, read_documents, read_folder
 from optical.data.collection_irds import IR_DATASETS, named_documents, read_named
 from optical.data.document_store import hold, ids_of
-from optical.data.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
 from optical.errors import DataError
 
 _EMPTY_DOCUMENT = "empty document, never found"
@@ -133,7 +132,7 @@ def judgements_of(queries: Iterable[Query], qrels: Iterable[Qrel]) -> list[Qrel]
     return [qrel for qrel in qrels if qrel.query_id in ids]
 
 
-def _collect(parts: Parts, langs: Sequence[str]) -> Collection:
+def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     """The collection of parts that were read, when they fit together."""
     where, queries = parts.where, parts.queries
     empty: list[str] = []

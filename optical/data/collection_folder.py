@@ -1,7 +1,6 @@
-"""Collections in folders: which files a layout has, and what is in their lines.
+"""Read collections from folders: which files a layout has, and what is in their lines.
 
-Takes a folder, gives :class:`~optical.data.records.Parts`; a line that cannot be read stops with its place. Does not
-know whether documents, queries and judgements fit together (:mod:`optical.data.collection` does).
+Whether documents, queries and judgements fit together is checked in :mod:`optical.data.collection`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from optical.data import collection_trec
 from optical.data.lines import json_object, lines
-from optical.data.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
 from optical.data.words import tidy
 from optical.errors import DataError
 
@@ -38,12 +37,12 @@ LAYOUTS = (
 )
 
 
-def read_folder(folder: Path, langs: Sequence[str]) -> Parts:
+def read_folder(folder: Path, langs: Sequence[str]) -> CollectionParts:
     """The parts of a collection in a folder, the queries of ``langs`` among them."""
     documents = read_documents(folder)
     queries = _read_queries(folder, langs)
     qrels = {split: list(_judgements(file)) for split, file in _qrels_files(folder).items()}
-    return Parts(_name(folder.resolve()), str(folder), documents, queries, qrels)
+    return CollectionParts(_name(folder.resolve()), str(folder), documents, queries, qrels)
 
 
 def read_documents(folder: Path) -> Documents:

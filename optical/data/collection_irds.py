@@ -1,8 +1,7 @@
-"""Named collections: an ir_datasets id, and what this project makes of it.
+"""Read collections by their ir_datasets id, in the languages that ir_datasets states.
 
-Takes an id, gives :class:`~optical.data.records.Parts` in the languages that ir_datasets states; what it has of mMARCO
-are translated passages beside translated queries, so those ids get the English passages that share their ids. Does not
-know whether the parts fit together, and imports ir_datasets only when asked.
+mMARCO has translated passages beside translated queries; its ids get the English passages with the same passage ids.
+Whether documents, queries and judgements fit together is checked in :mod:`optical.data.collection`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from optical.data.collection_folder import UNNAMED_SPLIT
-from optical.data.records import ENGLISH, Doc, Documents, Parts, Qrel, Query
+from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
 from optical.data.words import tidy
 from optical.errors import DataError
 
@@ -27,7 +26,7 @@ _CHOOSE = "Choose an id with all three, such as a test or dev part."
 _CODES = {"dt": "nl", "simple": ENGLISH}  # languages that an ir_datasets id spells in its own way
 
 
-def read_named(name: str, langs: Sequence[str]) -> Parts:
+def read_named(name: str, langs: Sequence[str]) -> CollectionParts:
     """The parts of a collection by its ir_datasets id, the queries of ``langs`` among them.
 
     Queries that do not say their language are taken for English over documents in X, and for the first of ``langs``
@@ -45,7 +44,7 @@ def read_named(name: str, langs: Sequence[str]) -> Parts:
         if english and ENGLISH in langs and english != name:
             queries[ENGLISH] = list(_queries(_load(english)))
         qrels = [Qrel(str(qrel.query_id), str(qrel.doc_id), int(qrel.relevance)) for qrel in dataset.qrels_iter()]
-    return Parts(name, IR_DATASETS + name, documents, queries, {UNNAMED_SPLIT: qrels})
+    return CollectionParts(name, IR_DATASETS + name, documents, queries, {UNNAMED_SPLIT: qrels})
 
 
 def named_documents(name: str) -> Documents:

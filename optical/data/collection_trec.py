@@ -1,7 +1,6 @@
-"""TREC's own files: topics between ``<top>`` tags, and documents between ``<DOC>`` tags, as TREC and CLEF have them.
+"""Read topics between ``<top>`` tags and documents between ``<DOC>`` tags, as TREC and CLEF distribute them.
 
-Takes a path, gives queries or documents with their line numbers. Such files look like XML and are none: tags may stay
-open (``<title>``), so text belongs to the last known tag. Does not know folders or judgements.
+Such files look like XML but are not: tags may stay open (``<title>``), so text belongs to the last known tag.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Documents held for reading at random: in memory while they are few, else their texts in a temporary file.
+"""Documents for random access: in memory while they are few, else their texts in a temporary file.
 
-Takes documents one at a time, gives a ``Sequence[Doc]`` and the checksum of all that went by. Ids stay in memory, since
-rankings and judgements name them; a text is read when it is asked for. What wants all texts iterates, or takes
-:class:`FullTexts`, and copies none. Knows no file format, no query and no judgement.
+Ids stay in memory, since rankings and judgements name them; a text is read when it is asked for. To go through all
+texts, iterate or use :class:`FullTexts`; neither copies them.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ IN_MEMORY = 64_000_000  # bytes of ids, titles and texts in UTF-8; a collection 
 READ_AT_ONCE = 2**20  # bytes, while all documents are read in their order
 
 
-class Held(NamedTuple):
-    """Documents that went by, once.
+class HeldDocuments(NamedTuple):
+    """Documents that were read once, and their checksum.
 
     Attributes:
         docs: A list, or :class:`Spooled`.
@@ -90,7 +89,7 @@ class FullTexts(Sequence[str]):
     """What a document encoder reads of each document (:attr:`Doc.full`), made when it is asked for."""
 
     def __init__(self, docs: Sequence[Doc]) -> None:
-        """Look at documents; none is copied."""
+        """Of documents, which are not copied."""
         self._docs = docs
 
     def __len__(self) -> int:
@@ -111,7 +110,7 @@ class FullTexts(Sequence[str]):
         return (doc.full for doc in self._docs)
 
 
-def hold(docs: Iterable[Doc]) -> Held:
+def hold(docs: Iterable[Doc]) -> HeldDocuments:
     """Read documents to the end and keep them: past :data:`IN_MEMORY` in a file where temporary files go.
 
     Args:
@@ -136,7 +135,7 @@ def hold(docs: Iterable[Doc]) -> Held:
             kept.append(doc)
         else:
             disk.write(doc.id, record)
-    return Held(kept if disk is None else disk.spooled(), digest.hexdigest())
+    return HeldDocuments(kept if disk is None else disk.spooled(), digest.hexdigest())
 
 
 def ids_of(docs: Sequence[Doc]) -> list[str]:

@@ -1,7 +1,4 @@
-"""What a collection is made of: documents, queries, judgements, and where they were read.
-
-Plain values that every reader gives and :mod:`optical.data.collection` puts together. Knows no file format.
-"""
+"""Documents, queries and judgements: the values that collections are made of."""
 
 from __future__ import annotations
 
@@ -53,7 +50,7 @@ class Documents(NamedTuple):
     read: Callable[[], Iterator[tuple[int, Doc]]]
 
 
-class Parts(NamedTuple):
+class CollectionParts(NamedTuple):
     """A collection as it was found, before anything is checked.
 
     Attributes:

@@ -1,8 +1,7 @@
-"""The run: what searching gives and measuring takes, query id -> document id -> score, best first.
+"""Rankings, query id -> document id -> score, made so that every program reads the same order; TREC run files.
 
-Takes scored documents, gives rankings that every program reads the same way, and writes and reads them as TREC runs.
 Measures break ties differently (trec_eval puts the higher document id first, MS MARCO's reciprocal rank the lower), so
-:func:`rank` leaves none. This room knows no model, no index, no judgement and no torch.
+:func:`rank` leaves none.
 """
 
 from __future__ import annotations
