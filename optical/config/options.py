@@ -1,6 +1,6 @@
-"""Sets of options: read from TOML and from the command line, refused with the nearest known name, written out whole.
+"""Options of any pydantic model: read from TOML and the command line, written as TOML, described for help texts.
 
-Takes a pydantic model and text, gives an instance or one message. Knows no option by name.
+An unknown option is refused with the nearest known name, a wrong value with ``path:line`` and what the option means.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Recipes: every option of a run, validated, with its default and its unit; TOML in and out.
+"""Recipes: every option of a run, validated, with its default and its unit; read and written as TOML.
 
-A recipe is the one description of a run: what the command line and ``make`` change are fields of it, and every output
-folder keeps the one it was made by. Knows no torch, no model and no data.
+A recipe describes a run completely: the command line and ``make`` set its fields, and every run folder keeps the one
+that it was made by.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Vocabulary(_Section):
 
 
 class Objective(_Section):
-    """What the student is asked to do; a weight of 0 leaves an objective out."""
+    """The losses and their weights; a weight of 0 leaves a loss out."""
 
     ot: Weight = Field(default=1.0, description="weight of the transport cost between tokens")
     product: Weight = Field(default=0.0, description="weight of the same under the uniform plan (ablation)")
@@ -143,7 +143,7 @@ class Objective(_Section):
 
 
 class Robustness(_Section):
-    """Training on worse input than the bitext has (:mod:`optical.training`), round any objective."""
+    """Training on perturbed input beside the clean one (:mod:`optical.training`)."""
 
     method: Literal["none", "fgm", "pgd", "noise", "augment"] = Field(
         default="none",
@@ -167,7 +167,7 @@ class Robustness(_Section):
 
 
 class Training(_Section):
-    """The loop; everything that is not said here is the default of the sentence-transformers trainer."""
+    """The training loop; any other option has the default of the sentence-transformers trainer."""
 
     steps: int = Field(default=300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
     batch_size: int = Field(default=64, ge=1, description="sentence pairs of one forward pass")
@@ -356,7 +356,7 @@ def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | N
 
 
 def write_recipe(recipe: BaseModel) -> str:
-    """The recipe, or another set of options, as TOML, every option spelled out; reading it gives the same again."""
+    """A recipe, or other options, as TOML with every option spelled out; reading it gives the same again."""
     return write_options(recipe)
 
 

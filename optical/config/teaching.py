@@ -1,4 +1,4 @@
-"""Options of teaching an English encoder (:mod:`optical.training.teacher`), read as those of a student's run are."""
+"""Options of teaching an English encoder (:mod:`optical.training.teacher`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Teaching(BaseModel):
-    """An English encoder from queries and the passages that answer them."""
+    """Options of training an English encoder on queries and the passages that answer them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -74,7 +74,7 @@ def _parts(encoder: Encoder) -> tuple[MultiVectorEncoder, Tensor | None]:
     if not encoders.is_multi_vector(encoder):
         raise DataError(
             "this student has one vector a sentence, which is no ColBERT; its own folder loads in "
-            "sentence-transformers everywhere; for tokens, distil with late_interaction=true"
+            "sentence-transformers everywhere; for tokens, distill with late_interaction=true"
         )
     dense = [module for module in encoder if isinstance(module, Dense)]
     others = [m for m in list(encoder)[1:] if not isinstance(m, (Dense, MultiVectorMask, Normalize))]

@@ -1,8 +1,7 @@
-"""Teacher and student as sentence-transformers models: finding them, loading them, turning text into tokens.
+"""Teacher and student as sentence-transformers models: loading them, and turning text into tokens or vectors.
 
-Loading, saving, devices and pooling are sentence-transformers' work; this module knows where the default teacher lies,
-which class a folder wants, and how the output of either class reads as a token matrix. It knows no bitext, no objective
-and no index.
+An encoder is a ``SentenceTransformer`` (one vector a text) or a ``MultiVectorEncoder`` (one vector a token, for late
+interaction). Loading, saving, devices and pooling are sentence-transformers' work.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _NOT_ENCODERS = (
 
 
 class Encoded(NamedTuple):
-    """What an encoder made of a batch of sentences.
+    """Vectors of a batch of sentences.
 
     Attributes:
         tokens: Contextual token vectors, ``(b, n, d)``, and which are real. Not necessarily unit vectors.
@@ -77,7 +76,7 @@ def score_fingerprint(dev: DevScore | None) -> str:
 
 
 def default_teacher() -> Path:
-    """Folder of the teacher that comes with a package, all-MiniLM-L6-v2.
+    """Folder of the default teacher, all-MiniLM-L6-v2, in the package that it is installed with.
 
     Raises:
         DataError: The package is not installed, or its weights are not the published ones.
@@ -140,7 +139,7 @@ def is_multi_vector(encoder: Encoder) -> bool:
 
 
 def as_multi_vector(encoder: Encoder, query_length: int | None = None) -> MultiVectorEncoder:
-    """The same transformer read token by token: unit token vectors under MaxSim, nothing trained and nothing shared.
+    """A copy of the encoder that gives unit token vectors, for MaxSim; nothing is trained.
 
     Args:
         encoder: Of either class.

@@ -1,7 +1,4 @@
-"""A shallower student: some of the layers of an encoder, evenly taken, the rest left out.
-
-Takes an encoder and a number, gives a copy. Knows no vocabulary, no bitext and no training.
-"""
+"""A shallower student: a copy of an encoder with some of its layers, evenly taken."""
 
 from __future__ import annotations
 
@@ -70,7 +67,7 @@ def _layers(model: Any) -> nn.ModuleList:
 
 
 def _check_alike(layers: nn.ModuleList, kept: list[int]) -> None:
-    """Each layer that stays is built as the one whose place it takes, or the model would not load again."""
+    """Refuse layers that are not built as those whose places they take: the model would not load again."""
     builds = [[(name, p.shape) for name, p in layer.named_parameters()] for layer in layers]
     if any(builds[old] != builds[new] for new, old in enumerate(kept)):
         raise DataError(
@@ -80,7 +77,7 @@ def _check_alike(layers: nn.ModuleList, kept: list[int]) -> None:
 
 
 def _count_anew(model: nn.Module, layers: nn.ModuleList, kept: list[int], total: int) -> None:
-    """What else counts layers: configurations, their lists of one entry a layer, and the layers themselves."""
+    """Correct what else counts layers: configurations, their lists of one entry a layer, and the layers themselves."""
     configs: dict[int, Any] = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     for config in configs.values():
         config.num_hidden_layers = len(kept)

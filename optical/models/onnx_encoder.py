@@ -1,8 +1,6 @@
-"""The student in use: an exported query encoder read by onnxruntime and tokenizers alone.
+"""Encode queries with an exported student, without torch: numpy, tokenizers and onnxruntime are enough.
 
-Takes the folder that :mod:`optical.models.onnx_export` writes and texts, gives the vectors that the student gives.
-Knows no torch, no transformers and no training, so that a server needs neither: this file works with numpy, tokenizers
-and onnxruntime.
+It reads the folder that :mod:`optical.models.onnx_export` writes, and gives the vectors that the student gives.
 """
 
 from __future__ import annotations
@@ -128,7 +126,7 @@ class OnnxEncoder:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What an export says about itself.
+    """Read what an export says about itself.
 
     Raises:
         DataError: The folder is missing, or no export, or its manifest is damaged.

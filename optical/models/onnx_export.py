@@ -1,11 +1,10 @@
-"""A student as an ONNX graph, in float32 and with int8 weights, checked against torch on real texts.
+"""Export an encoder as ONNX graphs, in float32 and with int8 weights, checked against torch on real texts.
 
-Takes an encoder and texts, leaves a folder that :mod:`optical.models.onnx_encoder` reads. Knows no collection and no
-run. The graph is the whole query side: token ids in, unit vectors out. In int8 two things are stored otherwise: every
-row of the embedding matrix with a scale of its own (it is most of a student with a grown vocabulary), and the weights
-of matrix products in blocks of 32 with a scale each. Activations are rounded in blocks of a token too, not over the
-whole batch as onnxruntime's ``quantize_dynamic`` does: there a vector depends on what else is in the batch, and its
-cosine with the vector of torch falls to .90.
+:mod:`optical.models.onnx_encoder` reads the folder. The graph is the whole query side: token ids in, unit vectors out.
+In int8, every row of the embedding matrix has a scale of its own (the matrix is most of a student with an extended
+vocabulary), and so has every block of 32 weights of a matrix product. Activations are rounded in blocks of a token too,
+not over the whole batch as onnxruntime's ``quantize_dynamic`` does: there a vector depends on what else is in the
+batch, and its cosine with the vector of torch falls to .90.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ ONE_FILE = 2**31 - 2**20  # bytes: a larger ONNX model keeps its weights in a se
 
 
 class Check(NamedTuple):
-    """Vectors of a graph against those of torch.
+    """How well the vectors of a graph agree with those of torch.
 
     Attributes:
         megabytes: Size of the graph's files.
@@ -283,7 +282,7 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter reports on operators and axes that are nobody's concern here."""
+    """Silence the exporter, which reports on operators and axes."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     loggers.append(logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer"))
     before = [logger.level for logger in loggers]

@@ -1,7 +1,4 @@
-"""Bfloat16: where it is faster than float32, and a word to whoever asks for it elsewhere.
-
-Takes what an option says and the kind of device, gives yes or no. Knows no model and no data.
-"""
+"""Whether to compute in bfloat16: only on devices where it is faster than float32."""
 
 from __future__ import annotations
 

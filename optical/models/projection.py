@@ -1,7 +1,6 @@
 """Token vectors of fewer dimensions: the linear layer of a late-interaction teacher, before anything is trained.
 
-Takes a single-vector encoder and a sample of texts, gives a multi-vector encoder whose MaxSim is already close to that
-of the unprojected tokens. Knows no judgement and no training.
+The projection is fitted to a sample of texts, so that MaxSim is already close to that of the unprojected tokens.
 """
 
 from __future__ import annotations

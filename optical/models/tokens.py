@@ -1,8 +1,6 @@
-"""The token matrix: what every encoder gives and every objective takes.
+"""Token vectors of a batch of sentences, and the two ways to use them: pooled, or compared one by one (MaxSim).
 
-One sentence is a matrix of unit vectors, one row a token; a batch is padded, and the mask says which rows are real.
-Single-vector retrieval pools the matrix, late interaction compares it token by token: two ways to read one value.
-This module knows tensors only: no model, no text, no training.
+A sentence is a matrix with one row a token; a batch is padded, and the mask says which rows are real.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def sinkhorn(
     ``Plan.error``. Not converging is data, not an exception.
 
     Args:
-        C: Costs, finite. Half precision is cast up to float32 at this door; float64 stays.
+        C: Costs, finite. Half precision is cast up to float32; float64 stays.
         a: Row masses, >= 0, on the device of C. Zero means padding.
         b: Column masses, >= 0, with the same total as a in each row (checked to 1e-3). Both all zero: the plan is zero.
         epsilon: Strength of the entropy, > 0, in units of the cost. A sequence is a schedule: the problem is solved at

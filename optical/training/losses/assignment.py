@@ -1,4 +1,4 @@
-"""The best one-to-one alignment of tokens: what greedy alignment approaches (ablation, and its oracle)."""
+"""The loss under the best one-to-one alignment of tokens, which greedy alignment approximates (ablation)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What every objective refuses, and the form in which it takes the rest.
+"""Checks that all losses share.
 
-Takes what a caller gave, gives it back in at least single precision and with padding set to 0, so that nothing that
-padding holds (NaN included) can reach a value or a gradient. Knows no objective. A check costs one pass over the
-vectors and one wait for the device.
+They return their input in at least single precision and with padding set to 0, so that nothing that padding holds (NaN
+included) can reach a value or a gradient. A check costs one pass over the vectors and one wait for the device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contrastive objective: tell the translation of a sentence from the other sentences of the batch (InfoNCE)."""
+"""The contrastive loss: tell the translation of a sentence from the other sentences of the batch (InfoNCE)."""
 
 from __future__ import annotations
 

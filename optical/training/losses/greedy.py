@@ -1,4 +1,4 @@
-"""The greedy objective: one-to-one alignment, most similar pair first (DR.DECR, NAACL 2022)."""
+"""The greedy loss: one-to-one alignment, most similar pair first (DR.DECR, NAACL 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transport objective: put every token of X where its English counterpart is (OPTICAL, WSDM 2023)."""
+"""The transport loss: put every token of X where its English counterpart is (OPTICAL, WSDM 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentence objective: put the vector of an X sentence where the vector of its translation is."""
+"""The sentence loss: put the vector of an X sentence where the vector of its translation is."""
 
 from __future__ import annotations
 

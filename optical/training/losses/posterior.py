@@ -1,4 +1,4 @@
-"""The posterior objective: bring the distributions of a sentence's tokens together (Minotaur, 2023), without a plan."""
+"""The posterior loss: bring the distributions of a sentence's tokens together (Minotaur, 2023), without a plan."""
 
 from __future__ import annotations
 

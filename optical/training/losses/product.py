@@ -1,4 +1,4 @@
-"""The uniform plan: every token of X to every English token, which is what a transport plan has to beat (ablation)."""
+"""The loss under the uniform plan, every token of X to every English token: what transport has to beat (ablation)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optical.training.losses import checks
 
 
 def product(x: Tokens, y: Tokens) -> Float[Tensor, ""]:
-    """Mean over the batch of ``<a b', C>``, the cost ``C_ij = 1 - cos(x_i, y_j)`` under the plan that knows nothing.
+    """Mean over the batch of ``<a b', C>``, the cost ``C_ij = 1 - cos(x_i, y_j)`` under the uniform plan.
 
     With uniform masses it has a closed form, ``1 - mean_i(x_i) . mean_j(y_j)`` of unit vectors, and no plan is needed:
     it draws all tokens of a sentence to one centre and cannot tell which belongs to which. It is the limit of

@@ -1,4 +1,4 @@
-"""The ranking objective: score a collection as the teacher scores it (collection-aware distillation)."""
+"""The ranking loss: score a collection as the teacher scores it (collection-aware distillation)."""
 
 from __future__ import annotations
 
