@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import TypeAlias
 
 import regex
+
+Lexicon: TypeAlias = Mapping[str, Sequence[str]]
+"""Folded word of X -> English words, surest first, as :func:`optical.vocabulary.lexicon.bitext_lexicon` makes it."""
 
 # Letters with their marks; an apostrophe inside holds a word together (Swahili ng'ombe), so do the invisible joiners of
 # Indic and Arabic scripts. Digits and hyphens end a word: the teacher reads numbers already.

@@ -64,7 +64,7 @@ def restored(values: Shaped[np.ndarray, "t d"], scales: Float[np.ndarray, " t"] 
     return values.astype(np.float32) * scales[:, None]
 
 
-class Held(NamedTuple):
+class ShardVectors(NamedTuple):
     """The vectors of one shard in memory, in the order of its documents."""
 
     values: Shaped[np.ndarray, "t d"]
@@ -73,7 +73,7 @@ class Held(NamedTuple):
     cosine: Float[np.ndarray, " t"]
 
 
-def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> Held:
+def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> ShardVectors:
     """Round batches as they come, so that memory holds the shard in its precision, and sort them as the ids are.
 
     Raises:
@@ -99,7 +99,7 @@ def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *
     index = np.concatenate(order)  # (t,) stored row -> row as it came
     scales = np.concatenate([p.scales for p in parts if p.scales is not None])[index] if precision == "int8" else None
     start = np.concatenate([[0], np.cumsum([len(rows) for rows in order])]) if tokens else None
-    return Held(_in_order(parts, index), scales, start, np.concatenate([part.cosine for part in parts]))
+    return ShardVectors(_in_order(parts, index), scales, start, np.concatenate([part.cosine for part in parts]))
 
 
 def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
@@ -115,7 +115,7 @@ def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndar
     return values
 
 
-def write_shard(folder: Path, ids: Sequence[str], held: Held, facts: dict[str, Any]) -> None:
+def write_shard(folder: Path, ids: Sequence[str], held: ShardVectors, facts: dict[str, Any]) -> None:
     """Write the folder of a shard, whole or not at all; ``facts`` are added to its manifest."""
     with written_whole(folder) as unfinished:
         np.save(unfinished / (SENTENCES if held.start is None else TOKENS), held.values)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import regex
 
-from optical.data.words import fold, in_case_of, replace_words, split_words
+from optical.data.words import Lexicon, fold, in_case_of, replace_words, split_words
 from optical.errors import RecipeError
 
-Lexicon = Mapping[str, Sequence[str]]
 Options = list[list[str]]  # what a word may become, grouped: first the group is drawn, then one of it
 
 _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")

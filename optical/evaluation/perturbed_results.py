@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optical.data.records import ENGLISH, Query
+from optical.data.words import Lexicon
 from optical.evaluation.measures import Scores
-from optical.evaluation.perturbations import Lexicon, perturb, touched
+from optical.evaluation.perturbations import perturb, touched
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table
 

@@ -203,6 +203,22 @@ class TestEncodeBatch:
         assert all(torch.equal(features[k], before[k]) for k in before if isinstance(before[k], torch.Tensor))
 
 
+class TestEncodeQueries:
+    TEXTS = ("the moon", "", "who built this house ?")
+
+    def test_single_vectors_are_unit_sentence_vectors(self, teacher):
+        found = encoders.encode_queries(teacher, self.TEXTS)
+        np.testing.assert_array_equal(found, encoders.encode_sentences(teacher, self.TEXTS))
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-6)
+
+    def test_late_interaction_gives_tokens_of_the_query_side(self, teacher):
+        late = encoders.as_multi_vector(teacher, query_length=12)  # documents are not filled up, queries are
+        found = encoders.encode_queries(late, self.TEXTS)
+        assert [row.shape for row in found] == [(12, 32)] * 3
+        for row, expected in zip(found, encoders.encode_tokens(late, self.TEXTS, query=True), strict=True):
+            np.testing.assert_array_equal(row, expected)
+
+
 class TestFingerprint:
     def test_it_is_the_same_after_saving_loading_and_encoding(self, teacher, tmp_path):
         first = fingerprint(teacher)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from optical.data.lines import lines
 from optical.data.records import Query
-from optical.data.words import fold, replace_words, tidy
+from optical.data.words import Lexicon, fold, replace_words, tidy
 from optical.errors import DataError
-
-Lexicon = Mapping[str, Sequence[str]]
-"""Folded word of X -> English words, surest first, as :func:`optical.vocabulary.lexicon.bitext_lexicon` makes it."""
 
 
 def read_translations(path: str | Path, queries: Sequence[Query]) -> list[Query]:
