@@ -17,8 +17,6 @@ from optical.evaluation.significance import Tested, compare_all
 from optical.evaluation.tables import Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from optical.data.records import Qrel
 
 

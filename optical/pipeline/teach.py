@@ -10,7 +10,7 @@ import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from optical.config.recipe import write_recipe
 from optical.config.teaching import Teaching
@@ -27,16 +27,11 @@ from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
-from optical.pipeline.inputs import check_english
+from optical.pipeline.inputs import Say, check_english
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.retrieval.search import search
 from optical.training.teacher import teach_encoder
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from optical.pipeline.inputs import Say
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
 MEASURES = ("AP", "nDCG@10", "R@100")
