@@ -72,7 +72,7 @@ def transplant(
     pairs = inputs.read_inputs(chosen, say).pairs
     grown = pipeline_distill.make_transplant(chosen, index.load_teacher(chosen), pairs, say)
     for name, value in grown.report().items():
-        console.print(f"  {name}: {value}", highlight=False)
+        console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
 
 

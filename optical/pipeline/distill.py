@@ -49,14 +49,23 @@ def _grow(recipe: Recipe, teacher: Encoder, pairs: list[Pair], say: Say) -> Tran
     if recipe.layers is not None:
         shallow = keep_layers(grown.student, recipe.layers)
         grown = grown._replace(student=shallow, size_after=size_of(shallow))
-    before, after = grown.before, grown.after
     rows = f"{grown.size_before.rows} -> {grown.size_after.rows} rows"
     say(
         f"vocabulary: {grown.added} words added, {rows}, from {len(pairs)} pairs in {grown.seconds:.0f} s; "
-        f"tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
-        f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
+        f"{_fertility(grown)}; cosine of teacher and student on English sentences: mean {grown.english.mean():.3f}, "
+        f"least {grown.english.min():.3f}"
     )
     return grown
+
+
+def _fertility(grown: Transplant) -> str:
+    before, after = grown.before, grown.after
+    if before is None or after is None:
+        return "tokens per word not measured: too few pairs to hold any out"
+    return (
+        f"on held-out sentences, tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
+        f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
+    )
 
 
 def distil(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) -> Report | None:

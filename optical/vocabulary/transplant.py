@@ -7,30 +7,39 @@ teacher that reads X already is trimmed instead (:mod:`optical.vocabulary.trim`)
 from __future__ import annotations
 
 import copy
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 
 from optical.config.recipe import Vocabulary
 from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
 from optical.errors import DataError
-from optical.models.encoders import Encoder, transformer
+from optical.models.encoders import Encoder, encode_queries, transformer
 from optical.vocabulary.align_ibm1 import align_ibm1
 from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.fertility import held_out_fit
 from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
-from optical.vocabulary.tokenizer import Fit, extend, fit, replace, token_ids, unread_letters
+from optical.vocabulary.tokenizer import Extension, Fit, extend, replace, token_ids, unread_letters
 from optical.vocabulary.translation_table import Hints, TranslationTable
-from optical.vocabulary.trim import trim
+from optical.vocabulary.trim import choose_ids, keep_ids, trim
 
 DEFAULTS = Vocabulary()
+# X gets the row of a piece of the teacher that it uses at least so often, and more than so many times as often as
+# English does: chosen on held-out pairs of five languages (experiments/LOG.md, 2026-11-29).
+LEAST_USES = 3
+MORE_THAN_ENGLISH = 2.0
+ENGLISH_SENTENCES = 200  # that teacher and student are compared on
 ALIGNMENTS: dict[str, Callable[..., TranslationTable]] = {
     "ibm1": align_ibm1,
     "symmetric": align_symmetric,
@@ -70,9 +79,13 @@ class Transplant(NamedTuple):
         added: Rows that the embedding matrix gained (``extend``) or has (``replace``); 0 for ``trim``.
         pieces: Of these, parts of words for unseen ones to fall apart into.
         aligned: Rows whose embedding was mixed from aligned English pieces.
+        overwritten: Of these, rows of the teacher's own pieces, which are words of X too.
         romanised: Letters of other scripts that are spelled in Latin where no added word covers them.
-        before: How the teacher's tokenizer fits the X side of the bitext.
-        after: How the student's fits it.
+        before: How the teacher's tokenizer fits held-out sentences of X; None with too few pairs to hold any out.
+        after: How a tokenizer made like the student's, but without them, fits these
+            (:func:`optical.vocabulary.fertility.held_out_fit`).
+        english: Cosine of the teacher's and the student's sentence vectors, for each of up to ``ENGLISH_SENTENCES``
+            distinct English sentences of the bitext.
         size_before: How large the teacher is.
         size_after: How large the student is.
         seconds: Wall time of the whole transplant.
@@ -83,25 +96,32 @@ class Transplant(NamedTuple):
     added: int
     pieces: int
     aligned: int
+    overwritten: int
     romanised: str
-    before: Fit
-    after: Fit
+    before: Fit | None
+    after: Fit | None
+    english: Float[np.ndarray, " s"]
     size_before: Size
     size_after: Size
     seconds: float
 
-    def report(self) -> dict[str, float | int | str]:
-        """The figures, flat, for a JSON file or a table."""
+    def report(self) -> dict[str, float | int | str | None]:
+        """The figures, flat, for a JSON file or a table; None for what could not be measured."""
+        before, after = self.before, self.after
         return {
             "mode": self.mode,
             "words_added": self.added - self.pieces,
             "pieces_added": self.pieces,
             "rows_aligned": self.aligned,
+            "teacher_rows_overwritten": self.overwritten,
+            "english_cosine_mean": round(float(self.english.mean()), 4),
+            "english_cosine_min": round(float(self.english.min()), 4),
             "letters_romanised": self.romanised,
-            "tokens_per_word_before": round(self.before.tokens_per_word, 3),
-            "tokens_per_word_after": round(self.after.tokens_per_word, 3),
-            "unknown_rate_before": round(self.before.unknown_rate, 5),
-            "unknown_rate_after": round(self.after.unknown_rate, 5),
+            "held_out_words": before.words if before else 0,
+            "tokens_per_word_before": before and round(before.tokens_per_word, 3),
+            "tokens_per_word_after": after and round(after.tokens_per_word, 3),
+            "unknown_rate_before": before and round(before.unknown_rate, 5),
+            "unknown_rate_after": after and round(after.unknown_rate, 5),
             "rows_before": self.size_before.rows,
             "rows_after": self.size_after.rows,
             "parameters_before": self.size_before.parameters,
@@ -147,28 +167,78 @@ def transplant(
     mixing = _Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
     base, mode = teacher.tokenizer, options.mode
-    before = fit(base, foreign[:5000])
     # Trimming makes the copy itself: it never holds the matrix whole.
     student = (
         trim(teacher, english + foreign, min_count=options.min_count) if mode == "trim" else copy.deepcopy(teacher)
     )
-    unread, total, pieces, aligned = "", len(base), 0, 0
+    unread, total, pieces, aligned, overwritten = "", len(base), 0, 0, 0
     if mode == "extend":
-        unread = unread_letters(base, foreign) if options.romanise else ""
-        words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
-        known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
-        extension = extend(base, words, romanise=unread, piece_types=options.piece_types, english=known)
+        extension, unread = _extended(base, english, foreign, options)
         total, pieces = len(extension.tokenizer), len(extension.pieces)
-        aligned = _extend_student(student, extension, english, foreign, mixing)
+        aligned, overwritten = _extend_student(student, extension, english, foreign, mixing)
     elif mode == "replace":
         tokenizer = replace(base, foreign, options.size)
         total = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    after = fit(student.tokenizer, foreign[:5000])
+    before, after = held_out_fit(base, pairs, partial(_tokenizer, base, options), seed=seed) or (None, None)
     added = total if mode == "replace" else total - len(base)
+    cosines = english_cosines(teacher, student, english, seed=seed)
     sizes = size_of(teacher), size_of(student)
     seconds = time.perf_counter() - started
-    return Transplant(student, mode, added, pieces, aligned, unread, before, after, *sizes, seconds)
+    return Transplant(
+        student, mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes, seconds
+    )
+
+
+def _tokenizer(base: Any, options: Vocabulary, english: list[str], foreign: list[str]) -> Any:  # noqa: ANN401
+    """The tokenizer that these sentences give the student."""
+    if options.mode == "extend":
+        return _extended(base, english, foreign, options)[0].tokenizer
+    if options.mode == "replace":
+        return replace(base, foreign, options.size)
+    if options.mode == "trim":
+        return keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
+    return base
+
+
+def _extended(base, english, foreign, options: Vocabulary) -> tuple[Extension, str]:
+    """The tokenizer with the words of X, and the letters that it spells in Latin."""
+    unread = unread_letters(base, foreign) if options.romanise else ""
+    words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
+    known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
+    return extend(base, words, romanise=unread, piece_types=options.piece_types, english=known), unread
+
+
+def english_cosines(
+    teacher: Encoder, student: Encoder, english: Sequence[str], *, seed: int = 0
+) -> Float[np.ndarray, " s"]:
+    """Cosine of the two encoders' vectors for each of some English sentences: 1 where the student keeps English.
+
+    A late-interaction model is compared by the mean of its token vectors.
+
+    Args:
+        teacher: What the student should agree with.
+        student: A transplant of it.
+        english: Sentences to draw from, at least one.
+        seed: Which ``ENGLISH_SENTENCES`` distinct ones are drawn.
+
+    Returns:
+        One cosine for each drawn sentence, in alphabetical order of the sentences.
+    """
+    distinct = sorted(set(english))
+    drawn = sorted(random.Random(seed).sample(distinct, min(ENGLISH_SENTENCES, len(distinct))))
+    ours, theirs = _unit_vectors(student, drawn), _unit_vectors(teacher, drawn)
+    return (ours * theirs).sum(axis=1)
+
+
+def _unit_vectors(encoder: Encoder, texts: list[str]) -> np.ndarray:
+    # Encoding sets padding and truncation in the tokenizer: a copy with the same weights leaves the encoder as it is.
+    encoder = copy.deepcopy(encoder, {id(weight): weight for weight in encoder.parameters()})
+    vectors = encode_queries(encoder, texts)
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    means = np.stack([tokens.mean(axis=0) for tokens in vectors])
+    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
 
 
 def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., TranslationTable] | None:
@@ -179,8 +249,8 @@ def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Translatio
     return method if steps is None else partial(method, steps=steps)
 
 
-def _extend_student(student, extension, english, foreign, mixing) -> int:
-    """Give the student an extended tokenizer and rows for its words and pieces; how many of them were aligned."""
+def _extend_student(student, extension, english, foreign, mixing) -> tuple[int, int]:
+    """Give the student an extended tokenizer and rows for its words and pieces; how many were aligned, overwritten."""
     base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
     size = len(tokenizer)
     one = np.arange(size)
@@ -198,7 +268,7 @@ def _extend_student(student, extension, english, foreign, mixing) -> int:
         mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
         new[list(mixed)] = list(mixed.values())
     _install(student, tokenizer, new)
-    return len(mixed)
+    return len(mixed), sum(i < len(old) for i in mixed)
 
 
 def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int, np.ndarray]:
@@ -208,7 +278,8 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
     hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean)
     foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
-    table = mixing.align(token_ids(base, english), foreign_ids, hints=hints)
+    english_ids = token_ids(base, english)
+    table = mixing.align(english_ids, foreign_ids, hints=hints)
     empty = _punctuation(base)
     rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
     part_rows, part_mixed = mix_rows(pool_parts(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
@@ -218,7 +289,26 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
     of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
+    english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)
+    kept = kept_rows(counts[one], english_counts, len(old))
+    of_words = {i: k for i, k in of_words.items() if not kept[i]}
     return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
+
+
+def kept_rows(foreign: Int[np.ndarray, " s"], english: Int[np.ndarray, " s"], rows: int) -> Bool[np.ndarray, " s"]:
+    """The ids whose rows stay the teacher's: its own pieces, unless X clearly uses them more than English does.
+
+    A word of X that is a piece of the teacher too ("me", "sold") has one row for both languages. X gets it where the
+    word occurs at least ``LEAST_USES`` times on the X side, and more than ``MORE_THAN_ENGLISH`` times as often as the
+    piece on the English side.
+
+    Args:
+        foreign: Occurrences of each id on the X side.
+        english: Occurrences on the English side, as a piece of longer words too.
+        rows: Rows of the teacher; ids from there on are new.
+    """
+    of_x = (foreign >= LEAST_USES) & (foreign > MORE_THAN_ENGLISH * english)
+    return (np.arange(len(foreign)) < rows) & ~of_x
 
 
 def _replace_student(student, tokenizer, english, foreign, mixing) -> int:

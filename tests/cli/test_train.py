@@ -46,12 +46,25 @@ def test_distill_ends_by_naming_the_folder_and_the_next_commands(command, finish
     assert load_recipe(tmp_path / "new" / "recipe.toml").training.steps == 2
 
 
+def test_transplant_says_what_too_few_pairs_do_not_show(command, finished, tmp_path):
+    few = tmp_path / "few.tsv"
+    few.write_text("".join(Path(finished.bitext).read_text(encoding="utf-8").splitlines(keepends=True)[:10]), "utf-8")
+    code, out, _ = command(
+        "transplant", "--lang", "sw", "--teacher", finished.teacher, "--bitext", few, "--out", tmp_path / "grown"
+    )
+    assert code == 0
+    assert "tokens per word not measured: too few pairs to hold any out" in " ".join(out.split())
+    assert "tokens_per_word_after: not measured" in out
+    assert "held_out_words: 0" in out
+
+
 @pytest.mark.usefixtures("with_bfloat16")
 def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     common = ["--lang", "sw", "--teacher", finished.teacher, "--set", f"cache={tmp_path / 'cache'}"]
     code, out, _ = command("transplant", *common, "--bitext", finished.bitext, "--out", tmp_path / "grown")
     assert code == 0
     assert "words_added" in out
+    assert "english_cosine_mean: " in out
     assert (tmp_path / "grown" / "transplant" / "modules.json").is_file()
     code, out, _ = command("embed", *common, "--collection", finished.collection)
     assert code == 0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
 from optical.config.recipe import Vocabulary
-from optical.data.bitext import Pair
+from optical.data.bitext import Pair, read_bitext
 from optical.errors import DataError
-from optical.vocabulary.transplant import transplant
+from optical.models.encoders import as_multi_vector, load
+from optical.vocabulary.transplant import english_cosines, kept_rows, transplant
 
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "sw"
 PAIRS = [
     Pair("the child drinks water", "mtoto anakunywa maji"),
     Pair("the cat drinks milk", "paka anakunywa maziwa"),
@@ -55,6 +59,86 @@ def test_rows_of_the_teacher_stay_and_words_mean_their_translations(bert):
     assert [nearest(w) for w in ("maji", "maziwa", "nani")] == ["water", "milk", "who"]
     assert "nairobi" in bert.tokenizer.get_vocab()
     assert done.student.tokenizer("Nairobi")["input_ids"] == bert.tokenizer("Nairobi")["input_ids"]
+
+
+def test_a_piece_that_x_hardly_uses_keeps_its_row_and_one_that_x_uses_changes(bert):
+    """ "dog" stands once in X by mistake; "in" is a word of X for "house" that English hardly uses here."""
+    pairs = [*PAIRS, Pair("the cat drinks", "dog anakunywa"), *[Pair("house", "in")] * 9]
+    done = transplant(bert, pairs)
+    vocab, old, new = bert.tokenizer.get_vocab(), matrix(bert), matrix(done.student)
+    np.testing.assert_array_equal(new[vocab["dog"]], old[vocab["dog"]])
+    np.testing.assert_allclose(new[vocab["in"]], old[vocab["house"]], rtol=0.2, atol=0.01)
+    assert done.overwritten == done.report()["teacher_rows_overwritten"] == 1
+    assert (new[: len(old)] != old).any(axis=1).sum() == 1
+
+
+def test_a_piece_that_both_sides_use_as_much_stays_the_teachers(bert):
+    pairs = [Pair("milk", "in"), Pair("in", "maji")] * 20
+    done = transplant(bert, pairs)
+    row = bert.tokenizer.get_vocab()["in"]
+    np.testing.assert_array_equal(matrix(done.student)[row], matrix(bert)[row])
+    np.testing.assert_allclose(done.english, 1, atol=1e-6)
+    assert done.overwritten == 0
+
+
+def test_rows_are_kept_by_how_often_each_side_uses_them():
+    foreign = np.array([3, 2, 3, 30, 20, 21, 0, 0])
+    english = np.array([0, 0, 3, 1, 10, 10, 0, 5])
+    # X's, too seldom, as often in English, X's, twice as often, X's, never in X; the last id is new, not the teacher's.
+    assert kept_rows(foreign, english, 7).tolist() == [False, True, True, False, True, False, True, False]
+
+
+def test_cosines_with_the_teacher_are_one_until_a_row_of_english_changes(bert):
+    sentences = [p.english for p in PAIRS]
+    done = transplant(bert, PAIRS)
+    assert len(done.english) == len(set(sentences))
+    np.testing.assert_allclose(done.english, 1, atol=1e-6)
+    weight = done.student[0].auto_model.get_input_embeddings().weight
+    with torch.no_grad():
+        weight[bert.tokenizer.get_vocab()["milk"]] *= -1
+    cosines = english_cosines(bert, done.student, ["the cat drinks milk", "who is the child?"])
+    assert cosines[0] < 0.999 < cosines[1]
+    vectors = [e.encode(["the cat drinks milk"], normalize_embeddings=True)[0] for e in (bert, done.student)]
+    assert cosines[0] == pytest.approx(vectors[0] @ vectors[1], abs=1e-6)
+
+
+def test_late_interaction_models_are_compared_by_their_mean_token(bert):
+    done = transplant(as_multi_vector(bert), PAIRS)
+    assert done.english.shape == (len(PAIRS),)
+    np.testing.assert_allclose(done.english, 1, atol=1e-6)
+    changed = transplant(as_multi_vector(bert), [*PAIRS, *[Pair("house", "in")] * 9])
+    assert changed.english.min() < 0.9999  # "the house in Nairobi"
+
+
+def test_the_vocabulary_comes_from_all_pairs_and_its_fit_from_held_out_ones(bert):
+    pairs = [Pair(f"the water {n}", f"{'abcdefghij'[n // 10]}uma{'klmnopqrst'[n % 10]}o maji") for n in range(100)]
+    done = transplant(bert, pairs, Vocabulary(piece_types=0))
+    vocab = done.student.tokenizer.get_vocab()
+    assert all(p.foreign.split()[0] in vocab for p in pairs)
+    assert done.before.words == done.after.words == 10
+    # Half the held-out words are "maji"; the others are in no other sentence and stay six pieces.
+    assert done.before.tokens_per_word == (4 + 6) / 2
+    assert done.after.tokens_per_word == (1 + 6) / 2
+
+
+@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "off"])
+def test_the_fit_of_every_mode_is_measured_on_held_out_sentences(bert, mode):
+    pairs = [Pair(p.english, f"{p.foreign} {'abcdefgh'[n]}") for n in range(8) for p in PAIRS]
+    done = transplant(bert, pairs, Vocabulary(mode=mode, size=120))
+    assert done.before.words == done.after.words > 0
+    assert (done.after == done.before) == (mode in ("trim", "off"))
+
+
+@pytest.mark.slow
+def test_on_the_sample_minilm_keeps_english_and_fits_held_out_swahili_better():
+    teacher, pairs = load("all-MiniLM-L6-v2", "cpu"), read_bitext(str(SAMPLE / "bitext"), "sw").pairs
+    done = transplant(teacher, pairs)
+    report = done.report()
+    assert len(done.english) == 200
+    assert report["english_cosine_mean"] >= 0.98
+    # The English of the sample says "lake" more often than its Swahili, where the word means "its".
+    assert english_cosines(teacher, done.student, ["what would happen to the lake"]).min() > 0.99
+    assert 1.05 < report["tokens_per_word_after"] < report["tokens_per_word_before"]
 
 
 def test_one_pair_of_words_is_the_mixture_by_hand(bert):
@@ -101,9 +185,11 @@ def test_written_forms_are_counted_together(mbert):
 def test_the_report_is_flat_and_counts_rows(bert):
     done = transplant(bert, PAIRS)
     report = done.report()
-    assert all(isinstance(v, (int, float, str)) for v in report.values())
+    assert all(v is None or isinstance(v, (int, float, str)) for v in report.values())
     assert report["words_added"] + report["pieces_added"] == len(done.student.tokenizer) - len(bert.tokenizer)
-    assert report["tokens_per_word_after"] < report["tokens_per_word_before"]
+    assert report["held_out_words"] == 0  # too few pairs
+    assert report["tokens_per_word_before"] is report["tokens_per_word_after"] is None
+    assert report["unknown_rate_before"] is report["unknown_rate_after"] is None
     assert "न" in report["letters_romanised"]
     assert transplant(bert, PAIRS, Vocabulary(romanise=False)).report()["letters_romanised"] == ""
 
