@@ -34,8 +34,8 @@ MAY_IMPORT = {
 # A folder stands for all its files.
 WITHOUT_TORCH = (
     "errors.py", "files.py", "version.py", "__init__.py", "config", "data", "evaluation", "cli",
-    "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py", "models/onnx_encoder.py",
-    "pipeline/inputs.py", "retrieval/dense", "retrieval/lexical",
+    "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
+    "models/onnx_encoder.py", "pipeline/inputs.py", "retrieval/dense", "retrieval/lexical",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from optical.embeddings.embed import DEFAULTS, EmbedOptions, embed_collection
+from optical.embeddings.ranks import ALONE
 from optical.embeddings.shard import MANIFEST, SENTENCES, START, TOKENS
 from optical.embeddings.shards import read_shards
 from optical.embeddings.vectors import Vectors, sharded_vectors
-from optical.embeddings.write_shards import ALONE, Document
+from optical.embeddings.write_shards import Document
 from optical.errors import DataError
 from optical.files import checksum, written_whole
 from optical.models.encoders import Encoder, encode_batch, fingerprint, is_multi_vector

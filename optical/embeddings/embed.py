@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optical.embeddings.encode import COMPUTES, Compute, agreement, encoded_batches
+from optical.embeddings.ranks import Ranks, ranks_of_environment
 from optical.embeddings.shard import PRECISIONS, Precision
 from optical.embeddings.shards import Shards
-from optical.embeddings.write_shards import Document, Ranks, ShardPlan, make_shards, ranks_of_environment
+from optical.embeddings.write_shards import Document, ShardPlan, make_shards
 from optical.errors import RecipeError
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
 from optical.models.precision import check_precision

@@ -6,7 +6,6 @@ Each rank encodes every world-th shard. All ranks read the whole stream, so that
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from optical.embeddings.ranks import ALONE, Ranks
 from optical.embeddings.shard import DOCID, FORMAT, MANIFEST, Batch, Precision, Shard, gather, read_shard, write_shard
 from optical.embeddings.shards import Shards, read_shards
-from optical.errors import DataError, RecipeError
+from optical.errors import DataError
 from optical.files import checksum, file_written_whole
 
 Document: TypeAlias = tuple[str, str]
@@ -24,9 +24,6 @@ Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
 
 LOOK_EVERY = 0.5  # seconds between two looks for the shards of other ranks
 HASHES_AT_ONCE = 2**25  # 8 bytes each: bounds the memory of the search for repeated ids
-_RANK_AND_WORLD = (
-    ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-)  # fmt: skip
 _SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # must be equal in all shards of a folder
 
 
@@ -68,39 +65,6 @@ class _Chunk(NamedTuple):
     @property
     def name(self) -> str:
         return f"shard-{self.number:05d}"
-
-
-class Ranks(NamedTuple):
-    """This process among those that share the work.
-
-    Attributes:
-        rank: Its number; it encodes the shards k with k % world == rank.
-        world: How many there are.
-        wait: Seconds without a new shard after which it gives up on the others.
-    """
-
-    rank: int = 0
-    world: int = 1
-    wait: float = 21_600.0
-
-
-ALONE = Ranks()
-
-
-def ranks_of_environment() -> Ranks:
-    """This process and their number, from the variables that ``accelerate launch``, ``torchrun`` or ``mpirun`` set.
-
-    Raises:
-        RecipeError: They are not numbers with 0 <= RANK < WORLD_SIZE.
-    """
-    named = [(os.environ[r], os.environ.get(w, "1")) for r, w in _RANK_AND_WORLD if r in os.environ]
-    rank, world = named[0] if named else ("0", os.environ.get("WORLD_SIZE", "1"))
-    if not (rank.isdigit() and world.isdigit() and int(rank) < int(world)):
-        raise RecipeError(
-            f"the environment must have 0 <= RANK < WORLD_SIZE; got RANK={rank} and WORLD_SIZE={world}; start with "
-            "accelerate launch or torchrun, or unset both"
-        )
-    return Ranks(int(rank), int(world))
 
 
 def make_shards(

@@ -10,11 +10,9 @@ import torch
 
 from optical.embeddings import cache, encode
 from optical.embeddings.cache import document_vectors, stream_vectors, teacher_vectors
-from optical.embeddings.embed import EmbedOptions, embed_collection
-from optical.embeddings.shards import read_shards
-from optical.embeddings.vectors import padded, sharded_vectors
-from optical.errors import DataError, RecipeError
-from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens, fingerprint
+from optical.embeddings.embed import EmbedOptions
+from optical.errors import DataError
+from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
 from tests.conftest import bert
 
 TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
@@ -33,23 +31,6 @@ def test_tokens_and_sentences_are_those_of_the_teacher_in_the_order_of_the_texts
             alone = encode_batch(teacher, teacher.preprocess([text]))
         np.testing.assert_allclose(found.of(k), alone.tokens.vectors[0].numpy(), rtol=2e-3, atol=2e-3)  # float16
         np.testing.assert_allclose(found.sentences[k], alone.sentence[0].numpy(), atol=1e-5)
-
-
-def test_a_batch_is_padded_and_masked(teacher, tmp_path):
-    found = teacher_vectors(teacher, TEXTS, tmp_path)
-    batch = found.batch(np.array([2, 1]))
-    lengths = [len(found.of(2)), len(found.of(1))]
-    assert batch.tokens.mask.sum(dim=1).tolist() == lengths
-    assert batch.tokens.vectors.shape == (2, max(lengths), 32)
-    assert batch.tokens.vectors.dtype == torch.float32
-    np.testing.assert_array_equal(batch.tokens.vectors[0, : lengths[0]].numpy(), found.of(2).astype(np.float32))
-    np.testing.assert_array_equal(batch.sentence.numpy(), found.sentences[[2, 1]])
-
-
-def test_padding_an_empty_text_and_no_text():
-    tokens = padded([np.ones((2, 3)), np.zeros((0, 3))])
-    assert tokens.mask.tolist() == [[True, True], [False, False]]
-    assert padded([]).vectors.shape == (0, 0, 0)
 
 
 def test_the_second_call_reads_and_does_not_encode(teacher, tmp_path, monkeypatch):
@@ -109,93 +90,6 @@ def test_documents_in_another_precision_lie_beside(teacher, tmp_path):
     np.testing.assert_allclose(many.of(1), encode_tokens(as_multi_vector(teacher), TEXTS, query=False)[1], atol=5e-3)
 
 
-class TestCollection:
-    DOCUMENTS = tuple((f"d{k}", f"{text} {'she cooks rice . ' * (k % 3)}") for k, text in enumerate(TEXTS * 3))
-
-    @pytest.mark.parametrize("late", [False, True])
-    @pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": 64}, {"batch_tokens": 20}], ids=str)
-    def test_vectors_are_those_of_the_encoder_whatever_the_batch(self, teacher, tmp_path, late, options):
-        texts = [text for _, text in self.DOCUMENTS]
-        encoder = as_multi_vector(teacher) if late else teacher
-        shards = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, **options))
-        assert [part.manifest["count"] for part in shards.parts] == [4, 4, 4, 3]
-        found = sharded_vectors(read_shards(tmp_path / "v", encoder=fingerprint(encoder, documents=True), verify=True))
-        if late:
-            for k, row in enumerate(encode_tokens(encoder, texts, query=False)):
-                np.testing.assert_allclose(found.of(k), row, atol=1e-3)  # float16
-            assert found.batch([7, 2]).tokens.mask.sum(dim=1).tolist() == [len(found.of(7)), len(found.of(2))]
-        else:
-            np.testing.assert_allclose(np.asarray(found.sentences), encode_sentences(encoder, texts), atol=1e-6)
-            np.testing.assert_array_equal(found.batch([7, 2]).sentence.numpy(), found.sentences[[7, 2]])
-
-    def test_prompts_are_those_of_the_encoder(self, teacher, tmp_path):
-        teacher.prompts, teacher.default_prompt_name = {"document": "the moon "}, "document"
-        texts = [text for _, text in self.DOCUMENTS]
-        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "one", EmbedOptions(batch_size=4)).vectors()
-        np.testing.assert_allclose(found, encode_sentences(teacher, texts), atol=1e-6)
-        assert np.abs(found - encode_sentences(bert(tmp_path / "none"), texts)).max() > 1e-2
-        many = as_multi_vector(teacher)
-        many.prompts = {"passage": "the river "}
-        found = sharded_vectors(embed_collection(many, self.DOCUMENTS, tmp_path / "many", EmbedOptions(batch_size=4)))
-        for k, row in enumerate(encode_tokens(many, texts, query=False)):
-            np.testing.assert_allclose(found.of(k), row, atol=1e-3)
-
-    def test_a_truncated_encoder(self, teacher, tmp_path):
-        teacher.truncate_dim = 8
-        found = embed_collection(teacher, self.DOCUMENTS, tmp_path / "v").vectors()
-        np.testing.assert_allclose(found, encode_sentences(teacher, [t for _, t in self.DOCUMENTS]), atol=1e-6)
-
-    @pytest.mark.usefixtures("with_bfloat16")
-    @pytest.mark.parametrize("late", [False, True])
-    def test_what_bfloat16_costs_is_stated(self, teacher, tmp_path, late):
-        encoder = as_multi_vector(teacher) if late else teacher
-        exact = embed_collection(encoder, iter(self.DOCUMENTS), tmp_path / "exact", EmbedOptions(precision="float32"))
-        shards = embed_collection(
-            encoder,
-            iter(self.DOCUMENTS),
-            tmp_path / "v",
-            EmbedOptions(shard_size=4, precision="float32", compute="bfloat16"),
-        )
-        assert (exact.manifest["compute"], shards.manifest["compute"]) == ("float32", "bfloat16")
-        assert "agreement" not in exact.manifest
-        cosines = (np.asarray(shards.vectors()[:]) * np.asarray(exact.vectors()[:])).sum(axis=1)
-        assert cosines.min() < 1 - 1e-6
-        assert shards.manifest["agreement"] == {
-            "compared": len(self.DOCUMENTS),
-            "min": pytest.approx(cosines.min(), abs=1e-4),
-            "mean": pytest.approx(cosines.mean(), abs=1e-4),
-        }
-        with pytest.raises(DataError, match="shard-00000 has another compute: 'bfloat16', wanted is 'float32'"):
-            embed_collection(
-                encoder, iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, precision="float32")
-            )
-
-    def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing(
-        self, teacher, tmp_path, monkeypatch
-    ):
-        for _ in range(2):
-            embed_collection(teacher, lambda: iter(self.DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4))
-            monkeypatch.setattr(encode, "encode_batch", refuse)
-        other = fingerprint(bert(tmp_path / "other", text="other words"), documents=True)
-        with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
-            read_shards(tmp_path / "v", encoder=other)
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"precision": "float8"}, "precision must be one of float32, float16, int8; got 'float8'"),
-            ({"compute": "float16"}, "compute must be one of float32, bfloat16; got 'float16'"),
-            ({"shard_size": -1}, "shard_size must be at least 1; got -1"),
-            ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-            ({"batch_tokens": 0}, "batch_tokens must be at least 1; got 0"),
-        ],
-    )
-    def test_bad_options(self, teacher, tmp_path, options, message):
-        with pytest.raises(RecipeError, match=message):
-            embed_collection(teacher, self.DOCUMENTS, tmp_path / "v", EmbedOptions(**options))
-        assert not (tmp_path / "v").exists()
-
-
 def test_an_interrupted_write_leaves_nothing(teacher, tmp_path, monkeypatch):
     def stop(file, *_):
         raise KeyboardInterrupt
@@ -224,10 +118,6 @@ def test_a_cache_of_other_lengths_is_refused(teacher, tmp_path):
     np.save(folder / "sentences.npy", np.load(folder / "sentences.npy")[:-1])
     with pytest.raises(DataError, match="not those that were written"):
         teacher_vectors(teacher, TEXTS, tmp_path)
-
-
-def test_the_tokens_are_mapped_not_read(teacher, tmp_path):
-    assert isinstance(teacher_vectors(teacher, TEXTS, tmp_path).tokens, np.memmap)
 
 
 def test_a_streamed_collection_lies_where_the_one_in_memory_is_looked_for(teacher, tmp_path):

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from optical.embeddings.embed import EmbedOptions, embed_collection
+from optical.embeddings.ranks import ranks_of_environment
 from optical.embeddings.shards import read_shards
+from optical.errors import RecipeError
 from optical.models.encoders import encode_sentences
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,8 @@ BY_NUMBER = f"""
 import sys
 from pathlib import Path
 import numpy as np
-from optical.embeddings.write_shards import ShardPlan, make_shards, ranks_of_environment
+from optical.embeddings.ranks import ranks_of_environment
+from optical.embeddings.write_shards import ShardPlan, make_shards
 folder = Path(sys.argv[1])
 ranks = ranks_of_environment()
 def encode(texts):
@@ -39,7 +42,7 @@ BY_MODEL = f"""
 import sys
 from sentence_transformers import SentenceTransformer
 from optical.embeddings.embed import EmbedOptions, embed_collection
-from optical.embeddings.write_shards import ranks_of_environment
+from optical.embeddings.ranks import ranks_of_environment
 encoder = SentenceTransformer(sys.argv[1], device="cpu")
 documents = [(f"d{{k}}", "she cooks rice . " * (k % 4 + 1)) for k in range({COUNT})]
 ranks = ranks_of_environment()._replace(wait=120.0)
@@ -124,3 +127,18 @@ def test_under_accelerate_launch(teacher, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "v").rglob("*")}
     embed_collection(teacher, documents, tmp_path / "v", EmbedOptions(shard_size=3))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "v").rglob("*")} == before
+
+
+def test_the_rank_is_of_the_environment(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert ranks_of_environment()[:2] == (0, 1)
+    with monkeypatch.context() as mpi:
+        mpi.setenv("OMPI_COMM_WORLD_RANK", "1")
+        mpi.setenv("OMPI_COMM_WORLD_SIZE", "4")
+        assert ranks_of_environment()[:2] == (1, 4)
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(RecipeError, match="0 <= RANK < WORLD_SIZE; got RANK=2 and WORLD_SIZE=1; start"):
+        ranks_of_environment()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert ranks_of_environment()[:2] == (2, 3)

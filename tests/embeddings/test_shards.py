@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from optical.embeddings import write_shards
+from optical.embeddings.ranks import Ranks
 from optical.embeddings.shard import PRECISIONS, cast, read_shard, restored
 from optical.embeddings.shards import read_shards
-from optical.embeddings.write_shards import Ranks, ShardPlan, finish, make_shards, ranks_of_environment
-from optical.errors import DataError, RecipeError
+from optical.embeddings.write_shards import ShardPlan, finish, make_shards
+from optical.errors import DataError
 
 D = 12
 DOCUMENTS = [(f"dé{k}", f"text {k} " * (k % 5 + 1)) for k in range(11)]
@@ -347,20 +348,6 @@ class TestRanks:
     def test_nothing_to_finish(self, tmp_path):
         with pytest.raises(DataError, match="holds no shard; embed the collection first, or copy"):
             finish(tmp_path)
-
-    def test_the_rank_is_of_the_environment(self, monkeypatch):
-        monkeypatch.delenv("RANK", raising=False)
-        monkeypatch.delenv("WORLD_SIZE", raising=False)
-        assert ranks_of_environment()[:2] == (0, 1)
-        with monkeypatch.context() as mpi:
-            mpi.setenv("OMPI_COMM_WORLD_RANK", "1")
-            mpi.setenv("OMPI_COMM_WORLD_SIZE", "4")
-            assert ranks_of_environment()[:2] == (1, 4)
-        monkeypatch.setenv("RANK", "2")
-        with pytest.raises(RecipeError, match="0 <= RANK < WORLD_SIZE; got RANK=2 and WORLD_SIZE=1; start"):
-            ranks_of_environment()
-        monkeypatch.setenv("WORLD_SIZE", "3")
-        assert ranks_of_environment()[:2] == (2, 3)
 
 
 class TestDamage:
