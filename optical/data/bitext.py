@@ -27,8 +27,8 @@ MAX_RATIO = 5.0  # longer side over shorter side, in characters
 RATIO_FROM = 20  # characters of the longer side: below, "Hi!" for a long greeting is no sign of a wrong pair
 
 ACCEPTED = (
-    "Accepted: .tsv and .txt (English<TAB>{lang}), .jsonl, .tmx, .po, each also as .gz; two Moses files as"
-    " corpus.en,corpus.{lang} or as their prefix corpus; a folder of these."
+    "accepted are .tsv and .txt (English<TAB>{lang}), .jsonl, .tmx, .po, each also as .gz, two Moses files as"
+    " corpus.en,corpus.{lang} or as their prefix corpus, and a folder of these"
 )
 _EMPTY, _SAME, _LONG, _RATIO, _DUPLICATE = (
     "empty side",
@@ -160,8 +160,8 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
     """
     if not 0 <= held_out < len(pairs):
         raise DataError(
-            f"Cannot hold out {held_out:,} pairs of {len(pairs):,}: none is left to train on. Hold out fewer, or give"
-            " more bitext."
+            f"cannot hold out {held_out:,} pairs of {len(pairs):,}: none is left to train on; hold out fewer, or give"
+            " more bitext"
         )
     ranked = sorted(range(len(pairs)), key=lambda i: _draw(pairs[i], seed))
     chosen = set(ranked[:held_out])
@@ -202,14 +202,14 @@ def _plausible(source: _Source, lang: str) -> Iterator[Row]:
         return  # a README.txt beside the bitext has its lines counted and stops nothing
     if wrong and not first:
         raise DataError(
-            f"No line has two columns, the first is {file}:{wrong.line}. Write English<TAB>{lang} on each line; of a"
+            f"no line has two columns, the first is {file}:{wrong.line}; write English<TAB>{lang} on each line; of a"
             f" file with more columns: cut -f1,2 {file.name} > two-columns.tsv"
         )
     if first and not all(filled):
         side, paths = ("English", source.paths()[0]) if not filled[0] else (lang, source.paths()[-1])
         raise DataError(
-            f"The {side} side is empty everywhere: {paths}, from line {first} on. Check that the two sides are"
-            f" English and {lang} in this order and that the file is complete."
+            f"the {side} side is empty everywhere: {paths}, from line {first} on; check that the two sides are"
+            f" English and {lang} in this order and that the file is complete"
         )
 
 
@@ -227,7 +227,7 @@ def _sources(path: str | Path | Sequence[str | Path], lang: str) -> list[_Source
         return _joined(parts, lang)
     if english := _beside(file, ENGLISH):
         return [_file(english, lang)]
-    raise DataError(f"No such file, folder or Moses prefix: {path}. {ACCEPTED.format(lang=lang)}")
+    raise DataError(f"no such file, folder or Moses prefix: {path}; {ACCEPTED.format(lang=lang)}")
 
 
 def _folder(folder: Path, lang: str) -> list[_Source]:
@@ -243,7 +243,7 @@ def _folder(folder: Path, lang: str) -> list[_Source]:
         if file in pairs or (file not in taken and bitext_formats.format_of(file))
     ]
     if not found:
-        raise DataError(f"No bitext in the folder {root}. {ACCEPTED.format(lang=lang)}")
+        raise DataError(f"no bitext in the folder {root}; {ACCEPTED.format(lang=lang)}")
     return found
 
 
@@ -255,10 +255,10 @@ def _file(file: Path, lang: str) -> _Source:
         return _Source(file)
     if _side(file, ENGLISH) or _side(file, lang):
         raise DataError(
-            f"One side of Moses files without the other: {file}. Put the other side beside it, with the same name but"
+            f"one side of Moses files without the other: {file}; put the other side beside it, with the same name but"
             f" for .en and .{lang}, or give both as english-file,{lang}-file"
         )
-    raise DataError(f"Unknown bitext format: {file}. {ACCEPTED.format(lang=lang)}")
+    raise DataError(f"unknown bitext format: {file}; {ACCEPTED.format(lang=lang)}")
 
 
 def _joined(parts: list[Path], lang: str) -> list[_Source]:
@@ -267,7 +267,7 @@ def _joined(parts: list[Path], lang: str) -> list[_Source]:
         return [_Source(part) for part in parts]
     if len(parts) != 2:
         raise DataError(
-            f"A comma joins two Moses files, {len(parts)} were given: {','.join(map(str, parts))}."
+            f"a comma joins two Moses files, {len(parts)} were given: {','.join(map(str, parts))};"
             f" {ACCEPTED.format(lang=lang)}"
         )
     first, second = parts
@@ -310,6 +310,6 @@ def _nothing_left(sources: Iterable[str], lang: str, skipped: Counter[str], exam
     """The message for files that are readable and have no pair in them."""
     reasons = "; ".join(f"{reason} {count:,} (first at {examples[reason]})" for reason, count in skipped.most_common())
     return (
-        f"No pair of English and {lang} in {', '.join(sources) or 'an empty list of paths'}: {reasons or 'no line'}."
-        f" Check the language and the file. {ACCEPTED.format(lang=lang)}"
+        f"no pair of English and {lang} in {', '.join(sources) or 'an empty list of paths'}: {reasons or 'no line'};"
+        f" check the language and the file; {ACCEPTED.format(lang=lang)}"
     )

@@ -80,9 +80,9 @@ def fetch_bitext(
     if not written:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise DataError(
-            f"No public bitext of English and {lang} could be had: {listed or 'no set was named'}. Check the network"
+            f"no public bitext of English and {lang} could be had: {listed or 'no set was named'}; check the network"
             f" and the language code (two letters, as in en-{lang}), or give bitext of your own, such as a .tsv file"
-            f" with English<TAB>{lang} on each line."
+            f" with English<TAB>{lang} on each line"
         )
     return written
 
@@ -128,8 +128,8 @@ def _write(pairs: Iterable[Pair], path: Path) -> Path:
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(
-            f"Cannot write ({error.strerror or error}): {path}. Free some space or choose a folder that you may write"
-            " to; files that were complete are untouched."
+            f"cannot write ({error.strerror or error}): {path}; free some space or choose a folder that you may write"
+            " to; files that were complete are untouched"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -153,8 +153,8 @@ def moses(files: Moses) -> Iterator[Row]:
     if count[0] != count[1]:
         raise DataError(
             f"Moses files of different length: {files.english}:{count[0]} and {files.foreign}:{count[1]} are the last"
-            f" lines ({count[0]:,} and {count[1]:,} lines). Align them again, so that line n of one translates line n"
-            " of the other."
+            f" lines ({count[0]:,} and {count[1]:,} lines); align them again, so that line n of one translates line n"
+            " of the other"
         )
 
 
@@ -186,8 +186,8 @@ def _xml_events(path: Path) -> Iterator[tuple[int, str, Element]]:
     except ParseError as error:
         line, column = error.position
         raise DataError(
-            f"Broken XML ({str(error).split(':')[0]}, column {column + 1}) at {path}:{line}. Repair or export the file"
-            " again; a byte in another encoding than the declared one is a frequent cause."
+            f"broken XML ({str(error).split(':')[0]}, column {column + 1}) at {path}:{line}; repair or export the file"
+            " again; a byte in another encoding than the declared one is a frequent cause"
         ) from error
 
 

@@ -108,7 +108,7 @@ def _folder(path: str | Path) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(
-            f"No such collection: {path}. Give a folder, or an ir_datasets id with {IR_DATASETS} before it. {LAYOUTS}"
+            f"no such collection: {path}; give a folder, or an ir_datasets id with {IR_DATASETS} before it; {LAYOUTS}"
         )
     return folder
 
@@ -121,7 +121,7 @@ def queries_of(collection: Collection, lang: str, split: str) -> list[Query]:
     """
     for kind, wanted, there in (("language", lang, collection.queries), ("split", split, collection.qrels)):
         if wanted not in there:
-            raise DataError(f"No {kind} {wanted} in the collection {collection.name}. It has: {', '.join(there)}.")
+            raise DataError(f"no {kind} {wanted} in the collection {collection.name}; it has {', '.join(there)}")
     judged = {qrel.query_id for qrel in collection.qrels[split]}
     return [query for query in collection.queries[lang] if query.id in judged]
 
@@ -138,20 +138,20 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     empty: list[str] = []
     docs, checksum = hold(_with_text(_distinct(parts.documents), empty))
     if not docs:
-        raise DataError(f"No document in the collection {where}. {LAYOUTS}")
+        raise DataError(f"no document in the collection {where}; {LAYOUTS}")
     skipped: Counter[str] = Counter({_EMPTY_DOCUMENT: len(empty)})
     kept = _known(where, [ids_of(docs), empty], parts.qrels, skipped)
     judged = {qrel.query_id for split in kept.values() for qrel in split}
     chosen = {lang: list(_judged(queries[lang], judged, skipped)) for lang in langs if lang in queries}
     if not chosen:
         raise DataError(
-            f"No queries in {' or '.join(langs) or 'no language'}: {where}. Ask for a language that is there"
-            f" ({', '.join(sorted(queries)) or 'there is none'}), or add queries.<lang>.tsv with id<TAB>text."
+            f"no queries in {' or '.join(langs) or 'no language'}: {where}; ask for a language that is there"
+            f" ({', '.join(sorted(queries)) or 'there is none'}), or add queries.<lang>.tsv with id<TAB>text"
         )
     if not any(chosen.values()):
         raise DataError(
-            f"No judged query in {' or '.join(chosen)}: {where}. Queries and judgements must use the same ids; a judged"
-            f" one is {min(judged)!r}, a query {_example(queries)}."
+            f"no judged query in {' or '.join(chosen)}: {where}; queries and judgements must use the same ids; a judged"
+            f" one is {min(judged)!r}, a query {_example(queries)}"
         )
     asked = {query.id for some in chosen.values() for query in some}
     skipped[_UNASKED] = sum(qrel.query_id not in asked for split in kept.values() for qrel in split)
@@ -165,8 +165,8 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
     for number, doc in documents.read():
         if not doc.id or doc.id in seen:
             raise DataError(
-                f"{_id_fault(documents, doc)}: {documents.where}:{number}. Give each document an id of its own, which"
-                " judgements can name."
+                f"{_id_fault(documents, doc)}: {documents.where}:{number}; give each document an id of its own, which"
+                " judgements can name"
             )
         seen.add(doc.id)
         yield doc
@@ -175,9 +175,9 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
 def _id_fault(documents: Documents, doc: Doc) -> str:
     """What is wrong with an id; the first use is looked up again, so that millions of line numbers need not be held."""
     if not doc.id:
-        return "No document id"
+        return "no document id"
     first = next(number for number, other in documents.read() if other.id == doc.id)
-    return f"Document id {doc.id!r} used twice (first on line {first})"
+    return f"document id {doc.id!r} used twice (first on line {first})"
 
 
 def _with_text(docs: Iterable[Doc], empty: list[str]) -> Iterator[Doc]:
@@ -211,9 +211,9 @@ def _known(
                 kept[split][key] = qrel
     if not any(kept.values()):
         example = next((qrel.doc_id for split in qrels.values() for qrel in split), None)
-        what = "No judgement at all" if example is None else f"No judgement names a known document (one is {example!r})"
+        what = "no judgement at all" if example is None else f"no judgement names a known document (one is {example!r})"
         raise DataError(
-            f"{what}: {where}. Documents and judgements must use the same ids; a document is {there[0][0]!r}."
+            f"{what}: {where}; documents and judgements must use the same ids; a document is {there[0][0]!r}"
         )
     return {split: list(found.values()) for split, found in kept.items() if found}
 

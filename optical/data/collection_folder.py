@@ -30,10 +30,10 @@ _QRELS_HEADERS = frozenset({"score", "relevance", "rel", "label"})  # names of t
 _SPLIT = re.compile(r"(?P<split>[^.]+)\.(?:tsv|txt)(?:\.gz)?")  # below the folder qrels/
 
 LAYOUTS = (
-    "Expected docs.jsonl (id, title, text), corpus.jsonl (_id, title, text), docs.tsv (id<TAB>text) or docs.trec, with"
-    " the language before the suffix where it is not English (docs.sw.jsonl); queries.<lang>.tsv, topics.<lang>.tsv,"
-    " topics.<lang>.trec or queries.<lang>.jsonl; and qrels.tsv, qrels.txt, qrels.<split>.tsv or qrels/<split>.tsv;"
-    " each also as .gz."
+    "expected docs.jsonl (id, title, text), corpus.jsonl (_id, title, text), docs.tsv (id<TAB>text) or docs.trec, with"
+    " the language before the suffix where it is not English (docs.sw.jsonl), queries.<lang>.tsv, topics.<lang>.tsv,"
+    " topics.<lang>.trec or queries.<lang>.jsonl, and qrels.tsv, qrels.txt, qrels.<split>.tsv or qrels/<split>.tsv,"
+    " each also as .gz"
 )
 
 
@@ -49,11 +49,11 @@ def read_documents(folder: Path) -> Documents:
     """The documents of whichever layout the folder has; English where the name of the file says no language."""
     found = [(match, file) for file in _files(folder) if (match := _DOCS.fullmatch(file.name))]
     if not found:
-        raise DataError(f"No documents in {folder}. {LAYOUTS}")
+        raise DataError(f"no documents in {folder}; {LAYOUTS}")
     if len(found) > 1:
         raise DataError(
-            f"Two files of documents: {found[0][1]} and {found[1][1]}. Keep one: the documents of a collection have one"
-            " language, and another folder can hold the others."
+            f"two files of documents: {found[0][1]} and {found[1][1]}; keep one: the documents of a collection have one"
+            " language, and another folder can hold the others"
         )
     match, file = found[0]
     reader = _DOC_READERS[match["suffix"]]
@@ -73,7 +73,7 @@ def _name(folder: Path) -> str:
 def _json_docs(file: Path) -> Iterator[tuple[int, Doc]]:
     for number, record in _json_records(file):
         if not isinstance(record.get("text"), str):
-            raise DataError(f'No text in the document at {file}:{number}. Write {{"id": .., "title": .., "text": ..}}.')
+            raise DataError(f'no text in the document at {file}:{number}; write {{"id": .., "title": .., "text": ..}}')
         title = record.get("title")
         yield number, Doc(_id(record), tidy(title) if isinstance(title, str) else "", tidy(record["text"]))
 
@@ -82,7 +82,7 @@ def _table_docs(file: Path) -> Iterator[tuple[int, Doc]]:
     for number, cells in _cells(file, "\t"):
         if len(cells) not in (2, 3):
             raise DataError(
-                f"{len(cells)} columns in a document at {file}:{number}. Write id<TAB>text or id<TAB>title<TAB>text."
+                f"{len(cells)} columns in a document at {file}:{number}; write id<TAB>text or id<TAB>title<TAB>text"
             )
         yield number, Doc(cells[0].strip(), tidy(cells[1]) if len(cells) == 3 else "", tidy(cells[-1]))
 
@@ -136,14 +136,14 @@ def _json_queries(file: Path) -> Iterator[tuple[Query, str]]:
         metadata = record.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
         if not _id(record) or not isinstance(record.get("text"), str):
-            raise DataError(f'No query at {file}:{number}. Write {{"_id": .., "text": ..}}.')
+            raise DataError(f'no query at {file}:{number}; write {{"_id": .., "text": ..}}')
         yield Query(_id(record), tidy(record["text"])), str(metadata.get("language") or metadata.get("lang") or "")
 
 
 def _table_queries(file: Path) -> Iterator[tuple[Query, str]]:
     for number, cells in _cells(file, "\t", 1):
         if len(cells) != 2 or not cells[0].strip():
-            raise DataError(f"No query at {file}:{number}. Write id<TAB>text on each line.")
+            raise DataError(f"no query at {file}:{number}; write id<TAB>text on each line")
         yield Query(cells[0].strip(), tidy(cells[1])), ""
 
 
@@ -157,10 +157,10 @@ def _qrels_files(folder: Path) -> dict[str, Path]:
     for match, file in found:
         split = match["split"] or UNNAMED_SPLIT
         if split in files:
-            raise DataError(f"Two files of judgements for the split {split}: {files[split]} and {file}. Keep one.")
+            raise DataError(f"two files of judgements for the split {split}: {files[split]} and {file}; keep one")
         files[split] = file
     if not files:
-        raise DataError(f"No judgements in {folder}. {LAYOUTS}")
+        raise DataError(f"no judgements in {folder}; {LAYOUTS}")
     return files
 
 
@@ -172,8 +172,8 @@ def _judgements(file: Path) -> Iterator[Qrel]:
             yield Qrel(cells[0], cells[-2], relevance)
         elif number > 1 or cells[-1].lower() not in _QRELS_HEADERS:
             raise DataError(
-                f"No judgement at {file}:{number}. Write query 0 document relevance, or"
-                " query<TAB>document<TAB>relevance, with a whole number as relevance."
+                f"no judgement at {file}:{number}; write query 0 document relevance, or"
+                " query<TAB>document<TAB>relevance, with a whole number as relevance"
             )
 
 
@@ -197,7 +197,7 @@ def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 record = json_object(text)
             except ValueError as error:
-                raise DataError(f"Bad JSON ({error}) at {file}:{number}. Write one object on each line.") from error
+                raise DataError(f"bad JSON ({error}) at {file}:{number}; write one object on each line") from error
             yield number, record
 
 

@@ -22,7 +22,7 @@ IR_DATASETS = "irds:"  # prefix of an ir_datasets id
 
 _MMARCO = re.compile(r"mmarco/(?:v2/)?[a-z]{2}/(?P<part>train|dev|dev/small)(?:/v1\.1)?")
 _MSMARCO = "msmarco-passage"  # the English passages and queries that mMARCO is translated from, under the same ids
-_CHOOSE = "Choose an id with all three, such as a test or dev part."
+_CHOOSE = "choose an id with all three, such as a test or dev part"
 _CODES = {"dt": "nl", "simple": ENGLISH}  # languages that an ir_datasets id spells in its own way
 
 
@@ -57,7 +57,7 @@ def named_documents(name: str) -> Documents:
     with _within_reach(name):
         dataset = _load(source)
     if not dataset.has_docs():
-        raise DataError(f"No docs in {IR_DATASETS}{name}. {_CHOOSE}")
+        raise DataError(f"no docs in {IR_DATASETS}{name}; {_CHOOSE}")
     return Documents(IR_DATASETS + name, _code(dataset.docs_lang()) or ENGLISH, lambda: _docs(name, dataset))
 
 
@@ -66,20 +66,20 @@ def _load(name: str) -> Any:  # noqa: ANN401 - ir_datasets has no types
         import ir_datasets
     except ImportError as error:
         raise DataError(
-            f"ir_datasets is not installed, so {IR_DATASETS}{name} cannot be read. Install the extra irds of optical."
+            f"ir_datasets is not installed, so {IR_DATASETS}{name} cannot be read; install the extra irds of optical"
         ) from error
     try:
         return ir_datasets.load(name)
     except KeyError as error:
-        raise DataError(f"No such ir_datasets id: {name}. {_nearest(name, ir_datasets.registry)}") from error
+        raise DataError(f"no such ir_datasets id: {name}; {_nearest(name, ir_datasets.registry)}") from error
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     """What may have been meant."""
     if name.startswith("clirmatrix/"):
-        return "Write clirmatrix/<documents>/bi139-base/<queries>/test1, with codes of its 139 languages."
+        return "write clirmatrix/<documents>/bi139-base/<queries>/test1, with codes of its 139 languages"
     near = difflib.get_close_matches(name, list(known), n=1)
-    return " ".join([*(f"The nearest is {one}." for one in near), "Look it up with: ir_datasets list"])
+    return "; ".join([*(f"the nearest is {one}" for one in near), "look it up with: ir_datasets list"])
 
 
 def _english_twin(name: str) -> str:
@@ -91,7 +91,7 @@ def _english_twin(name: str) -> str:
 def _check_complete(name: str, dataset: Any) -> None:  # noqa: ANN401
     missing = [part for part in ("docs", "queries", "qrels") if not getattr(dataset, f"has_{part}")()]
     if missing:
-        raise DataError(f"No {' and no '.join(missing)} in {IR_DATASETS}{name}. {_CHOOSE}")
+        raise DataError(f"no {' and no '.join(missing)} in {IR_DATASETS}{name}; {_CHOOSE}")
 
 
 def _code(lang: str | None) -> str:
@@ -128,6 +128,6 @@ def _within_reach(name: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
         raise DataError(
-            f"Cannot get {IR_DATASETS}{name} ({str(error)[:120]}). Check the network and the space in"
-            " ~/.ir_datasets; some collections must be placed there by hand, as its documentation says."
+            f"cannot get {IR_DATASETS}{name} ({str(error)[:120]}); check the network and the space in"
+            " ~/.ir_datasets; some collections must be placed there by hand, as its documentation says"
         ) from error

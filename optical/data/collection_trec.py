@@ -49,11 +49,11 @@ def topics(file: Path, fields: str = "t") -> Iterator[Query]:
         attribute = _NUMBER.search(head)
         name = found.get("id") or (attribute[1].strip() if attribute else "")
         if not name:
-            raise DataError(f"No number in the topic at {file}:{number}. Write <num> and <title> in each <top>.")
+            raise DataError(f"no number in the topic at {file}:{number}; write <num> and <title> in each <top>")
         count += 1
         yield Query(name, tidy(" ".join(found.get(field, "") for field in fields)))
     if not count:
-        raise DataError(f"No topic in {file}. Write <top> <num> .. <title> .. </top>, or use id<TAB>text in a .tsv.")
+        raise DataError(f"no topic in {file}; write <top> <num> .. <title> .. </top>, or use id<TAB>text in a .tsv")
 
 
 def documents(file: Path) -> Iterator[tuple[int, Doc]]:
@@ -83,7 +83,7 @@ def _blocks(file: Path, names: str) -> Iterator[tuple[int, str, str]]:
             elif edge and not part.startswith("</"):
                 if head:
                     raise DataError(
-                        f"{head} at {file}:{start} is not closed before the next one, at {file}:{number}. Close it."
+                        f"{head} at {file}:{start} is not closed before the next one, at {file}:{number}; close it"
                     )
                 start, head, parts = number, part, []
             elif head:
@@ -92,7 +92,7 @@ def _blocks(file: Path, names: str) -> Iterator[tuple[int, str, str]]:
             parts.append("\n")
     if head:
         raise DataError(
-            f"{head} at {file}:{start} is not closed before the file ends. Fetch the file again, or close it."
+            f"{head} at {file}:{start} is not closed before the file ends; fetch the file again, or close it"
         )
 
 

@@ -183,7 +183,7 @@ class _Disk:
             with contextlib.suppress(OSError):  # it would try to write the rest
                 self._file.close()
         return DataError(
-            f"The texts of a collection go to a temporary file from {IN_MEMORY / 1e6:.0f} MB on, which cannot be "
+            f"the texts of a collection go to a temporary file from {IN_MEMORY / 1e6:.0f} MB on, which cannot be "
             f"written: {error.strerror or error}, after {self._start[-1] / 1e6:.0f} MB, at"
-            f" {tempfile.tempdir or 'TMPDIR'}. Free some space there, or set TMPDIR to a folder on a larger disk."
+            f" {tempfile.tempdir or 'TMPDIR'}; free some space there, or set TMPDIR to a folder on a larger disk"
         )

@@ -35,8 +35,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 text = raw.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"Not UTF-8: byte 0x{raw[error.start]:02x}, number {error.start + 1} of the line, at"
-                    f" {path}:{number}. Save the file as UTF-8, for example: iconv -f {_guess(raw)} -t UTF-8"
+                    f"not UTF-8: byte 0x{raw[error.start]:02x}, number {error.start + 1} of the line, at"
+                    f" {path}:{number}; save the file as UTF-8, for example: iconv -f {_guess(raw)} -t UTF-8"
                     f" {path.name} > utf8-{path.name}"
                 ) from error
             yield number, text
@@ -66,15 +66,15 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
             yield cast(BinaryIO, io.BufferedReader(stream, CHUNK) if compressed else stream)
     except FileNotFoundError as error:
-        raise DataError(f"No such file: {path}. Check the path; it is relative to {Path.cwd()}.") from error
+        raise DataError(f"no such file: {path}; check the path, which is relative to {Path.cwd()}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
-            f"Damaged gzip file ({error}): {path}. Fetch or compress it again, or drop the .gz from its name if it is"
-            " plain text."
+            f"damaged gzip file ({error}): {path}; fetch or compress it again, or drop the .gz from its name if it is"
+            " plain text"
         ) from error
     except OSError as error:
         raise DataError(
-            f"Cannot read ({error.strerror or error}): {path}. Check that it is a file you may read."
+            f"cannot read ({error.strerror or error}): {path}; check that it is a file you may read"
         ) from error
 
 

@@ -124,7 +124,7 @@ def foul_utf8(folder: Path) -> str:
 
 
 BAD = {  # what is wrong -> (option, how it is made, what the message has to say)
-    "missing bitext": ("bitext", lambda f: str(f / "none.tsv"), ["none.tsv", "No such file"]),
+    "missing bitext": ("bitext", lambda f: str(f / "none.tsv"), ["none.tsv", "no such file"]),
     "a folder without bitext": ("bitext", empty, ["empty", ".tsv"]),
     "not UTF-8": ("bitext", foul_utf8, ["b.tsv:2", "UTF-8"]),
     "damaged gzip": ("bitext", lambda f: write(f / "b.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9]), ["b.tsv.gz"]),
@@ -140,7 +140,7 @@ BAD = {  # what is wrong -> (option, how it is made, what the message has to say
         ["2 sentence pairs", "batch_size"],
     ),
     "qrels that name no known document": ("collection", other_collection, ["unknown", "d1", "other"]),
-    "missing collection": ("collection", lambda f: str(f / "none"), ["No such collection", "none"]),
+    "missing collection": ("collection", lambda f: str(f / "none"), ["no such collection", "none"]),
     "a language with no bitext": ("lang", lambda f: "zz", ["'zz'", "BITEXT", "make data LANG=zz"]),
     "a teacher that is a decoder": ("teacher", gpt, ["GPT2LMHeadModel", "not an encoder"]),
     "a teacher folder without a model": ("teacher", empty, ["no config.json", "empty"]),

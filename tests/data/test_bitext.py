@@ -106,7 +106,7 @@ def test_a_pair_is_a_duplicate_on_both_sides_only(tmp_path):
 def test_a_file_of_three_columns_is_refused(tmp_path):
     file = write(tmp_path / "a.tsv", "\nWater\tMaji\tCC-BY\nFire\tMoto\tCC-BY\n")
     assert message(file) == (
-        f"No line has two columns, the first is {file}:2. Write English<TAB>sw on each line; of a file with more"
+        f"no line has two columns, the first is {file}:2; write English<TAB>sw on each line; of a file with more"
         " columns: cut -f1,2 a.tsv > two-columns.tsv"
     )
 
@@ -116,41 +116,43 @@ def test_a_side_that_is_empty_everywhere_is_refused(tmp_path, text, side):
     file = write(tmp_path / "a.tsv", text)
     first = 1 if side == "English" else 2
     assert message(file) == (
-        f"The {side} side is empty everywhere: {file}, from line {first} on. Check that the two sides are English and"
-        " sw in this order and that the file is complete."
+        f"the {side} side is empty everywhere: {file}, from line {first} on; check that the two sides are English and"
+        " sw in this order and that the file is complete"
     )
 
 
 def test_nothing_left_says_why(tmp_path):
     file = write(tmp_path / "a.tsv", "OK\tok\nParis\tparis\none\n")
     assert message(file).startswith(
-        f"No pair of English and sw in {file}: same on both sides 2 (first at {file}:1); wrong number of columns 1"
-        f" (first at {file}:3). Check the language and the file. Accepted: "
+        f"no pair of English and sw in {file}: same on both sides 2 (first at {file}:1); wrong number of columns 1"
+        f" (first at {file}:3); check the language and the file; accepted are "
     )
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz", "a.jsonl", "a.po", "a.txt"])
 def test_an_empty_file_is_no_bitext(tmp_path, name):
     file = write(tmp_path / name, b"")
-    assert f"No pair of English and sw in {file}: no line." in message(file)
+    assert f"no pair of English and sw in {file}: no line;" in message(file)
 
 
 def test_an_empty_list_of_paths_is_no_bitext():
-    assert "No pair of English and sw in an empty list of paths: no line." in message([])
+    assert "no pair of English and sw in an empty list of paths: no line;" in message([])
 
 
 def test_a_file_in_a_foreign_encoding_is_refused_as_a_whole(tmp_path):
     file = write(tmp_path / "a.tsv", b"one\tmoja\n" * 3 + b"caf\xe9\tmkahawa\n")
-    assert message(file).startswith(f"Not UTF-8: byte 0xe9, number 4 of the line, at {file}:4. ")
+    assert message(file).startswith(f"not UTF-8: byte 0xe9, number 4 of the line, at {file}:4; ")
 
 
 def test_unknown_and_missing_paths_list_what_is_accepted(tmp_path):
     assert message(write(tmp_path / "a.csv", "x")).startswith(
-        f"Unknown bitext format: {tmp_path}/a.csv. Accepted: .tsv"
+        f"unknown bitext format: {tmp_path}/a.csv; accepted are .tsv"
     )
-    assert message(tmp_path / "no").startswith(f"No such file, folder or Moses prefix: {tmp_path}/no. Accepted: .tsv")
-    assert message("a.en,b.sw,c.de").startswith("A comma joins two Moses files, 3 were given: a.en,b.sw,c.de. Accepted")
-    assert message(f"{tmp_path}/x.en,{tmp_path}/x.sw").startswith(f"No such file: {tmp_path}/x.en. Check the path")
+    assert message(tmp_path / "no").startswith(
+        f"no such file, folder or Moses prefix: {tmp_path}/no; accepted are .tsv"
+    )
+    assert message("a.en,b.sw,c.de").startswith("a comma joins two Moses files, 3 were given: a.en,b.sw,c.de; accepted")
+    assert message(f"{tmp_path}/x.en,{tmp_path}/x.sw").startswith(f"no such file: {tmp_path}/x.en; check the path")
 
 
 def test_each_way_to_name_a_moses_pair(tmp_path):
@@ -177,12 +179,12 @@ def test_moses_text_files_and_their_faults_carry_the_english_place(tmp_path):
 
 def test_moses_files_that_do_not_match_are_refused(tmp_path):
     english = write(tmp_path / "c.en", "Water\nFire\n")
-    assert message(english).startswith(f"One side of Moses files without the other: {english}. Put the other side")
-    assert message(tmp_path / "c").startswith(f"One side of Moses files without the other: {english}.")
+    assert message(english).startswith(f"one side of Moses files without the other: {english}; put the other side")
+    assert message(tmp_path / "c").startswith(f"one side of Moses files without the other: {english};")
     foreign = write(tmp_path / "c.sw", "Maji\n")
     assert message(tmp_path / "c").startswith(f"Moses files of different length: {english}:2 and {foreign}:1 are the")
     write(foreign, "\n\n")
-    assert message(tmp_path / "c").startswith(f"The sw side is empty everywhere: {foreign}, from line 1 on.")
+    assert message(tmp_path / "c").startswith(f"the sw side is empty everywhere: {foreign}, from line 1 on;")
 
 
 def test_a_folder_of_mixed_formats_is_read_in_the_order_of_names(tmp_path):
@@ -224,8 +226,8 @@ def test_a_folder_of_languages_gives_the_one_asked_for(tmp_path):
 def test_a_folder_without_bitext_lists_what_is_accepted(tmp_path):
     write(tmp_path / "notes.md", "x")
     assert message(tmp_path) == (
-        f"No bitext in the folder {tmp_path}. Accepted: .tsv and .txt (English<TAB>sw), .jsonl, .tmx, .po, each also"
-        " as .gz; two Moses files as corpus.en,corpus.sw or as their prefix corpus; a folder of these."
+        f"no bitext in the folder {tmp_path}; accepted are .tsv and .txt (English<TAB>sw), .jsonl, .tmx, .po, each also"
+        " as .gz, two Moses files as corpus.en,corpus.sw or as their prefix corpus, and a folder of these"
     )
 
 
@@ -265,11 +267,9 @@ def test_split_is_the_same_in_every_process():
 
 def test_split_leaves_something_to_train_on():
     assert split(PAIRS, 0, seed=0) == (PAIRS, [])
-    with pytest.raises(
-        DataError, match=r"^Cannot hold out 200 pairs of 200: none is left to train on\. Hold out fewer"
-    ):
+    with pytest.raises(DataError, match=r"^cannot hold out 200 pairs of 200: none is left to train on; hold out fewer"):
         split(PAIRS, 200, seed=0)
-    with pytest.raises(DataError, match="^Cannot hold out 1 pairs of 0"):
+    with pytest.raises(DataError, match="^cannot hold out 1 pairs of 0"):
         split([], 1, seed=0)
 
 

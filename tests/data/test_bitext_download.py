@@ -46,19 +46,19 @@ def test_a_language_that_no_set_has_names_every_reason(tmp_path):
     with pytest.raises(DataError) as caught:
         fetch_bitext("xx", tmp_path / "xx", sets=["org/talks", "org/tatoeba"], load=hub)
     assert str(caught.value) == (
-        "No public bitext of English and xx could be had: org/talks: BuilderConfig 'en-xx' not found; org/tatoeba:"
-        " BuilderConfig 'en-xx' not found. Check the network and the language code (two letters, as in en-xx), or give"
-        " bitext of your own, such as a .tsv file with English<TAB>xx on each line."
+        "no public bitext of English and xx could be had: org/talks: BuilderConfig 'en-xx' not found; org/tatoeba:"
+        " BuilderConfig 'en-xx' not found; check the network and the language code (two letters, as in en-xx), or give"
+        " bitext of your own, such as a .tsv file with English<TAB>xx on each line"
     )
     assert not (tmp_path / "xx").exists()
 
 
 def test_sets_without_pairs_or_columns_are_left_out(tmp_path):
-    with pytest.raises(DataError, match=r"org/empty: no row with both sides\. Check"):
+    with pytest.raises(DataError, match=r"org/empty: no row with both sides; check"):
         fetch_bitext("sw", tmp_path, sets=["org/empty"], load=hub)
-    with pytest.raises(DataError, match=r"a/b: no column 'english'\. Check"):
+    with pytest.raises(DataError, match=r"a/b: no column 'english'; check"):
         fetch_bitext("sw", tmp_path, sets=["a/b"], load=lambda *_, **__: [{"en": "Water"}])
-    with pytest.raises(DataError, match=r"could be had: no set was named\. Check"):
+    with pytest.raises(DataError, match=r"could be had: no set was named; check"):
         fetch_bitext("sw", tmp_path, sets=[], load=hub)
 
 
@@ -69,7 +69,7 @@ def test_without_a_network_one_attempt_is_enough(tmp_path):
         asked.append(name)
         raise ConnectionError("Couldn't reach the Hub\nRetrying " + "x" * 500)
 
-    with pytest.raises(DataError, match=r"org/a: Couldn't reach the Hub\. Check the network"):
+    with pytest.raises(DataError, match=r"org/a: Couldn't reach the Hub; check the network"):
         fetch_bitext("sw", tmp_path, sets=["org/a", "org/b"], load=offline)
     assert asked == ["org/a"]
 
@@ -97,7 +97,7 @@ def test_a_full_disk_stops_and_leaves_the_earlier_file_alone(tmp_path, monkeypat
 
     monkeypatch.setattr(gzip.GzipFile, "write", full)
     with pytest.raises(
-        DataError, match=r"^Cannot write \(No space left on device\): .*talks\.tsv\.gz\. Free some space"
+        DataError, match=r"^cannot write \(No space left on device\): .*talks\.tsv\.gz; free some space"
     ):
         fetch_bitext("sw", tmp_path, sets=["org/talks"], load=hub)
     assert before.read_bytes() == kept
@@ -117,7 +117,7 @@ def test_the_real_loader_streams_a_local_set(tmp_path, monkeypatch):
     (file,) = fetch_bitext("sw", tmp_path / "out", limit=3, sets=[str(root)])
     assert file.name == "parallel-sentences-local.tsv.gz"
     assert read_bitext(file, "sw").pairs == [Pair(f"Sentence {i}", f"Sentensi {i}") for i in range(3)]
-    with pytest.raises(DataError, match=r"BuilderConfig 'en-xx' not found\. Check the network"):
+    with pytest.raises(DataError, match=r"BuilderConfig 'en-xx' not found; check the network"):
         fetch_bitext("xx", tmp_path / "out", sets=[str(root)])
 
 

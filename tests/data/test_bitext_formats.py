@@ -145,10 +145,10 @@ def test_tmx_lets_go_of_units_that_were_read(tmp_path, monkeypatch):
 
 def test_broken_xml_is_named_with_its_line(tmp_path):
     cut = write(tmp_path / "cut.tmx", "<tmx>\n<body>\n<tu>")
-    with pytest.raises(DataError, match=r"^Broken XML \(no element found, column 5\) at .*cut\.tmx:3\. Repair"):
+    with pytest.raises(DataError, match=r"^broken XML \(no element found, column 5\) at .*cut\.tmx:3; repair"):
         list(bitext_formats.tmx(cut, "sw"))
     latin = write(tmp_path / "latin.tmx", b"<tmx>\n<body>caf\xe9 </body></tmx>")
-    with pytest.raises(DataError, match=r"^Broken XML \(not well-formed \(invalid token\), column \d+\) at .*:2\. "):
+    with pytest.raises(DataError, match=r"^broken XML \(not well-formed \(invalid token\), column \d+\) at .*:2; "):
         list(bitext_formats.tmx(latin, "sw"))
 
 
@@ -192,7 +192,7 @@ def test_moses_files_of_different_length_give_both_counts(tmp_path, left, right)
         list(bitext_formats.moses(Moses(english, foreign)))
     assert str(caught.value) == (
         f"Moses files of different length: {english}:{left} and {foreign}:{right} are the last lines ({left} and"
-        f" {right} lines). Align them again, so that line n of one translates line n of the other."
+        f" {right} lines); align them again, so that line n of one translates line n of the other"
     )
 
 

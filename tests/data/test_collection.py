@@ -73,9 +73,9 @@ def test_splits_by_name_and_the_queries_of_each(ours):
     assert collection.qrels == {"dev": [Qrel("q2", "d2", 1)], "test": [Qrel("q1", "d1", 1)]}
     assert queries_of(collection, "sw", "dev") == [Query("q2", "Ziwa gani?")]
     assert queries_of(collection, "en", "test") == [Query("q1", "Which river?")]
-    with pytest.raises(DataError, match=r"^No split train in the collection lakes\. It has: dev, test\.$"):
+    with pytest.raises(DataError, match=r"^no split train in the collection lakes; it has dev, test$"):
         queries_of(collection, "sw", "train")
-    with pytest.raises(DataError, match=r"^No language de in the collection lakes\. It has: sw, en\.$"):
+    with pytest.raises(DataError, match=r"^no language de in the collection lakes; it has sw, en$"):
         queries_of(collection, "de", "dev")
 
 
@@ -96,8 +96,8 @@ def test_two_files_of_documents_are_refused_but_for_a_packed_copy(ours):
     assert read_collection(ours, ["sw"]).docs == READ[:2]
     write(ours / "docs.sw.jsonl", jsonl(DOCS))
     assert message(ours) == (
-        f"Two files of documents: {ours / 'docs.jsonl'} and {ours / 'docs.sw.jsonl'}. Keep one: the documents of a"
-        " collection have one language, and another folder can hold the others."
+        f"two files of documents: {ours / 'docs.jsonl'} and {ours / 'docs.sw.jsonl'}; keep one: the documents of a"
+        " collection have one language, and another folder can hold the others"
     )
 
 
@@ -133,9 +133,9 @@ def test_documents_one_at_a_time(ours):
     file = write(ours / "docs.jsonl.gz", jsonl([*DOCS, DOCS[1]]) + "no JSON\n")
     found = stream_docs(str(ours))
     assert [next(found), next(found), next(found)] == READ, "what comes later is not read yet"
-    with pytest.raises(DataError, match=rf"^Document id 'd2' used twice \(first on line 2\): {file}:4\."):
+    with pytest.raises(DataError, match=rf"^document id 'd2' used twice \(first on line 2\): {file}:4;"):
         next(found)
-    with pytest.raises(DataError, match="^No such collection"):
+    with pytest.raises(DataError, match="^no such collection"):
         stream_docs(ours / "no")
 
 
@@ -233,72 +233,72 @@ def test_a_split_whose_documents_are_elsewhere_is_left_out(ours):
 
 def test_missing_parts_say_what_is_expected(ours, tmp_path):
     assert message(tmp_path / "no").startswith(
-        f"No such collection: {tmp_path}/no. Give a folder, or an ir_datasets id"
+        f"no such collection: {tmp_path}/no; give a folder, or an ir_datasets id"
     )
     (ours / "qrels.tsv").unlink()
-    assert message(ours).startswith(f"No judgements in {ours}. Expected docs.jsonl (id, title, text), corpus.jsonl")
+    assert message(ours).startswith(f"no judgements in {ours}; expected docs.jsonl (id, title, text), corpus.jsonl")
     write(ours / "docs.jsonl.gz", b"")
     write(ours / "qrels.tsv", "q1 0 d1 1\n")
-    assert message(ours).startswith(f"No document in the collection {ours}. Expected docs.jsonl")
+    assert message(ours).startswith(f"no document in the collection {ours}; expected docs.jsonl")
     (ours / "docs.jsonl.gz").unlink()
-    assert message(ours).startswith(f"No documents in {ours}. Expected docs.jsonl")
+    assert message(ours).startswith(f"no documents in {ours}; expected docs.jsonl")
 
 
 def test_languages_that_are_not_there_name_those_that_are(ours):
     assert message(ours, ["fr", "de"]) == (
-        f"No queries in fr or de: {ours}. Ask for a language that is there (en, sw), or add queries.<lang>.tsv with"
-        " id<TAB>text."
+        f"no queries in fr or de: {ours}; ask for a language that is there (en, sw), or add queries.<lang>.tsv with"
+        " id<TAB>text"
     )
     for file in ours.glob("queries*"):
         file.unlink()
-    assert "Ask for a language that is there (there is none), or" in message(ours)
+    assert "ask for a language that is there (there is none), or" in message(ours)
 
 
 def test_judgements_that_know_no_document_are_refused(ours):
     write(ours / "qrels.tsv", "q1 0 D1 1\nq2 0 D2 1\n")
     assert message(ours) == (
-        f"No judgement names a known document (one is 'D1'): {ours}. Documents and judgements must use the same ids; a"
-        " document is 'd1'."
+        f"no judgement names a known document (one is 'D1'): {ours}; documents and judgements must use the same ids; a"
+        " document is 'd1'"
     )
     write(ours / "qrels.tsv", "query-id\tcorpus-id\tscore\n")
-    assert message(ours).startswith(f"No judgement at all: {ours}. Documents and judgements")
+    assert message(ours).startswith(f"no judgement at all: {ours}; documents and judgements")
 
 
 def test_queries_that_nobody_judged_are_refused(ours):
     write(ours / "queries.sw.tsv", "1\tMto gani?\n")
     assert message(ours) == (
-        f"No judged query in sw: {ours}. Queries and judgements must use the same ids; a judged one is 'q1', a query"
-        " '1'."
+        f"no judged query in sw: {ours}; queries and judgements must use the same ids; a judged one is 'q1', a query"
+        " '1'"
     )
 
 
 def test_a_document_id_used_twice_is_refused_with_both_lines(ours):
     file = write(ours / "docs.jsonl.gz", jsonl([*DOCS, DOCS[1]]))
     assert message(ours) == (
-        f"Document id 'd2' used twice (first on line 2): {file}:4. Give each document an id of its own, which"
-        " judgements can name."
+        f"document id 'd2' used twice (first on line 2): {file}:4; give each document an id of its own, which"
+        " judgements can name"
     )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("docs.jsonl.gz", jsonl(DOCS) + "{'id': 1}\n", "Bad JSON (Expecting property name"),
-        ("docs.jsonl.gz", jsonl(DOCS) + "[]\n", "Bad JSON (list in place of an object) at {}:4. Write one object"),
-        ("docs.jsonl.gz", jsonl(DOCS) + '{"id": "d4", "title": "x"}\n', "No text in the document at {}:4. Write"),
-        ("docs.jsonl.gz", jsonl([*DOCS, {"text": "x"}]), "No document id: {}:4. Give each"),
-        ("queries.sw.tsv", "q1\tMto\nq2 Ziwa\n", "No query at {}:2. Write id<TAB>text on each line."),
-        ("queries.sw.tsv", b"q1\tMto\nq2\tcaf\xe9\n", "Not UTF-8: byte 0xe9, number 7 of the line, at {}:2. Save"),
-        ("docs.jsonl.gz", jsonl(DOCS).encode() + b"\xff", "Not UTF-8: byte 0xff, number 1 of the line, at {}:4. Save"),
+        ("docs.jsonl.gz", jsonl(DOCS) + "{'id': 1}\n", "bad JSON (Expecting property name"),
+        ("docs.jsonl.gz", jsonl(DOCS) + "[]\n", "bad JSON (list in place of an object) at {}:4; write one object"),
+        ("docs.jsonl.gz", jsonl(DOCS) + '{"id": "d4", "title": "x"}\n', "no text in the document at {}:4; write"),
+        ("docs.jsonl.gz", jsonl([*DOCS, {"text": "x"}]), "no document id: {}:4; give each"),
+        ("queries.sw.tsv", "q1\tMto\nq2 Ziwa\n", "no query at {}:2; write id<TAB>text on each line"),
+        ("queries.sw.tsv", b"q1\tMto\nq2\tcaf\xe9\n", "not UTF-8: byte 0xe9, number 7 of the line, at {}:2; save"),
+        ("docs.jsonl.gz", jsonl(DOCS).encode() + b"\xff", "not UTF-8: byte 0xff, number 1 of the line, at {}:4; save"),
         (
             "qrels.tsv",
             "q1 0 d1 1\nq1 0 d2 yes\n",
-            "No judgement at {}:2. Write query 0 document relevance, or query<TAB>",
+            "no judgement at {}:2; write query 0 document relevance, or query<TAB>",
         ),
-        ("qrels.tsv", "q1 0 d1 x\nq1 0 d2 1\n", "No judgement at {}:1. Write"),
-        ("qrels.tsv", "q1 0 d1 1\nd2 1\n", "No judgement at {}:2. Write"),
-        ("qrels.tsv", "q1 0 d1 1\nquery-id\tcorpus-id\tscore\n", "No judgement at {}:2. Write"),
-        ("qrels.tsv", "q1 0 d1 0.5\n", "No judgement at {}:1. Write"),
+        ("qrels.tsv", "q1 0 d1 x\nq1 0 d2 1\n", "no judgement at {}:1; write"),
+        ("qrels.tsv", "q1 0 d1 1\nd2 1\n", "no judgement at {}:2; write"),
+        ("qrels.tsv", "q1 0 d1 1\nquery-id\tcorpus-id\tscore\n", "no judgement at {}:2; write"),
+        ("qrels.tsv", "q1 0 d1 0.5\n", "no judgement at {}:1; write"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(ours, name, text, expected):
@@ -309,15 +309,15 @@ def test_a_line_that_cannot_be_read_is_named(ours, name, text, expected):
 def test_other_broken_tables_are_named(tmp_path):
     file = write(tmp_path / "docs.tsv", "d1\tA\n")
     queries = write(tmp_path / "queries.jsonl", '{"_id": "q1", "text": "x"}\n{"_id": "q2"}\n')
-    assert message(tmp_path) == f'No query at {queries}:2. Write {{"_id": .., "text": ..}}.'
+    assert message(tmp_path) == f'no query at {queries}:2; write {{"_id": .., "text": ..}}'
     write(queries, '{"text": "x"}\n')
-    assert message(tmp_path).startswith(f"No query at {queries}:1. ")
+    assert message(tmp_path).startswith(f"no query at {queries}:1; ")
     write(queries, '{"_id": "q1", "text": "x"}\n')
     write(tmp_path / "qrels.tsv", "q1\td1\t1\n")
     write(file, "d1\tA\nd2\tA\tB\tC\n")
-    assert message(tmp_path) == (f"4 columns in a document at {file}:2. Write id<TAB>text or id<TAB>title<TAB>text.")
+    assert message(tmp_path) == (f"4 columns in a document at {file}:2; write id<TAB>text or id<TAB>title<TAB>text")
     one, two = write(tmp_path / "qrels.tsv", "q1\td1\t1\n"), write(tmp_path / "qrels" / "test.tsv", "q1\td1\t1\n")
-    assert message(tmp_path) == f"Two files of judgements for the split test: {one} and {two}. Keep one."
+    assert message(tmp_path) == f"two files of judgements for the split test: {one} and {two}; keep one"
 
 
 @pytest.mark.skipif(not CLIR.is_dir(), reason="the shared data are not here")

@@ -144,8 +144,8 @@ def test_any_other_id_is_in_the_languages_that_ir_datasets_states(home):
     path = "irds:neumarco/fa/dev/small"
     assert documents_of(path).lang == "fa"
     assert message(path, ["en", "fa"]) == (
-        f"Document id '0' used twice (first on line 1): {path}:3. Give each document an id of its own, which judgements"
-        " can name."
+        f"document id '0' used twice (first on line 1): {path}:3; give each document an id of its own, which judgements"
+        " can name"
     )
     write(home / "neumarco" / "fa.tsv", "0\tرود\n1\tدریاچه\n")
     collection = read_collection(path, ["en", "fa"])
@@ -168,39 +168,39 @@ def test_queries_that_do_not_say_their_language(home, monkeypatch):
 
 def test_ids_that_cannot_be_used(home):
     assert message("irds:mmarco/v2/dee/dev/small") == (
-        "No such ir_datasets id: mmarco/v2/dee/dev/small. The nearest is mmarco/v2/de/dev/small. Look it up with:"
+        "no such ir_datasets id: mmarco/v2/dee/dev/small; the nearest is mmarco/v2/de/dev/small; look it up with:"
         " ir_datasets list"
     )
-    assert message("irds:qqqqqqqqqqqq") == "No such ir_datasets id: qqqqqqqqqqqq. Look it up with: ir_datasets list"
+    assert message("irds:qqqqqqqqqqqq") == "no such ir_datasets id: qqqqqqqqqqqq; look it up with: ir_datasets list"
     assert message("irds:clirmatrix/en/bi139-base/so/test1") == (
-        "No such ir_datasets id: clirmatrix/en/bi139-base/so/test1. Write clirmatrix/<documents>/bi139-base/<queries>/"
-        "test1, with codes of its 139 languages."
+        "no such ir_datasets id: clirmatrix/en/bi139-base/so/test1; write clirmatrix/<documents>/bi139-base/<queries>/"
+        "test1, with codes of its 139 languages"
     )
-    expected = "No queries and no qrels in irds:mmarco/v2/de. Choose an id with all three, such as a test or dev part."
+    expected = "no queries and no qrels in irds:mmarco/v2/de; choose an id with all three, such as a test or dev part"
     assert message("irds:mmarco/v2/de") == expected
-    assert message("irds:msmarco-passage/eval/small").startswith("No qrels in irds:msmarco-passage/eval/small.")
-    assert message("irds:wikiclir/sw", ["fi"]).startswith("No queries in fi: irds:wikiclir/sw. Ask for a language that")
+    assert message("irds:msmarco-passage/eval/small").startswith("no qrels in irds:msmarco-passage/eval/small;")
+    assert message("irds:wikiclir/sw", ["fi"]).startswith("no queries in fi: irds:wikiclir/sw; ask for a language that")
     assert "a language that is there (de)" in message("irds:mmarco/v2/de/dev/small", ["sw"])
 
 
 def test_without_a_network_or_with_broken_files(home):
     offline = message("irds:mmarco/v2/fr/dev/small", ["fr"])
-    assert offline.startswith("Cannot get irds:mmarco/v2/fr/dev/small (no network). Check the network and the space in")
+    assert offline.startswith("cannot get irds:mmarco/v2/fr/dev/small (no network); check the network and the space in")
     assert "placed there by hand" in offline
     whole = (home / "clirmatrix" / "en.tsv.gz").read_bytes()
     for broken in (whole[:-12], whole[:20] + b"xxxxx" + whole[25:], b"no gzip"):
         (home / "clirmatrix" / "tl.tsv.gz").write_bytes(broken)
-        with pytest.raises(DataError, match=r"^Cannot get irds:clirmatrix/tl"):
+        with pytest.raises(DataError, match=r"^cannot get irds:clirmatrix/tl"):
             list(stream_docs("irds:clirmatrix/tl"))
     write(home / "wikiclir" / "source" / "wiki-clir" / "finnish" / "wiki_fi.documents", "1\tonly\n")
-    with pytest.raises(DataError, match=r"^Cannot get irds:wikiclir/fi"):
+    with pytest.raises(DataError, match=r"^cannot get irds:wikiclir/fi"):
         list(stream_docs("irds:wikiclir/fi"))
 
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
     assert message("irds:wikiclir/sw") == (
-        "ir_datasets is not installed, so irds:wikiclir/sw cannot be read. Install the extra irds of optical."
+        "ir_datasets is not installed, so irds:wikiclir/sw cannot be read; install the extra irds of optical"
     )
 
 

@@ -103,13 +103,13 @@ def test_a_folder_with_both(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("\n<top>\n<title> no number\n</top>\n", "No number in the topic at {}:2. Write <num> and <title>"),
-        ("nothing\n", "No topic in {}. Write <top>"),
+        ("\n<top>\n<title> no number\n</top>\n", "no number in the topic at {}:2; write <num> and <title>"),
+        ("nothing\n", "no topic in {}; write <top>"),
         (
             "<top>\n<num>1\n<top>\n<num>2\n</top>",
-            "<top> at {0}:1 is not closed before the next one, at {0}:3. Close it.",
+            "<top> at {0}:1 is not closed before the next one, at {0}:3; close it",
         ),
-        ("\n<top>\n<num>1\n", "<top> at {}:2 is not closed before the file ends."),
+        ("\n<top>\n<num>1\n", "<top> at {}:2 is not closed before the file ends;"),
     ],
 )
 def test_topics_that_cannot_be_read_are_named(tmp_path, text, expected):
@@ -124,5 +124,5 @@ def test_documents_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DataError, match=rf"^<DOC> at {file}:1 is not closed before the file ends"):
         list(stream_docs(tmp_path))
     write(file, "\n<DOC>\n<TEXT>x</TEXT>\n</DOC>\n")
-    with pytest.raises(DataError, match=rf"^No document id: {file}:2\."):
+    with pytest.raises(DataError, match=rf"^no document id: {file}:2;"):
         list(stream_docs(tmp_path))

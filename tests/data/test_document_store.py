@@ -140,9 +140,9 @@ def test_a_full_disk_is_said(monkeypatch, tmp_path, room):
     with pytest.raises(DataError) as caught:
         on_disk(monkeypatch)
     assert str(caught.value) == (
-        "The texts of a collection go to a temporary file from 0 MB on, which cannot be written: No space left on"
-        f" device, after 0 MB, at {tmp_path}. Free some space there, or set TMPDIR to a folder on a larger"
-        " disk."
+        "the texts of a collection go to a temporary file from 0 MB on, which cannot be written: No space left on"
+        f" device, after 0 MB, at {tmp_path}; free some space there, or set TMPDIR to a folder on a larger"
+        " disk"
     )
 
 

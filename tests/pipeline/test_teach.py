@@ -188,7 +188,7 @@ def test_training_reads_max_tokens_and_the_saved_encoder_what_the_start_read(wor
 
 @pytest.mark.parametrize(
     ("missing", "says"),
-    [("qrels.tsv", "No judgements in"), ("queries.en.tsv", "No queries in en"), ("docs.jsonl", "No documents in")],
+    [("qrels.tsv", "no judgements in"), ("queries.en.tsv", "no queries in en"), ("docs.jsonl", "no documents in")],
 )
 def test_a_collection_without_a_part_is_one_message(world, tmp_path, missing, says):
     folder = write_collection(tmp_path / "collection")
@@ -217,7 +217,7 @@ def test_documents_in_another_language_are_one_message_before_anything_is_loaded
         (["--set", "batch_size=500"], "do not make one batch of 500 whose passages are all different"),
         (["--set", "dimension=64", "--set", "late_interaction=true"], "got dimension = 64 for vectors of 32"),
         (["--set", "split=train"], "has no judgements called 'train'; it has: test"),
-        (["--collection", "nowhere"], "No such collection: nowhere"),
+        (["--collection", "nowhere"], "no such collection: nowhere"),
         (["--teacher", "./nowhere"], "no such model folder"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_file_that_does_not_translate_the_queries_is_refused(tmp_path, content
 
 
 def test_no_file_is_said(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="no such file"):
         read_translations(tmp_path / "none.tsv", QUERIES)
 
 
