@@ -199,7 +199,7 @@ def _say(message: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with file_written_whole(path) as unfinished:
+    with file_written_whole(path, anyones=True) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 

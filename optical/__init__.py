@@ -100,7 +100,7 @@ def distill(
     given = {"lang": lang} if layers is None else {"lang": lang, "layers": layers}
     recipe = load_recipe(None, {**given, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
     if folder is not None:
-        check_replaceable(Path(folder), "modules.json")
+        check_replaceable(Path(folder))
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
     mixture = mix(_pairs(bitext, recipe), recipe.training)
     student = transplant(loaded, mixture.pairs, recipe.vocabulary, seed=seed).student
@@ -177,7 +177,7 @@ def teach(
     listed = list(rows)
     check_rows(listed)
     if folder is not None:
-        check_replaceable(Path(folder), "modules.json")
+        check_replaceable(Path(folder))
     start = encoders.load(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
     pipeline_teach.check_start(start, chosen, "the teacher given")
     encoder = copy.deepcopy(pipeline_teach.beginning(start, [row[1] for row in listed], chosen))

@@ -1,4 +1,8 @@
-"""Files and folders written whole or not at all, JSON as it is kept, and checksums of what is read."""
+"""Files and folders written whole or not at all, JSON as it is kept, and checksums of what is read.
+
+What this program did not write (:mod:`optical.marker`) is never replaced or removed. No other file of the package
+replaces, renames or removes anything.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,21 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from optical.errors import DataError
+from optical.marker import MARKER, UNMARKED, Marker, entries, first_not_ours, is_ours, read_marker, write_marker
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None
+
+TEMPORARY = re.compile(r"\..+\.(tmp|old|parts)")  # names of unfinished and of replaced folders
 
 
 @contextlib.contextmanager
@@ -25,57 +33,152 @@ def written_whole(folder: Path) -> Iterator[Path]:
     """A folder beside the wanted one, which takes its name when all went well and vanishes when it did not.
 
     A folder that was there before stays until the new one is complete, so an interrupted or failed run loses nothing.
+
+    Raises:
+        DataError: The folder holds something that this program did not write. Where that came while the new one was
+            being written, the new one is kept under another name, which the message gives.
     """
+    check_replaceable(folder)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        take_place(unfinished, folder)
+        try:
+            take_place(unfinished, folder)
+        except DataError as error:
+            other = _free_name(folder)
+            unfinished.rename(other)
+            raise DataError(f"{error}; what was to take its place is in {other}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def check_replaceable(folder: Path, mark: str) -> None:
-    """Refuse a folder that would be replaced as a whole although it is none of ours.
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that would be replaced as a whole although it holds something that is not ours.
 
     Args:
-        folder: It may be missing, be empty, hold ``mark``, or hold checkpoints only.
-        mark: A file that every folder of this kind has.
+        folder: It may be missing or empty, or hold what its marker lists, and working folders (:func:`working_folder`).
 
     Raises:
-        DataError: It holds something else.
+        DataError: It holds something else, or is a file or a link.
     """
-    if not folder.exists() or (folder / mark).is_file():
-        return
-    others = [p.name for p in folder.iterdir() if not p.name.startswith("checkpoints-")] if folder.is_dir() else ["it"]
-    if others:
-        raise DataError(
-            f"{folder} would be replaced as a whole, but it has no {mark} and holds {others[0]!r}; name a new folder"
-        )
+    if (found := first_not_ours(folder)) is not None:
+        raise _refusal(found)
+
+
+def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()) -> None:
+    """Refuse a folder to write into where a name that would be written is taken by something that is not ours.
+
+    Args:
+        folder: Of a run, for example. It may be missing, and whatever else is in it is in nobody's way.
+        names: Of single files, relative to the folder; patterns such as ``lexicon-*.tsv`` are allowed.
+        whole: Of folders in it that would be replaced as a whole; patterns too.
+
+    Raises:
+        DataError: It says what is in the way.
+    """
+    names = list(names)
+    for place in (folder, *(folder / name.partition("/")[0] for name in names if "/" in name)):
+        if os.path.lexists(place) and not place.is_dir():
+            raise _refusal(place)
+    for place in [path for name in whole for path in folder.glob(name)]:
+        check_replaceable(place)
+    for path in [path for name in names for path in folder.glob(name)]:
+        if not is_ours(path):
+            raise _refusal(path)
 
 
 @contextlib.contextmanager
-def file_written_whole(path: Path) -> Iterator[Path]:
-    """The same for a single file: the path to write to, renamed at the end."""
+def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
+    """The same for a single file: the path to write to, renamed at the end, and listed in the marker of its folder.
+
+    Args:
+        path: Of the file.
+        anyones: Replace whatever file is there, as an editor would, and leave no marker.
+
+    Raises:
+        DataError: There is such a file, and this program did not write it.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if not anyones and os.path.lexists(path) and not is_ours(path):
+        raise _refusal(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield unfinished
+        if not anyones:
+            _list(path.parent, path.name)
         os.replace(unfinished, path)
     finally:
         with contextlib.suppress(OSError):  # gone after the rename, or never made
             unfinished.unlink()
 
 
+def working_folder(folder: Path, patterns: Sequence[str]) -> None:
+    """Make a folder that another library writes into, or take up one that was left.
+
+    Args:
+        folder: Of checkpoints, for example.
+        patterns: Names of what is written there; a folder of such a name is ours with all that it holds.
+
+    Raises:
+        DataError: It is there, without a marker, and holds something of another name.
+    """
+    own = Marker(frozenset(), tuple(patterns))
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise _refusal(folder)
+    if folder.is_dir() and not (folder / MARKER).is_file():
+        for path in folder.iterdir():
+            if not own.covers(path.name):
+                raise _refusal(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_marker(folder, own)
+
+
+def clear_working_folder(folder: Path) -> None:
+    """Remove what was written into a working folder, and the folder itself unless something else is in it."""
+    own = read_marker(folder) or UNMARKED
+    for path in list(folder.iterdir()) if folder.is_dir() and own.working else []:
+        if path.name != MARKER and own.covers(path.name):
+            _remove(path)
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [MARKER]:
+            (folder / MARKER).unlink()
+            folder.rmdir()
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove a folder that was written whole.
+
+    Raises:
+        DataError: It holds something that this program did not write.
+    """
+    check_replaceable(folder)
+    if folder.is_dir():
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove something unfinished: a folder with a temporary name, or what is in one.
+
+    Raises:
+        ValueError: Neither it nor a folder above it has such a name.
+    """
+    if not any(TEMPORARY.fullmatch(one.name) for one in (folder, *folder.parents)):
+        raise ValueError(f"{folder} is not temporary")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
-def held_alone(folder: Path) -> Iterator[None]:
+def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a folder to one process at a time; it is free again when that one ends, however it ends.
 
     The lock is on the folder itself, so nothing has to be cleared away. A disk that knows no locks grants everyone's.
 
     Raises:
-        DataError: Another process holds it.
+        DataError: Another process holds it, and ``wait`` is not asked for.
     """
     if fcntl is None:
         yield
@@ -84,7 +187,7 @@ def held_alone(folder: Path) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise DataError(f"another process is writing {folder}; wait until it is done, or stop it") from None
         yield
@@ -113,7 +216,13 @@ def file_checksum(path: Path) -> str:
 
 
 def take_place(new: Path, folder: Path) -> None:
-    """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first."""
+    """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first.
+
+    Raises:
+        DataError: The old one holds something that this program did not write.
+    """
+    check_replaceable(folder)
+    write_marker(new, Marker(frozenset(entries(new)), ()))
     old = new.with_suffix(".old")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)  # of a process that was killed at this point, where names are the same
@@ -144,3 +253,32 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _refusal(path: Path) -> DataError:
+    return DataError(
+        f"{path} is in the way: optical did not write it, so it is not replaced or removed; move it away, or name "
+        "another folder (--out)"
+    )
+
+
+def _free_name(folder: Path) -> Path:
+    number = 1
+    while os.path.lexists(other := folder.with_name(f"{folder.name}-{number}")):
+        number += 1
+    return other
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _list(folder: Path, name: str) -> None:
+    """Add a name to the marker of a folder; processes that do so at once wait for each other."""
+    with held_alone(folder, wait=True):
+        found = read_marker(folder) or UNMARKED
+        if not found.covers(name):
+            write_marker(folder, found._replace(files=found.files | {name}))

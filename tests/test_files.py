@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -11,17 +12,30 @@ from optical import files
 from optical.errors import DataError
 from optical.files import (
     check_replaceable,
+    check_writable,
     checksum,
+    clear_working_folder,
+    discard,
     file_checksum,
     file_written_whole,
     held_alone,
+    remove_whole,
     take_place,
+    working_folder,
     written_whole,
 )
+from optical.marker import MARKER
+from optical.version import __version__
 
 
 def names(folder) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != MARKER)
+
+
+def earlier(folder, text: str) -> None:
+    """A folder of this program, with one file."""
+    with written_whole(folder) as unfinished:
+        (unfinished / "old").write_text(text)
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):
@@ -33,8 +47,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_a_folder_that_was_there_stays_when_the_new_one_fails(tmp_path, error):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("kept")
+    earlier(tmp_path / "run", "kept")
 
     def half() -> None:
         with written_whole(tmp_path / "run") as unfinished:
@@ -79,7 +92,9 @@ def test_a_killed_process_holds_nothing(tmp_path):
 
 @pytest.mark.parametrize("there", [True, False])
 def test_what_a_killed_process_had_put_aside_is_in_nobodys_way(tmp_path, there):
-    for name in (".run.parts", ".run.old", *(["run"] if there else [])):
+    if there:
+        earlier(tmp_path / "run", "x")
+    for name in (".run.parts", ".run.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("x")
     take_place(tmp_path / ".run.parts", tmp_path / "run")
@@ -87,8 +102,7 @@ def test_what_a_killed_process_had_put_aside_is_in_nobodys_way(tmp_path, there):
 
 
 def test_a_folder_that_was_there_is_replaced_as_a_whole(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("gone")
+    earlier(tmp_path / "run", "gone")
     with written_whole(tmp_path / "run") as unfinished:
         (unfinished / "new").write_text("x")
         assert names(tmp_path / "run") == ["old"]
@@ -96,8 +110,7 @@ def test_a_folder_that_was_there_is_replaced_as_a_whole(tmp_path):
 
 
 def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("kept")
+    earlier(tmp_path / "run", "kept")
     rename = files.Path.rename
 
     def fail(self, target):
@@ -153,15 +166,233 @@ def test_a_file_checksum_is_the_sha256_of_its_bytes(tmp_path):
         file_checksum(tmp_path / "none")
 
 
-def test_only_folders_of_our_own_kind_are_replaced(tmp_path):
-    check_replaceable(tmp_path / "none", "modules.json")
-    check_replaceable(tmp_path, "modules.json")
-    (tmp_path / "checkpoints-1a").mkdir()
-    check_replaceable(tmp_path, "modules.json")
+def test_a_folder_says_what_was_written_there(tmp_path):
+    with written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "deep").mkdir()
+        (unfinished / "deep" / "file[1]*").write_text("x")
+        (unfinished / "empty").mkdir()
+    with file_written_whole(tmp_path / "run" / "table.md") as unfinished:
+        unfinished.write_text("x")
+    marker = json.loads((tmp_path / "run" / MARKER).read_text())
+    assert marker == {"made_by": f"optical {__version__}", "files": ["deep/file[1]*", "empty/", "table.md"]}
+    check_replaceable(tmp_path / "run")
+    with written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "new").write_text("x")
+    assert names(tmp_path) == ["run", "run/new"]
+
+
+def test_only_what_this_program_wrote_is_replaced(tmp_path):
+    check_replaceable(tmp_path / "none")
+    check_replaceable(tmp_path)
+    folder = tmp_path / "run"
+    with written_whole(folder) as unfinished:
+        (unfinished / "ours").write_text("x")
+    mine = folder / "deep" / "letter.txt"
+    mine.parent.mkdir()
+    with pytest.raises(DataError, match="run/deep is in the way"):
+        check_replaceable(folder)
+    mine.write_text("dear")
+    for replace in (check_replaceable, remove_whole, lambda place: written_whole(place).__enter__()):
+        with pytest.raises(DataError, match=r"run/deep/letter\.txt is in the way: optical did not write it.*--out"):
+            replace(folder)
+    with pytest.raises(DataError, match=r"letter\.txt"):
+        check_replaceable(mine)
+    mine.unlink()
+    mine.parent.rmdir()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(DataError, match="link is in the way"):
+        check_replaceable(tmp_path / "link")
+    (folder / "deep").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="run/deep is in the way"):
+        check_replaceable(folder)
+    (folder / "deep").unlink()
+    remove_whole(folder)
+    assert names(tmp_path) == ["link"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"made_by": "me", "files": ["letter.txt"]}'])
+def test_a_marker_of_something_else_marks_nothing(tmp_path, text):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match=r"letter\.txt"):
-        check_replaceable(tmp_path, "modules.json")
-    with pytest.raises(DataError, match=r"letter\.txt"):
-        check_replaceable(tmp_path / "letter.txt", "modules.json")
-    (tmp_path / "modules.json").write_text("[]")
-    check_replaceable(tmp_path, "modules.json")
+    (tmp_path / MARKER).write_text(text)
+    with pytest.raises(DataError, match="is in the way"):
+        check_replaceable(tmp_path)
+
+
+def test_a_run_in_a_folder_is_not_replaced_with_it(tmp_path):
+    with written_whole(tmp_path / "home" / "run") as unfinished:
+        (unfinished / "ours").write_text("x")
+    with pytest.raises(DataError, match="home/run/ours"):
+        check_replaceable(tmp_path / "home")
+
+
+def test_what_comes_while_a_folder_is_written_stays_and_so_does_the_new_one(tmp_path):
+    def write() -> None:
+        with written_whole(tmp_path / "run") as unfinished:
+            (unfinished / "new").write_text("hours of work")
+            (tmp_path / "run").mkdir()
+            (tmp_path / "run" / "letter.txt").write_text("dear")
+
+    with pytest.raises(DataError, match=r"letter\.txt is in the way.*; what was to take its place is in .*run-1$"):
+        write()
+    assert (tmp_path / "run" / "letter.txt").read_text() == "dear"
+    assert (tmp_path / "run-1" / "new").read_text() == "hours of work"
+    assert names(tmp_path) == ["run", "run-1", "run-1/new", "run/letter.txt"]
+
+
+def test_a_file_that_this_program_did_not_write_is_not_replaced(tmp_path):
+    path = tmp_path / "table.md"
+    path.write_text("mine")
+
+    def write(**options) -> None:
+        with file_written_whole(path, **options) as unfinished:
+            unfinished.write_text("x")
+
+    with pytest.raises(DataError, match=r"table\.md is in the way"):
+        write()
+    assert (path.read_text(), names(tmp_path)) == ("mine", ["table.md"])
+    write(anyones=True)
+    assert (path.read_text(), names(tmp_path)) == ("x", ["table.md"])
+
+
+def test_what_is_in_the_way_of_single_files_and_folders_is_named(tmp_path):
+    check_writable(tmp_path / "none", ["recipe.toml"], ["student"])
+    (tmp_path / "letter.txt").write_text("dear")
+    (tmp_path / "lexicon").mkdir()
+    check_writable(tmp_path, ["recipe.toml", "evaluation/*/table.md", "lexicon-*.tsv"], ["student", "index-*"])
+    for name in ("recipe.toml", "lexicon-sw.tsv", "evaluation/x/table.md", "student/a", "index-sw/a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(DataError, match=f"{tmp_path / name} is in the way"):
+            check_writable(tmp_path, ["recipe.toml", "evaluation/*/table.md", "lexicon-*.tsv"], ["student", "index-*"])
+        (tmp_path / name).unlink()
+    (tmp_path / "file").write_text("mine")
+    for folder, name in ((tmp_path / "file", "recipe.toml"), (tmp_path, "file/x/table.md")):
+        with pytest.raises(DataError, match="file is in the way"):
+            check_writable(folder, [name])
+
+
+def test_a_working_folder_is_emptied_of_what_belongs_there_only(tmp_path):
+    folder = tmp_path / "checkpoints-1a"
+    for name in ("checkpoint-50/model", "start.pt"):
+        working_folder(folder, ("start.pt", "checkpoint-*"))
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    check_replaceable(tmp_path)
+    (folder / "thesis.doc").write_text("mine")
+    with pytest.raises(DataError, match=r"checkpoints-1a/thesis\.doc"):
+        check_replaceable(tmp_path)
+    clear_working_folder(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "thesis.doc"]
+    (folder / "thesis.doc").unlink()
+    clear_working_folder(folder)
+    assert names(tmp_path) == []
+    folder.mkdir()
+    (folder / "thesis.doc").write_text("mine")
+    with pytest.raises(DataError, match=r"thesis\.doc is in the way"):
+        working_folder(folder, ("start.pt", "checkpoint-*"))
+    clear_working_folder(folder)
+    assert names(tmp_path) == ["checkpoints-1a", "checkpoints-1a/thesis.doc"]
+
+
+def test_only_temporary_folders_are_discarded(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(ValueError, match="not temporary"):
+        discard(tmp_path / "thesis")
+    for name in (".index.parts/part-000", ".student.12.tmp"):
+        (tmp_path / name).mkdir(parents=True)
+        discard(tmp_path / name)
+    assert names(tmp_path) == [".index.parts", "thesis"]
+
+
+def test_processes_that_list_at_once_lose_no_name(tmp_path):
+    children = []
+    for number in range(4):
+        if (child := os.fork()) == 0:
+            for k in range(25):
+                with file_written_whole(tmp_path / f"{number}-{k}") as unfinished:
+                    unfinished.write_text("x")
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert len(json.loads((tmp_path / MARKER).read_text())["files"]) == 100
+    check_replaceable(tmp_path)
+
+
+DIGEST = "0123456789abcdef"
+OLD_RUN = ["recipe.toml", "training.json", "lexicon-sw.tsv", "student/modules.json", "student/model.safetensors",
+    "student/1_Pooling/config.json", "student/2_Normalize/config.json", "index/index", "index/docid",
+    "index/optical.json", "index-so/part-000/index", "index-so/optical.json", "onnx/model.onnx", "onnx/report.json",
+    "colbert/artifact.metadata", "colbert/1_Dense/model.safetensors", "evaluation/x-test/student.trec",
+    "evaluation/x-test/table.md", "teacher/tokenizer.json", "transplant/vocab.txt"]  # fmt: skip
+
+
+def old_run(folder):
+    """A run as it was before there were markers."""
+    for name in OLD_RUN:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / "manifest.json").write_text('{"optical": "0.1.0"}')
+    return folder
+
+
+WHOLE = ["student", "transplant", "teacher", "index", "index-*", "onnx", "colbert"]
+SINGLE = ["recipe.toml", "training.json", "manifest.json", "lexicon-*.tsv", "evaluation/*/*"]
+
+
+def test_an_old_run_is_known_by_its_names(tmp_path):
+    check_writable(old_run(tmp_path), SINGLE, WHOLE)
+    check_writable(tmp_path, SINGLE, WHOLE)  # by markers now
+    listed = list(tmp_path.rglob(MARKER))
+    assert len(listed) == 9
+    (tmp_path / "manifest.json").write_text("x")
+    check_writable(tmp_path, SINGLE, WHOLE)
+
+
+@pytest.mark.parametrize("name", ["student/thesis.doc", "student/1_Pooling/thesis.doc", "student/deep/config.json",
+    "index/index.bak", "evaluation/x-test/thesis.doc", "onnx/notes.md"])  # fmt: skip
+def test_what_else_is_in_an_old_run_is_not_ours(tmp_path, name):
+    (old_run(tmp_path) / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        with pytest.raises(DataError, match=f"{name} is in the way"):
+            check_writable(tmp_path, SINGLE, WHOLE)
+
+
+@pytest.mark.parametrize("manifest", [None, "", "[]", '{"other": 1}'])
+def test_names_alone_make_no_old_run(tmp_path, manifest):
+    old_run(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    for place in ("student", "index", "onnx", "colbert"):
+        with pytest.raises(DataError, match=f"{place}/.* is in the way"):
+            check_replaceable(tmp_path / place)
+    with pytest.raises(DataError, match=r"recipe\.toml is in the way"):
+        check_writable(tmp_path, ["recipe.toml"])
+
+
+def test_a_model_put_into_a_new_run_is_not_ours(tmp_path):
+    check_writable(old_run(tmp_path), SINGLE, WHOLE)
+    remove_whole(tmp_path / "student")
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "modules.json").write_text("mine")
+    with pytest.raises(DataError, match=r"student/modules\.json is in the way"):
+        check_replaceable(tmp_path / "student")
+
+
+def test_old_folders_of_a_cache_are_known_by_their_names(tmp_path):
+    documents = f"documents-{DIGEST}-{DIGEST}-int8"
+    old = [f"{documents}/optical.json", f"{documents}/shard-00000/docid", f"{documents}/shard-00000/scales.npy",
+        f"teacher-{DIGEST}-{DIGEST}/tokens.npy", f"bm25-{DIGEST}/_0.cfs", f"bm25-{DIGEST}/segments_1"]  # fmt: skip
+    for name in old:
+        for folder in (tmp_path, tmp_path / "other" / "documents-mine"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("x")
+    check_writable(tmp_path, [old[0]], [f"{documents}/shard-*", "teacher-*", "bm25-*"])
+    (tmp_path / f"documents-{DIGEST}").mkdir()
+    (tmp_path / f"documents-{DIGEST}" / "docid").write_text("x")
+    with pytest.raises(DataError, match="docid is in the way"):
+        check_replaceable(tmp_path / f"documents-{DIGEST}")
+    (tmp_path / f"bm25-{DIGEST}" / "thesis.doc").write_text("x")
+    with pytest.raises(DataError, match=r"thesis\.doc is in the way"):
+        check_replaceable(tmp_path / f"bm25-{DIGEST}")

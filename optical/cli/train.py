@@ -66,9 +66,10 @@ def transplant(
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
     from optical.pipeline import distill as pipeline_distill
-    from optical.pipeline import index, inputs
+    from optical.pipeline import index, inputs, run_folder
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
+    run_folder.check_transplant(chosen)
     pairs = inputs.read_inputs(chosen, say).pairs
     grown = pipeline_distill.make_transplant(chosen, index.load_teacher(chosen), pairs, say)
     for name, value in grown.report().items():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from optical.data.bitext import Pair
 from optical.data.words import tidy
 from optical.errors import DataError
+from optical.files import check_writable, file_written_whole
 
 # Spoken and everyday language first, crawled and mined text last; the licences are those of the sources.
 SETS = tuple(
@@ -52,7 +52,7 @@ def fetch_bitext(
 
     Args:
         lang: Two-letter code as the hub has it, such as ``sw``; the configuration is ``en-<lang>``.
-        folder: Where the files go; made when it is not there. Files of the same names are replaced.
+        folder: Where the files go; made when it is not there. Files that it wrote there before are replaced.
         limit: Rows of each set.
         sets: Names of data sets with the columns ``english`` and ``non_english``.
         load: In place of ``datasets.load_dataset``: called with the name, the configuration, ``split`` and
@@ -62,8 +62,10 @@ def fetch_bitext(
         The files written, in the order of ``sets``.
 
     Raises:
-        DataError: When no set gave a pair, with the reason for each; or when a file cannot be written.
+        DataError: When no set gave a pair, with the reason for each; or when a file cannot be written, or
+            would replace one that this program did not write.
     """
+    check_writable(folder, [_file_name(name) for name in sets])
     written: list[Path] = []
     reasons: dict[str, str] = {}
     for name in sets:
@@ -75,7 +77,7 @@ def fetch_bitext(
             if isinstance(error.__cause__, ConnectionError):
                 break
             continue
-        written.append(_write(pairs, folder / f"{name.rpartition('/')[2]}.tsv.gz"))
+        written.append(_write(pairs, folder / _file_name(name)))
         _log.info("%s: %d pairs", name, len(pairs))
     if not written:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -85,6 +87,11 @@ def fetch_bitext(
             f" with English<TAB>{lang} on each line"
         )
     return written
+
+
+def _file_name(name: str) -> str:
+    """Of what is fetched from a set."""
+    return f"{name.rpartition('/')[2]}.tsv.gz"
 
 
 def _load_dataset() -> Callable[..., Iterable[Any]]:
@@ -118,19 +125,17 @@ def _short(error: Exception) -> str:
 
 def _write(pairs: Iterable[Pair], path: Path) -> Path:
     """Write a compressed table, whole or not at all; equal pairs give equal bytes."""
-    # Hidden and of no known format, so that a folder of bitext never reads it.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+        with (
+            file_written_whole(path) as unfinished,
+            unfinished.open("wb") as raw,
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+        ):
             for pair in pairs:
                 packed.write(f"{pair.english}\t{pair.foreign}\n".encode())
-        os.replace(temporary, path)
     except OSError as error:
         raise DataError(
             f"cannot write ({error.strerror or error}): {path}; free some space or choose a folder that you may write"
             " to; files that were complete are untouched"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

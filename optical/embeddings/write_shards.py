@@ -17,7 +17,7 @@ from optical.embeddings.ranks import ALONE, Ranks
 from optical.embeddings.shard import DOCID, FORMAT, MANIFEST, Batch, Precision, Shard, gather, read_shard, write_shard
 from optical.embeddings.shards import Shards, read_shards
 from optical.errors import DataError
-from optical.files import checksum, file_written_whole
+from optical.files import check_writable, checksum, file_written_whole
 
 Document: TypeAlias = tuple[str, str]
 Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
@@ -93,6 +93,7 @@ def make_shards(
             not finish.
     """
     rank, world, wait = ranks
+    check_writable(folder, [MANIFEST], ["shard-*"])
     folder.mkdir(parents=True, exist_ok=True)
     chunks: list[tuple[str, str]] = []
     for chunk in _chunks(documents, plan):

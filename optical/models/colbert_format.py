@@ -46,7 +46,7 @@ def save_combined(encoder: Encoder, folder: Path, say: Callable[[str], None] = l
             ``folder`` holds something else.
     """
     multi, weight = _parts(encoder)
-    check_replaceable(folder, MARK)
+    check_replaceable(folder)
     if weight is None:
         size = transformer(multi).get_embedding_dimension()
         weight = torch.eye(size)

@@ -137,7 +137,7 @@ def _check_given(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise DataError(f"{', '.join(missing)} not installed, which export needs; run pip install 'optical[onnx]'")
-    check_replaceable(folder, MANIFEST)
+    check_replaceable(folder)
     if not texts:
         raise DataError("an export is checked on real texts, but none was given; give some queries of the language")
     if getattr(encoder.tokenizer, "backend_tokenizer", None) is None:

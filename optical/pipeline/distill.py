@@ -32,6 +32,7 @@ from optical.pipeline.export import export_colbert
 from optical.pipeline.index import build_indexes, embed_each, load_teacher
 from optical.pipeline.inputs import Inputs, Say, embeddable, judged, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
+from optical.pipeline.run_folder import check_distill
 from optical.training.distillation import Distilled, check_enough, distill_student
 from optical.training.mixture import Mixture, mix
 from optical.vocabulary.transplant import Transplant, size_of, transplant
@@ -88,6 +89,7 @@ def distil_languages(recipe: Recipe, say: Say = lambda _: None, *, progress: boo
         Interrupted: Ctrl-C during training; the same call goes on.
     """
     clock = Clock()
+    check_distill(recipe)
     inputs = read_inputs(recipe, say)
     measured = judged(recipe, inputs.collections, say)
     teacher = load_teacher(recipe)

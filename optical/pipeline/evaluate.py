@@ -37,6 +37,7 @@ from optical.pipeline.inputs import (
     say_skipped,
     sides,
 )
+from optical.pipeline.run_folder import COMPARED, check_evaluate
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
 
@@ -66,6 +67,7 @@ def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = l
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
     """
+    check_evaluate(recipe)
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
     teacher, collections = load_teacher(recipe), judged(recipe, found, say)
@@ -165,6 +167,8 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
     Raises:
         DataError: A file that is no run, or a run of other queries or documents.
     """
+    if keep:
+        check_evaluate(recipe, COMPARED)
     recipe = first_judged(recipe, say)
     collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
     check_split(recipe, collection)

@@ -25,7 +25,7 @@ from optical.data.records import ENGLISH, Query
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import write_text
+from optical.files import check_replaceable, write_text
 from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder, encode_queries
 from optical.models.onnx_encoder import OnnxEncoder
@@ -105,6 +105,7 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Say = lambda
             folder holds something else.
     """
     folder = folder or recipe.folder / "colbert"
+    check_replaceable(folder)
     colbert_format.save_combined(encoders.load(recipe.folder / "student", "cpu"), folder, say)
     return folder
 
@@ -122,8 +123,9 @@ def export_onnx(
         DataError: The run has no student, or it cannot be exported, or the collection judges no query that goes with
             its documents.
     """
-    recipe = inputs.first_judged(recipe, say)
     folder = folder or recipe.folder / "onnx"
+    check_replaceable(folder)
+    recipe = inputs.first_judged(recipe, say)
     student = encoders.load(recipe.folder / "student", "cpu")
     collection = _collection(recipe, say)
     queries, about_texts = _queries(recipe, collection)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
-from optical.files import write_text
+from optical.files import remove_whole, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.inputs import (
@@ -35,6 +34,7 @@ from optical.pipeline.inputs import (
     no_collection,
     run_collections,
 )
+from optical.pipeline.run_folder import check_index
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
@@ -124,6 +124,7 @@ def index_run(recipe: Recipe, say: Say = lambda _: None) -> list[Path]:
     Raises:
         DataError: The recipe has no collection, or none in a language that the teacher or the student knows.
     """
+    check_index(recipe)
     collections = embeddable(recipe, run_collections(recipe), say)
     teacher = load_teacher(recipe)
     folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections), say)
@@ -159,7 +160,7 @@ def build_index(
     late = encoders.is_multi_vector(teacher)
     if late and not _wants_late_index(recipe, len(searched.ids)):
         if (folder / dense.MANIFEST).is_file():  # of an earlier recipe; it would be searched
-            shutil.rmtree(folder)
+            remove_whole(folder)
         return None
     manifest = {
         "teacher": recipe.teacher,

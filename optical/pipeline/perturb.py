@@ -29,6 +29,7 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import evaluate, index
 from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
+from optical.pipeline.run_folder import PERTURBED, check_evaluate
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
 
@@ -67,6 +68,7 @@ def perturb_run(
             check(kind, rate)
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
+    check_evaluate(recipe, PERTURBED)
     teacher = index.load_teacher(recipe)
     asked = _asked(recipe, judged(recipe, run_collections(recipe), say), say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}

@@ -20,7 +20,7 @@ from optical.models.encoders import Encoder
 from optical.pipeline.index import document_encoder, embed_by
 from optical.pipeline.inputs import Say, first_collection
 from optical.retrieval.matches import Hit
-from optical.retrieval.qdrant.place import Place, connect, explained
+from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
 from optical.retrieval.qdrant.search import CANDIDATES, check, search
 from optical.retrieval.qdrant.write import Written, write_documents
 
@@ -85,6 +85,7 @@ def export_qdrant(
         DataError: A collection of something else is there, or the teacher is not the run's any more.
         Unavailable: The place does not answer, or refuses.
     """
+    check_folder(place)
     _, collection = first_collection(recipe, say, "exporting")
     embedder = document_encoder(recipe, collection)
     facts = _facts(recipe, collection, embedder)

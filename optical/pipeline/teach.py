@@ -29,6 +29,7 @@ from optical.models.precision import check_precision
 from optical.models.projection import projected
 from optical.pipeline.inputs import Say, check_english
 from optical.pipeline.manifest import Clock, write_manifest
+from optical.pipeline.run_folder import check_teach
 from optical.retrieval.search import search
 from optical.training.teacher import teach_encoder
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
@@ -68,6 +69,7 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
         Interrupted: Stopped by Ctrl-C.
     """
     clock = Clock()
+    check_teach(options)
     collection = _read(options.collection)
     for reason, count in collection.skipped.items():
         say(f"collection: {count} left out, {reason}")

@@ -14,7 +14,6 @@ import hashlib
 import logging
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from optical.data.words import split_words
 from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
-from optical.files import checksum
+from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import (
     DevScore,
     Encoder,
@@ -49,7 +48,7 @@ from optical.training.batches import length_grouped
 from optical.training.callbacks import Interruption, LogPlans, Progress, StopWhenDiverged
 from optical.training.distillation_loss import Distillation, Rarity, idf
 from optical.training.row_adam import RowAdamW, rows_in_use
-from optical.training.trainer import Evaluator, switch_off_dropout, train, trainer_classes
+from optical.training.trainer import CHECKPOINTS, Evaluator, switch_off_dropout, train, trainer_classes
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
@@ -141,7 +140,7 @@ def distill_student(
     settings = [*(option.model_dump_json() for option in (objective, robustness, training)), str(seed)]
     key = _key(student, chosen, vectors, settings, repeats, ranked, dev)
     run = folder / f"checkpoints-{key}"
-    run.mkdir(parents=True, exist_ok=True)
+    working_folder(run, CHECKPOINTS)
     if dev is not None:
         torch.save(student.state_dict(), run / "start.pt")
     with _optimizer(student, training) as optimizer:
@@ -168,7 +167,7 @@ def distill_student(
     if share == 0.0:
         logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
     history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
-    shutil.rmtree(run, ignore_errors=True)
+    clear_working_folder(run)
     student.eval()
     return Distilled(student, start, best, share, history, len(chosen))
 

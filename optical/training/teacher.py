@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,12 +20,12 @@ from transformers import EarlyStoppingCallback, PrinterCallback
 
 from optical.config.teaching import Teaching
 from optical.errors import DataError
-from optical.files import checksum
+from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16, check_precision
 from optical.training.averaging import SHARES, average
 from optical.training.callbacks import Interruption, Progress, StopAtNaN
-from optical.training.trainer import Evaluator, switch_off_dropout, train, trainer_classes
+from optical.training.trainer import CHECKPOINTS, Evaluator, switch_off_dropout, train, trainer_classes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,7 +88,7 @@ def teach_encoder(
     if options.steps == 0:
         return Taught(encoder, start, start, 0.0, [])
     run = folder / f"checkpoints-{_key(encoder, rows, options, dev)}"
-    run.mkdir(parents=True, exist_ok=True)
+    working_folder(run, CHECKPOINTS)
     if dev is not None:
         torch.save(encoder.state_dict(), run / "start.pt")
     trainer = _trainer(encoder, dataset, claims, options, run, dev, [interruption := Interruption(), StopAtNaN()])
@@ -108,7 +107,7 @@ def teach_encoder(
     if share == 0.0:
         logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
     history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
-    shutil.rmtree(run, ignore_errors=True)
+    clear_working_folder(run)
     encoder.eval()
     return Taught(encoder, start, best, share, history)
 

@@ -18,6 +18,7 @@ from optical.models.encoders import DevScore, Encoder, is_multi_vector
 from optical.training.callbacks import Interruption
 
 logger = logging.getLogger(__name__)
+CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
 
 
 class Evaluator(BaseEvaluator):

@@ -30,7 +30,7 @@ def test_sets_become_files_that_read_as_bitext(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         files = fetch_bitext("sw", folder, limit=5, sets=["org/talks", "org/none", "org/tatoeba"], load=hub)
     assert files == [folder / "talks.tsv.gz", folder / "tatoeba.tsv.gz"]
-    assert sorted(folder.iterdir()) == files
+    assert sorted(folder.glob("[!.]*")) == files
     assert gzip.decompress(files[0].read_bytes()).decode() == "Water\tMaji\nFire and ice\tMoto\n"
     assert len(read_bitext(folder, "sw").pairs) == 2 + 5
     assert [record.getMessage() for record in caplog.records] == ["org/none left out: BuilderConfig 'en-sw' not found"]
@@ -85,7 +85,8 @@ def test_a_stream_that_breaks_leaves_the_earlier_file_alone(tmp_path):
     with pytest.raises(DataError, match="org/talks: half way"):
         fetch_bitext("sw", tmp_path, sets=["org/talks"], load=broken)
     assert before.read_bytes() == kept
-    assert list(tmp_path.iterdir()) == [before]
+    assert list(tmp_path.glob("[!.]*")) == [before]
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_full_disk_stops_and_leaves_the_earlier_file_alone(tmp_path, monkeypatch):
@@ -101,7 +102,8 @@ def test_a_full_disk_stops_and_leaves_the_earlier_file_alone(tmp_path, monkeypat
     ):
         fetch_bitext("sw", tmp_path, sets=["org/talks"], load=hub)
     assert before.read_bytes() == kept
-    assert list(tmp_path.iterdir()) == [before]
+    assert list(tmp_path.glob("[!.]*")) == [before]
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_the_real_loader_streams_a_local_set(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from optical.data.trec_run import rank, read_run, write_run
 from optical.errors import DataError
+from optical.marker import MARKER
 
 RUN = {"q2": {"d1": 0.9, "d10": 0.5, "d2": -0.25}, "q1": {"d2": 31.4}}
 
@@ -192,7 +193,7 @@ def test_what_no_reader_could_read_is_not_written(tmp_path: Path, run: dict, tag
     with pytest.raises(DataError, match=message):
         write_run({"fine": {"d": 1.0}} | run, tmp_path / "a.trec", tag)
     assert read_run(tmp_path / "a.trec") == RUN, "the earlier run must be left as it was"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.trec"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "a.trec"]
 
 
 def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:

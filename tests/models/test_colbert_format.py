@@ -136,5 +136,5 @@ def test_a_folder_that_comes_back_otherwise_is_not_left(plain, tmp_path, monkeyp
 def test_another_folder_is_not_replaced(plain, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(DataError, match="would be replaced as a whole, but it has no artifact.metadata"):
+    with pytest.raises(DataError, match="is in the way: optical did not write it"):
         save_combined(plain, tmp_path / "mine")

@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from optical.errors import DataError
+from optical.marker import MARKER
 from optical.models import onnx_export as exporting
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, fingerprint
 from optical.models.onnx_encoder import OnnxEncoder
@@ -154,7 +155,7 @@ def test_a_large_model_keeps_its_weights_in_a_second_file(teacher, tmp_path, mon
     monkeypatch.setattr(exporting, "ONE_FILE", 0)
     exported = export(teacher, tmp_path / "onnx", texts=TEXTS, int8=False)
     there = {file.name: file.stat().st_size for file in exported.folder.iterdir()}
-    assert there.keys() == {"model.onnx", "model.onnx.data", "onnx.json", "tokenizer.json"}
+    assert there.keys() == {MARKER, "model.onnx", "model.onnx.data", "onnx.json", "tokenizer.json"}
     size = there["model.onnx"] + there["model.onnx.data"]
     assert exported.checks.keys() == {"fp32"}
     assert exported.checks["fp32"].megabytes == pytest.approx(size / 1e6, abs=1e-3)
@@ -208,7 +209,7 @@ class TestRefusal:
         (tmp_path / "run" / "index").mkdir(parents=True)
         (tmp_path / "run" / "index" / dense.MANIFEST).write_text("keep me")
         for folder in (tmp_path / "run", tmp_path / "run" / "index"):
-            with pytest.raises(DataError, match="would be replaced as a whole"):
+            with pytest.raises(DataError, match="optical.json is in the way: optical did not write it"):
                 export(teacher, folder, texts=TEXTS)
         assert (tmp_path / "run" / "index" / dense.MANIFEST).read_text() == "keep me"
 

@@ -13,6 +13,7 @@ from optical import cli
 from optical.config.options import load_options
 from optical.config.teaching import Teaching
 from optical.errors import DataError, RecipeError
+from optical.marker import MARKER
 from optical.models import encoders
 from optical.pipeline import teach
 from tests.conftest import bert
@@ -112,7 +113,7 @@ def test_the_folder_says_what_it_was_made_of(finished, world, late):
     assert f"{teach.TAUGHT} - {list(outcome.scores)[-2]}: MAP +" in table
     assert {path.name for path in folder.glob("*.trec")} >= {"start.trec", "taught.trec"}
     assert sorted(path.name for path in chosen.folder.iterdir()) == [
-        "evaluation", "manifest.json", "recipe.toml", "teacher", "training.json",
+        MARKER, "evaluation", "manifest.json", "recipe.toml", "teacher", "training.json",
     ]  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from optical.retrieval.dense.index import (
     Nearest,
     build,
     check_documents,
-    check_free,
     check_teacher,
     load,
     nearest,
@@ -22,6 +21,6 @@ from optical.retrieval.dense.index import (
 )
 
 __all__ = [
-    "MANIFEST", "DenseIndex", "Nearest", "build", "check_documents", "check_free", "check_teacher", "load",
+    "MANIFEST", "DenseIndex", "Nearest", "build", "check_documents", "check_teacher", "load",
     "nearest", "read_manifest", "search", "write_manifest", "writing",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
-from optical.files import written_whole
+from optical.files import check_replaceable, written_whole
 from optical.retrieval.dense.factory import check_finite, choose, filled, first_line, load_faiss, set_parameter
 
 INDEX, DOCID, MANIFEST = "index", "docid", "optical.json"
@@ -70,7 +70,7 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
     """
     folder = Path(folder)
     check_documents(vectors, ids)
-    check_free(folder)
+    check_replaceable(folder)
     factory = choose(len(ids), vectors.shape[1]) if factory == "auto" else factory
     index = filled(vectors, factory)
     facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
@@ -232,14 +232,6 @@ def check_documents(vectors: Matrix, ids: Collection[str]) -> None:
 
 def _bad_id(doc_id: str, position: int, fault: str) -> str:
     return f"document ids must be different words; {doc_id!r}, number {position + 1}, {fault}; rename the document"
-
-
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds anything but an index, since it is replaced as a whole."""
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            f"this would be overwritten by the index, but is not one; at {folder}; name another folder, or remove it"
-        )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

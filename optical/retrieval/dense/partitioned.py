@@ -19,7 +19,7 @@ import numpy as np
 
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
-from optical.files import checksum, held_alone, take_place
+from optical.files import check_replaceable, checksum, discard, held_alone, take_place
 from optical.retrieval import dense
 from optical.retrieval.dense.factory import ROWS_AT_ONCE, choose, load_faiss
 from optical.retrieval.dense.index import MANIFEST, DenseIndex
@@ -67,7 +67,7 @@ def build(
         _remove(unfinished)
         return
     dense.check_documents(vectors, ids)
-    dense.check_free(folder)
+    check_replaceable(folder)
     count, dimension = -(-len(ids) // size), int(vectors.shape[1])
     factory = choose(-(-len(ids) // count), dimension) if factory == "auto" else factory
     whole = {**manifest, "dimension": dimension, "count": len(ids), "factory": factory, "parts": []}
@@ -76,7 +76,7 @@ def build(
         unfinished.mkdir(parents=True, exist_ok=True)
     with held_alone(unfinished):
         for stray in {path.name for path in unfinished.iterdir()} - {_name(part) for part in range(count)}:
-            shutil.rmtree(unfinished / stray, ignore_errors=True)  # of another size, or half-written
+            discard(unfinished / stray)  # of another size, or half-written
         for part, (first, stop) in enumerate(itertools.pairwise(ends)):
             rows, own = _Rows(vectors, first, stop), list(itertools.islice(words, stop - first))
             whole["parts"].append({"rows": [first, stop], "checksum": _checksum(rows, own)})
@@ -152,13 +152,13 @@ def _is_there(whole: dict[str, Any], part: int, unfinished: Path, folder: Path) 
     place = unfinished / _name(part)
     if _is_whole(whole, part, unfinished):
         return True
-    shutil.rmtree(place, ignore_errors=True)
+    discard(place)
     if not _is_whole(whole, part, folder):
         return False
     try:
         shutil.copytree(folder / place.name, place, copy_function=os.link)  # the same files under both names
     except OSError:  # the disk has no hard links: the part is built anew
-        shutil.rmtree(place, ignore_errors=True)
+        discard(place)
         return False
     return True
 
@@ -213,7 +213,7 @@ def _remove(unfinished: Path) -> None:
     """Remove what a stopped build in parts has left."""
     if unfinished.is_dir():
         with held_alone(unfinished):
-            shutil.rmtree(unfinished, ignore_errors=True)
+            discard(unfinished)
 
 
 def _unfinished(folder: Path) -> Path:

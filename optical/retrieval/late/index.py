@@ -59,7 +59,7 @@ def build(
     start = np.asarray(start)
     _check_documents(tokens, start, ids)
     _check_options(options, tokens.shape[1])
-    check_replaceable(folder, store.MANIFEST)
+    check_replaceable(folder)
     if options.pool_factor > 1:
         tokens, start = _pooled(tokens, start, ids, options.pool_factor, folder)
         manifest = {**manifest, "pool_factor": options.pool_factor}

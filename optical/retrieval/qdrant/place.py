@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,25 @@ class Place(NamedTuple):
         return f"{self.name} at {self.url or self.path}"
 
 
+def check_folder(place: Place) -> None:
+    """Refuse a folder where Qdrant's client would write over files that are not its own.
+
+    Raises:
+        DataError: ``meta.json`` or the folder of the collection is there, and the client did not make it.
+    """
+    if place.path is None:
+        return
+    meta, collection = place.path / "meta.json", place.path / "collection"
+    try:
+        known = json.loads(meta.read_bytes())["collections"] if meta.exists() else {}
+        inside = collection / place.name if meta.exists() else collection
+        in_the_way = inside if inside.exists() and place.name not in known else None
+    except (OSError, ValueError, KeyError, TypeError):
+        in_the_way = meta
+    if in_the_way is not None:
+        raise DataError(f"{in_the_way} is in the way: Qdrant did not write it; name another folder with --path")
+
+
 @contextmanager
 def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
     """A client, closed at the end; a server has ``patience`` seconds for each call.
@@ -42,6 +62,7 @@ def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
     Raises:
         DataError: The client is not installed, or the folder cannot be opened.
     """
+    check_folder(place)
     try:
         from qdrant_client import QdrantClient
     except ImportError as error:

@@ -11,6 +11,7 @@ import pytest
 
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
+from optical.marker import MARKER
 from optical.retrieval import dense
 from optical.retrieval.dense import factory as factory_dense
 from optical.retrieval.dense.factory import choose, probes
@@ -314,7 +315,7 @@ def test_a_folder_that_was_not_finished_is_never_read(
 
 def test_the_folder_is_what_pyserini_reads(tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
     folder = built(vectors, tmp_path / "index")
-    assert sorted(path.name for path in folder.iterdir()) == ["docid", "index", "optical.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [MARKER, "docid", "index", "optical.json"]
     # What FaissSearcher does: read the index, strip each line of docid, take labels for positions in that list.
     index = faiss.read_index(str(folder / "index"))
     with (folder / "docid").open(encoding="utf-8") as file:
@@ -376,7 +377,7 @@ def test_a_build_that_breaks_leaves_the_old_index(
 def test_a_folder_that_is_no_index_is_not_overwritten(tmp_path: Path, vectors: np.ndarray) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for folder in (tmp_path, tmp_path / "thesis.tex"):
-        with pytest.raises(DataError, match=f"overwritten by the index, but is not one; at {folder}; name another"):
+        with pytest.raises(DataError, match=r"thesis\.tex is in the way: optical did not write it"):
             built(vectors, folder)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 

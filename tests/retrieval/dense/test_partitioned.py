@@ -14,6 +14,7 @@ import pytest
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.files import held_alone
+from optical.marker import MARKER
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
@@ -48,7 +49,7 @@ def joined(folders: list[Path], **options: Any) -> DenseIndex:
 
 
 def below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != MARKER)
 
 
 class Counted:
@@ -199,7 +200,7 @@ class TestStopped:
         built(vectors, tmp_path / "index", factory=factory, teacher="another name of it")
         assert counted.built == ["part-002"]
         assert [path.name for path in tmp_path.iterdir()] == ["index"]
-        assert sorted(os.listdir(tmp_path / "index")) == ["optical.json", "part-000", "part-001", "part-002"]
+        assert sorted(os.listdir(tmp_path / "index")) == [MARKER, "optical.json", "part-000", "part-001", "part-002"]
         at_once = dense.search(partitioned.load(built(vectors, tmp_path / "at once", factory=factory)), queries, 9)
         index = partitioned.load(tmp_path / "index", teacher="f1")
         assert dense.search(index, queries, 9) == at_once
@@ -301,7 +302,7 @@ class TestStopped:
         if changed == "vectors":
             np.testing.assert_array_equal(index.index.at(0).reconstruct(3), vectors[3])
         assert [path.name for path in tmp_path.iterdir()] == ["index"]
-        assert len(os.listdir(tmp_path / "index")) == 1 + len(index.manifest["parts"]), "nothing else is in it"
+        assert len(os.listdir(tmp_path / "index")) == 2 + len(index.manifest["parts"]), "nothing else is in it"
 
     def test_a_kill_while_the_new_folder_takes_its_place_loses_nothing(
         self, tmp_path: Path, vectors: np.ndarray, counted: Counted, monkeypatch: pytest.MonkeyPatch
@@ -415,7 +416,7 @@ class TestRefused:
 
     def test_a_folder_of_something_else(self, tmp_path: Path, vectors: np.ndarray) -> None:
         (tmp_path / "thesis.tex").write_text("years of work")
-        with pytest.raises(DataError, match=f"overwritten by the index, but is not one; at {tmp_path}; name another"):
+        with pytest.raises(DataError, match=r"thesis\.tex is in the way: optical did not write it"):
             built(vectors, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

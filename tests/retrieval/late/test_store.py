@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError
+from optical.marker import MARKER
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.store import LateOptions
@@ -30,7 +31,7 @@ def test_the_manifest_keeps_what_it_was_told_and_adds_what_it_knows(tmp_path: Pa
     manifest = json.loads((folder / "optical.json").read_text())
     facts = {"kind": "late-interaction", "count": N, "tokens": sum(map(len, documents)), "dimension": D, "lists": 3}
     assert (MANIFEST | facts).items() <= manifest.items()
-    assert {path.name for path in folder.iterdir()} == {"optical.json", *manifest["checksums"]}
+    assert {path.name for path in folder.iterdir()} == {MARKER, "optical.json", *manifest["checksums"]}
     index = late_index.load(folder, teacher="abc", verify=True)
     assert index.ids == ids()
     assert index.manifest == manifest
@@ -131,6 +132,6 @@ def test_another_teacher_is_refused(tmp_path: Path, documents: list) -> None:
 
 def test_another_folder_is_not_overwritten(tmp_path: Path, documents: list) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds 'thesis.tex'"):
+    with pytest.raises(DataError, match=r"thesis\.tex is in the way: optical did not write it"):
         built(documents, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"

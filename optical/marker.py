@@ -1,0 +1,161 @@
+"""Which files and folders on disk are ours: the marker that a folder has, and what old folders without one held.
+
+Each folder that this program writes into has a hidden file, ``.optical.json``, with the names of what it wrote there.
+Whatever is not listed is someone else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from optical.version import __version__
+
+MARKER = ".optical.json"
+
+# Folders made at commit 71a3547 or earlier have no marker. In a run folder with recipe.toml and a manifest.json of this
+# program, and in cache folders of these names, the names below are taken for ours when the folder is first written to.
+_MODEL = [
+    "modules.json", "config.json", "config_*.json", "generation_config.json", "sentence_*_config.json", "README.md",
+    "model*.safetensors", "model.safetensors.index.json", "tokenizer*.json", "special_tokens_map.json", "merges.txt",
+    "added_tokens.json", "vocab.txt", "vocab.json", "*.model", "chat_template.jinja", "artifact.metadata",
+    "[0-9]_*/config.json", "[0-9]_*/model.safetensors",
+]  # fmt: skip
+_VECTORS = ["optical.json", "docid", "sentences.npy", "tokens.npy", "start.npy", "scales.npy"]
+_LATE = ["scale.npy", "documents.npy", "rotation.npy", "centroids.npy", "list-start.npy", "list-rows.npy"]
+_INDEX = ["index", *_VECTORS, *_LATE, "part-???/index", "part-???/docid", "part-???/optical.json"]
+_GRAPHS = ["onnx.json", "model.onnx", "model.onnx.data", "model.int8.onnx", "tokenizer.json"]
+_RESULTS = ["*.trec", "results.json", "table.md", "perturbed.json", "perturbed.md", "comparison.md"]
+_OLD_RUN = {
+    "student": _MODEL, "transplant": _MODEL, "teacher": _MODEL, "colbert": _MODEL, "index": _INDEX, "index-*": _INDEX,
+    "onnx": [*_GRAPHS, "report.json", "table.md"], "evaluation/*": _RESULTS,
+    ".": ["recipe.toml", "training.json", "manifest.json", "lexicon-*.tsv"],
+}  # fmt: skip
+_DIGEST = "[0-9a-f]" * 16
+_OLD_CACHE = {
+    f"documents-{_DIGEST}-{_DIGEST}*": _VECTORS,
+    f"documents-{_DIGEST}-{_DIGEST}*/shard-?????": _VECTORS,
+    f"teacher-{_DIGEST}-{_DIGEST}": _VECTORS,
+    f"bm25-{_DIGEST}": ["optical.json", "segments_*", "_*.*", "write.lock"],
+}
+
+
+class Marker(NamedTuple):
+    """What a folder's marker says.
+
+    Attributes:
+        files: Names of what was written there, relative to the folder.
+        working: Patterns of names, for a folder that another library writes into; such a name covers all below it.
+    """
+
+    files: frozenset[str]
+    working: tuple[str, ...]
+
+    def covers(self, name: str) -> bool:
+        """Whether a relative name is of something that this program wrote; that of an empty folder ends with a /."""
+        first = name.partition("/")[0]
+        if name == MARKER or any(fnmatchcase(first, one) for one in self.working):
+            return True
+        return name in self.files or (name.endswith("/") and any(one.startswith(name) for one in self.files))
+
+
+UNMARKED = Marker(frozenset(), ())
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a single file is listed in the marker of its folder."""
+    return not path.is_symlink() and path.is_file() and marker_of(path.parent).covers(path.name)
+
+
+def first_not_ours(folder: Path) -> Path | None:
+    """The first thing in a folder that this program did not write; the folder itself where it is none, or a link."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        return folder
+    own = marker_of(folder)
+    working: dict[str, Marker] = {}
+    for name in entries(folder):
+        first, _, below = name.partition("/")
+        if below and first not in working:
+            marker = read_marker(folder / first) or UNMARKED
+            working[first] = marker if marker.working else UNMARKED
+        if not own.covers(name) and not (below and working[first].working and working[first].covers(below)):
+            return folder / name
+    return None
+
+
+def entries(folder: Path) -> Iterator[str]:
+    """Relative names of all files, links and empty folders below a folder; markers are left out."""
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        own = Path(place).relative_to(folder)
+        yield from sorted((own / name).as_posix() for name in (*files, *links) if name != MARKER)
+        if not (folders or files) and own.parts:
+            yield f"{own.as_posix()}/"
+
+
+def marker_of(folder: Path) -> Marker:
+    """What the marker of a folder says; of an old folder without one, a marker is made first."""
+    found = read_marker(folder)
+    if found is None and folder.is_dir():
+        for run in (folder, *folder.parents[:2]):
+            if not (run / MARKER).exists() and _is_old_run(run):
+                _adopt(run)
+        for pattern, names in _OLD_CACHE.items():
+            if folder.match(pattern):
+                _adopt_folder(folder, names)
+        found = read_marker(folder)
+    return found or UNMARKED
+
+
+def _is_old_run(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and "optical" in manifest and (folder / "recipe.toml").is_file()
+
+
+def _adopt(run: Path) -> None:
+    """Give the folders of an old run their markers, that of the run last."""
+    for pattern, names in _OLD_RUN.items():
+        for folder in [run] if pattern == "." else run.glob(pattern):
+            _adopt_folder(folder, names)
+
+
+def _adopt_folder(folder: Path, patterns: Sequence[str]) -> None:
+    if folder.is_dir() and not folder.is_symlink() and not (folder / MARKER).exists():
+        ours = [
+            name
+            for name in entries(folder)
+            if any(name.count("/") == one.count("/") and fnmatchcase(name, one) for one in patterns)
+        ]
+        write_marker(folder, Marker(frozenset(ours), ()))
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """What the marker of a folder says; None without one that this program wrote."""
+    try:
+        found = json.loads((folder / MARKER).read_bytes())
+        if str(found["made_by"]).startswith("optical"):
+            return Marker(frozenset(found.get("files", [])), tuple(found.get("working", [])))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def write_marker(folder: Path, marker: Marker) -> None:
+    """Write the marker of a folder whole, in place of the one that is there."""
+    listed = {"files": sorted(marker.files), "working": list(marker.working)}
+    text = json.dumps(
+        {"made_by": f"optical {__version__}", **{key: value for key, value in listed.items() if value}}, indent=1
+    )
+    unfinished = folder / f".marker.{os.getpid()}.tmp"  # not the name of an unfinished optical.json
+    try:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        os.replace(unfinished, folder / MARKER)
+    finally:
+        unfinished.unlink(missing_ok=True)
