@@ -43,7 +43,7 @@ WEIGHTS = ("ot", "product", "greedy", "assignment", "posterior", "pooled", "cont
 
 
 class Vocabulary(_Section):
-    """The transplant (:func:`optical.vocabulary.transplant.transplant`)."""
+    """Options of the transplant (:func:`optical.vocabulary.transplant.transplant`)."""
 
     mode: Literal["extend", "replace", "trim", "off"] = Field(
         default="extend",
@@ -167,7 +167,7 @@ class Robustness(_Section):
 
 
 class Training(_Section):
-    """The training loop; any other option has the default of the sentence-transformers trainer."""
+    """Options of the training loop; any other option has the default of the sentence-transformers trainer."""
 
     steps: int = Field(default=300, ge=0, description="optimizer steps; 0 saves the transplant as the student")
     batch_size: int = Field(default=64, ge=1, description="sentence pairs of one forward pass")
@@ -207,7 +207,7 @@ class Training(_Section):
 
 
 class Search(_Section):
-    """Retrieval and measures."""
+    """Options of indexing, search and evaluation."""
 
     depth: int = Field(default=1000, ge=1, description="documents retrieved for a query")
     factory: str = Field(
@@ -274,7 +274,7 @@ class Search(_Section):
 
 
 class Recipe(_Section):
-    """A whole run."""
+    """All options of a run."""
 
     lang: Annotated[str, AfterValidator(_languages)] = Field(
         description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"

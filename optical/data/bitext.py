@@ -176,7 +176,7 @@ def without(pairs: Iterable[Pair], texts: Iterable[str]) -> list[Pair]:
 
 
 def _fault(pair: Pair, key: tuple[str, str], max_chars: int, max_ratio: float) -> str:
-    """Why a pair is not worth keeping; empty when it is. A side of nothing but punctuation is empty."""
+    """Why a pair is left out; an empty string when it is kept. A side of nothing but punctuation is empty."""
     short, long = sorted(map(len, pair))
     if not all(key):
         return _EMPTY
@@ -188,7 +188,7 @@ def _fault(pair: Pair, key: tuple[str, str], max_chars: int, max_ratio: float) -
 
 
 def _plausible(source: _Source, lang: str) -> Iterator[Row]:
-    """The rows of a source; at its end, a DataError when they cannot be the two sides of one bitext."""
+    """Yield the rows of a source; at its end, raise a DataError when they cannot be the two sides of one bitext."""
     wrong: Row | None = None
     filled, first = [False, False], 0
     for row in source.rows(lang):
@@ -262,7 +262,7 @@ def _file(file: Path, lang: str) -> _Source:
 
 
 def _joined(parts: list[Path], lang: str) -> list[_Source]:
-    """Paths with commas between them: two Moses files, English first unless their names tell, or whole bitext files."""
+    """Paths joined by commas: two Moses files (English first unless their names say otherwise), or bitext files."""
     if all(bitext_formats.format_of(part) not in (None, ".txt") for part in parts):
         return [_Source(part) for part in parts]
     if len(parts) != 2:

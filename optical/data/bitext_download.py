@@ -118,7 +118,7 @@ def _pairs(load: Callable[..., Iterable[Any]], name: str, lang: str, limit: int)
 
 
 def _short(error: Exception) -> str:
-    """The first line of a message; the hub's list of all its configurations has no place in ours."""
+    """The first line of a message; the hub's list of all configurations is left out."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" Available: ")[0].rstrip(". ")
     return text if len(text) <= 160 else f"{text[:157]}..."
 

@@ -94,7 +94,7 @@ def stream_docs(path: str | Path) -> Iterator[Doc]:
 
 
 def documents_of(path: str | Path) -> Documents:
-    """Where the documents of a collection are and which language they have; nothing is read yet.
+    """Find the documents of a collection and their language; nothing is read yet.
 
     Raises:
         DataError: No such folder or id, or no documents there.
@@ -133,7 +133,7 @@ def judgements_of(queries: Iterable[Query], qrels: Iterable[Qrel]) -> list[Qrel]
 
 
 def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
-    """The collection of parts that were read, when they fit together."""
+    """Put the parts together, and check that they belong to one collection."""
     where, queries = parts.where, parts.queries
     empty: list[str] = []
     docs, checksum = hold(_with_text(_distinct(parts.documents), empty))
@@ -160,7 +160,7 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
 
 
 def _distinct(documents: Documents) -> Iterator[Doc]:
-    """Documents, until an id comes twice."""
+    """Yield the documents; an id that is missing or used twice is a DataError."""
     seen: set[str] = set()
     for number, doc in documents.read():
         if not doc.id or doc.id in seen:

@@ -75,7 +75,7 @@ def _load(name: str) -> Any:  # noqa: ANN401 - ir_datasets has no types
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """What may have been meant."""
+    """The nearest known id, as advice."""
     if name.startswith("clirmatrix/"):
         return "write clirmatrix/<documents>/bi139-base/<queries>/test1, with codes of its 139 languages"
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -83,7 +83,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _english_twin(name: str) -> str:
-    """The id that has the same judgements in English; empty where this project knows none."""
+    """The id that has the same judgements in English; empty where there is none."""
     match = _MMARCO.fullmatch(name)
     return f"{_MSMARCO}/{match['part']}" if match else ""
 
@@ -123,7 +123,7 @@ def _queries(dataset: Any) -> Iterator[Query]:  # noqa: ANN401
 
 @contextmanager
 def _within_reach(name: str) -> Iterator[None]:
-    """What ir_datasets reports when it cannot fetch, unpack or check a file, as an error that says what to do."""
+    """Raise a DataError that says what to do where ir_datasets cannot fetch, unpack or check a file."""
     try:
         yield
     except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:

@@ -25,7 +25,7 @@ def tidy(text: str) -> str:
 
 
 def fold_text(text: str) -> str:
-    """What two texts share when they differ in case, punctuation, symbols and spacing only; may be empty.
+    """A key that is equal for texts that differ in case, punctuation, symbols and spacing only; may be empty.
 
     Letters keep their marks: a vowel sign of Devanagari is no punctuation, and neither is a tone of Yoruba.
     """
@@ -45,7 +45,7 @@ def split_words(text: str) -> list[str]:
 
 
 def replace_words(text: str, replace: Callable[[str], str | None]) -> str:
-    """A text with other words and all that is between them unchanged.
+    """Replace words of a text, and leave everything between them unchanged.
 
     Args:
         text: What to change.
@@ -64,7 +64,7 @@ def fold(word: str) -> str:
 
 
 def in_case_of(word: str, other: str) -> str:
-    """Another word, capitalised where a word is: ``Watoto`` becomes ``Children``, ``MAJI`` ``WATER``."""
+    """``other``, capitalised as ``word`` is: ``Watoto`` becomes ``Children``, ``MAJI`` ``WATER``."""
     if len(word) > 1 and word.isupper():
         return other.upper()
     return other[0].upper() + other[1:] if word[0].isupper() else other

@@ -127,7 +127,7 @@ def _write(multi: MultiVectorEncoder, weight: Tensor, folder: Path) -> None:
 
 
 def _settings(multi: MultiVectorEncoder) -> dict[str, Any]:
-    """What both formats say, in PyLate's names, every one of them: their defaults differ."""
+    """The settings of both formats under PyLate's names; all are written, since the libraries' defaults differ."""
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
     module = transformer(multi)
@@ -163,7 +163,7 @@ def _pylate(own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stanford(multi: MultiVectorEncoder, own: dict[str, Any], weight: Tensor) -> dict[str, Any]:
-    """Stanford's code cannot do without markers: where the student has none, unused tokens are named, or [CLS]."""
+    """Settings of Stanford's code, which needs markers: an encoder without them gets unused tokens or [CLS]."""
     vocabulary = multi.tokenizer.get_vocab()
     query, document = (
         own[f"{task}_prefix"] or (unused if unused in vocabulary else multi.tokenizer.cls_token)

@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
 
 
 class NamedScore(NamedTuple):
-    """A development score that says what it measures, so that a checkpoint chosen by another one is not gone on with.
+    """A development score that says what it measures, so that no run resumes from a checkpoint chosen by another.
 
     Attributes:
         score: Encoder -> score, higher is better.
@@ -69,7 +69,7 @@ class NamedScore(NamedTuple):
 
 
 def score_fingerprint(dev: DevScore | None) -> str:
-    """What tells development scores apart: their ``fingerprint``, or the name of a function that has none."""
+    """An identifier of a development score: their ``fingerprint``, or the name of a function that has none."""
     if dev is None:
         return ""
     return getattr(dev, "fingerprint", None) or getattr(dev, "__qualname__", type(dev).__qualname__)
@@ -236,7 +236,7 @@ def encode_tokens(
 
 
 def encode_queries(encoder: Encoder, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
-    """Queries as the encoder's class compares them: sentence vectors ``(n, e)``, or a list of n token matrices.
+    """Vectors of queries: sentence vectors ``(n, e)``, or a list of n token matrices.
 
     All are unit vectors, float32, in the order of the texts.
     """

@@ -21,7 +21,7 @@ BATCH = 64  # texts that go through the graph at once, longest first
 
 
 class Manifest(NamedTuple):
-    """What the graph of a folder takes and gives.
+    """Inputs and outputs of an exported graph, as its folder describes them.
 
     Attributes:
         graphs: Precision -> file, the preferred one last.
@@ -51,7 +51,7 @@ class OnnxEncoder:
     """
 
     def __init__(self, session: Any, tokenizer: Any, manifest: Manifest) -> None:
-        """Of parts that are already read; :meth:`load` reads them."""
+        """Take parts that are already read; :meth:`load` reads them from a folder."""
         self.session = session
         self.tokenizer = tokenizer
         self.manifest = manifest

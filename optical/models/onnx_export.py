@@ -118,7 +118,7 @@ def cosines(found: Any, expected: Any) -> np.ndarray:
 
 
 class _QuerySide(nn.Module):
-    """An encoder as a function of tensors, which is what a graph is made of."""
+    """The query side of an encoder as a function of tensors, for the exporter."""
 
     def __init__(self, encoder: Encoder, names: Sequence[str]) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ def _write_graph(encoder: Encoder, manifest: Manifest, folder: Path) -> None:
 
 
 def _write_tokenizer(encoder: Encoder, path: Path) -> None:
-    """The fast tokenizer without the padding and truncation that the last call left in it."""
+    """Save the fast tokenizer without the padding and truncation that the last call left in it."""
     tokenizer = encoder.tokenizer.backend_tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -211,7 +211,7 @@ def _write_tokenizer(encoder: Encoder, path: Path) -> None:
 
 
 def _write_int8(folder: Path) -> None:
-    """Beside the float32 graph, the same with int8 weights."""
+    """Write the graph with int8 weights beside the float32 one."""
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -257,7 +257,7 @@ def _round_tables(model: onnx.ModelProto) -> None:
 def _compare(
     encoder: Encoder, folder: Path, names: Sequence[Precision], texts: Sequence[str], max_length: int
 ) -> dict[Precision, Check]:
-    """Each graph against torch; also an empty text, and one longer than the student reads, must agree in float32."""
+    """Compare each graph with torch; an empty text and one longer than the student reads must agree in float32 too."""
     asked = [*texts, "", " ".join([max(texts, key=len) or "a"] * max_length)]
     expected = encode_queries(encoder, asked)
     checks: dict[Precision, Check] = {}

@@ -11,7 +11,7 @@ INSTRUCTIONS = (*TRIED, "bf16")  # the last is ARM's
 
 
 def bfloat16(precision: str, device: str) -> bool:
-    """Whether to compute in bfloat16; ``auto`` does where it was seen to pay.
+    """Whether to compute in bfloat16; ``auto`` does where it is known to be faster.
 
     Args:
         precision: ``auto``, ``float32`` or ``bfloat16``.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Tokens(NamedTuple):
-    """A batch of token matrices.
+    """Token vectors of a batch of sentences, padded.
 
     Attributes:
         vectors: Token vectors, ``(b, n, d)``.

@@ -159,7 +159,7 @@ def _jump(w: Tensor, old: Tensor, older: Tensor, b: Tensor) -> Tensor:
 
 
 def _mend(live: _Live, now: _Live, C: Tensor, g: Tensor, epsilon: float) -> tuple[_Live, Tensor, Tensor]:
-    """Take back the jumps that raised the error, centre the kernels of wide problems; tell which cannot be helped.
+    """Take back the jumps that raised the error, centre the kernels of wide problems; tell which still overflow.
 
     A problem that goes back does without a jump once, and its next error is accepted whatever it is: at a small epsilon
     the error may rest for long while the potentials move. Centring takes the potentials of the plan out of the cost,
@@ -207,7 +207,7 @@ def _kernel(C: Tensor, a: Tensor, b: Tensor, g: Tensor | None, epsilon: float) -
 
 
 def _log_domain(C: Tensor, a: Tensor, b: Tensor, epsilon: float, stop: Stop) -> tuple[Tensor, Tensor, Tensor]:
-    """What `_solve` does, slowly and whatever the numbers: every product is a ``logsumexp``."""
+    """The same as ``_solve``, in the log domain: slow, but nothing overflows."""
     R, g = reduced_costs(C, a, b, torch.zeros_like(b))
     K, log_a, log_b = -R / epsilon, a.mT.log(), b.log()  # a zero mass is -inf, and stays -inf through every update
     u, v = torch.zeros_like(log_a), torch.zeros_like(log_b)

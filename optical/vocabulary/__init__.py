@@ -6,8 +6,9 @@ pieces of X already, and of a hundred other languages, which are taken out.
 
 - :mod:`optical.vocabulary.transplant`: the whole transplant, and its report.
 - :mod:`optical.vocabulary.choose_words`: which words of X get a row of their own.
-- :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin; how
-  well a tokenizer fits a language (fertility).
+- :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin; the
+  fertility of a tokenizer.
+- :mod:`optical.vocabulary.fertility`: fertility on sentences that the vocabulary was not made from.
 - :mod:`optical.vocabulary.subwords`: parts that words share, and what they say of rare and unseen words.
 - :mod:`optical.vocabulary.trim`: a multilingual teacher without the pieces of other languages.
 

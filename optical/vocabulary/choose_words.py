@@ -10,7 +10,7 @@ from optical.data.words import fold, split_words
 
 
 class Words(NamedTuple):
-    """The words of X to add.
+    """The words of X that get a row.
 
     Attributes:
         forms: Written forms of each word as they occur in the bitext, ``folded word -> forms``.
@@ -24,7 +24,7 @@ class Words(NamedTuple):
 def choose_words(
     foreign: Sequence[str], english: Sequence[str], *, min_count: int = 1, max_words: int = 100_000
 ) -> Words:
-    """Words of the X side that are not just repeated on the English side.
+    """Choose the words of the X side that are not just repeated on the English side.
 
     A word is kept when it occurs at least ``min_count`` times in X and less than half of these have the same word in
     the English sentence beside them: names and loans, which look alike on both sides, keep the teacher's pieces,

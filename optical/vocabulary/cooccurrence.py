@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-MAX_ENTRIES = 40_000_000  # co-occurrences in memory, some 20 bytes each; longer sentence pairs are left out beyond it
+MAX_ENTRIES = 40_000_000  # in memory, some 20 bytes each; beyond, the longest sentence pairs are left out
 
 
 class CoOccurrences(NamedTuple):
@@ -31,7 +31,7 @@ class CoOccurrences(NamedTuple):
     e: Int[np.ndarray, " k"]
 
     def per_english(self, values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " c"]:
-        """A value of each pair, shared out: what each English token's co-occurrences have of it sums to 1."""
+        """Share of each co-occurrence in a value of its pair, normalised to sum 1 over each English token."""
         share = values[self.entry]
         share /= np.repeat(np.add.reduceat(share, self.first), self.lengths)
         return share

@@ -21,7 +21,7 @@ _BITS = 768  # holds all 27 * 27 character pairs
 
 
 class WordParts(NamedTuple):
-    """The two halves of each X id, and how much each half is worth.
+    """The two parts of each X word, and the weight of each in its meaning.
 
     Attributes:
         names: Every part: a prefix as it is, a suffix after ``##``.
@@ -37,7 +37,7 @@ class WordParts(NamedTuple):
 
 
 def cut(words: Iterable[str], *, min_types: int = 2) -> dict[str, tuple[str, str]]:
-    """Cut each word where both parts are shared with most other words.
+    """Cut words in two where both parts are shared with the most other words.
 
     The cut maximises ``log P log S``, P the number of words that start with the prefix and S the number that end with
     the suffix. One part has at least ``LONG`` letters; words for which no cut has two parts shared by ``min_types``
@@ -64,7 +64,7 @@ def cut(words: Iterable[str], *, min_types: int = 2) -> dict[str, tuple[str, str
 
 
 def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int = 2) -> WordParts:
-    """Cut the words that have X ids.
+    """Cut the words of the student's vocabulary, and weigh their parts.
 
     The rarer half says more: a stem is shared by few words, an inflection by many. So each half weighs as much as the
     other is common.

@@ -133,7 +133,7 @@ def replace(base: Any, texts: Sequence[str], size: int) -> PreTrainedTokenizerFa
 
 
 def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
-    """Letters of other scripts that the base can only spell letter by letter, or not at all.
+    """Letters of other scripts that the base tokenizer splits letter by letter, or does not know.
 
     A script is unread when the base makes more than two thirds as many tokens as there are letters in the words that
     use it (MiniLM on Devanagari), and read when it has pieces of its own (XLM-R on Devanagari). Scripts of fewer than
@@ -220,7 +220,7 @@ def _without_english(backend, pieces: Sequence[str], words: Sequence[str], engli
 
 
 def _with_pieces(backend, names: Sequence[str]):
-    """The tokenizer with pieces behind every id it has, its own added tokens included; words come after them."""
+    """The tokenizer with new pieces after all its ids, those of its added tokens too; added words come after them."""
     state = json.loads(backend.to_str())
     vocab = state["model"]["vocab"]
     for token in sorted(state["added_tokens"], key=lambda token: token["id"]):
@@ -238,7 +238,7 @@ def _normalizer(base, romanise: str):
 
 
 def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the tokenizer proper, which does the work.
+    """A copy of the Rust tokenizer inside a fast tokenizer.
 
     Raises:
         DataError: The tokenizer is not a fast one.

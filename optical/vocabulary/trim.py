@@ -123,7 +123,7 @@ def _pieces(model: dict[str, Any]) -> dict[str, int]:
 
 
 def _needed(model: dict[str, Any], kept: set[int]) -> set[int]:
-    """The kept ids, and those without which the model would cut the same text otherwise.
+    """The kept ids, and those without which the tokenizer would split the same text differently.
 
     Greedy longest match (WordPiece) needs none: the longest piece is still there, and no longer one has come. The best
     path of a Unigram model is still the best of those that remain; but an unknown letter scores 10 less than the least
@@ -193,7 +193,7 @@ def _renumber(processor: dict[str, Any] | None, number: Callable[[int], int]) ->
 
 
 def _fixed_ids(teacher: Encoder, rows: int) -> set[int]:
-    """Ids that the network names: in its configuration, and the padding where positions are counted from it."""
+    """Ids that the network refers to: in its configuration, and padding where positions are counted from it."""
     model = transformer(teacher).auto_model
     fixed = {i for ids in _named_ids(model.config).values() for i in ids if i < rows}
     for module in model.modules():
@@ -229,7 +229,7 @@ def _refuse_other_uses(teacher: Encoder, embeddings: nn.Parameter) -> None:
 
 
 def _count_anew(student: Encoder, embeddings: nn.Parameter, new: dict[int, int]) -> None:
-    """Sizes and ids of the student's network, after its rows."""
+    """Set the sizes and ids in the student's network to those of its new rows."""
     model = transformer(student).auto_model
     for name, ids in _named_ids(model.config).items():
         value: list[int | None] = [new.get(i) for i in ids]  # none, where the tokenizer has no such token
