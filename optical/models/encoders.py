@@ -69,7 +69,7 @@ class NamedScore(NamedTuple):
 
 
 def score_fingerprint(dev: DevScore | None) -> str:
-    """An identifier of a development score: their ``fingerprint``, or the name of a function that has none."""
+    """An identifier of a development score: its ``fingerprint``, or the name of a function that has none."""
     if dev is None:
         return ""
     return getattr(dev, "fingerprint", None) or getattr(dev, "__qualname__", type(dev).__qualname__)
