@@ -120,7 +120,7 @@ def _all_pairs(bitext: Path) -> list:
 
 def _pairs(bitext: Path) -> list:
     from optical.config.recipe import Training
-    from optical.training.distillation import usable
+    from optical.training.mixture import usable
 
     pairs = usable(_all_pairs(bitext), Training())
     return random.Random(0).sample(pairs, min(PAIRS, len(pairs)))  # files come one after another
@@ -145,9 +145,11 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
     """This package as `optical distill` trains, with all objectives."""
     import torch
 
-    from optical.config.recipe import Objective, Training
+    from optical.config.recipe import StudentOptions, Training
     from optical.training import distillation
     from optical.training.losses import ot as objective
+    from optical.training.mixture import Mixture
+    from optical.training.trainer import Workspace
 
     passages = torch.nn.functional.normalize(torch.randn(432, 384, generator=torch.Generator().manual_seed(0)), dim=-1)
     ticks, solving = _Ticks(), [0.0]
@@ -162,10 +164,10 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
     objective.sinkhorn = timed
     distillation.LogPlans = lambda _: ticks  # the only callback of ours that does nothing in a step
     teacher = _teacher()
-    distillation.distill_student(
-        student, teacher, pairs, objective=Objective(scores=1.0), folder=folder, cache=folder.parent / "cache",
-        training=Training(steps=WARM + STEPS, batch_size=BATCH, precision=precision, evaluate_every=10_000),
-        documents=passages.numpy(), progress=False,
+    training = Training(steps=WARM + STEPS, batch_size=BATCH, precision=precision, evaluate_every=10_000)
+    distillation.train_student(
+        student, teacher, Mixture(pairs, None, {}), StudentOptions(training=training),
+        Workspace(folder, folder.parent / "cache", progress=False), passages.numpy(),
     )  # fmt: skip
     seconds = ticks.seconds()
     return Measured(seconds, BATCH, _peak(), solving[0] / sum(seconds))

@@ -6,7 +6,6 @@ must find the passage that the teacher ranks first for their English side, among
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 import time
@@ -28,13 +27,12 @@ from optical.evaluation.perturbations import perturb
 from optical.files import checksum
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore
-from optical.models.layers import keep_layers
-from optical.pipeline import distill, index
+from optical.pipeline import index
 from optical.retrieval.search import search
-from optical.training.distillation import distill_student, usable
-from optical.training.mixture import mix
+from optical.training.distillation import distill, make_start
+from optical.training.mixture import mix, usable
+from optical.training.trainer import Workspace
 from optical.vocabulary.lexicon import bitext_lexicon
-from optical.vocabulary.transplant import transplant
 
 HELD_OUT = 150  # questions, and as many other sentences
 LONGER = (8, 30)  # words of the other sentences
@@ -142,23 +140,19 @@ def run_cell(
     teacher = index.load_teacher(recipe)
     every = _every_language(setting, row, data)
     some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
-    mixture = mix(some, recipe.training)
     dev = development(setting, teacher, recipe.late_interaction)
     start = _start(recipe, teacher, mix(some if experiment.transplant == "drawn" else every, recipe.training).pairs)
     begun = time.perf_counter()
-    pairs = mixture.pairs
-    distilled = distill_student(
-        copy.deepcopy(start), teacher, pairs, objective=recipe.objective, robustness=recipe.robustness,
-        weights=mixture.weights,
-        training=recipe.training, folder=folder / f"training-{_name(row.name)}-{setting.lang}-{seed}",
-        cache=Path(recipe.cache), documents=None if recipe.late_interaction else _passages(setting, recipe),
-        dev=dev, seed=seed, progress=False,
-    )  # fmt: skip
-    seconds = round(time.perf_counter() - begun, 1)
-    say(f"{row.name} {setting.lang} seed {seed}: dev {distilled.start:.4f} -> {distilled.best:.4f}, {seconds} s")
-    found = {"dev": {"start": distilled.start, "best": distilled.best, "share": distilled.share}}
-    found |= {"pairs": len(pairs), "seconds": seconds}
-    return found | {"ap": measured(distilled.student, setting, experiment.perturb)}
+    workspace = Workspace(
+        folder / f"training-{_name(row.name)}-{setting.lang}-{seed}", Path(recipe.cache), progress=False
+    )
+    passages = [] if recipe.late_interaction else [_passages(setting)]
+    done = distill(teacher, some, recipe.student, workspace, passages=passages, dev=dev, start=start)
+    seconds, trained = round(time.perf_counter() - begun, 1), done.trained
+    say(f"{row.name} {setting.lang} seed {seed}: dev {trained.start:.4f} -> {trained.best:.4f}, {seconds} s")
+    found = {"dev": {"start": trained.start, "best": trained.best, "share": trained.share}}
+    found |= {"pairs": len(done.mixture.pairs), "seconds": seconds}
+    return found | {"ap": measured(done.student, setting, experiment.perturb)}
 
 
 def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pair]]:
@@ -208,9 +202,8 @@ def _perturbed(query: Query, kind: str, words: dict[str, list[str]]) -> str:
     return perturb(query.text, name, float(rate), random, lexicon=words)
 
 
-def _passages(setting: Setting, recipe: Recipe) -> np.ndarray:
-    every = np.concatenate([np.asarray(part.vectors.sentences) for part in setting.searched.values()])
-    return distill.drawn_rows(every, recipe.objective.documents, np.random.default_rng(recipe.seed))
+def _passages(setting: Setting) -> np.ndarray:
+    return np.concatenate([np.asarray(part.vectors.sentences) for part in setting.searched.values()])
 
 
 def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
@@ -221,10 +214,10 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     )
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
-        student = transplant(teacher, pairs, recipe.vocabulary).student
-        if recipe.layers is not None:
-            student = keep_layers(student, recipe.layers)
-        distill.save_encoder(student, folder)
+        # All seeds of a row begin with the same student.
+        encoders.save_encoder(
+            make_start(teacher, pairs, recipe.student._replace(seed=0), lambda _: None).student, folder
+        )
     return encoders.load(folder, recipe.device)
 
 

@@ -16,7 +16,6 @@ shows, and :mod:`optical.pipeline.distill` does all of it in order.
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -84,52 +83,25 @@ def distill(
     from optical.config.recipe import load_recipe
     from optical.files import check_replaceable
     from optical.models import encoders
-    from optical.models.layers import keep_layers
-    from optical.pipeline import distill as pipeline_distill
-    from optical.training.distillation import distill_student
-    from optical.training.mixture import mix
-    from optical.vocabulary.transplant import transplant
+    from optical.training import distillation
+    from optical.training.trainer import Workspace
 
-    sections = {
-        "vocabulary": dict(vocabulary or {}),
-        "objective": dict(objective or {}),
-        "robustness": dict(robustness or {}),
-        "training": dict(training or {}),
-    }
+    sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
+    given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
-    given = {"lang": lang} if layers is None else {"lang": lang, "layers": layers}
-    recipe = load_recipe(None, {**given, **{f"{s}.{k}": v for s, o in sections.items() for k, v in o.items()}})
+    recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **given})
     if folder is not None:
         check_replaceable(Path(folder))
     loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
-    mixture = mix(_pairs(bitext, recipe), recipe.training)
-    student = transplant(loaded, mixture.pairs, recipe.vocabulary, seed=seed).student
-    if recipe.layers is not None:
-        student = keep_layers(student, recipe.layers)
-    passages = (
-        None
-        if documents is None or encoders.is_multi_vector(loaded)
-        else encoders.encode_sentences(loaded, list(documents))
-    )
+    texts = list(documents or ()) if not encoders.is_multi_vector(loaded) else []
+    passages = [encoders.encode_sentences(loaded, texts)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
-        student = distill_student(
-            student,
-            loaded,
-            mixture.pairs,
-            objective=recipe.objective,
-            robustness=recipe.robustness,
-            training=recipe.training,
-            folder=Path(folder or scratch),
-            cache=Path(cache or scratch),
-            weights=mixture.weights,
-            documents=passages,
-            dev=dev,
-            seed=seed,
-            progress=progress,
-        ).student
+        workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
+        pairs = _pairs(bitext, recipe)
+        done = distillation.distill(loaded, pairs, recipe.student, workspace, passages=passages, dev=dev)
     if folder is not None:
-        pipeline_distill.save_encoder(student, Path(folder))
-    return student
+        encoders.save_encoder(done.student, Path(folder))
+    return done.student
 
 
 def teach(
@@ -168,27 +140,23 @@ def teach(
     from optical.config.teaching import Teaching
     from optical.files import check_replaceable
     from optical.models import encoders
-    from optical.pipeline import distill as pipeline_distill
-    from optical.pipeline import teach as pipeline_teach
-    from optical.training.teacher import check_rows, teach_encoder
+    from optical.training import teacher as training
+    from optical.training.trainer import Workspace
 
     given = {"late_interaction": late_interaction, "dimension": dimension, **dict(options or {})}
     chosen = load_options(Teaching, None, {"collection": "rows", **given})
     listed = list(rows)
-    check_rows(listed)
+    training.check_rows(listed)
     if folder is not None:
         check_replaceable(Path(folder))
     start = encoders.load(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
-    pipeline_teach.check_start(start, chosen, "the teacher given")
-    encoder = copy.deepcopy(pipeline_teach.beginning(start, [row[1] for row in listed], chosen))
-    limit = encoder.max_seq_length
-    encoder.max_seq_length = min((length for length in (limit, chosen.max_tokens) if length), default=None)
+    start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
-        encoder = teach_encoder(encoder, listed, chosen, Path(folder or scratch), dev=dev, progress=progress).encoder
-    encoder.max_seq_length = limit
+        workspace = Workspace(Path(folder or scratch), Path(scratch), progress)
+        taught = training.teach(start, listed, chosen, workspace, dev=dev)
     if folder is not None:
-        pipeline_distill.save_encoder(encoder, Path(folder))
-    return encoder
+        encoders.save_encoder(taught.encoder, Path(folder))
+    return taught.encoder
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:

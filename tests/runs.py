@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 
 from optical.config.recipe import Recipe, load_recipe, write_recipe
+from optical.evaluation.report import Report
 from optical.files import write_text
 from optical.models import encoders
+from optical.models.encoders import save_encoder
 from optical.pipeline import index
-from optical.pipeline.distill import save_encoder
+from optical.pipeline.distill import distill_run
+from optical.pipeline.evaluate import evaluate_run
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
 from tests.conftest import bert
@@ -57,3 +60,13 @@ def by_words(encoder: encoders.Encoder) -> encoders.Encoder:
             if "word_embeddings" in name:
                 weight.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))
     return encoder
+
+
+def distilled(recipe: Recipe, *arguments: object, **options: object) -> Report | None:
+    """The report of a run of one language; None where nothing was measured."""
+    return distill_run(recipe, *arguments, **options).get(recipe.lang)
+
+
+def evaluated(recipe: Recipe, *arguments: object, **options: object) -> Report:
+    """The report of one language of a finished run."""
+    return evaluate_run(recipe, *arguments, **options)[recipe.lang]

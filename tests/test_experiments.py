@@ -11,9 +11,8 @@ import pytest
 
 from experiments import __main__ as runner
 from experiments import grid, table
-from experiments.cell import Setting, _every_language, _passages, development
+from experiments.cell import Setting, _every_language, development
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
-from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
 from optical.data.collection import Collection
 from optical.data.records import Query
@@ -173,24 +172,6 @@ def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured
     measured = Setting("de", own, held_out, {"c": EmbeddedCollection(asked, None, [])}, {})
     found = _every_language(measured, Row(name="mixed", beside=("so",)), folder)
     assert found == {"de": own, "so": [Pair("a goat", "ri")]}
-
-
-def test_passages_to_rank_are_drawn_from_all_collections_by_the_seed(folder):
-    def part(name: str, first: int) -> EmbeddedCollection:
-        sentences = np.arange(first, first + 500, dtype=np.float32)[:, None]
-        vectors = Vectors(np.zeros((0, 1)), np.zeros(501, np.int64), sentences, Path())
-        return EmbeddedCollection(Collection(name, [], {}, {}, "", {}), vectors, [str(k) for k in range(500)])
-
-    measured = Setting("sw", [], {}, {"a": part("a", 0), "b": part("b", 500)}, {})
-    few = load_recipe(None, {"lang": "sw", "objective.documents": 200})
-    rows = _passages(measured, few)[:, 0]
-    assert len(set(rows)) == 200
-    assert 65 < (rows >= 500).sum() < 135  # 100, and five standard errors
-    assert set(
-        _passages(measured, load_recipe(None, {"lang": "sw", "objective.documents": 200, "seed": 1}))[:, 0]
-    ) != set(rows)
-    enough = _passages(measured, load_recipe(None, {"lang": "sw", "objective.documents": 1000}))[:, 0]
-    np.testing.assert_array_equal(enough, np.arange(1000))
 
 
 def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):

@@ -175,4 +175,4 @@ def evaluate(
         for result in perturb_run(chosen, perturb, rate or RATES, seeds=seeds, student=student, say=say):
             show(perturbed_results.table(result))
         return
-    show_reports(pipeline_evaluate.evaluate_languages(chosen, student, say))
+    show_reports(pipeline_evaluate.evaluate_run(chosen, student, say))

@@ -65,14 +65,10 @@ def transplant(
     recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
-    from optical.pipeline import distill as pipeline_distill
-    from optical.pipeline import index, inputs, run_folder
+    from optical.pipeline.distill import transplant_run
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
-    run_folder.check_transplant(chosen)
-    pairs = inputs.read_inputs(chosen, say).pairs
-    grown = pipeline_distill.make_transplant(chosen, index.load_teacher(chosen), pairs, say)
-    for name, value in grown.report().items():
+    for name, value in transplant_run(chosen, say).report().items():
         console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
 
@@ -99,10 +95,10 @@ def distill(
 
     After Ctrl-C the same command goes on from the last checkpoint.
     """
-    from optical.pipeline import distill as pipeline_distill
+    from optical.pipeline.distill import distill_run
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, collection=collection, out=out)
-    reports = pipeline_distill.distil_languages(chosen, say)
+    reports = distill_run(chosen, say)
     show_reports(reports)
     if not reports:
         console.print("no collection was given, so nothing was measured; add --collection")
@@ -154,7 +150,7 @@ def teach(
 
     named = {"teacher": teacher, "collection": collection, "out": out}
     chosen = load_options(Teaching, recipe, overrides_of(settings, named))
-    for outcome in pipeline_teach.teach(chosen, say):
+    for outcome in pipeline_teach.teach_run(chosen, say):
         show(pipeline_teach.table(outcome), pipeline_teach.sentences(outcome))
     folder = chosen.folder / "teacher"
     console.print(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -273,6 +273,26 @@ class Search(_Section):
     split: str = Field(default="test", description="judgements that the table reports")
 
 
+class StudentOptions(NamedTuple):
+    """Everything that decides what a student is made of teacher and bitext.
+
+    Attributes:
+        vocabulary: The words of X that the teacher is given.
+        objective: What the student is asked to do.
+        robustness: Training on worse input.
+        training: The loop.
+        layers: Of the student, evenly taken from the teacher's; None for all of them.
+        seed: Of everything random.
+    """
+
+    vocabulary: Vocabulary = Vocabulary()
+    objective: Objective = Objective()
+    robustness: Robustness = Robustness()
+    training: Training = Training()
+    layers: int | None = None
+    seed: int = 0
+
+
 class Recipe(_Section):
     """All options of a run."""
 
@@ -333,6 +353,11 @@ class Recipe(_Section):
     def langs(self) -> tuple[str, ...]:
         """The languages of the queries, one or several."""
         return tuple(self.lang.split(","))
+
+    @property
+    def student(self) -> StudentOptions:
+        """How the student is made."""
+        return StudentOptions(self.vocabulary, self.objective, self.robustness, self.training, self.layers, self.seed)
 
     def of(self, lang: str) -> Recipe:
         """The recipe as it reads for one language: ``{lang}`` in its paths is that language; the folder stays."""

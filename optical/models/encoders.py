@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from optical.errors import DataError
-from optical.files import file_checksum
+from optical.files import file_checksum, written_whole
 from optical.models.tokens import Tokens, pool
 
 if TYPE_CHECKING:
@@ -124,6 +124,12 @@ def load(model: str | Path, device: str | None = None) -> Encoder:
     if not torch.isfinite(encoded.sentence).all():
         raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
     return encoder
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Save a model folder whole; an earlier one stays until then."""
+    with written_whole(folder) as unfinished:
+        encoder.save(str(unfinished))
 
 
 def transformer(encoder: Encoder) -> Any:  # noqa: ANN401 - architectures have no common type

@@ -42,27 +42,7 @@ from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
 
 
-def single(recipe: Recipe) -> Recipe:
-    """The recipe, when it has one language.
-
-    Raises:
-        ValueError: It has several.
-    """
-    if len(recipe.langs) > 1:
-        raise ValueError(f"one language gives one report, received {recipe.lang!r}; call the function for languages")
-    return recipe
-
-
-def evaluate(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> Report:
-    """Measure the student of a finished run of one language, or another one of the same teacher.
-
-    Raises:
-        ValueError: The recipe has several languages.
-    """
-    return evaluate_languages(single(recipe), student, say)[recipe.lang]
-
-
-def evaluate_languages(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> dict[str, Report]:
+def evaluate_run(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> dict[str, Report]:
     """Measure the student of a finished run, or another one of the same teacher, on the recipe's collections.
 
     The results of another student go to a folder with its name, so that those of the run's own stay.

@@ -9,6 +9,7 @@ import contextlib
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self.last, 1)
         self.last = now
+
+    def include(self, seconds: Mapping[str, float]) -> None:
+        """Stages since the last call that were timed elsewhere."""
+        self.seconds |= seconds
+        self.last = time.perf_counter()
 
 
 def _versions() -> dict[str, str]:

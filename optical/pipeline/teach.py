@@ -6,9 +6,7 @@ start. Knows no bitext and no student; the loop is that of :mod:`optical.trainin
 
 from __future__ import annotations
 
-import copy
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,25 +16,23 @@ from optical.data.collection import Collection, documents_of, read_collection
 from optical.data.document_store import FullTexts, ids_of
 from optical.data.trec_run import Run, write_run
 from optical.embeddings.cache import document_vectors
-from optical.errors import RecipeError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import checksum, strict_json, write_text, written_whole
+from optical.files import checksum, strict_json, write_text
 from optical.models import encoders
-from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, is_multi_vector
+from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, save_encoder
 from optical.models.precision import check_precision
-from optical.models.projection import projected
 from optical.pipeline.inputs import Say, check_english
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_teach
 from optical.retrieval.search import search
-from optical.training.teacher import teach_encoder
+from optical.training.teacher import at_most_tokens, beginning, teach
 from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
+from optical.training.trainer import Workspace
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
 MEASURES = ("AP", "nDCG@10", "R@100")
-SAMPLE = 500  # passages whose tokens give the projection its directions: some 60,000 tokens
 DEPTH = 100
 
 
@@ -57,7 +53,7 @@ class TaughtScores(NamedTuple):
         return {f"{TAUGHT} - {other}": compare(self.scores[TAUGHT], self.scores[other]) for other in others}
 
 
-def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[TaughtScores]:
+def teach_run(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[TaughtScores]:
     """Teach, save and measure: on the held-out queries, which chose the checkpoint, and on the test collection.
 
     Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same options it goes on from there.
@@ -75,26 +71,21 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
         say(f"collection: {count} left out, {reason}")
     supervision = supervise(collection, options)
     exams = _exams(options, supervision, collection.name)
-    start = _load(options)
+    start = encoders.load(options.teacher, options.device)
     check_precision(options.precision, start.device.type)
-    limit = start.max_seq_length
-    start.max_seq_length = min((length for length in (limit, options.max_tokens) if length), default=None)
-    encoder = beginning(start, [example.doc.full for example in supervision.examples], options)
+    encoder = beginning(start, [example.doc.full for example in supervision.examples], options, options.teacher)
     systems = {START: as_multi_vector(start) if options.late_interaction else start}
     if len(encoder) > len(systems[START]):
         systems[PROJECTED] = encoder
     clock("read")
-    rows, drawn = mined(start, supervision, options, Path(options.cache))
+    with at_most_tokens(start, options.max_tokens):
+        rows, drawn = mined(start, supervision, options, Path(options.cache))
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
-    taught = teach_encoder(
-        copy.deepcopy(encoder), rows, options, options.folder, dev=_score(supervision.exam), progress=progress
-    )
+    workspace = Workspace(options.folder, Path(options.cache), progress)
+    taught = teach(encoder, rows, options, workspace, dev=_score(supervision.exam))
     clock("training")
-    for each in (*systems.values(), taught.encoder):
-        each.max_seq_length = limit
-    with written_whole(options.folder / "teacher") as unfinished:
-        taught.encoder.save(str(unfinished))
+    save_encoder(taught.encoder, options.folder / "teacher")
     systems[TAUGHT] = taught.encoder
     outcomes = [_measure(title, exam, systems, options) for title, exam in exams.items()]
     clock("measures")
@@ -104,34 +95,6 @@ def teach(options: Teaching, say: Say = lambda _: None, *, progress: bool = True
     facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
     write_manifest(options, start, facts)
     return outcomes
-
-
-def _load(options: Teaching) -> Encoder:
-    start = encoders.load(options.teacher, options.device)
-    check_start(start, options, options.teacher)
-    return start
-
-
-def check_start(start: Encoder, options: Teaching, name: str) -> None:
-    """Refuse a late-interaction encoder where sentence vectors are asked for.
-
-    Raises:
-        RecipeError: With the two ways out.
-    """
-    if is_multi_vector(start) and not options.late_interaction:
-        raise RecipeError(
-            f"{name} is a late-interaction encoder; late_interaction = false asks for sentence vectors; set "
-            "late_interaction = true, or begin with a single-vector encoder"
-        )
-
-
-def beginning(start: Encoder, passages: Sequence[str], options: Teaching) -> Encoder:
-    """What training begins with: the start, or its tokens, projected where that is asked and not done already."""
-    if not options.late_interaction or is_multi_vector(start):
-        return start
-    if not options.dimension:
-        return as_multi_vector(start)
-    return projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
 
 
 def _read(path: str) -> Collection:

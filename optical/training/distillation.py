@@ -1,37 +1,33 @@
-"""Bitext and a teacher in, a student out, by the trainer of sentence-transformers.
+"""Distillation: a teacher and bitext in, a student out.
 
-The teacher's vectors of the English side are read from disk, the student runs over the X side, the objectives compare
-the two, and the library's trainer does the rest: precision, accumulation, several GPUs, checkpoints, logging, the hub.
-Knows objectives, encoders and pairs; knows no collection and no index (the development score is a function it is
-given).
+The teacher's vectors of the English side are read from disk, the student runs over the X side, and the objectives
+(:mod:`optical.training.distillation_loss`) compare the two in the loop of :mod:`optical.training.trainer`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
+import copy
 import hashlib
-import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import nn
-from transformers import EarlyStoppingCallback, PrinterCallback
 
-from optical.config.recipe import WEIGHTS, Objective, Robustness, Training
+from optical.config.recipe import WEIGHTS, Objective, Robustness, StudentOptions, Training
 from optical.data.bitext import Pair
-from optical.data.words import split_words
 from optical.embeddings.cache import teacher_vectors
+from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
-from optical.files import checksum, clear_working_folder, working_folder
+from optical.files import checksum
 from optical.models.encoders import (
     DevScore,
     Encoder,
@@ -41,19 +37,19 @@ from optical.models.encoders import (
     token_counts,
     transformer,
 )
-from optical.models.precision import bfloat16, check_precision
+from optical.models.layers import keep_layers
+from optical.models.precision import check_precision
 from optical.training.augmentation import Augment, read_synonyms
-from optical.training.averaging import SHARES, average
 from optical.training.batches import length_grouped
-from optical.training.callbacks import Interruption, LogPlans, Progress, StopWhenDiverged
+from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import Distillation, Rarity, idf
+from optical.training.mixture import Mixture, fits, mix, usable
 from optical.training.row_adam import RowAdamW, rows_in_use
-from optical.training.trainer import CHECKPOINTS, Evaluator, switch_off_dropout, train, trainer_classes
+from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
-
-logger = logging.getLogger(__name__)
+from optical.vocabulary.transplant import Transplant, size_of, transplant
 
 
 class Distilled(NamedTuple):
@@ -61,124 +57,179 @@ class Distilled(NamedTuple):
 
     Attributes:
         student: The encoder with the best development score.
-        start: Development score before training, NaN without a development score.
-        best: Development score of ``student``.
-        share: Weight of training in ``student``: 1 for the best checkpoint itself, less for an average with the start.
-        history: What the trainer logged, one dict an entry: losses by objective, marginal error of the plans, scores.
-        pairs: Sentence pairs trained on, repeats not counted.
+        start: The encoder before training.
+        transplant: What the transplant reports; empty where ``start`` was given.
+        trained: Development scores, and what the trainer logged.
+        mixture: The pairs that it was made from.
+        pairs: How many of them, repeats not counted, were trained on.
+        seconds: Stage -> wall time: transplant, training.
     """
 
     student: Encoder
-    start: float
-    best: float
-    share: float
-    history: list[dict[str, float]]
+    start: Encoder
+    transplant: dict[str, Any]
+    trained: Trained
+    mixture: Mixture
     pairs: int
+    seconds: dict[str, float]
 
 
-def distill_student(
-    student: Encoder,
+def distill(
     teacher: Encoder,
-    pairs: Sequence[Pair],
+    pairs: Mapping[str, Sequence[Pair]],
+    options: StudentOptions,
+    workspace: Workspace,
     *,
-    objective: Objective,
-    training: Training,
-    folder: Path,
-    cache: Path,
-    robustness: Robustness | None = None,
-    weights: Sequence[float] | None = None,
-    documents: np.ndarray | None = None,
+    passages: Sequence[np.ndarray | Rows] = (),
     dev: DevScore | None = None,
-    seed: int = 0,
-    progress: bool = True,
+    start: Encoder | None = None,
 ) -> Distilled:
-    """Train a student (usually a transplant) to put sentences of X where the teacher puts their translations.
+    """Make a student of a teacher: give it the words of X, then train it to put sentences where the teacher does.
 
-    Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same arguments it goes on from there.
-    With ``dev``, the result is the best of the start, the best checkpoint and averages of the two, so never worse than
-    the start.
+    Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there. With
+    ``dev``, the student is the best of the start, the best checkpoint and averages of the two, so never worse than the
+    start.
 
     Args:
-        student: Changed by training; pass a copy to keep it.
         teacher: Stays as it is.
-        pairs: Bitext.
-        objective: Which objectives with which weights.
-        training: The loop.
-        folder: For checkpoints; emptied of them when training ends well.
-        cache: For the teacher's vectors.
-        robustness: Training on perturbed input; none by default.
-        weights: How often each pair is drawn, for one draw of the others; all alike by default.
-        documents: Sentence vectors of English passages, ``(n, e)``, unit length, for the ``scores`` objective; without
-            them that objective is left out.
+        pairs: Language -> bitext; one student is made for all languages.
+        options: Vocabulary, objectives, robustness, loop, layers, seed.
+        workspace: Where checkpoints and the teacher's vectors go, and who is told what.
+        passages: Sentence vectors of English passages, one array ``(n, e)`` of unit rows a collection, that the
+            ``scores`` objective ranks; ``objective.documents`` of them are drawn by the seed. Without any, that
+            objective is left out.
         dev: Higher is better; called before training and at every evaluation. A checkpoint is gone on with only under a
             score of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
-        seed: Of the order of the pairs.
-        progress: Show progress bars.
+        start: The student before training, where it is there already; stays as it is.
 
     Raises:
-        DataError: Fewer usable pairs than one optimizer step takes, or a file of synonyms that cannot be used.
+        DataError: No or too few usable pairs, or a file of synonyms that cannot be used.
         RecipeError: The only objective is to rank passages, and there are none; bfloat16 on a processor without it.
-        Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in ``folder``.
-        Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
+        Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in the workspace.
+        Interrupted: Stopped by Ctrl-C; the checkpoint is in the workspace.
     """
-    check_enough(pairs, training)
+    mixture = mix(pairs, options.training)
+    check_enough(mixture.pairs, options.training)
+    if len(pairs) > 1:
+        drawn = (f"{lang} {len(own)} pairs, {100 * mixture.shares[lang]:.1f} %" for lang, own in pairs.items())
+        workspace.say(f"languages and their shares of training: {'; '.join(drawn)}")
+    begun = time.perf_counter()
+    facts: dict[str, Any] = {}
+    if start is None:
+        grown = make_start(teacher, mixture.pairs, options, workspace.say)
+        start, facts = grown.student, grown.report()
+    made = time.perf_counter()
+    ranked = draw_passages(passages, options)
+    trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
+    seconds = {"transplant": round(made - begun, 1), "training": round(time.perf_counter() - made, 1)}
+    count = len(usable(mixture.pairs, options.training)) if options.training.steps else 0
+    workspace.say(f"training: {count} pairs, development MAP {trained.start:.4f} -> {trained.best:.4f}")
+    return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
+
+
+def make_start(
+    teacher: Encoder, pairs: Sequence[Pair], options: StudentOptions, say: Callable[[str], None]
+) -> Transplant:
+    """The student before training: the words of X, and the layers that are asked for."""
+    start = transplant(teacher, pairs, options.vocabulary, seed=options.seed)
+    if options.layers is not None:
+        shallow = keep_layers(start.student, options.layers)
+        start = start._replace(student=shallow, size_after=size_of(shallow))
+    say(
+        f"vocabulary: {start.added} words added, {start.size_before.rows} -> {start.size_after.rows} rows, from "
+        f"{len(pairs)} pairs in {start.seconds:.0f} s; {start.fertility()}; cosine of teacher and student on English "
+        f"sentences: mean {start.english.mean():.3f}, least {start.english.min():.3f}"
+    )
+    return start
+
+
+def draw_passages(passages: Sequence[np.ndarray | Rows], options: StudentOptions) -> np.ndarray | None:
+    """The vectors that the ``scores`` objective ranks, as many of each collection; None where there are none."""
+    there = [vectors for vectors in passages if vectors.shape[1]]
+    if not there:
+        return None
+    random = np.random.default_rng(options.seed)
+    each = max(1, options.objective.documents // len(there))
+    drawn = [draw_rows(vectors, each, random) for vectors in there]
+    return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
+
+
+def draw_rows(vectors: np.ndarray | Rows, count: int, random: np.random.Generator) -> np.ndarray:
+    """``count`` different rows in their order, each as likely as any other; all of them where there are no more."""
+    if len(vectors) <= count:
+        return vectors[:]
+    return vectors[np.sort(random.choice(len(vectors), count, replace=False))]
+
+
+def train_student(
+    student: Encoder,
+    teacher: Encoder,
+    mixture: Mixture,
+    options: StudentOptions,
+    workspace: Workspace,
+    passages: np.ndarray | None = None,
+    dev: DevScore | None = None,
+) -> Trained:
+    """Train a student, usually a transplant, which is changed; arguments and errors are those of :func:`distill`."""
+    objective, robustness, training, seed = options.objective, options.robustness, options.training, options.seed
+    check_enough(mixture.pairs, training)
     check_precision(training.precision, student.device.type)
-    _check_asked(objective, is_multi_vector(student) or documents is None)
-    chosen = usable(pairs, training)
-    robustness = robustness or Robustness()
-    repeats = _repeats(pairs, weights, training)
-    augment = _replacements(robustness, pairs)
-    start = dev(student) if dev is not None else float("nan")
+    _check_asked(objective, is_multi_vector(student) or passages is None)
     if training.steps == 0:
-        return Distilled(student, start, start, 0.0, [], 0)
-    vectors = teacher_vectors(teacher, [p.english for p in chosen], cache, progress=progress)
-    ranked = documents if objective.scores and not is_multi_vector(student) else None
+        return untrained(student, dev)
+    chosen, repeats = usable(mixture.pairs, training), _repeats(mixture, training)
+    words = _replacements(robustness, mixture.pairs)
+    vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
+    ranked = passages if objective.scores and not is_multi_vector(student) else None
     loss = Distillation(
         student, vectors, ranked, objective, robustness=robustness,
         rarity=_rarity(student, teacher, chosen, vectors) if objective.masses == "idf" else None, seed=seed,
     )  # fmt: skip
     settings = [*(option.model_dump_json() for option in (objective, robustness, training)), str(seed)]
     key = _key(student, chosen, vectors, settings, repeats, ranked, dev)
-    run = folder / f"checkpoints-{key}"
-    working_folder(run, CHECKPOINTS)
-    if dev is not None:
-        torch.save(student.state_dict(), run / "start.pt")
-    with _optimizer(student, training) as optimizer:
-        callbacks = [
-            interruption := Interruption(),
-            StopWhenDiverged(loss, run),
-            LogPlans(loss),
-            *[Progress("Distilling")] * progress,
-        ]
-        trainer = _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer)
-        if augment:
-            collator: Any = trainer.data_collator
-            collator.preprocess_fn = Augment(collator.preprocess_fn, augment, robustness.rate, seed)
-        train(trainer, interruption, run)
-    # The trainer leaves its autocast in the model's forward: a student is used in the precision of its weights.
-    trainer.accelerator.unwrap_model(student, keep_fp32_wrapper=False)
-    state = trainer.state
-    del trainer, optimizer
-    gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
-    best, share = float("nan"), 1.0
-    if dev is not None:
-        end = state.best_metric if state.best_metric is not None else float("-inf")
-        share, best = average(student, run / "start.pt", dev, (start, end), SHARES if training.averaging else ())
-    if share == 0.0:
-        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
-    history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
-    clear_working_folder(run)
-    student.eval()
-    return Distilled(student, start, best, share, history, len(chosen))
+    run = workspace.folder / f"checkpoints-{key}"
+    optimizer = _optimizer(student, training)
+    task = Task(
+        "Distilling", student, _dataset(chosen), loss,
+        _arguments(student, chosen, repeats, training, clips=not isinstance(optimizer, contextlib.nullcontext)), seed,
+        callbacks=[StopWhenDiverged(loss, run), LogPlans(loss)], optimizer=optimizer,
+        tokenization=partial(_changed_tokenization, student, options, words),
+    )  # fmt: skip
+    return train(task, training, run, dev=dev, progress=workspace.progress)
 
 
-def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
-    """Pairs whose X side has the length that training asks for; the order stays."""
-    return [p for p in pairs if _fits(p, training)]
+def _dataset(chosen: Sequence[Pair]) -> Any:  # noqa: ANN401 - datasets is imported where it is used
+    from datasets import Dataset
+
+    return Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
 
 
-def _fits(pair: Pair, training: Training) -> bool:
-    return training.min_words <= len(split_words(pair.foreign)) <= training.max_words
+def _arguments(
+    student: Encoder, chosen: Sequence[Pair], repeats: np.ndarray, training: Training, *, clips: bool
+) -> dict[str, Any]:
+    """What the trainer is told beyond what every training has; ``clips`` says that the optimizer clips gradients."""
+    lengths = token_counts(student, [p.foreign for p in chosen])
+    return {
+        "gradient_accumulation_steps": training.accumulation,
+        "learning_rate_mapping": {_embedding_pattern(student): training.embedding_learning_rate},
+        "torch_compile": training.compile,
+        # RowAdamW clips: it alone sees the gradient of the rows in use.
+        "max_grad_norm": float("inf") if clips else 1.0,
+        "batch_sampler": partial(_LengthGrouped, lengths=lengths, repeats=repeats, batch_tokens=training.batch_tokens),
+        "push_to_hub": training.hub_model_id is not None,
+        "hub_model_id": training.hub_model_id,
+    }
+
+
+def _changed_tokenization(
+    student: Encoder, options: StudentOptions, words: dict[str, list[str]], preprocess: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Tokenization while training: added words fall apart now and then, words are replaced where that is asked."""
+    if options.training.word_dropout:
+        preprocess = WordDropout(preprocess, student.tokenizer, options.training.word_dropout, options.seed)
+    if words:
+        preprocess = Augment(preprocess, words, options.robustness.rate, options.seed)
+    return preprocess
 
 
 def check_enough(pairs: Sequence[Pair], training: Training) -> None:
@@ -204,11 +255,11 @@ def _check_asked(objective: Objective, without_ranking: bool) -> None:
         )
 
 
-def _repeats(pairs: Sequence[Pair], weights: Sequence[float] | None, training: Training) -> np.ndarray:
+def _repeats(mixture: Mixture, training: Training) -> np.ndarray:
     """How often each usable pair is drawn in an epoch."""
-    given = [1] * len(pairs) if weights is None else weights
-    drawn = [w * (training.question_repeats if p.is_question else 1) for p, w in zip(pairs, given, strict=True)]
-    return np.array([r for p, r in zip(pairs, drawn, strict=True) if _fits(p, training)])
+    given = [1] * len(mixture.pairs) if mixture.weights is None else mixture.weights
+    drawn = zip(mixture.pairs, given, strict=True)
+    return np.array([w * (training.question_repeats if p.is_question else 1) for p, w in drawn if fits(p, training)])
 
 
 def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, list[str]]:
@@ -252,61 +303,6 @@ class _LengthGrouped(DefaultBatchSampler):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
-
-
-def _trainer(student, loss, chosen, repeats, training, run, dev, seed, callbacks, optimizer):
-    """The library's trainer for the class of the student, set up from the recipe."""
-    from datasets import Dataset
-
-    dataset = Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
-    lengths = token_counts(student, [p.foreign for p in chosen])
-    if not training.dropout:
-        switch_off_dropout(student)
-    cls, arguments = trainer_classes(student)
-    args = arguments(
-        output_dir=str(run),
-        max_steps=training.steps,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation,
-        learning_rate=training.learning_rate,
-        learning_rate_mapping={_embedding_pattern(student): training.embedding_learning_rate},
-        warmup_steps=training.warmup,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        bf16=bfloat16(training.precision, student.device.type),
-        torch_compile=training.compile,
-        # RowAdamW clips: it alone sees the gradient of the rows in use.
-        max_grad_norm=1.0 if optimizer is None else float("inf"),
-        use_cpu=student.device.type == "cpu",
-        batch_sampler=partial(_LengthGrouped, lengths=lengths, repeats=repeats, batch_tokens=training.batch_tokens),
-        eval_strategy="steps" if dev is not None else "no",
-        eval_steps=min(training.evaluate_every, training.steps),
-        save_strategy="steps",
-        save_steps=min(training.evaluate_every, training.steps),
-        save_total_limit=2,
-        load_best_model_at_end=dev is not None,
-        metric_for_best_model="eval_dev",
-        greater_is_better=True,
-        logging_steps=max(1, min(10, training.steps // 10)),
-        report_to=training.report_to,
-        push_to_hub=training.hub_model_id is not None,
-        hub_model_id=training.hub_model_id,
-        seed=seed,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-    )
-    if dev is not None:
-        callbacks = [*callbacks, EarlyStoppingCallback(training.patience)]
-    evaluator = Evaluator(dev) if dev is not None else None
-    trainer = cls(
-        model=student, args=args, train_dataset=dataset, loss=loss, evaluator=evaluator, callbacks=callbacks,
-        optimizers=(optimizer, None),
-    )  # fmt: skip
-    trainer.remove_callback(PrinterCallback)
-    if training.word_dropout:
-        collator: Any = trainer.data_collator
-        collator.preprocess_fn = WordDropout(collator.preprocess_fn, student.tokenizer, training.word_dropout, seed)
-    return trainer
 
 
 def _embedding_pattern(student: Encoder) -> str:

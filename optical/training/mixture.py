@@ -1,7 +1,7 @@
-"""Several languages in one student: the pairs they bring together, and how often a pair of each is drawn.
+"""The pairs that a student is made from, of one language or several, and how often each is drawn.
 
-Takes pairs by language, gives one list with weights; the student made of it has one vocabulary, in which a word that
-languages share has one row, a mixture of its meanings by how often it is seen. Knows no model.
+A student of several languages has one vocabulary, in which a word that they share has one row: a mixture of its
+meanings by how often each is seen.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from optical.config.recipe import Training
 from optical.data.bitext import Pair
+from optical.data.words import split_words
 from optical.errors import DataError
 from optical.training.batches import language_weights
-from optical.training.distillation import usable
 
 
 class Mixture(NamedTuple):
@@ -29,6 +29,16 @@ class Mixture(NamedTuple):
     pairs: list[Pair]
     weights: list[float] | None
     shares: dict[str, float]
+
+
+def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
+    """Pairs whose X side has the length that training asks for; the order stays."""
+    return [p for p in pairs if fits(p, training)]
+
+
+def fits(pair: Pair, training: Training) -> bool:
+    """Whether the X side has the length that training asks for."""
+    return training.min_words <= len(split_words(pair.foreign)) <= training.max_words
 
 
 def mix(pairs: Mapping[str, Sequence[Pair]], training: Training) -> Mixture:

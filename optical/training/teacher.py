@@ -1,66 +1,51 @@
-"""Queries and right and wrong passages in, an English teacher out.
+"""Queries with right and wrong passages in, an English teacher out.
 
-Losses, batches without duplicates and the training loop are those of sentence-transformers. Knows an encoder and texts;
-knows no collection and no measure (the development score is a function that it is given).
+Losses and batches without duplicates are those of sentence-transformers, the loop is
+:mod:`optical.training.trainer`'s.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections.abc import Sequence
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch import nn
-from transformers import EarlyStoppingCallback, PrinterCallback
 
 from optical.config.teaching import Teaching
-from optical.errors import DataError
-from optical.files import checksum, clear_working_folder, working_folder
-from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
-from optical.models.precision import bfloat16, check_precision
-from optical.training.averaging import SHARES, average
-from optical.training.callbacks import Interruption, Progress, StopAtNaN
-from optical.training.trainer import CHECKPOINTS, Evaluator, switch_off_dropout, train, trainer_classes
+from optical.errors import DataError, RecipeError
+from optical.files import checksum
+from optical.models.encoders import (
+    DevScore,
+    Encoder,
+    as_multi_vector,
+    fingerprint,
+    is_multi_vector,
+    score_fingerprint,
+)
+from optical.models.precision import check_precision
+from optical.models.projection import projected
+from optical.training.callbacks import StopAtNaN
+from optical.training.trainer import Task, Trained, Workspace, train, untrained
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-logger = logging.getLogger(__name__)
+SAMPLE = 500  # passages whose tokens give the projection its directions: some 60,000 tokens
 
 
-class Taught(NamedTuple):
-    """An encoder and how it came about.
-
-    Attributes:
-        encoder: With the best development score; the start itself, where training found nothing better.
-        start: Development score before training, NaN without one.
-        best: Development score of ``encoder``.
-        share: Weight of training in ``encoder``: 1 for the best checkpoint itself, less for an average with the start.
-        history: What the trainer logged.
-    """
-
-    encoder: Encoder
-    start: float
-    best: float
-    share: float
-    history: list[dict[str, float]]
-
-
-def teach_encoder(
-    encoder: Encoder,
+def teach(
+    start: Encoder,
     rows: Sequence[Sequence[str]],
     options: Teaching,
-    folder: Path,
+    workspace: Workspace,
     *,
     dev: DevScore | None = None,
-    progress: bool = True,
-) -> Taught:
-    """Train an encoder to rank the right passage of each query before the wrong ones of its batch.
+) -> Trained:
+    """Train a copy of an encoder to rank the right passage of each query before the wrong ones of its batch.
 
     With ``dev``, the result is the best of the start, the best checkpoint and averages of the two.
 
@@ -69,47 +54,69 @@ def teach_encoder(
     of another row.
 
     Args:
-        encoder: Changed by training; pass a copy to keep it.
+        start: What training begins with (see :func:`beginning`); stays as it is.
         rows: Query, right passage, and the same number of wrong passages in each row.
         options: The loop.
-        folder: For checkpoints; emptied of them when training ends well.
+        workspace: Where checkpoints go; the cache is not used.
         dev: Higher is better; called before training and at every evaluation.
-        progress: Show progress bars.
 
     Raises:
         DataError: No batch without a false negative can be made.
         Diverged: The loss is no number.
-        Interrupted: Stopped by Ctrl-C; the checkpoint is in ``folder``.
+        Interrupted: Stopped by Ctrl-C; the checkpoint is in the folder of the workspace.
     """
-    check_precision(options.precision, encoder.device.type)
+    check_precision(options.precision, start.device.type)
     dataset, claims = _dataset(rows), claimed(rows)
     check_batches(dataset, claims, options)
-    start = dev(encoder) if dev is not None else float("nan")
-    if options.steps == 0:
-        return Taught(encoder, start, start, 0.0, [])
-    run = folder / f"checkpoints-{_key(encoder, rows, options, dev)}"
-    working_folder(run, CHECKPOINTS)
-    if dev is not None:
-        torch.save(encoder.state_dict(), run / "start.pt")
-    trainer = _trainer(encoder, dataset, claims, options, run, dev, [interruption := Interruption(), StopAtNaN()])
-    if progress:
-        trainer.add_callback(Progress("Teaching"))
-    train(trainer, interruption, run)
-    # The trainer leaves its autocast in the model's forward.
-    trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
-    state = trainer.state
-    del trainer
-    gc.collect()
-    best, share = float("nan"), 1.0
-    if dev is not None:
-        end = state.best_metric if state.best_metric is not None else float("-inf")
-        share, best = average(encoder, run / "start.pt", dev, (start, end), SHARES if options.averaging else ())
-    if share == 0.0:
-        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
-    history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
-    clear_working_folder(run)
-    encoder.eval()
-    return Taught(encoder, start, best, share, history)
+    encoder = copy.deepcopy(start)
+    with at_most_tokens(encoder, options.max_tokens):
+        if options.steps == 0:
+            return untrained(encoder, dev)
+        arguments = {"dataloader_drop_last": True, "batch_sampler": partial(_batches, claims=claims)}
+        arguments |= {"logging_nan_inf_filter": False}
+        task = Task(
+            "Teaching", encoder, dataset, _loss(encoder, options), arguments, options.seed, callbacks=[StopAtNaN()]
+        )
+        run = workspace.folder / f"checkpoints-{_key(encoder, rows, options, dev)}"
+        return train(task, options, run, dev=dev, progress=workspace.progress)
+
+
+@contextlib.contextmanager
+def at_most_tokens(encoder: Encoder, most: int | None) -> Iterator[None]:
+    """For as long as this is open, the encoder reads no more than ``most`` tokens of a text; None changes nothing."""
+    limit = encoder.max_seq_length
+    encoder.max_seq_length = min((length for length in (limit, most) if length), default=None)
+    try:
+        yield
+    finally:
+        encoder.max_seq_length = limit
+
+
+def beginning(start: Encoder, passages: Sequence[str], options: Teaching, name: str = "the encoder given") -> Encoder:
+    """What training begins with: the start, or its tokens, projected where that is asked and not done already.
+
+    Args:
+        start: Any encoder; stays as it is.
+        passages: Texts whose tokens give the projection its directions; the first ``SAMPLE`` different ones are read.
+        options: Whether late interaction is taught, and the dimension of its token vectors.
+        name: What an error message calls the start.
+
+    Raises:
+        RecipeError: A late-interaction encoder where sentence vectors are asked for.
+    """
+    if is_multi_vector(start) and not options.late_interaction:
+        raise RecipeError(
+            f"{name} is a late-interaction encoder; late_interaction = false asks for sentence vectors; set "
+            "late_interaction = true, or begin with a single-vector encoder"
+        )
+    if not options.late_interaction or is_multi_vector(start):
+        return start
+    if not options.dimension:
+        return as_multi_vector(start)
+    with at_most_tokens(start, options.max_tokens):
+        encoder = projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
+    encoder.max_seq_length = start.max_seq_length
+    return encoder
 
 
 def check_rows(rows: Sequence[Sequence[str]]) -> None:
@@ -182,49 +189,6 @@ def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
     }
     memory = {"mini_batch_size": options.mini_batch} if cut else {}
     return kinds[multi, cut](encoder, scale=1 / (options.temperature or (1.0 if multi else 0.05)), **memory)
-
-
-def _trainer(encoder, dataset, claims, options: Teaching, run: Path, dev: DevScore | None, callbacks):
-    """The library's trainer for the class of the encoder."""
-    if not options.dropout:
-        switch_off_dropout(encoder)
-    cls, arguments = trainer_classes(encoder)
-    every = min(options.evaluate_every, options.steps)
-    args = arguments(
-        output_dir=str(run),
-        max_steps=options.steps,
-        per_device_train_batch_size=options.batch_size,
-        dataloader_drop_last=True,
-        learning_rate=options.learning_rate,
-        warmup_steps=options.warmup,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        bf16=bfloat16(options.precision, encoder.device.type),
-        use_cpu=encoder.device.type == "cpu",
-        batch_sampler=partial(_batches, claims=claims),
-        eval_strategy="steps" if dev is not None else "no",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=dev is not None,
-        metric_for_best_model="eval_dev",
-        greater_is_better=True,
-        logging_steps=max(1, min(10, options.steps // 10)),
-        logging_nan_inf_filter=False,
-        report_to=options.report_to,
-        seed=options.seed,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-    )
-    if dev is not None:
-        callbacks = [*callbacks, EarlyStoppingCallback(options.patience)]
-    trainer = cls(
-        model=encoder, args=args, train_dataset=dataset, loss=_loss(encoder, options),
-        evaluator=Evaluator(dev) if dev is not None else None, callbacks=callbacks,
-    )  # fmt: skip
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _key(encoder: Encoder, rows: Sequence[Sequence[str]], options: Teaching, dev: DevScore | None) -> str:

@@ -1,24 +1,98 @@
-"""The loop of the library's trainers: which class, which precision, where to go on, what is shown.
+"""The one training loop, of students and of teachers: checkpoints, the development score, averages, clean-up.
 
-Takes what the trainer is given, whoever teaches and whatever is learnt. Knows no loss and no data.
+The trainers of sentence-transformers do the work; :mod:`optical.training.distillation` and
+:mod:`optical.training.teacher` say what is trained on what.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from optical.config.recipe import Training
+from optical.config.teaching import Teaching
+from optical.files import clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, is_multi_vector
-from optical.training.callbacks import Interruption
+from optical.models.precision import bfloat16
+from optical.training.averaging import SHARES, average
+from optical.training.callbacks import Interruption, Progress
 
 logger = logging.getLogger(__name__)
 CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+class Workspace(NamedTuple):
+    """Where a training writes, and what it shows.
+
+    Attributes:
+        folder: Of its checkpoints; they are removed when it ends well.
+        cache: Of the teacher's vectors, shared by all trainings.
+        progress: Show progress bars.
+        say: Told what is going on, a sentence at a time.
+    """
+
+    folder: Path
+    cache: Path
+    progress: bool = True
+    say: Callable[[str], None] = _silent
+
+
+class Task(NamedTuple):
+    """What is trained on what.
+
+    Attributes:
+        name: What the progress bar says: Distilling.
+        encoder: Changed by training.
+        dataset: Of the datasets library, in columns that ``loss`` reads.
+        loss: Features and labels in, a loss or named losses out.
+        arguments: Of the library's trainer, beyond those that every training has.
+        seed: Of the order of the rows.
+        callbacks: Of the library's trainer.
+        optimizer: Opened for as long as training lasts; None in it leaves the optimizer to the trainer.
+        tokenization: Wraps what turns texts into features, to change them while training.
+    """
+
+    name: str
+    encoder: Encoder
+    dataset: Any
+    loss: nn.Module
+    arguments: Mapping[str, Any]
+    seed: int
+    callbacks: Sequence[TrainerCallback] = ()
+    optimizer: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    tokenization: Callable[[Any], Any] | None = None
+
+
+class Trained(NamedTuple):
+    """An encoder and how it came about.
+
+    Attributes:
+        encoder: With the best development score; the start itself where training found nothing better.
+        start: Development score before training, NaN without one.
+        best: Development score of ``encoder``.
+        share: Weight of training in ``encoder``: 1 for the best checkpoint itself, less for an average with the start.
+        history: What the trainer logged, one dict an entry: losses by name, scores.
+    """
+
+    encoder: Encoder
+    start: float
+    best: float
+    share: float
+    history: list[dict[str, float]]
 
 
 class Evaluator(BaseEvaluator):
@@ -51,12 +125,100 @@ def trainer_classes(encoder: Encoder) -> tuple[Any, Any]:
     return SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
 
-def train(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa: ANN401 - trainers have no common type
-    """Train from the last whole checkpoint in ``run``, if there is one; on Ctrl-C leave a new one and stop.
+def untrained(encoder: Encoder, dev: DevScore | None) -> Trained:
+    """The result of no steps at all."""
+    score = dev(encoder) if dev is not None else float("nan")
+    return Trained(encoder, score, score, 0.0, [])
+
+
+def train(task: Task, loop: Training | Teaching, run: Path, *, dev: DevScore | None, progress: bool) -> Trained:
+    """Train, and give the encoder the best of its start, its best checkpoint and averages of the two.
+
+    Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same ``run`` it goes on from there.
+
+    Args:
+        task: What is trained.
+        loop: Steps, learning rate, checkpoints, precision.
+        run: Folder of the checkpoints, named by all that decides them; removed when training ends well.
+        dev: Higher is better; called before training and at every evaluation. Without it the last step is the result.
+        progress: Show a bar.
 
     Raises:
-        Interrupted: Stopped by Ctrl-C.
+        Interrupted: Stopped by Ctrl-C; the checkpoint is in ``run``.
+        Diverged: A callback found that nothing can be learnt any more.
     """
+    encoder = task.encoder
+    start = dev(encoder) if dev is not None else float("nan")
+    working_folder(run, CHECKPOINTS)
+    if dev is not None:
+        torch.save(encoder.state_dict(), run / "start.pt")
+    interruption = Interruption()
+    with task.optimizer as optimizer:
+        callbacks = [interruption, *task.callbacks, *[Progress(task.name)] * progress]
+        trainer = _trainer(task, loop, run, dev, optimizer, callbacks)
+        _go_on(trainer, interruption, run)
+    # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
+    trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
+    state = trainer.state
+    del trainer, optimizer
+    gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
+    best, share = float("nan"), 1.0
+    if dev is not None:
+        end = state.best_metric if state.best_metric is not None else float("-inf")
+        share, best = average(encoder, run / "start.pt", dev, (start, end), SHARES if loop.averaging else ())
+    if share == 0.0:
+        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
+    history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
+    clear_working_folder(run)
+    encoder.eval()
+    return Trained(encoder, start, best, share, history)
+
+
+def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | None, optimizer, callbacks):
+    """The library's trainer for the class of the encoder."""
+    encoder, every = task.encoder, min(loop.evaluate_every, loop.steps)
+    if not loop.dropout:
+        switch_off_dropout(encoder)
+    cls, arguments = trainer_classes(encoder)
+    args = arguments(
+        output_dir=str(run),
+        max_steps=loop.steps,
+        per_device_train_batch_size=loop.batch_size,
+        learning_rate=loop.learning_rate,
+        warmup_steps=loop.warmup,
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        bf16=bfloat16(loop.precision, encoder.device.type),
+        use_cpu=encoder.device.type == "cpu",
+        eval_strategy="steps" if dev is not None else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=dev is not None,
+        metric_for_best_model="eval_dev",
+        greater_is_better=True,
+        logging_steps=max(1, min(10, loop.steps // 10)),
+        report_to=loop.report_to,
+        seed=task.seed,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        **task.arguments,
+    )
+    if dev is not None:
+        callbacks = [*callbacks, EarlyStoppingCallback(loop.patience)]
+    trainer = cls(
+        model=encoder, args=args, train_dataset=task.dataset, loss=task.loss,
+        evaluator=Evaluator(dev) if dev is not None else None, callbacks=callbacks, optimizers=(optimizer, None),
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    if task.tokenization is not None:
+        trainer.data_collator.preprocess_fn = task.tokenization(trainer.data_collator.preprocess_fn)
+    return trainer
+
+
+def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa: ANN401 - trainers have no common type
+    """Train from the last whole checkpoint in ``run``, if there is one; on Ctrl-C leave a new one and stop."""
     # The trainer writes its state last: a folder without it was cut short by a full disk or a kill.
     whole = {int(path.parent.name.split("-")[-1]): path.parent for path in run.glob("checkpoint-*/trainer_state.json")}
     last = whole[max(whole)] if whole else None

@@ -105,6 +105,16 @@ class Transplant(NamedTuple):
     size_after: Size
     seconds: float
 
+    def fertility(self) -> str:
+        """How the tokenizers fit held-out sentences, in words."""
+        before, after = self.before, self.after
+        if before is None or after is None:
+            return "tokens per word not measured: too few pairs to hold any out"
+        return (
+            f"on held-out sentences, tokens per word {before.tokens_per_word:.2f} -> {after.tokens_per_word:.2f}, "
+            f"unknown {100 * before.unknown_rate:.2f} % -> {100 * after.unknown_rate:.2f} %"
+        )
+
     def report(self) -> dict[str, float | int | str | None]:
         """The figures, flat, for a JSON file or a table; None for what could not be measured."""
         before, after = self.before, self.after

@@ -12,8 +12,8 @@ import torch
 
 from optical import cli
 from optical.config.recipe import load_recipe
-from optical.pipeline import distill
 from tests.pipeline.test_distill import MUCH_TO_LEARN, data, uncased  # noqa: F401 - data is a fixture
+from tests.runs import distilled
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def finished(tmp_path_factory, data):  # noqa: F811
         "training.batch_size": 6, "objective.scores": 1.0,
     }  # fmt: skip
     recipe = load_recipe(None, {**named, **MUCH_TO_LEARN})
-    distill.distil(recipe, progress=False)
+    distilled(recipe, progress=False)
     return recipe
 
 

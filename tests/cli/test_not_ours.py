@@ -8,7 +8,7 @@ import pytest
 
 import optical
 from optical.data import bitext_download
-from optical.embeddings.cache import embed_collection
+from optical.embeddings.embed import embed_collection
 from optical.models import encoders
 from tests.cli.conftest import snapshot
 from tests.conftest import bert

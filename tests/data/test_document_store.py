@@ -172,13 +172,13 @@ def test_a_collection_on_disk_is_the_one_in_memory(monkeypatch, tmp_path):
 @pytest.mark.parametrize("late", [False, True])
 def test_a_run_is_measured_and_answers_as_in_memory(monkeypatch, tmp_path, late):
     recipe = tiny_run(tmp_path, late=late)
-    expected = evaluate.evaluate_languages(recipe)
+    expected = evaluate.evaluate_run(recipe)
     ask = lambda: answer.answer(answer.load_run(recipe), "who plants maize ?", 9)  # noqa: E731
     found = ask()
     cached = sorted(path.name for path in (tmp_path / "cache").iterdir())
     monkeypatch.setattr(document_store, "IN_MEMORY", 0)
     assert isinstance(run_collections(recipe)["sw"].docs, Spooled)
-    assert evaluate.evaluate_languages(recipe) == expected
+    assert evaluate.evaluate_run(recipe) == expected
     assert ask() == found
     assert found[0].doc.id == "d0"
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == cached

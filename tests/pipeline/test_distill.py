@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,19 +17,17 @@ import torch
 import optical
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
-from optical.data.collection import Collection, read_collection
-from optical.data.records import Doc
+from optical.data.collection import read_collection
 from optical.data.trec_run import read_run
 from optical.embeddings.cache import teacher_vectors
-from optical.embeddings.embedded_collection import EmbeddedCollection
-from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.models import colbert_format, encoders
-from optical.pipeline import answer, bm25_rows, distill, evaluate, index, inputs
+from optical.pipeline import answer, bm25_rows, index, inputs
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
 from tests.conftest import ENGLISH, bert
+from tests.runs import distilled, evaluated
 
 OWN = "sample-collection-test"  # where a run keeps its own results, below evaluation/
 PAIRS = [
@@ -194,7 +191,7 @@ def run(tmp_path_factory, data):
     torch.manual_seed(0)
     uncased(folder / "made").save(str(folder / "teacher"))
     recipe, said = recipe_of(folder, data, folder / "teacher", **MUCH_TO_LEARN), []
-    return recipe, distill.distil(recipe, said.append, progress=False), said
+    return recipe, distilled(recipe, said.append, progress=False), said
 
 
 def test_the_student_beats_zero_shot_and_its_start(run):
@@ -270,7 +267,7 @@ def test_pairs_equal_to_a_query_are_left_out_and_said(run):
 
 def test_evaluate_gives_the_same_table_again(run):
     recipe, found, _ = run
-    again = evaluate.evaluate(recipe)
+    again = evaluated(recipe)
     assert report.table(again) == report.table(found)
     assert again.scores == found.scores
 
@@ -279,7 +276,7 @@ def test_evaluate_takes_another_student(run):
     recipe, found, _ = run
     own = recipe.folder / "evaluation" / OWN
     before = {path.name: path.read_bytes() for path in own.iterdir()}
-    other = evaluate.evaluate(recipe, recipe.folder / "transplant")
+    other = evaluated(recipe, recipe.folder / "transplant")
     words = [bm25_rows.UNTRANSLATED, bm25_rows.BY_LEXICON, bm25_rows.FUSED]
     assert list(other.scores) == [report.CEILING, report.ZERO_SHOT, report.STUDENT, *words]
     assert other.scores[report.STUDENT] == found.scores[report.TRANSPLANT]
@@ -309,11 +306,11 @@ def test_an_index_of_other_documents_is_refused(run, data, tmp_path):
 def test_an_index_by_another_teacher_is_not_searched(run, tmp_path):
     recipe, found, _ = run
     bert(tmp_path / "made", text="other words " + ENGLISH).save(str(tmp_path / "teacher"))
-    other = evaluate.evaluate(recipe.model_copy(update={"teacher": str(tmp_path / "teacher")}))
+    other = evaluated(recipe.model_copy(update={"teacher": str(tmp_path / "teacher")}))
     fresh = recipe.model_copy(update={"teacher": str(tmp_path / "teacher"), "out": str(tmp_path / "fresh")})
-    expected = evaluate.evaluate(fresh, recipe.folder / "student")
+    expected = evaluated(fresh, recipe.folder / "student")
     assert other.scores[report.CEILING] == expected.scores[report.CEILING]
-    evaluate.evaluate(recipe)
+    evaluated(recipe)
 
 
 ASKED = ["Nani anaandika barua?", "maji"]
@@ -355,7 +352,7 @@ def late(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("late")
     uncased(folder / "made").save(str(folder / "teacher"))
     recipe = recipe_of(folder, data, folder / "teacher", late_interaction=True)
-    return recipe, distill.distil(recipe, progress=False)
+    return recipe, distilled(recipe, progress=False)
 
 
 def test_late_interaction_goes_the_same_way(late):
@@ -367,7 +364,7 @@ def test_late_interaction_goes_the_same_way(late):
     assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
     assert not (recipe.folder / "index").exists()
     assert answer.answer(answer.load_run(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
-    assert evaluate.evaluate(recipe).scores == found.scores
+    assert evaluated(recipe).scores == found.scores
     own, shared = (
         encoders.encode_tokens(encoders.load(recipe.folder / name, "cpu"), ASKED, query=True)
         for name in ("student", "colbert")
@@ -379,7 +376,7 @@ def test_a_student_that_other_libraries_cannot_hold_is_finished(late, tmp_path, 
     recipe = late[0].model_copy(update={"out": str(tmp_path / "run")})
     monkeypatch.setattr(colbert_format, "ALLOWED", -1.0)
     said = []
-    assert distill.distil(recipe, said.append, progress=False).scores == late[1].scores
+    assert distilled(recipe, said.append, progress=False).scores == late[1].scores
     assert any(line.startswith("no folder for PyLate and Stanford's ColBERT: ") for line in said)
     assert not (recipe.folder / "colbert").exists()
 
@@ -392,7 +389,7 @@ def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precisio
     assert index.index_run(listed) == [recipe.folder / "index"]
     assert json.loads((recipe.folder / "index" / "optical.json").read_text())["precision"] == precision
     said = []
-    again = evaluate.evaluate(listed, say=said.append)
+    again = evaluated(listed, say=said.append)
     for system, scores in found.scores.items():
         # What is stored is whole numbers, so a near tie may turn, of sixteen steps more often.
         assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=off)
@@ -404,21 +401,21 @@ def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precisio
     assert first.matches
     assert index.index_run(recipe) == []  # too few documents for one, by the rule
     assert not (recipe.folder / "index").exists()
-    assert evaluate.evaluate(recipe).scores == found.scores
+    assert evaluated(recipe).scores == found.scores
 
 
 @pytest.mark.parametrize("kind", [cased, unigram])
 def test_other_architectures_go_the_same_way(kind, tmp_path, data):
     kind(tmp_path / "made").save(str(tmp_path / "teacher"))
     recipe = recipe_of(tmp_path, data, tmp_path / "teacher")
-    found = distill.distil(recipe, progress=False)
+    found = distilled(recipe, progress=False)
     ap = {system: scores.mean["AP"] for system, scores in found.scores.items()}
     assert ap[report.STUDENT] > ap[report.ZERO_SHOT] + 0.2
     losses = [e for e in json.loads((recipe.folder / "training.json").read_text()) if "loss" in e]
     assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
     development = json.loads((recipe.folder / "manifest.json").read_text())["development"]
     assert development["best"] >= development["start"]
-    assert evaluate.evaluate(recipe).scores == found.scores
+    assert evaluated(recipe).scores == found.scores
 
 
 @pytest.mark.parametrize("kind", [uncased, unigram])
@@ -426,7 +423,7 @@ def test_a_trimmed_student_of_fewer_layers_goes_the_same_way(kind, tmp_path, dat
     kind(tmp_path / "made").save(str(tmp_path / "teacher"))
     more = {"training.steps": 4, "layers": 1, "vocabulary.mode": "trim", "training.averaging": False}
     recipe, said = recipe_of(tmp_path, data, tmp_path / "teacher", **more), []
-    distill.distil(recipe, said.append, progress=False)
+    distilled(recipe, said.append, progress=False)
     student = encoders.load(recipe.folder / "student")
     facts = json.loads((recipe.folder / "manifest.json").read_text())["transplant"]
     assert student[0].auto_model.config.num_hidden_layers == 1
@@ -440,7 +437,7 @@ def test_without_a_collection_nothing_is_measured(tmp_path, data, monkeypatch):
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
     recipe = recipe_of(tmp_path, data, tmp_path / "teacher", **{"training.steps": 2})
     said = []
-    assert distill.distil(recipe.model_copy(update={"collection": None}), said.append, progress=False) is None
+    assert distilled(recipe.model_copy(update={"collection": None}), said.append, progress=False) is None
     assert (recipe.folder / "student" / "modules.json").is_file()
     assert any("held-out" in line for line in said)
 
@@ -450,12 +447,12 @@ def test_a_collection_with_one_split_needs_no_dev(tmp_path, data):
     (tmp_path / "collection" / "qrels.dev.tsv").unlink()
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
     more = {"training.steps": 2, "collection": str(tmp_path / "collection")}
-    assert distill.distil(recipe_of(tmp_path, data, tmp_path / "teacher", **more), progress=False) is not None
+    assert distilled(recipe_of(tmp_path, data, tmp_path / "teacher", **more), progress=False) is not None
 
 
 def test_a_split_that_is_not_there_stops_before_any_work(tmp_path, data):
     with pytest.raises(DataError, match="no split 'train', only dev, test"):
-        distill.distil(recipe_of(tmp_path, data, tmp_path / "no teacher needed", **{"search.split": "train"}))
+        distilled(recipe_of(tmp_path, data, tmp_path / "no teacher needed", **{"search.split": "train"}))
 
 
 def test_the_python_api(tmp_path):
@@ -513,7 +510,7 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
     """Ctrl-C in the middle leaves a checkpoint and nothing else; the same call ends as if never interrupted."""
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
     whole = recipe_of(tmp_path, data, tmp_path / "teacher", out=str(tmp_path / "whole"))
-    expected = distill.distil(whole, progress=False)
+    expected = distilled(whole, progress=False)
     halved = recipe_of(tmp_path, data, tmp_path / "teacher")
     original = distillation.Distillation.forward
     calls = []
@@ -526,50 +523,9 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
 
     monkeypatch.setattr(distillation.Distillation, "forward", forward)
     with pytest.raises(Interrupted, match="the same command goes on"):
-        distill.distil(halved, progress=False)
+        distilled(halved, progress=False)
     assert len(calls) == 4
     assert [p.name.split("-")[0] for p in halved.folder.iterdir()] == ["checkpoints"]
-    found = distill.distil(halved, progress=False)
+    found = distilled(halved, progress=False)
     assert len(calls) == 12, "training began anew"
     assert found.scores == expected.scores
-
-
-def searched_among(*counts: int) -> dict[str, EmbeddedCollection]:
-    """A collection of English documents of each size; the vector of document i of collection k is ``(k, i)``."""
-    found = {}
-    for k, count in enumerate(counts):
-        sentences = np.stack([np.full(count, k), np.arange(count)], axis=1).astype(np.float32)
-        vectors = Vectors(np.zeros((0, 1), np.float16), np.zeros(count + 1, np.int64), sentences, Path())
-        docs = [Doc(str(i), "", "") for i in range(count)]
-        found[f"l{k}"] = EmbeddedCollection(
-            Collection(f"c{k}", docs, {}, {}, "", {}, "en"), vectors, [d.id for d in docs]
-        )
-    return found
-
-
-def test_passages_to_rank_are_drawn_from_the_whole_collection_by_the_seed():
-    recipe = load_recipe(None, {"lang": "sw", "objective.documents": 1000})
-    rows = distill._passages(recipe, searched_among(10_000))[:, 1]
-    assert len(set(rows)) == len(rows) == 1000
-    assert np.histogram(rows, bins=10, range=(0, 10_000))[0] == pytest.approx(100, abs=45)  # five standard errors
-    np.testing.assert_array_equal(distill._passages(recipe, searched_among(10_000))[:, 1], rows)
-    other = distill._passages(
-        load_recipe(None, {"lang": "sw", "objective.documents": 1000, "seed": 1}), searched_among(10_000)
-    )
-    assert set(other[:, 1]) != set(rows)
-
-
-def test_of_several_collections_as_many_passages_are_drawn():
-    recipe = load_recipe(None, {"lang": "sw", "objective.documents": 1000})
-    found = distill._passages(recipe, searched_among(10_000, 300, 5_000, 0))
-    assert found.dtype == np.float32
-    each = [found[found[:, 0] == k, 1] for k in range(4)]
-    assert [len(set(rows)) for rows in each] == [len(rows) for rows in each] == [250, 250, 250, 0]
-    assert all(rows.max() > 0.9 * n for rows, n in zip(each, (10_000, 300, 5_000), strict=False))
-
-
-@pytest.mark.parametrize("counts", [(999,), (1000,), (500, 499)])
-def test_passages_that_are_few_enough_are_all_ranked_in_their_order(counts):
-    recipe, searched = load_recipe(None, {"lang": "sw", "objective.documents": 1000}), searched_among(*counts)
-    every = np.concatenate([one.vectors.sentences for one in searched.values()])
-    np.testing.assert_array_equal(distill._passages(recipe, searched), every)

@@ -21,6 +21,7 @@ from optical.pipeline import answer, distill, evaluate, index
 from optical.retrieval.dense import partitioned
 from optical.training import distillation
 from tests.pipeline.test_distill import DOCUMENTS, MUCH_TO_LEARN, PAIRS, QUESTIONS, SETTINGS, uncased
+from tests.runs import evaluated
 
 ASKED = {f"q{i}" for i in (1, 3, 5, 6, 7, 8, 9)}
 
@@ -61,7 +62,7 @@ def recipe_of(data, out, lang: str = "sw,so", **more):
 def run(tmp_path_factory, data):
     """The recipe of a finished run, its reports, and what it said."""
     recipe, said = recipe_of(data, tmp_path_factory.mktemp("run"), **MUCH_TO_LEARN), []
-    return recipe, distill.distil_languages(recipe, said.append, progress=False), said
+    return recipe, distill.distill_run(recipe, said.append, progress=False), said
 
 
 def ap(found, system: str) -> float:
@@ -117,12 +118,12 @@ def test_the_manifest_tells_the_languages_apart(run, data):
 
 def test_evaluation_gives_the_same_again_and_another_student_its_own_folder(run):
     recipe, reports, _ = run
-    again = evaluate.evaluate_languages(recipe)
+    again = evaluate.evaluate_run(recipe)
     assert {lang: found.scores for lang, found in again.items()} == {
         lang: found.scores for lang, found in reports.items()
     }
     before = {path: path.read_bytes() for path in (recipe.folder / "evaluation").rglob("*.json")}
-    others = evaluate.evaluate_languages(recipe, recipe.folder / "transplant")
+    others = evaluate.evaluate_run(recipe, recipe.folder / "transplant")
     assert ap(others["so"], report.STUDENT) == ap(reports["so"], report.TRANSPLANT)
     assert {path: path.read_bytes() for path in before} == before
     assert len(list((recipe.folder / "evaluation").glob("*-summary-transplant"))) == 1
@@ -140,16 +141,9 @@ def test_questions_of_both_are_answered(run):
     assert index.index_run(recipe) == [recipe.folder / "index"]
 
 
-def test_functions_of_one_language_refuse_several(run):
-    with pytest.raises(ValueError, match="one language gives one report, received 'sw,so'"):
-        distill.distil(run[0])
-    with pytest.raises(ValueError, match="one language gives one report, received 'sw,so'"):
-        evaluate.evaluate(run[0])
-
-
 def test_one_language_of_a_run_can_be_measured_alone(run):
     recipe, reports, _ = run
-    alone = evaluate.evaluate(recipe.model_copy(update={"lang": "so"}))
+    alone = evaluated(recipe.model_copy(update={"lang": "so"}))
     assert alone.scores == reports["so"].scores
 
 
@@ -166,7 +160,7 @@ def test_a_language_without_queries_is_trained_but_not_measured(tmp_path, data):
     (tmp_path / "collection" / "queries.so.tsv").unlink()
     more = {"training.steps": 2, "training.batch_size": 4, "collection": str(tmp_path / "collection")}
     said = []
-    reports = distill.distil_languages(recipe_of(data, tmp_path, **more), said.append, progress=False)
+    reports = distill.distill_run(recipe_of(data, tmp_path, **more), said.append, progress=False)
     assert list(reports) == ["sw"]
     assert any(line.startswith("so is not measured: ") for line in said)
     assert any(line.startswith("so: development score: 1 held-out") for line in said)
@@ -180,7 +174,7 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
         file.write('{"id": "more", "title": "", "text": "one more text"}\n')
     more = {"training.steps": 2, "training.batch_size": 4, "collection": str(tmp_path / "{lang}" / "passages")}
     recipe, said = recipe_of(data, tmp_path, **more), []
-    reports = distill.distil_languages(recipe, progress=False)
+    reports = distill.distill_run(recipe, progress=False)
     assert [found.documents for found in reports.values()] == [12, 13]
     assert sorted(path.name for path in recipe.folder.glob("index*")) == ["index-so", "index-sw"]
     assert answer.load_run(recipe, said.append).lang == "sw"
@@ -196,14 +190,13 @@ class Stopped(Exception):  # noqa: N818 - no error: training is not what is look
 def test_both_doors_hand_the_weights_to_training(tmp_path, data, monkeypatch):
     handed = []
 
-    def training(student, teacher, pairs, *, weights, **_):
-        handed.append(dict(zip(pairs, weights, strict=True)))
+    def training(student, teacher, mixture, *_):
+        handed.append(dict(zip(mixture.pairs, mixture.weights, strict=True)))
         raise Stopped
 
-    monkeypatch.setattr(distill, "distill_student", training)
-    monkeypatch.setattr(distillation, "distill_student", training)
+    monkeypatch.setattr(distillation, "train_student", training)
     with pytest.raises(Stopped):
-        distill.distil_languages(recipe_of(data, tmp_path, **{"training.language_temperature": 5.0}), progress=False)
+        distill.distill_run(recipe_of(data, tmp_path, **{"training.language_temperature": 5.0}), progress=False)
     options = {"min_words": 1, "language_temperature": 5.0}
     with pytest.raises(Stopped):
         optical.distill(encoders.load(data / "teacher"), bitext=given("pairs", data), training=options, progress=False)
@@ -214,7 +207,7 @@ def test_both_doors_hand_the_weights_to_training(tmp_path, data, monkeypatch):
 
 def test_a_language_without_bitext_stops_before_any_work(tmp_path, data):
     with pytest.raises(DataError, match="no bitext for 'xx' alone"):
-        distill.distil_languages(recipe_of(data, tmp_path, "sw,xx", teacher="no teacher needed"))
+        distill.distill_run(recipe_of(data, tmp_path, "sw,xx", teacher="no teacher needed"))
 
 
 def given(kind: str, data):
@@ -256,7 +249,7 @@ def test_documents_that_nobody_embeds_are_no_index_and_the_other_language_has_it
     (tmp_path / "so" / "passages" / "docs.jsonl").rename(tmp_path / "so" / "passages" / "docs.fi.jsonl")
     more = {"training.steps": 2, "training.batch_size": 4, "collection": str(tmp_path / "{lang}" / "passages")}
     recipe, said = recipe_of(data, tmp_path, **more), []
-    assert list(distill.distil_languages(recipe, said.append, progress=False)) == ["sw"]
+    assert list(distill.distill_run(recipe, said.append, progress=False)) == ["sw"]
     assert any(line.startswith("so is not measured: passages has fi documents, which nobody embeds") for line in said)
     assert [path.name for path in recipe.folder.glob("index*")] == ["index"]
     shutil.rmtree(recipe.folder / "index")

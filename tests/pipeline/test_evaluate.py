@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from optical.config.recipe import load_recipe
@@ -12,14 +11,13 @@ from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import perturbed_results, report
 from optical.models import encoders
-from optical.pipeline import answer, bm25_rows, distill, evaluate, index
-from optical.pipeline.distill import distil
+from optical.pipeline import answer, bm25_rows, evaluate, index
 from optical.pipeline.index import document_encoder, index_folder, serves
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.perturb import perturb_run
 from optical.retrieval import dense
 from tests.conftest import bert
-from tests.runs import by_words
+from tests.runs import by_words, distilled
 
 ENGLISH = [
     "the farmer plants maize .", "the cow gives milk .", "the teacher writes a letter .", "rain falls in april .",
@@ -85,7 +83,7 @@ def finished(tmp_path, models):
 
 def measured(recipe):
     said = []
-    (result,) = evaluate.evaluate_languages(recipe, say=said.append).values()
+    (result,) = evaluate.evaluate_run(recipe, say=said.append).values()
     return result, said
 
 
@@ -255,18 +253,6 @@ def test_of_several_languages_those_that_can_be_perturbed_are(tmp_path, finished
     assert any(line.startswith("yy is not measured: at-yy has yy documents and judges only English") for line in said)
 
 
-def test_passages_in_x_are_not_ranked_in_training(tmp_path, finished):
-    english = finished(write_collection(tmp_path / "english", "en", ["xx"]))
-    turned = finished(write_collection(tmp_path / "turned", "xx", ["en"]))
-    teacher = index.load_teacher(english)
-    collections = {"xx": run_collections(turned)["xx"], "yy": run_collections(english)["xx"]}
-    searched = index.embed_each(english, teacher, collections, False)
-    assert searched["xx"].ids == [f"d{k}" for k in range(8)]
-    passages = distill._passages(english, searched)  # of the first collection there are none, whichever it is
-    np.testing.assert_array_equal(passages, searched["yy"].vectors.sentences[:8])
-    assert distill._passages(english, {"xx": searched["xx"]}) is None
-
-
 def test_a_whole_run_over_documents_in_x(tmp_path, finished):
     collection = write_collection(tmp_path / "turned", "xx", ["en"], unjudged=(3,))
     (tmp_path / "turned" / "qrels.dev.tsv").write_text("q3 0 d3 1\n", encoding="utf-8")
@@ -276,7 +262,7 @@ def test_a_whole_run_over_documents_in_x(tmp_path, finished):
     recipe = finished(collection, out=str(tmp_path / "new"), bitext=str(bitext), **settings)
     recipe.folder.joinpath("student").unlink()
     said = []
-    result = distil(recipe, said.append, progress=False)
+    result = distilled(recipe, said.append, progress=False)
     assert "development score: MAP of 1 dev queries, 8 xx documents" in said
     assert list(result.scores) == [report.ZERO_SHOT, report.TRANSPLANT, report.STUDENT]
     assert result.scores[report.TRANSPLANT].mean["AP"] > result.scores[report.ZERO_SHOT].mean["AP"]

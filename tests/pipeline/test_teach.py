@@ -16,6 +16,7 @@ from optical.errors import DataError, RecipeError
 from optical.marker import MARKER
 from optical.models import encoders
 from optical.pipeline import teach
+from optical.training import teacher
 from tests.conftest import bert
 
 ANIMALS = [
@@ -83,7 +84,7 @@ def finished(world, tmp_path_factory):
             world, tmp_path_factory.mktemp("out") / "run", late_interaction=late, dimension=16,
             temperature=0.5 if late else 0.1, held_out=0, test=str(world / "collection"),
         )  # fmt: skip
-        found[late] = (chosen, teach.teach(chosen, progress=False))
+        found[late] = (chosen, teach.teach_run(chosen, progress=False))
     return found
 
 
@@ -131,9 +132,11 @@ def test_the_saved_encoder_is_an_ordinary_one_of_the_projected_dimension(finishe
 
 def test_a_late_interaction_teacher_has_students(finished, tmp_path):
     """The chain from a taught folder: transplant, projected tokens as targets, a student that moves to them."""
-    from optical.config.recipe import Objective, Training
+    from optical.config.recipe import Objective, StudentOptions, Training
     from optical.data.bitext import Pair
-    from optical.training.distillation import distill_student
+    from optical.training.distillation import train_student
+    from optical.training.mixture import Mixture
+    from optical.training.trainer import Workspace
     from optical.vocabulary.transplant import transplant
 
     teacher = encoders.load(finished[True][0].folder / "teacher", "cpu")
@@ -141,19 +144,18 @@ def test_a_late_interaction_teacher_has_students(finished, tmp_path):
     student = transplant(teacher, bitext).student
     assert encoders.encode_batch(student, student.preprocess(["kdog srice"])).tokens.vectors.shape[-1] == 16
     training = Training(steps=15, batch_size=8, averaging=False, precision="float32", learning_rate=1e-3)
-    told = distill_student(
-        student, teacher, bitext, objective=Objective(scores=0.0), training=training, folder=tmp_path / "run",
-        cache=tmp_path / "cache", progress=False,
-    )  # fmt: skip
+    options = StudentOptions(objective=Objective(scores=0.0), training=training)
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", progress=False)
+    told = train_student(student, teacher, Mixture(bitext, None, {}), options, workspace)
     losses = [entry["loss"] for entry in told.history if "loss" in entry]
     assert losses[-1] < 0.9 * losses[0]
-    assert encoders.encode_tokens(told.student, ["kdog"], query=True)[0].shape[1] == 16
+    assert encoders.encode_tokens(told.encoder, ["kdog"], query=True)[0].shape[1] == 16
 
 
 def test_held_out_queries_choose_and_are_reported(world, tmp_path):
     said = []
     chosen = options(world, tmp_path / "run", steps=4, evaluate_every=2, late_interaction=True, dimension=8)
-    (outcome,) = teach.teach(chosen, said.append, progress=False)
+    (outcome,) = teach.teach_run(chosen, said.append, progress=False)
     assert "held out" in outcome.title
     facts = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["development"]
     assert facts["best"] >= facts["start"]
@@ -166,7 +168,7 @@ def test_a_late_interaction_start_keeps_its_own_tokens(world, tmp_path, finished
     chosen = options(
         world, tmp_path / "run", teacher=str(start), steps=2, late_interaction=True, dimension=8, held_out=0
     )
-    assert teach.teach(chosen, progress=False) == []
+    assert teach.teach_run(chosen, progress=False) == []
     taught = encoders.load(tmp_path / "run" / "teacher", "cpu")
     assert encoders.encode_tokens(taught, ["the dog"], query=True)[0].shape[1] == 16
 
@@ -174,16 +176,16 @@ def test_a_late_interaction_start_keeps_its_own_tokens(world, tmp_path, finished
 def test_a_late_interaction_start_asked_for_sentence_vectors_is_one_message(world, tmp_path, finished):
     chosen = options(world, tmp_path / "run", teacher=str(finished[True][0].folder / "teacher"))
     with pytest.raises(RecipeError, match="is a late-interaction encoder; .* set late_interaction = true"):
-        teach.teach(chosen, progress=False)
+        teach.teach_run(chosen, progress=False)
 
 
 def test_training_reads_max_tokens_and_the_saved_encoder_what_the_start_read(world, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(teach, "teach_encoder", lambda encoder, *_, **__: (seen.append(encoder.max_seq_length), 1 / 0))
+    monkeypatch.setattr(teacher, "train", lambda task, *_, **__: (seen.append(task.encoder.max_seq_length), 1 / 0))
     with pytest.raises(ZeroDivisionError):
-        teach.teach(options(world, tmp_path / "a", max_tokens=10), progress=False)
+        teach.teach_run(options(world, tmp_path / "a", max_tokens=10), progress=False)
     with pytest.raises(ZeroDivisionError):
-        teach.teach(options(world, tmp_path / "a", max_tokens=1000), progress=False)
+        teach.teach_run(options(world, tmp_path / "a", max_tokens=1000), progress=False)
     assert seen == [10, 64]
 
 
@@ -195,7 +197,7 @@ def test_a_collection_without_a_part_is_one_message(world, tmp_path, missing, sa
     folder = write_collection(tmp_path / "collection")
     (folder / missing).unlink()
     with pytest.raises(DataError, match=says):
-        teach.teach(options(world, tmp_path / "run", collection=str(folder)), progress=False)
+        teach.teach_run(options(world, tmp_path / "run", collection=str(folder)), progress=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -206,7 +208,7 @@ def test_documents_in_another_language_are_one_message_before_anything_is_loaded
     monkeypatch.setattr(teach.encoders, "load", lambda *_: pytest.fail("the encoder was loaded"))
     with pytest.raises(DataError, match="^the documents of .*foreign are in sw, and here they have to be English: .*"
                        r"whose documents are English \(docs.jsonl\), or .*`optical distill --lang sw`$"):  # fmt: skip
-        teach.teach(options(world, tmp_path / "run", **{place: str(folder)}), progress=False)
+        teach.teach_run(options(world, tmp_path / "run", **{place: str(folder)}), progress=False)
     assert not (tmp_path / "run").exists()
 
 

@@ -7,20 +7,23 @@ import copy
 import os
 import re
 import signal
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from optical.config.recipe import Objective, Robustness, Training
+from optical.config.recipe import Objective, Robustness, StudentOptions, Training
 from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import NamedScore, as_multi_vector, encode_batch
+from optical.models.encoders import Encoder, NamedScore, as_multi_vector, encode_batch
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
-from optical.training.distillation import _LengthGrouped, check_enough, distill_student, usable
+from optical.training.distillation import _LengthGrouped, check_enough, draw_passages, train_student
 from optical.training.distillation_loss import Distillation
+from optical.training.mixture import Mixture, usable
+from optical.training.trainer import Workspace
 
 PAIRS = [
     Pair("i drink water .", "ninakunywa maji"),
@@ -44,12 +47,28 @@ def training(**more) -> Training:
     return Training(**{**usual, **more})
 
 
-def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PAIRS, **more):
+class Result(NamedTuple):
     """A copy of the student after training, and everything else that came out."""
-    return distill_student(
-        copy.deepcopy(student), teacher, pairs, objective=objective, training=how or training(), folder=folder,
-        cache=folder.parent / "cache", progress=False, **more,
-    )  # fmt: skip
+
+    student: Encoder
+    start: float
+    best: float
+    share: float
+    history: list[dict[str, float]]
+    pairs: int
+
+
+def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PAIRS, weights=None, **more) -> Result:
+    """Train a copy; ``more``: robustness, seed, documents, dev."""
+    how = how or training()
+    options = StudentOptions(objective=objective, training=how)._replace(
+        **{name: more.pop(name) for name in ("robustness", "seed") if name in more}
+    )
+    mixture, workspace = Mixture(list(pairs), weights, {}), Workspace(folder, folder.parent / "cache", progress=False)
+    passages, dev = more.pop("documents", None), more.pop("dev", None)
+    assert not more
+    found = train_student(copy.deepcopy(student), teacher, mixture, options, workspace, passages, dev)
+    return Result(*found, len(usable(pairs, how)))
 
 
 def parameters(model) -> torch.Tensor:
@@ -101,11 +120,11 @@ def test_an_objective_without_anything_to_rank_is_refused_before_training(studen
 def test_each_pair_is_drawn_by_its_own_weight(student, teacher, tmp_path):
     pairs = [*PAIRS, PAIRS[0]]  # two languages may share a pair
     weights = [float(k) for k in range(9)]
-    found = distillation._repeats(pairs, weights, training(question_repeats=3))
+    found = distillation._repeats(Mixture(pairs, weights, {}), training(question_repeats=3))
     assert found.tolist() == [0, 1, 6, 3, 4, 5, 18, 7, 8]
-    short = distillation._repeats(pairs, weights, training(max_words=2))
+    short = distillation._repeats(Mixture(pairs, weights, {}), training(max_words=2))
     assert short.tolist() == [0, 4, 8]
-    assert distillation._repeats(pairs, None, training(max_words=2)).tolist() == [1, 1, 1]
+    assert distillation._repeats(Mixture(pairs, None, {}), training(max_words=2)).tolist() == [1, 1, 1]
 
 
 def test_words_are_replaced_while_training_only_where_augmentation_is_asked_for(student, teacher, tmp_path):
@@ -376,11 +395,7 @@ def test_embeddings_and_body_have_their_own_learning_rates(student, teacher, tmp
 def test_dropout_is_off_unless_asked_for(student, teacher, tmp_path):
     rates = {}
     for dropout in (False, True):
-        model = copy.deepcopy(student)
-        distill_student(
-            model, teacher, PAIRS, objective=OBJECTIVE, training=training(steps=1, dropout=dropout), progress=False,
-            folder=tmp_path / "run", cache=tmp_path / "cache",
-        )  # fmt: skip
+        model = trained(student, teacher, tmp_path / "run", how=training(steps=1, dropout=dropout)).student
         rates[dropout] = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
     assert rates == {False: {0.0}, True: {0.1}}
 
@@ -518,3 +533,40 @@ def test_a_compiled_student_learns_the_same(student, teacher, tmp_path):
     moved = (parameters(plain.student) - parameters(student)).norm()
     assert (parameters(plain.student) - parameters(compiled.student)).norm() < 0.02 * moved
     assert compiled.student.state_dict().keys() == plain.student.state_dict().keys()
+
+
+def vectors_among(*counts: int) -> list[np.ndarray]:
+    """The vectors of a collection of each size; that of document i of collection k is ``(k, i)``."""
+    return [np.stack([np.full(n, k), np.arange(n)], axis=1).astype(np.float32) for k, n in enumerate(counts)]
+
+
+def ranked(seed: int, *counts: int) -> np.ndarray | None:
+    options = StudentOptions(objective=Objective(documents=1000), seed=seed)
+    return draw_passages(vectors_among(*counts), options)
+
+
+def test_passages_to_rank_are_drawn_from_the_whole_collection_by_the_seed():
+    rows = ranked(0, 10_000)[:, 1]
+    assert len(set(rows)) == len(rows) == 1000
+    assert np.histogram(rows, bins=10, range=(0, 10_000))[0] == pytest.approx(100, abs=45)  # five standard errors
+    np.testing.assert_array_equal(ranked(0, 10_000)[:, 1], rows)
+    assert set(ranked(1, 10_000)[:, 1]) != set(rows)
+
+
+def test_of_several_collections_as_many_passages_are_drawn():
+    found = ranked(0, 10_000, 300, 5_000, 0)
+    assert found.dtype == np.float32
+    each = [found[found[:, 0] == k, 1] for k in range(4)]
+    assert [len(set(rows)) for rows in each] == [len(rows) for rows in each] == [250, 250, 250, 0]
+    assert all(rows.max() > 0.9 * n for rows, n in zip(each, (10_000, 300, 5_000), strict=False))
+
+
+@pytest.mark.parametrize("counts", [(999,), (1000,), (500, 499)])
+def test_passages_that_are_few_enough_are_all_ranked_in_their_order(counts):
+    np.testing.assert_array_equal(ranked(0, *counts), np.concatenate(vectors_among(*counts)))
+
+
+def test_passages_that_nobody_has_embedded_are_not_ranked():
+    nothing = np.zeros((8, 0), np.float32)
+    np.testing.assert_array_equal(draw_passages([nothing, *vectors_among(5)], StudentOptions()), vectors_among(5)[0])
+    assert draw_passages([nothing], StudentOptions()) is None

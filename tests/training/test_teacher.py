@@ -18,9 +18,11 @@ from optical.models import encoders
 from optical.models.projection import projected
 from optical.pipeline import teach as pipeline_teach
 from optical.training import teacher as teacher_training
+from optical.training import trainer
 from optical.training.callbacks import Diverged, Interrupted
-from optical.training.teacher import claimed, teach_encoder
+from optical.training.teacher import claimed
 from optical.training.teacher_data import Exam
+from optical.training.trainer import Workspace
 from tests.conftest import ENGLISH
 from tests.pipeline.test_teach import wordy
 
@@ -34,7 +36,8 @@ def options(**changes) -> Teaching:
 
 
 def teach(encoder, tmp_path, rows=ROWS, dev=None, **changes):
-    return teach_encoder(encoder, rows, options(**changes), tmp_path / "run", dev=dev, progress=False)
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", progress=False)
+    return teacher_training.teach(encoder, rows, options(**changes), workspace, dev=dev)
 
 
 def weights(encoder):
@@ -168,17 +171,17 @@ class _Interrupt(TrainerCallback):
 def test_stopped_it_goes_on_as_if_it_had_not_been(teacher, tmp_path, monkeypatch, late):
     start = projected(teacher, SENTENCES, 16) if late else teacher
     whole = teach(copy.deepcopy(start), tmp_path / "a").encoder
-    made = teacher_training._trainer
+    made = trainer._trainer
 
     def stopping(*arguments):
-        trainer = made(*arguments)
-        trainer.add_callback(_Interrupt())
-        return trainer
+        found = made(*arguments)
+        found.add_callback(_Interrupt())
+        return found
 
-    monkeypatch.setattr(teacher_training, "_trainer", stopping)
+    monkeypatch.setattr(trainer, "_trainer", stopping)
     with pytest.raises(Interrupted, match="the same command goes on from it"):
         teach(copy.deepcopy(start), tmp_path / "b")
-    monkeypatch.setattr(teacher_training, "_trainer", made)
+    monkeypatch.setattr(trainer, "_trainer", made)
     (run,) = (tmp_path / "b" / "run").iterdir()
     assert (run / "checkpoint-4").is_dir()
     halves = teach(copy.deepcopy(start), tmp_path / "b").encoder

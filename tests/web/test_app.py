@@ -18,7 +18,7 @@ from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span
 from optical.web.app import LONGEST, create_app
 from optical.web.facts import about
-from tests.runs import DOCUMENTS, tiny_run
+from tests.runs import DOCUMENTS, evaluated, tiny_run
 
 ABOUT = {"languages": ["sw", "so"], "documents": 3}
 
@@ -148,9 +148,8 @@ def test_what_is_known_of_the_run(client, loaded):
 
 def test_measures_are_those_that_the_run_left(loaded):
     from optical.evaluation import report
-    from optical.pipeline import evaluate
 
-    scores = evaluate.evaluate(loaded.recipe).scores[report.STUDENT]
+    scores = evaluated(loaded.recipe).scores[report.STUDENT]
     told = known(loaded)["measures"]["sw"]
     assert told["MAP"] == pytest.approx(scores.mean["AP"])
     assert (told["split"], told["queries"]) == ("test", "sw")
