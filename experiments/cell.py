@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import fingerprints
+from experiments import held_out as held_out_queries
 from experiments.grid import Experiment, Row, recipe_of
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, read_bitext, split, without
@@ -49,6 +51,7 @@ class Setting(NamedTuple):
         pairs: Bitext without queries and without what is held out.
         held_out: Kinds of held-out pairs.
         searched: Collection name -> the collection with the teacher's vectors.
+        measured: What rows are measured on, by name: ``searched``, or held-out pairs over the same passages.
         lexicon: X words -> English words, for code-switched queries; empty unless they are measured.
     """
 
@@ -57,6 +60,7 @@ class Setting(NamedTuple):
     held_out: dict[str, list[Pair]]
     searched: dict[str, EmbeddedCollection]
     lexicon: dict[str, list[str]]
+    measured: dict[str, EmbeddedCollection]
 
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
@@ -64,7 +68,8 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     lang, teacher = recipe.lang, index.load_teacher(recipe)
     collections = {}
     for name in experiment.collections:
-        if any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
+        # Held-out pairs are searched among all passages, whatever languages ask about them.
+        if experiment.split == "held-out" or any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
             collections[name] = read_collection(str(data / "clir" / name), ["en", lang])
     bitext = read_bitext(str(data / "bitext" / lang), lang).pairs
     asked = [q.text for c in collections.values() for queries in c.queries.values() for q in queries]
@@ -76,10 +81,15 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
     away = {pair for some in held_out.values() for pair in some}
     searched = {name: index.embed(recipe, teacher, collection) for name, collection in collections.items()}
+    judged = searched
+    if experiment.split == "held-out":
+        apart = {kind: held_out_queries.draw([p for p in some if p not in away]) for kind, some in kinds.items()}
+        judged = held_out_queries.as_collections(teacher, apart, lang, list(searched.values()))
+        away |= {pair for some in apart.values() for pair in some}
     rest = [p for p in pairs if p not in away]
     words = bitext_lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
     say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
-    return Setting(lang, rest, held_out, searched, words)
+    return Setting(lang, rest, held_out, searched, words, judged)
 
 
 def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
@@ -157,7 +167,8 @@ def run_cell(
 
 def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pair]]:
     """Language -> the bitext that a row's student is made from; no query of the measured language is in it."""
-    asked = [q.text for p in setting.searched.values() for queries in p.collection.queries.values() for q in queries]
+    parts = [*setting.searched.values(), *setting.measured.values()]
+    asked = [q.text for part in parts for queries in part.collection.queries.values() for q in queries]
     asked += [pair.english for some in setting.held_out.values() for pair in some]
     others = {lang: read_bitext(str(data / "bitext" / lang), lang).pairs for lang in row.beside}
     return {setting.lang: setting.pairs, **{lang: without(pairs, asked) for lang, pairs in others.items()}}
@@ -183,7 +194,7 @@ def measured(
 ) -> dict[str, dict[str, float]]:
     """Collection, or ``collection kind@rate`` for perturbed queries -> query -> AP."""
     found = {}
-    for name, part in setting.searched.items():
+    for name, part in setting.measured.items():
         split_name = "test" if "test" in part.collection.qrels else next(iter(part.collection.qrels))
         asked = {q.id for q in queries_of(part.collection, setting.lang, split_name)}
         queries = [q for q in part.collection.queries[lang or setting.lang] if q.id in asked]
@@ -210,6 +221,7 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     """The student before training, from the cache where it is there."""
     key = checksum(
         [encoders.fingerprint(teacher), recipe.vocabulary.model_dump_json(), str(recipe.layers)]
+        + [fingerprints.code("optical.vocabulary.transplant"), fingerprints.code("optical.models.layers")]
         + [f"{p.english}\t{p.foreign}" for p in pairs]
     )
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"

@@ -43,6 +43,7 @@ class Experiment(BaseModel):
         langs: Languages; each has bitext in ``DATA/bitext/<lang>``.
         seeds: Of the order of the pairs, one training run each.
         collections: Folders in ``DATA/clir``; those without queries in a language are passed over.
+        split: What is measured: the collections' judgements, or held-out pairs that the teacher judges.
         pairs: Most pairs trained on, drawn by a hash from those of the recipe's lengths; all where it is not given.
         transplant: Whether the vocabulary is aligned on all the bitext, or on the drawn pairs alone.
         against: Row that every other is compared with.
@@ -58,6 +59,7 @@ class Experiment(BaseModel):
     langs: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     collections: tuple[str, ...] = ("afriqa", "xquad", "squad_fi_mt", "ntrex_doc", "flores_doc")
+    split: Literal["test", "held-out"] = "test"
     pairs: int | None = Field(default=None, ge=1)
     transplant: Literal["all", "drawn"] = "all"
     against: str | None = None
@@ -86,7 +88,12 @@ def load(name: str) -> Experiment:
         where = ".".join(map(str, fault["loc"]))
         raise RecipeError(f"{path}: {where}: {fault['msg']}; this is no grid of an experiment") from error
     for row in found.rows:
-        recipe_of(found, row, found.langs[0], found.seeds[0])
+        recipe = recipe_of(found, row, found.langs[0], found.seeds[0])
+        if recipe.late_interaction and found.split == "held-out":
+            raise RecipeError(
+                f"{path}: row {row.name!r} is of late interaction, and held-out pairs are measured by "
+                'single vectors; use split = "test", or leave the row out'
+            )
     names = [row.name for row in found.rows]
     named = {name for pair in found.compare for name in pair} | ({found.against} if found.against else set())
     if len(set(names)) < len(names) or named - set(names):

@@ -15,6 +15,7 @@ from optical.evaluation.measures import Scores
 from optical.evaluation.significance import Comparison, compare, holm
 from optical.evaluation.tables import Table
 
+BASELINES = ("ceiling", "zero-shot", "start")
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]
 Baselines = Mapping[str, Mapping[str, Any]]
 
@@ -67,7 +68,8 @@ def summary(
     found = {}
     every = {row: [(lang, [cells[row, lang, s] for s in seeds]) for lang in langs] for row in rows}
     for row in rows:
-        base = {lang: baselines.get(f"{row} {lang}", baselines.get(lang)) for lang in langs}
+        keys = {lang: f"{row} {lang}" if f"{row} {lang}" in baselines else lang for lang in langs}
+        base = {lang: baselines[key] for lang, key in keys.items()}
         values = np.array([[overall(cell["ap"]) for cell in some] for _, some in every[row]])  # (langs, seeds)
         start = np.array([overall(base[lang]["start"]) for lang in langs])
         ceiling = np.array([overall(base[lang]["ceiling"]) for lang in langs])
@@ -94,6 +96,13 @@ def summary(
             figures["against"] = _test(compare(per_query(every[row]), per_query(every[against])))
         found[row] = figures
     return found
+
+
+def starts(langs: Sequence[str], baselines: Baselines) -> dict[str, float]:
+    """Ceiling, zero-shot and start as means over the languages; none where rows start differently."""
+    if any(lang not in baselines for lang in langs):
+        return {}
+    return {name: float(np.mean([overall(baselines[lang][name]) for lang in langs])) for name in BASELINES}
 
 
 def main_table(

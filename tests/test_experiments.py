@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments import __main__ as runner
-from experiments import grid, table
-from experiments.cell import Setting, _every_language, development
+from experiments import expected, fingerprints, grid, held_out, table
+from experiments.cell import Setting, _every_language, development, measured, setting
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
+from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
 from optical.data.collection import Collection
 from optical.data.records import Query
-from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
-from optical.errors import RecipeError
+from optical.errors import DataError, RecipeError
 from optical.evaluation.tables import markdown
 from optical.models.encoders import encode_sentences, score_fingerprint
 
@@ -64,7 +65,7 @@ def test_every_experiment_of_the_project_can_be_read():
 )  # fmt: skip
 def test_a_wrong_grid_stops_before_anything_runs(folder, change, message):
     path = folder / "one" / "recipe.toml"
-    path.write_text(GOOD.replace(*change, 1))
+    path.write_text(GOOD.replace(change[0], change[1], 1))
     assert path.read_text() != GOOD
     with pytest.raises(RecipeError, match=message):
         load("one")
@@ -147,30 +148,119 @@ def test_a_language_table_has_a_line_for_each_language():
 def test_a_cell_is_measured_once_and_another_recipe_is_another_cell(folder, monkeypatch):
     monkeypatch.setattr(runner, "CELLS", folder / "cells")
     rows = Row(name="a"), Row(name="a2", set={"seed": 5}), Row(name="as a"), Row(name="beside", beside=("so",))
-    experiment = Experiment(question="?", langs=("sw",), rows=rows)
+    experiment = Experiment(question="?", langs=("sw",), collections=("c",), rows=rows)
     calls = []
+    for name in ("bitext/sw/a.tsv", "bitext/so/a.tsv", "clir/c/queries.sw.tsv", "clir/c/queries.so.tsv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
 
     def make():
         calls.append(1)
         return {"value": len(calls)}
 
     def kept(some, row):
-        return runner._kept(some, row, "sw", 0, make)["value"]
+        return runner._kept(some, row, "sw", 0, folder, make)["value"]
 
     assert [kept(experiment, rows[k]) for k in (0, 0, 1, 2, 3)] == [1, 1, 2, 1, 3]
     assert kept(experiment.model_copy(update={"pairs": 3}), rows[0]) == 4
     assert kept(experiment, Row(name="start")) == 5  # the start of a row is not the row
+    for name, changes in (("bitext/so/a.tsv", 1), ("clir/c/queries.so.tsv", 1), ("bitext/sw/a.tsv", 6)):
+        (folder / name).write_text("other")
+        fingerprints._file_checksum.cache_clear()
+        assert kept(experiment, rows[0]) == changes
+    monkeypatch.setattr(fingerprints, "code", lambda: "other code")
+    assert kept(experiment, rows[0]) == 7
+    with pytest.raises(DataError, match="no bitext in yo"):
+        kept(experiment, Row(name="beside", beside=("yo",)))
+
+
+def test_code_is_what_a_module_reaches_and_prose_is_none_of_it(folder):
+    package = folder / "optical"
+    package.mkdir()
+    texts = {
+        "a": '"""About."""\nfrom optical import b\ndef f():\n    from optical.c import g\n    return g()  # here\n',
+        "b": 'x = Field(1, description="one")\ndef h():\n    """Do."""\n    raise ValueError(f"no {x}: " "try")\n',
+        "c": "def g():\n    return 1\n", "d": "import optical.a\n",
+    }  # fmt: skip
+
+    def after(name: str, old: str, new: str) -> str:
+        for other, text in texts.items():
+            (package / f"{other}.py").write_text(text.replace(old, new) if other == name else text)
+        fingerprints.code.cache_clear()
+        return fingerprints.code("optical.a", folder)
+
+    before = after("a", "", "")
+    assert [p.stem for p in fingerprints.reached("optical.a", folder)] == ["a", "b", "c"]
+    prose = [
+        ("a", "About", "Of"),
+        ("a", "# here", "# there"),
+        ("b", "one", "two"),
+        ("b", "Do", "Be"),
+        ("b", "no ", "0 "),
+    ]
+    assert {after(*change) for change in [*prose, ("b", "try", "or"), ("d", "import", "import torch,")]} == {before}
+    code = [("a", "g()", "1 + g()"), ("b", "(1", "(2"), ("b", "ValueError", "KeyError"), ("c", "1", "2")]
+    assert len({before, *(after(*change) for change in code)}) == 5
+
+
+def test_the_code_of_a_cell_has_training_and_transplant_in_it_and_no_page():
+    found = {path.relative_to(fingerprints.ROOT).as_posix() for path in fingerprints.reached("experiments.cell")}
+    assert {"optical/training/losses/ot.py", "optical/vocabulary/rows.py", "experiments/held_out.py"} <= found
+    assert not any(name.startswith(("optical/web", "optical/cli")) for name in found)
+
+
+def test_held_out_pairs_are_judged_by_the_teacher_over_the_passages_of_all_collections(teacher):
+    texts = {"a": ["i drink water ."], "b": ["she cooks rice .", "the cat sleeps ."]}
+    embedded = []
+    for name, some in texts.items():
+        vectors = Vectors(np.zeros((0, 1)), np.zeros(len(some) + 1, np.int64), encode_sentences(teacher, some), Path())
+        part = EmbeddedCollection(Collection(name, [], {}, {}, "", {}), vectors, [f"d{k}" for k in range(len(some))])
+        embedded.append(part)
+    pairs = [Pair("the cat sleeps .", "paka analala"), Pair("i drink water .", "ninakunywa maji")]
+    found = held_out.as_collections(teacher, {"sentences": pairs}, "sw", embedded)["sentences"]
+    assert [(q.doc_id, q.relevance) for q in found.collection.qrels["held-out"]] == [("b-d1", 1), ("a-d0", 1)]
+    assert [q.text for q in found.collection.queries["sw"]] == ["paka analala", "ninakunywa maji"]
+    setting = Setting("sw", pairs, {}, {}, {}, {"sentences": found})
+    assert measured(teacher, setting, lang="en") == {"sentences": {"sentences-0": 1.0, "sentences-1": 1.0}}
+
+
+def test_held_out_pairs_are_not_those_that_choose_the_checkpoint_and_not_trained_on(folder, teacher, monkeypatch):
+    text = "".join(f"is this sentence number {k} ?\tje hii ni {k} ?\n" for k in range(600))
+    files = {
+        "bitext/sw/a.tsv": text, "clir/c/docs.jsonl": '{"id": "d", "text": "i drink water ."}\n',
+        "clir/c/queries.en.tsv": "q\twho drinks ?\n", "clir/c/qrels.tsv": "q 0 d 1\n",
+    }  # fmt: skip
+    for name, lines in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(lines)
+    monkeypatch.setattr("optical.pipeline.index.load_teacher", lambda recipe: teacher)
+    experiment = Experiment(question="?", langs=("sw",), collections=("c",), split="held-out", rows=(Row(name="a"),))
+    found = setting(experiment, load_recipe(None, {"lang": "sw"}), folder, print)
+    choosing = {pair.foreign for pair in found.held_out["questions"]}
+    measuring = {query.text for query in found.measured["questions"].collection.queries["sw"]}
+    training = {pair.foreign for pair in found.pairs}
+    assert (len(choosing), len(measuring), len(training)) == (150, 150, 300)
+    assert len(choosing | measuring | training) == 600
+
+
+def test_late_interaction_has_no_held_out_pairs(folder):
+    changed = GOOD.replace(
+        "[recipe]", 'split = "held-out"\n[recipe]\n"late_interaction" = true\n"objective.scores" = 0.0'
+    )
+    (folder / "one" / "recipe.toml").write_text(changed)
+    with pytest.raises(RecipeError, match="single vectors"):
+        load("one")
 
 
 def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured(folder):
     own = [Pair("a cat", "ein Hund")]
-    held_out = {"questions": [Pair("what is held out", "was")]}
+    kept_apart = {"questions": [Pair("what is held out", "was")]}
     (folder / "bitext" / "so").mkdir(parents=True)
     lines = "what is held out\twaa maxay\na goat\tri\nasked\tla weydiiyay\n"
     (folder / "bitext" / "so" / "pairs.tsv").write_text(lines)
     asked = Collection("c", [], {"en": [Query("q", "asked")]}, {}, "", {})
-    measured = Setting("de", own, held_out, {"c": EmbeddedCollection(asked, None, [])}, {})
-    found = _every_language(measured, Row(name="mixed", beside=("so",)), folder)
+    shared = Setting("de", own, kept_apart, {"c": unembedded(asked)}, {}, {})
+    found = _every_language(shared, Row(name="mixed", beside=("so",)), folder)
     assert found == {"de": own, "so": [Pair("a goat", "ri")]}
 
 
@@ -178,7 +268,7 @@ def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
     sentences = encode_sentences(teacher, ["i drink water .", "she cooks rice ."])
     vectors = Vectors(np.zeros((0, 1)), np.zeros(3, np.int64), sentences, Path())
     part = EmbeddedCollection(Collection("c", [], {}, {}, "", {}), vectors, ["d0", "d1"])
-    plain = Setting("sw", [], {"questions": [Pair("she cooks rice .", "anapika wali")]}, {"c": part}, {})
+    plain = Setting("sw", [], {"questions": [Pair("she cooks rice .", "anapika wali")]}, {"c": part}, {}, {})
     others = [
         plain._replace(held_out={"questions": [Pair("she cooks rice .", "mama anapika")]}),
         plain._replace(searched={"c": part._replace(ids=["d0", "d2"])}),
@@ -189,21 +279,66 @@ def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
     assert len({key, *found}) == 4
 
 
-def test_figures_are_held_to_what_is_expected(folder, capsys):
+SEVERAL = {"a": {"MAP": 0.5, "sd": 0.003}, "b": {"MAP": 0.6, "sd": 0.001}}
+STARTS = {"ceiling": 0.9, "start": 0.4}
+
+
+@pytest.fixture
+def kept_figures(folder):
+    """The expected figures of an experiment with several seeds."""
     path = folder / "one" / "expected.toml"
-    figures = {"a": {"MAP": 0.5}, "b": {"MAP": 0.6}}
-    asked = argparse.Namespace(name="one", measured_on="here")
-    path.write_text(runner.expected(asked, figures))
-    assert runner.check(path, figures)
-    assert runner.check(path, {"a": {"MAP": 0.51}, "b": {"MAP": 0.6}})
-    assert not runner.check(path, {"a": {"MAP": 0.5}, "b": {"MAP": 0.63}})
-    verdicts = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert verdicts == ["OK", "OK", "OKish", "OK", "OK", "FAIL"]
+    path.write_text(expected.text("here", "abc", SEVERAL, STARTS, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "words"),
+    [("a", 0.0, "OK OK OK OK"), ("a", 0.002, "OK OK OK OK"), ("b", -0.004, "OK OKish OK OK"),
+     ("a", 0.005, "FAIL OK OK OK"), ("b", -0.02, "OK FAIL OK OK")],
+)  # fmt: skip
+def test_a_changed_figure_fails_where_seeds_do_not_explain_it(kept_figures, capsys, row, change, words):
+    figures = {name: {"MAP": f["MAP"] + change * (name == row)} for name, f in SEVERAL.items()}
+    assert runner.check(kept_figures, figures, STARTS, None) == ("FAIL" not in words)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "0.0022" in first  # the root of the mean of .003^2 and .001^2
+    assert [line.split()[0] for line in lines] == words.split()
+
+
+def test_what_no_seed_decides_is_expected_to_the_last_digit(kept_figures):
+    found = expected.check(kept_figures, SEVERAL, {"ceiling": 0.9, "start": 0.4004})
+    assert [v.word for v in found] == ["OK", "OK", "OK", "FAIL"]
+
+
+def test_a_row_that_was_not_measured_fails(kept_figures):
+    assert [v.word for v in expected.check(kept_figures, {"a": SEVERAL["a"]}, {})] == ["OK", "FAIL"]
+    assert [v.row for v in expected.check(kept_figures, {"a": SEVERAL["a"]}, {}, ["a"])] == ["a"]
+    with pytest.raises(DataError, match="expects none of these rows: c"):
+        expected.check(kept_figures, {"c": {"MAP": 1.0}}, {}, ["c"])
+
+
+def test_one_seed_takes_the_spread_of_other_experiments(kept_figures, folder):
+    path = folder / "two" / "expected.toml"
+    path.parent.mkdir()
+    path.write_text(expected.text("here", "abc", {"a": {"MAP": 0.5, "sd": None}}, {}, 4))
+    assert expected.tolerance(path) == pytest.approx((0.000005) ** 0.5 / 2)  # a mean over four languages
+    kept_figures.unlink()
+    with pytest.raises(DataError, match="no spread is known"):
+        expected.tolerance(path)
+    with pytest.raises(DataError, match="run the experiment once without --check"):
+        expected.tolerance(kept_figures)
+
+
+def test_every_expected_figure_of_the_project_has_a_tolerance():
+    paths = [p for p in FOLDER.glob("*/expected.toml") if "commit = " in p.read_text()]
+    assert len(paths) >= 11
+    assert all(0 < expected.tolerance(path) < 0.005 for path in paths)
 
 
 def test_the_runner_measures_every_cell_once_and_writes_the_page(folder, monkeypatch, capsys):
     monkeypatch.setattr(runner, "CELLS", folder / "cells")
     asked_for = []
+    for lang in ("sw", "so"):
+        (folder / "bitext" / lang).mkdir(parents=True)
 
     def run_cell(experiment, row, seed, setting, data, where, say):
         asked_for.append((row.name, setting.lang, seed))
@@ -216,12 +351,27 @@ def test_the_runner_measures_every_cell_once_and_writes_the_page(folder, monkeyp
         name="one", data=folder, langs=None, seeds=None, rows=None, check=False, measured_on="here"
     )
     for _ in range(2):
-        figures = runner.run(asked)
+        assert runner.run(asked)
     assert sorted(asked_for) == sorted(
         (r, lang, s) for r in ("plain", "other") for lang in ("sw", "so") for s in (0, 1)
     )
-    assert figures["other"]["MAP"] == pytest.approx(0.7)
     page = (folder / "one" / "results.md").read_text()
     assert "By language" in page
     assert "which?" in page
-    assert json.dumps("other") in (folder / "one" / "expected.toml").read_text()
+    wanted = tomllib.loads((folder / "one" / "expected.toml").read_text())
+    assert wanted["MAP"] == {"plain": 0.65, "other": 0.7}
+    assert wanted["sd"] == {"plain": 0.0, "other": 0.0}
+    assert wanted["start"] == {"ceiling": 0.9, "zero-shot": 0.5, "start": 0.5}
+    asked.check = True
+    assert runner.run(asked)
+    (folder / "one" / "expected.toml").write_text(expected.text("x", "y", {"plain": {"MAP": 0.66, "sd": 0.001}}, {}, 2))
+    assert not runner.run(asked)
+    asked.langs = ["sw"]
+    with pytest.raises(DataError, match="leave --langs and --seeds out"):
+        runner.run(asked)
+
+
+def test_rows_that_do_not_exist_are_refused(folder):
+    asked = argparse.Namespace(name="one", data=folder, langs=None, seeds=None, rows=["plane"], check=False)
+    with pytest.raises(DataError, match="no row 'plane' in one; it has: plain, other"):
+        runner.run(asked)

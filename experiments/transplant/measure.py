@@ -6,9 +6,9 @@ project, one core:
     OMP_NUM_THREADS=1 python -m experiments.transplant.measure DATA --langs sw so mr --part dev
     OMP_NUM_THREADS=1 python -m experiments.transplant.measure DATA --langs sw so mr --part test
 
-DATA holds ``bitext/<lang>`` and ``clir/{afriqa,ntrex_doc,flores_doc}``. Figures go to
-``runs/transplant/<part>-<lang>.json``, where they are found again: a row that is there is not measured twice. ``--part
-table`` writes results.md and expected.toml from what is there.
+DATA holds ``bitext/<lang>`` and ``clir/{afriqa,ntrex_doc,flores_doc}``. Figures go to ``runs/transplant``, where they
+are found again: a row that is there is not measured twice with the same code and data. ``--part table`` writes
+results.md and expected.toml from what is there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from experiments import fingerprints
 from optical.config.recipe import Vocabulary, load_recipe
 from optical.data.bitext import Pair, read_bitext, without
 from optical.data.collection import judgements_of, queries_of, read_collection
@@ -30,6 +32,7 @@ from optical.evaluation.tables import Table, page
 from optical.models.encoders import Encoder
 from optical.pipeline import index
 from optical.pipeline.dev_score import development_score
+from optical.pipeline.manifest import commit
 from optical.retrieval.search import search
 from optical.vocabulary.transplant import Transplant, transplant
 
@@ -84,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", help="only these")
     asked = parser.parse_args()
     if asked.part == "table":
-        write_tables(asked.langs)
+        write_tables(asked.data, asked.langs)
         return
     for lang in asked.langs:
         rows = ROWS | (ROMANISATION if lang in NOT_LATIN else {})
@@ -94,7 +97,7 @@ def main() -> None:
 
 def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str, Any]]) -> None:
     """All rows of one language, each written as soon as it is known."""
-    path = OUT / f"{part}-{lang}.json"
+    path = kept_at(data, part, lang)
     teacher = index.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
     score, pairs = (dev_part if part == "dev" else test_part)(data, lang, teacher)
     for name, options in rows.items():
@@ -113,14 +116,20 @@ def _grown(teacher: Encoder, pairs: Sequence[Pair], seed: int = 0, **options: An
     return transplant(teacher, pairs, Vocabulary(**options), seed=seed)
 
 
+def kept_at(data: Path, part: str, lang: str) -> Path:
+    """Where the rows of a language are kept; code and data are in the name."""
+    files = fingerprints.data(data, [lang], COLLECTIONS, lang)
+    return OUT / f"{part}-{lang}-{fingerprints.code('experiments.transplant.measure')}-{files}.json"
+
+
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:
     """What has been measured already."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def write_tables(langs: list[str]) -> None:
+def write_tables(data: Path, langs: list[str]) -> None:
     """results.md and expected.toml beside this file: MAP of every row that was measured, the best of a column bold."""
-    found = {f"{part} {lang}": read_rows(OUT / f"{part}-{lang}.json") for part in ("dev", "test") for lang in langs}
+    found = {f"{part} {lang}": read_rows(kept_at(data, part, lang)) for part in ("dev", "test") for lang in langs}
     columns = [
         (part, name)
         for part, rows in found.items()
@@ -135,13 +144,16 @@ def write_tables(langs: list[str]) -> None:
     table = Table("", ["row", *(f"{part}, {name}" for part, name in columns)], lines)
     folder = Path(__file__).parent
     (folder / "results.md").write_text(ABOUT + page(table), encoding="utf-8")
-    expected = []
+    head = (
+        f"# Measured by `python -m experiments.transplant.measure DATA`; written {date.today()} at commit {commit()}."
+    )
+    expected = [head]
     for part, rows in found.items():
         expected += [f'["{part}"]'] if rows else []
         for row, figures in rows.items():
             values = ", ".join(f"{name} = {figures[name]}" for name in COLLECTIONS if name in figures)
             expected += [f'"{row}" = {{ {values} }}']
-    (folder / "expected.toml").write_text("\n".join([*expected]) + "\n", encoding="utf-8")
+    (folder / "expected.toml").write_text("\n".join(expected) + "\n", encoding="utf-8")
 
 
 def _cell(value: float | None, best: float) -> str:

@@ -11,6 +11,7 @@ is mostly unknown or single letters: the share of unknown pieces is in the table
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.evaluation.measures import measure
 from optical.evaluation.tables import Table, markdown
 from optical.pipeline.index import embed, load_teacher
+from optical.pipeline.manifest import commit
 from optical.retrieval.search import search
 
 SCRIPTS = {
@@ -54,7 +56,8 @@ def main() -> None:
     folder = Path(__file__).parent
     (folder / "results.md").write_text(f"# Zero-shot by script\n\n{about_it}\n\n{table}\n", encoding="utf-8")
     values = "\n".join(f"{lang} = {value:.4f}" for lang, value in found.items())
-    (folder / "expected.toml").write_text(f"[MAP]\n{values}\n", encoding="utf-8")
+    head = f"# Measured by `python -m experiments.zero_shot.measure DATA`; {date.today()}, commit {commit()}."
+    (folder / "expected.toml").write_text(f"{head}\n[MAP]\n{values}\n", encoding="utf-8")
     print(table)
 
 
