@@ -1,7 +1,6 @@
-"""Adversarial training: the shift of token embeddings, within a ball around each token, that hurts a loss most.
+"""Adversarial training: the shift of token embeddings, within a ball around each token, that raises a loss most.
 
-Takes a loss as a function of the shift, gives the shift; knows tensors and modules, no encoder, no objective and no
-optimizer. Finding a shift leaves no gradient behind: only the shift is differentiated.
+Takes the loss as a function of the shift. Finding a shift leaves no gradient behind: only the shift is differentiated.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from optical.training.smoothing import Norm, check_ball, noise
+from optical.training.smoothing import Ball, check_ball, noise
 
-STRIDE = 2.5  # lengths of the way from middle to edge that all steps of PGD together could go
+STRIDE = 2.5  # radii that all steps of PGD together could go
 
 
 @contextmanager
 def shifted(embedding: nn.Module, shift: Float[Tensor, "b n d"] | None) -> Iterator[None]:
-    """While this lasts, an embedding module gives its vectors plus a shift; ``None`` leaves it as it is.
+    """Add a shift to what an embedding module gives, for as long as this is open; ``None`` changes nothing.
 
     Gradients flow to the module's weights and to the shift. The module need not be an ``nn.Embedding``: whatever gives
     ``(b, n, d)`` will do.
@@ -65,14 +64,13 @@ def adversarial(
     loss: Callable[[Tensor], Tensor],
     size: Sequence[int],
     mask: Bool[Tensor, "b n"],
+    ball: Ball,
     *,
-    norm: Norm = "l2",
-    radius: float,
     steps: int = 1,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "b n d"]:
-    """The shift in the ball ``|shift_i| <= radius`` of each real token i at which ascent on the loss arrives.
+    """Find a shift in the ball ``|shift_i| <= radius`` of each real token i by gradient ascent on the loss.
 
     One step is the fast gradient method: from no shift, as far as the ball goes in the steepest direction, which is
     ``radius g_i / |g_i|`` in l2 (Miyato et al. 2017, section 3, who take one ball for the whole text) and
@@ -84,8 +82,7 @@ def adversarial(
         loss: A scalar for a shift ``(b, n, d)``, differentiable with respect to it; called ``steps`` times.
         size: Of the shift, ``(b, n, d)``.
         mask: True where a token is real; elsewhere the shift is exactly 0.
-        norm: Of the ball, over the d numbers of one token.
-        radius: Of the ball, in units of the embeddings (:func:`optical.training.smoothing.radius_of`).
+        ball: Its norm and radius (:func:`optical.training.smoothing.ball_of`).
         steps: Gradients taken, at least 1.
         generator: Of the random start of several steps, on the device of ``mask``; torch's own by default.
         dtype: Of the shift.
@@ -97,23 +94,23 @@ def adversarial(
         ValueError: No step, an unknown norm, a radius that is not above 0, a size that does not fit the mask, a loss
             that does not depend on the shift.
     """
-    check_ball(size, mask, norm, radius)
+    check_ball(size, mask, ball)
     if steps < 1:
         raise ValueError(f"an adversary takes at least 1 step; received {steps}; 1 is FGM, 3 a short PGD")
     padding = ~mask[..., None]
     if steps == 1:
-        shift, stride = torch.zeros(size, dtype=dtype, device=mask.device), radius
+        shift, stride = torch.zeros(size, dtype=dtype, device=mask.device), ball.radius
     else:
-        shift = noise(size, mask, norm=norm, radius=radius, generator=generator, dtype=dtype)
-        stride = STRIDE * radius / steps
+        shift = noise(size, mask, ball, generator=generator, dtype=dtype)
+        stride = STRIDE * ball.radius / steps
     for _ in range(steps):
-        moved = shift + stride * STEEPEST[norm](_gradient(loss, shift))
-        shift = PROJECTIONS[norm](moved, radius).masked_fill(padding, 0.0)
+        moved = shift + stride * STEEPEST[ball.norm](_gradient(loss, shift))
+        shift = PROJECTIONS[ball.norm](moved, ball.radius).masked_fill(padding, 0.0)
     return shift
 
 
 def _gradient(loss: Callable[[Tensor], Tensor], shift: Tensor) -> Tensor:
-    """Of the loss with respect to the shift alone: nothing is accumulated anywhere."""
+    """The gradient of the loss with respect to the shift alone: no ``.grad`` changes."""
     with torch.enable_grad():
         at = shift.detach().requires_grad_()
         value = loss(at)
@@ -127,7 +124,7 @@ def _gradient(loss: Callable[[Tensor], Tensor], shift: Tensor) -> Tensor:
 
 
 def _along(gradient: Tensor) -> Tensor:
-    """Each token's gradient at length 1, or 0 where it is 0; scaled first, since squares of tiny numbers vanish."""
+    """Scale each token's gradient to length 1; 0 stays 0. The largest first: squares of tiny numbers would vanish."""
     largest = gradient.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
     return torch.nn.functional.normalize(gradient / largest, dim=-1)
 

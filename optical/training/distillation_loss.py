@@ -28,7 +28,7 @@ from optical.training.losses.pooled import pooled
 from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
 from optical.training.losses.scores import scores
-from optical.training.smoothing import noise, radius_of
+from optical.training.smoothing import ball_of, noise
 from optical.transport.cost import norm_mass, uniform_mass, weighted_mass
 
 BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
@@ -173,7 +173,7 @@ class Distillation(nn.Module):
         with torch.no_grad():
             embedded = embedding(ids.to(next(self.model.parameters()).device)).float()
         mask = mask.to(embedded.device)
-        radius = radius_of(embedded, mask, options.radius, norm=options.norm)
+        ball = ball_of(embedded, mask, options.norm, options.radius)
 
         def loss(shift: Tensor) -> Tensor:
             with shifted(embedding, shift):
@@ -183,12 +183,9 @@ class Distillation(nn.Module):
         # By seed and batch alone, so that a resumed run draws what it would have drawn.
         generator = torch.Generator(embedded.device).manual_seed(self.seed + int(ids.sum()))
         if options.method == "noise":
-            return loss(noise(embedded.shape, mask, norm=options.norm, radius=radius, generator=generator))
+            return loss(noise(embedded.shape, mask, ball, generator=generator))
         steps = options.steps if options.method == "pgd" else 1
-        shift = adversarial(
-            loss, embedded.shape, mask, norm=options.norm, radius=radius, steps=steps, generator=generator
-        )
-        return loss(shift)
+        return loss(adversarial(loss, embedded.shape, mask, ball, steps=steps, generator=generator))
 
 
 @torch.no_grad()

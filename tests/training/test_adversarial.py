@@ -9,7 +9,7 @@ from torch import nn
 from optical.models.encoders import encode_batch, transformer
 from optical.training.adversarial import adversarial, shifted
 from optical.training.row_adam import RowsInUse
-from optical.training.smoothing import Norm, noise, radius_of
+from optical.training.smoothing import Ball, Norm, ball_of, noise
 from tests.conftest import bert
 
 MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
@@ -33,9 +33,7 @@ def weights():
 
 def find(loss, steps, norm: Norm = "l2", radius=RADIUS, seed=0, size=SIZE, mask=MASK):
     generator = torch.Generator().manual_seed(seed)
-    return adversarial(
-        loss, size, mask, norm=norm, radius=radius, steps=steps, generator=generator, dtype=torch.float64
-    )
+    return adversarial(loss, size, mask, Ball(norm, radius), steps=steps, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
@@ -73,7 +71,7 @@ def test_many_steps_in_l2_come_near_the_worst_of_a_linear_loss_from_any_start(we
     worst = find(linear(weights), 1)
     for seed in (1, 2):
         generator = torch.Generator().manual_seed(seed)
-        start = noise(SIZE, MASK, radius=RADIUS, generator=generator, dtype=torch.float64)
+        start = noise(SIZE, MASK, Ball("l2", RADIUS), generator=generator, dtype=torch.float64)
         found = find(linear(weights), 200, seed=seed)
         before, after = (half_tangent(s, worst)[worst.norm(dim=-1) > 0] for s in (start, found))
         assert (after < 1.1 * math.exp(-2.5) * before).all()  # the start lies within the sphere, not on it
@@ -104,7 +102,7 @@ def test_a_padded_row_gets_what_it_gets_alone(norm, weights):
 
 def test_tiny_gradients_have_a_direction_too():
     weights = torch.full(SIZE, 1e-30)
-    shift = adversarial(linear(weights), SIZE, MASK, norm="l2", radius=RADIUS, steps=1)
+    shift = adversarial(linear(weights), SIZE, MASK, Ball("l2", RADIUS), steps=1)
     torch.testing.assert_close(shift[0].norm(dim=-1), torch.full((3,), RADIUS))
 
 
@@ -221,20 +219,18 @@ def test_the_worst_shift_hurts_more_than_a_random_one(student):
     assert worst[5] > max(clean, random) + 0.01
 
 
-def radius(student):
+def ball(student):
     with torch.no_grad():
-        return radius_of(student.embedding(student.features["input_ids"]), student.mask, 0.1)
+        return ball_of(student.embedding(student.features["input_ids"]), student.mask, "l2", 0.1)
 
 
 def find_in_student(student, steps):
     generator = torch.Generator().manual_seed(0)
-    return adversarial(
-        student.loss, student.size, student.mask, radius=radius(student), steps=steps, generator=generator
-    )
+    return adversarial(student.loss, student.size, student.mask, ball(student), steps=steps, generator=generator)
 
 
 def random_shift(student):
-    return noise(student.size, student.mask, radius=radius(student), generator=torch.Generator().manual_seed(0))
+    return noise(student.size, student.mask, ball(student), generator=torch.Generator().manual_seed(0))
 
 
 def test_a_shift_of_another_size_is_refused_and_removed():
