@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def run(asked: argparse.Namespace) -> bool:
-    """Every cell that is asked for, then the tables; False when a figure is not as expected.
+    """Measure every cell that is asked for, then write the tables; False when a figure is not as expected.
 
     Raises:
         DataError: A part of the languages or seeds is to be checked, or nothing is expected.
@@ -87,10 +87,14 @@ def run(asked: argparse.Namespace) -> bool:
 
 
 def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, dict]:
-    """Cells by (row, lang, seed), and baselines by language, or by row and language where rows start differently."""
+    """Measure all cells.
+
+    Returns:
+        Cells by (row, lang, seed), and baselines by language, or by row and language where rows start differently.
+    """
     cells: dict[tuple[str, str, int], Any] = {}
     bases: dict[str, Any] = {}
-    # Of training, where a stopped cell goes on only under the same code; cells are shared by experiments.
+    # Of checkpoints; the code is in its name, so that a stopped cell is not continued by other code.
     folder = Path("runs/experiments") / name / fingerprints.code()
     for lang in experiment.langs:
         here: list[Any] = []  # read only when a cell is missing
@@ -131,13 +135,13 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
 
     teacher = index.load_teacher(recipe)
     searched = {n: index.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
-    return found._replace(searched=searched, measured=searched)  # held-out pairs are refused for late interaction
+    return found._replace(searched=searched, measured=searched)  # here they are always the same
 
 
 def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) -> Path:
-    """Where a cell is kept: what decides its value is in its name, code and data too, and the row's name is not."""
+    """The file of a cell, named by all that decides its value: recipe, code and data, but not the name of the row."""
     shared = experiment.model_dump(include={"collections", "split", "pairs", "transplant", "perturb"})
-    # Nothing of a cell is decided by how other runs are searched or where they lie.
+    # A cell does not depend on how a run is searched, or where it is stored.
     away = {"out", "cache", "search", "device", "bitext", "collection"}
     recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude=away)
     kind = "start" if row.name == "start" else "trained"

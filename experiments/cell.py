@@ -1,7 +1,7 @@
-"""One cell of a grid: a row in one language with one seed, trained and measured on judged collections.
+"""One cell of a grid: a row in one language with one seed, trained and measured on judgements or on held-out pairs.
 
-What chooses the checkpoint and the average is held-out bitext, never a judgement: questions and longer sentences of X
-must find the passage that the teacher ranks first for their English side, among the passages of all collections.
+Checkpoint and average are chosen on other held-out pairs, never by judgements: questions and longer sentences of X must
+find the passage that the teacher ranks first for their English side, among the passages of all collections.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Setting(NamedTuple):
         pairs: Bitext without queries and without what is held out.
         held_out: Kinds of held-out pairs.
         searched: Collection name -> the collection with the teacher's vectors.
-        measured: What rows are measured on, by name: ``searched``, or held-out pairs over the same passages.
         lexicon: X words -> English words, for code-switched queries; empty unless they are measured.
+        measured: What rows are measured on, by name: ``searched``, or held-out pairs over the same passages.
     """
 
     lang: str

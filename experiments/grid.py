@@ -1,7 +1,6 @@
-"""What an experiment is: a question, the languages, seeds and rows of its grid, and the recipe that rows share.
+"""Experiments as they are described: a question, languages, seeds, the rows of a grid and the recipe that rows share.
 
-Read from ``experiments/<name>/recipe.toml``, validated like a recipe: an unknown option stops with the nearest name.
-Knows no model and no data.
+Read from ``experiments/<name>/recipe.toml`` and validated like a recipe: an unknown option stops with the nearest name.
 """
 
 from __future__ import annotations
@@ -19,19 +18,20 @@ FOLDER = Path(__file__).parent
 
 
 class Row(BaseModel):
-    """One way of doing it.
+    """One row of the grid: a way of training.
 
     Attributes:
-        name: As the table has it.
+        name: In the table.
         set: Dotted options of a recipe that make this row different from the others.
-        beside: Other languages that the same student is trained on, as ``LANG=de,so`` has it.
+        pairs: Most pairs of this row, instead of the experiment's.
+        beside: Other languages that the same student is trained on, as with ``LANG=de,so``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     set: dict[str, Any] = Field(default_factory=dict)
-    pairs: int | None = Field(default=None, ge=1, description="pairs of this row, instead of the experiment's")
+    pairs: int | None = Field(default=None, ge=1)
     beside: tuple[str, ...] = ()
 
 
@@ -39,11 +39,12 @@ class Experiment(BaseModel):
     """The grid: every row in every language with every seed.
 
     Attributes:
-        question: What the table is to answer.
+        question: What the table answers.
         langs: Languages; each has bitext in ``DATA/bitext/<lang>``.
-        seeds: Of the order of the pairs, one training run each.
+        seeds: One training run each; a seed decides the order of the pairs.
         collections: Folders in ``DATA/clir``; those without queries in a language are passed over.
-        split: What is measured: the collections' judgements, or held-out pairs that the teacher judges.
+        split: Measured on the collections' judgements (test), or on held-out pairs that the teacher judges and no
+            judgement (held-out; single vectors of one teacher).
         pairs: Most pairs trained on, drawn by a hash from those of the recipe's lengths; all where it is not given.
         transplant: Whether the vocabulary is aligned on all the bitext, or on the drawn pairs alone.
         against: Row that every other is compared with.
@@ -87,12 +88,12 @@ def load(name: str) -> Experiment:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise RecipeError(f"{path}: {where}: {fault['msg']}; this is no grid of an experiment") from error
-    for row in found.rows:
-        recipe = recipe_of(found, row, found.langs[0], found.seeds[0])
-        if recipe.late_interaction and found.split == "held-out":
+    recipes = [recipe_of(found, row, found.langs[0], found.seeds[0]) for row in found.rows]
+    for row, recipe in zip(found.rows, recipes, strict=True):
+        if found.split == "held-out" and (recipe.late_interaction or recipe.teacher != recipes[0].teacher):
             raise RecipeError(
-                f"{path}: row {row.name!r} is of late interaction, and held-out pairs are measured by "
-                'single vectors; use split = "test", or leave the row out'
+                f"{path}: held-out pairs are judged by the single vectors of one teacher, and row {row.name!r} is of "
+                'late interaction or has another teacher; use split = "test", or leave the row out'
             )
     names = [row.name for row in found.rows]
     named = {name for pair in found.compare for name in pair} | ({found.against} if found.against else set())

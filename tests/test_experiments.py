@@ -243,13 +243,18 @@ def test_held_out_pairs_are_not_those_that_choose_the_checkpoint_and_not_trained
     assert len(choosing | measuring | training) == 600
 
 
-def test_late_interaction_has_no_held_out_pairs(folder):
-    changed = GOOD.replace(
-        "[recipe]", 'split = "held-out"\n[recipe]\n"late_interaction" = true\n"objective.scores" = 0.0'
-    )
+@pytest.mark.parametrize(
+    "change",
+    [('[recipe]', 'split = "held-out"\n[recipe]\n"late_interaction" = true\n"objective.scores" = 0.0'),
+     ('[recipe]\n', 'split = "held-out"\n[recipe]\n"objective.pooled" = 1.0\n', 'set = {', 'set = { "teacher" = "t",')],
+)  # fmt: skip
+def test_held_out_pairs_are_judged_by_single_vectors_of_one_teacher(folder, change):
+    changed = GOOD.replace(*change[:2]).replace(*change[2:] or ("", ""))
     (folder / "one" / "recipe.toml").write_text(changed)
-    with pytest.raises(RecipeError, match="single vectors"):
+    with pytest.raises(RecipeError, match="single vectors of one teacher"):
         load("one")
+    (folder / "one" / "recipe.toml").write_text(changed.replace("held-out", "test"))
+    assert load("one")
 
 
 def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured(folder):
