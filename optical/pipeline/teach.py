@@ -14,6 +14,7 @@ from optical.config.recipe import write_recipe
 from optical.config.teaching import Teaching
 from optical.data.collection import Collection, documents_of, read_collection
 from optical.data.document_store import FullTexts, ids_of
+from optical.data.records import ENGLISH
 from optical.data.trec_run import Run, write_run
 from optical.embeddings.cache import document_vectors
 from optical.evaluation.measures import Scores, measure
@@ -27,8 +28,9 @@ from optical.pipeline.inputs import Say, check_english
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_teach
 from optical.retrieval.search import search
+from optical.training.hard_negatives import mine
 from optical.training.teacher import at_most_tokens, beginning, teach
-from optical.training.teacher_data import LANG, Exam, Supervision, exam_of, mined, supervise
+from optical.training.teacher_data import HeldOut, TeachingData, divide, draw_queries
 from optical.training.trainer import Workspace
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
@@ -69,25 +71,25 @@ def teach_run(options: Teaching, say: Say = lambda _: None, *, progress: bool = 
     collection = _read(options.collection)
     for reason, count in collection.skipped.items():
         say(f"collection: {count} left out, {reason}")
-    supervision = supervise(collection, options)
-    exams = _exams(options, supervision, collection.name)
+    data = divide(collection, options)
+    measured_on = _measured_on(options, data, collection.name)
     start = encoders.load(options.teacher, options.device)
     check_precision(options.precision, start.device.type)
-    encoder = beginning(start, [example.doc.full for example in supervision.examples], options, options.teacher)
+    encoder = beginning(start, [example.doc.full for example in data.examples], options, options.teacher)
     systems = {START: as_multi_vector(start) if options.late_interaction else start}
     if len(encoder) > len(systems[START]):
         systems[PROJECTED] = encoder
     clock("read")
     with at_most_tokens(start, options.max_tokens):
-        rows, drawn = mined(start, supervision, options, Path(options.cache))
+        rows, drawn = mine(start, data, options, Path(options.cache))
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
     workspace = Workspace(options.folder, Path(options.cache), progress)
-    taught = teach(encoder, rows, options, workspace, dev=_score(supervision.exam))
+    taught = teach(encoder, rows, options, workspace, dev=_score(data.held_out))
     clock("training")
     save_encoder(taught.encoder, options.folder / "teacher")
     systems[TAUGHT] = taught.encoder
-    outcomes = [_measure(title, exam, systems, options) for title, exam in exams.items()]
+    outcomes = [_measure(title, queries, systems, options) for title, queries in measured_on.items()]
     clock("measures")
     write_text(options.folder / "recipe.toml", write_recipe(options))
     write_text(options.folder / "training.json", strict_json(taught.history))
@@ -105,51 +107,51 @@ def _read(path: str) -> Collection:
         f"(docs.jsonl), or teach {lang} to a student with `optical distill --lang {lang}`"
     )
     check_english(path, lang, why)
-    return read_collection(path, [LANG])
+    return read_collection(path, [ENGLISH])
 
 
-def _exams(options: Teaching, supervision: Supervision, name: str) -> dict[str, Exam]:
+def _measured_on(options: Teaching, data: TeachingData, name: str) -> dict[str, HeldOut]:
     """Title -> queries to measure on."""
-    exams = {}
-    if supervision.exam:
-        exams[f"{name}, held out"] = supervision.exam
+    found = {}
+    if data.held_out:
+        found[f"{name}, held out"] = data.held_out
     if options.test:
         other = _read(options.test)
-        exams[f"{other.name}, {options.test_split}"] = exam_of(other, options.test_split, options.test_queries)
-    return exams
+        found[f"{other.name}, {options.test_split}"] = draw_queries(other, options.test_split, options.test_queries)
+    return found
 
 
-def _answer(encoder: Encoder, exam: Exam, cache: Path) -> Run:
-    ids = ids_of(exam.docs)
-    vectors = document_vectors(encoder, ids, FullTexts(exam.docs), cache)
-    return search(encoder, exam.queries, vectors, ids, DEPTH)
+def _answer(encoder: Encoder, held_out: HeldOut, cache: Path) -> Run:
+    ids = ids_of(held_out.docs)
+    vectors = document_vectors(encoder, ids, FullTexts(held_out.docs), cache)
+    return search(encoder, held_out.queries, vectors, ids, DEPTH)
 
 
-def _score(exam: Exam | None) -> DevScore | None:
+def _score(held_out: HeldOut | None) -> DevScore | None:
     """MAP on the held-out queries; the passages are encoded anew each time, since their encoder learns too."""
-    if exam is None:
+    if held_out is None:
         return None
 
     def score(encoder: Encoder) -> float:
         with tempfile.TemporaryDirectory() as scratch:
-            return measure(_answer(encoder, exam, Path(scratch)), exam.qrels, ("AP",)).mean["AP"]
+            return measure(_answer(encoder, held_out, Path(scratch)), held_out.qrels, ("AP",)).mean["AP"]
 
-    qrels = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in exam.qrels)
-    queries = (part for query in exam.queries for part in query)
-    measured = [checksum(part) for part in (queries, ids_of(exam.docs), FullTexts(exam.docs), qrels)]
+    qrels = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in held_out.qrels)
+    queries = (part for query in held_out.queries for part in query)
+    measured = [checksum(part) for part in (queries, ids_of(held_out.docs), FullTexts(held_out.docs), qrels)]
     return NamedScore(score, checksum(measured))
 
 
-def _measure(title: str, exam: Exam, systems: dict[str, Encoder], options: Teaching) -> TaughtScores:
+def _measure(title: str, held_out: HeldOut, systems: dict[str, Encoder], options: Teaching) -> TaughtScores:
     """Search with every encoder; runs, JSON and table go to a folder of that title."""
     folder = options.folder / "evaluation" / title.replace(", ", "-").replace(" ", "-").replace("/", "-")
     scores = {}
     for name, encoder in systems.items():
-        run = _answer(encoder, exam, Path(options.cache))
-        scores[name] = measure(run, exam.qrels)
+        run = _answer(encoder, held_out, Path(options.cache))
+        scores[name] = measure(run, held_out.qrels)
         tag = name.replace(", ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
-    queries, docs = len(exam.queries), len(exam.docs)
+    queries, docs = len(held_out.queries), len(held_out.docs)
     outcome = TaughtScores(f"{title}: {queries} English queries, {docs} passages", scores)
     tests = {name: test._asdict() for name, test in outcome.tests().items()}
     plain = {"title": outcome.title, "scores": {n: s._asdict() for n, s in scores.items()}, "tests": tests}

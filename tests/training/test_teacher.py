@@ -21,7 +21,7 @@ from optical.training import teacher as teacher_training
 from optical.training import trainer
 from optical.training.callbacks import Diverged, Interrupted
 from optical.training.teacher import claimed
-from optical.training.teacher_data import Exam
+from optical.training.teacher_data import HeldOut
 from optical.training.trainer import Workspace
 from tests.conftest import ENGLISH
 from tests.pipeline.test_teach import wordy
@@ -200,17 +200,17 @@ def test_other_options_do_not_go_on_from_a_checkpoint(teacher):
 
 def test_another_held_out_set_does_not_go_on_from_a_checkpoint(teacher):
     queries, docs = [Query("q1", "milk"), Query("q2", "rice")], [Doc("d1", "", "the cow gives milk")]
-    exam = Exam(queries, docs, [Qrel("q1", "d1", 1)])
+    held_out = HeldOut(queries, docs, [Qrel("q1", "d1", 1)])
     others = [
         None,
-        exam._replace(queries=[Query("q1", "water"), queries[1]]),
-        exam._replace(docs=[Doc("d1", "", "she cooks rice")]),
-        exam._replace(docs=[Doc("d2", "", "the cow gives milk")]),
-        exam._replace(qrels=[Qrel("q2", "d1", 1)]),
-        exam._replace(qrels=[Qrel("q1", "d1", 0)]),
+        held_out._replace(queries=[Query("q1", "water"), queries[1]]),
+        held_out._replace(docs=[Doc("d1", "", "she cooks rice")]),
+        held_out._replace(docs=[Doc("d2", "", "the cow gives milk")]),
+        held_out._replace(qrels=[Qrel("q2", "d1", 1)]),
+        held_out._replace(qrels=[Qrel("q1", "d1", 0)]),
     ]
     key, again, *found = (
-        teacher_training._key(teacher, ROWS, options(), pipeline_teach._score(e)) for e in (exam, exam, *others)
+        teacher_training._key(teacher, ROWS, options(), pipeline_teach._score(e)) for e in (held_out, held_out, *others)
     )
     assert again == key
     assert len({key, *found}) == 1 + len(others)

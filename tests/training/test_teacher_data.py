@@ -1,4 +1,4 @@
-"""What a collection has to teach: no held-out passage in training, no right passage mined as a wrong one."""
+"""A collection divided for teaching: no held-out passage in training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ from optical.config.teaching import Teaching
 from optical.data.collection import Collection
 from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
-from optical.training import teacher_data
-from optical.training.teacher_data import (
-    Example,
-    exam_of,
-    first_by_hash,
-    judged_pairs,
-    mined,
-    supervise,
-    teaching_split,
-)
+from optical.training.teacher_data import Example, divide, draw_queries, first_by_hash, judged_pairs, teaching_split
 
 TOPICS = [
     f"{a} {b}"
@@ -49,73 +40,73 @@ def texts(examples):
 
 
 def test_held_out_queries_share_neither_text_nor_right_passage_with_training():
-    found = supervise(collection(), options())
-    assert found.exam
-    right = {q.doc_id for q in found.exam.qrels}
+    found = divide(collection(), options())
+    assert found.held_out
+    right = {q.doc_id for q in found.held_out.qrels}
     assert right
     assert not right & {e.doc.id for e in found.examples}
-    assert not {q.text for q in found.exam.queries} & texts(found.examples)
+    assert not {q.text for q in found.held_out.queries} & texts(found.examples)
 
 
 def test_at_most_a_tenth_of_queries_and_passages_is_held_out_with_all_questions_of_a_passage():
     whole = collection(passages=40)
-    found = supervise(whole, options(held_out=1000))
-    assert found.exam
-    docs = {q.doc_id for q in found.exam.qrels}
+    found = divide(whole, options(held_out=1000))
+    assert found.held_out
+    docs = {q.doc_id for q in found.held_out.qrels}
     assert 2 <= len(docs) <= 4
     answered = {q.query_id for q in whole.qrels["test"] if q.doc_id in docs and q.relevance}
-    assert {q.id for q in found.exam.queries} == answered
+    assert {q.id for q in found.held_out.queries} == answered
     assert len(answered) >= 3 * len(docs)
 
 
 def test_no_more_queries_are_held_out_than_asked():
-    found = supervise(collection(passages=40), options(held_out=4))
-    assert found.exam
-    assert len(found.exam.queries) == 4
+    found = divide(collection(passages=40), options(held_out=4))
+    assert found.held_out
+    assert len(found.held_out.queries) == 4
 
 
-def test_the_exam_has_all_right_passages_and_others_up_to_the_number():
-    found = supervise(collection(), options())
-    assert found.exam
-    ids = [d.id for d in found.exam.docs]
+def test_the_held_out_set_has_all_right_passages_and_others_up_to_the_number():
+    found = divide(collection(), options())
+    assert found.held_out
+    ids = [d.id for d in found.held_out.docs]
     assert len(ids) == len(set(ids)) == 12
-    assert {q.doc_id for q in found.exam.qrels} <= set(ids)
+    assert {q.doc_id for q in found.held_out.qrels} <= set(ids)
 
 
 def test_the_division_does_not_depend_on_the_order_and_knows_no_chance():
     one = collection()
     other = one._replace(queries={"en": one.queries["en"][::-1]}, qrels={"test": one.qrels["test"][::-1]})
-    a, b = supervise(one, options(pairs=20)), supervise(other, options(pairs=20))
-    assert a.exam
-    assert b.exam
-    assert set(a.exam.queries) == set(b.exam.queries)
+    a, b = divide(one, options(pairs=20)), divide(other, options(pairs=20))
+    assert a.held_out
+    assert b.held_out
+    assert set(a.held_out.queries) == set(b.held_out.queries)
     assert set(a.examples) == set(b.examples)
 
 
 def test_nothing_held_out_leaves_every_pair():
-    found = supervise(collection(), options(held_out=0))
-    assert found.exam is None
+    found = divide(collection(), options(held_out=0))
+    assert found.held_out is None
     assert len(found.examples) == 62  # the judgement of 0 is no pair
 
 
-def test_judgements_called_dev_are_the_exam_where_others_teach():
+def test_judgements_called_dev_are_held_out_where_others_teach():
     whole = collection(("train", "dev"))
-    found = supervise(whole, options(held_out=100, held_out_documents=100))
-    assert found.exam
+    found = divide(whole, options(held_out=100, held_out_documents=100))
+    assert found.held_out
     dev = {q.query_id for q in whole.qrels["dev"] if q.relevance}
-    assert {q.id for q in found.exam.queries} == dev
+    assert {q.id for q in found.held_out.queries} == dev
     assert not {e.query.id for e in found.examples} & dev
 
 
 def test_pairs_are_drawn_with_all_right_passages_of_a_query():
-    found = supervise(collection(), options(held_out=0, pairs=30))
+    found = divide(collection(), options(held_out=0, pairs=30))
     assert 30 <= len(found.examples) <= 33
-    whole = supervise(collection(), options(held_out=0)).examples
+    whole = divide(collection(), options(held_out=0)).examples
     assert {e for e in whole if e.query.text in texts(found.examples)} == set(found.examples)
 
 
 def test_other_passages_are_those_of_no_pair():
-    found = supervise(collection(), options(held_out=0, pairs=10, documents=4))
+    found = divide(collection(), options(held_out=0, pairs=10, documents=4))
     assert len(found.others) == 4
     assert not {d.id for d in found.others} & {e.doc.id for e in found.examples}
 
@@ -160,72 +151,14 @@ def test_a_judged_passage_that_is_empty_teaches_nothing():
 
 def test_a_single_passage_is_one_message():
     with pytest.raises(DataError, match="made has a single passage, so no query can find a wrong one"):
-        supervise(collection(passages=1), options())
+        divide(collection(passages=1), options())
 
 
-def test_an_exam_of_another_collection_has_all_its_passages():
-    exam = exam_of(collection(), "test", 5)
-    assert len(exam.queries) == 5
-    assert len(exam.docs) == 20
-    assert {q.query_id for q in exam.qrels} == {q.id for q in exam.queries}
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_wrong_passages_are_never_judged_right(teacher, tmp_path, late):
-    from optical.models.encoders import as_multi_vector
-
-    start = as_multi_vector(teacher) if late else teacher
-    chosen = options(held_out=0, negatives=3, margin=0.0)
-    found = supervise(collection(), chosen)
-    rows, drawn = mined(start, found, chosen, tmp_path)
-    right: dict[str, set[str]] = {}
-    for example in found.examples:
-        right.setdefault(example.query.text, set()).add(example.doc.full)
-    pairs = {(e.query.text, e.doc.full) for e in found.examples}
-    assert {(query, passage) for query, passage, *_ in rows} == pairs
-    assert len(rows) == len(pairs)
-    assert 0 < drawn < len(rows)  # both kinds are there to be looked at
-    for query, _, *wrong in rows:
-        assert len(set(wrong)) == 3
-        assert not set(wrong) & right[query]
-
-
-def test_mined_passages_score_less_than_the_right_one_by_the_margin(teacher, tmp_path):
-    chosen = options(held_out=0, negatives=1, margin=0.1, precision="float32")
-    rows, drawn = mined(teacher, supervise(collection(), chosen), chosen, tmp_path)
-    texts = sorted({text for row in rows for text in row})
-    vectors = dict(zip(texts, teacher.encode(texts), strict=True))
-    score = [(float(vectors[q] @ vectors[p]), float(vectors[q] @ vectors[n])) for q, p, n in rows]
-    above = sum(wrong > 0.9 * right + 1e-5 for right, wrong in score)
-    assert above <= drawn < len(rows)
-
-
-def test_what_was_mined_is_read_the_second_time(teacher, tmp_path, monkeypatch):
-    chosen = options(held_out=0)
-    found = supervise(collection(), chosen)
-    first = mined(teacher, found, chosen, tmp_path)
-    monkeypatch.setattr(teacher_data, "_mine", None)  # cannot be called
-    assert mined(teacher, found, chosen, tmp_path) == first
-    with pytest.raises(TypeError):
-        mined(teacher, found, options(held_out=0, margin=0.2), tmp_path)
-    (file,) = tmp_path.glob("negatives-*.json")
-    file.write_text(file.read_text(encoding="utf-8")[:40], encoding="utf-8")
-    with pytest.raises(DataError, match=r"mined passages cannot be read .* remove this file, it is made again"):
-        mined(teacher, found, chosen, tmp_path)
-
-
-def test_no_mining_leaves_the_pairs(tmp_path, teacher):
-    chosen = options(held_out=0, negatives=0)
-    rows, drawn = mined(teacher, supervise(collection(), chosen), chosen, tmp_path)
-    assert drawn == 0
-    assert {len(row) for row in rows} == {2}
-    assert list(tmp_path.glob("negatives*")) == []
-
-
-def test_more_wrong_passages_than_there_are_is_one_message(teacher, tmp_path):
-    chosen = options(held_out=0, negatives=3)
-    with pytest.raises(DataError, match="has 2 wrong passages among 3; negatives = 3 asks for more; .* negatives to 2"):
-        mined(teacher, supervise(collection(passages=3), chosen), chosen, tmp_path)
+def test_queries_of_another_collection_search_all_its_passages():
+    drawn = draw_queries(collection(), "test", 5)
+    assert len(drawn.queries) == 5
+    assert len(drawn.docs) == 20
+    assert {q.query_id for q in drawn.qrels} == {q.id for q in drawn.queries}
 
 
 def test_an_example_is_a_query_and_a_passage():
