@@ -131,10 +131,10 @@ def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a 
     same = (recipe.late_interaction, recipe.query_length, recipe.teacher)
     if same == (first.late_interaction, first.query_length, first.teacher):
         return found
-    from optical.pipeline import index
+    from optical.pipeline.embed import embed_documents, load_teacher
 
-    teacher = index.load_teacher(recipe)
-    searched = {n: index.embed(recipe, teacher, part.collection) for n, part in found.searched.items()}
+    teacher = load_teacher(recipe)
+    searched = {n: embed_documents(recipe, teacher, part.collection) for n, part in found.searched.items()}
     return found._replace(searched=searched, measured=searched)  # here they are always the same
 
 

@@ -29,7 +29,8 @@ from optical.evaluation.perturbations import perturb
 from optical.files import checksum
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore
-from optical.pipeline import index
+from optical.pipeline import embed
+from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.distillation import distill, make_start
 from optical.training.mixture import mix, usable
@@ -65,12 +66,13 @@ class Setting(NamedTuple):
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
     """Read the language's bitext and collections, hold out, embed the passages."""
-    lang, teacher = recipe.lang, index.load_teacher(recipe)
+    lang, teacher = recipe.lang, embed.load_teacher(recipe)
     collections = {}
     for name in experiment.collections:
         # Held-out pairs are searched among all passages, whatever languages ask about them.
         if experiment.split == "held-out" or any((data / "clir" / name).glob(f"queries.{lang}.tsv*")):
             collections[name] = read_collection(str(data / "clir" / name), ["en", lang])
+            check_english(name, collections[name].docs_lang, "every row has the same vectors of the documents")
     bitext = read_bitext(str(data / "bitext" / lang), lang).pairs
     asked = [q.text for c in collections.values() for queries in c.queries.values() for q in queries]
     pairs = without(bitext, asked)
@@ -80,7 +82,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     # Not the recipe's seed: all seeds of a row are chosen by the same development sets.
     held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
     away = {pair for some in held_out.values() for pair in some}
-    searched = {name: index.embed(recipe, teacher, collection) for name, collection in collections.items()}
+    searched = {name: embed.embed_documents(recipe, teacher, collection) for name, collection in collections.items()}
     judged = searched
     if experiment.split == "held-out":
         apart = {kind: held_out_queries.draw([p for p in some if p not in away]) for kind, some in kinds.items()}
@@ -147,7 +149,7 @@ def run_cell(
 ) -> dict[str, Any]:
     """Train and measure one cell; per-query values are kept for the tests."""
     recipe = recipe_of(experiment, row, setting.lang, seed)
-    teacher = index.load_teacher(recipe)
+    teacher = embed.load_teacher(recipe)
     every = _every_language(setting, row, data)
     some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
     dev = development(setting, teacher, recipe.late_interaction)
@@ -177,7 +179,7 @@ def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pa
 def baselines(experiment: Experiment, row: Row, setting: Setting, data: Path) -> dict[str, Any]:
     """The teacher on English and on X, and the row's student before training."""
     recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
-    teacher = index.load_teacher(recipe)
+    teacher = embed.load_teacher(recipe)
     every = _every_language(setting, row, data)
     if experiment.transplant == "drawn":
         every = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}

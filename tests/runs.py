@@ -12,9 +12,10 @@ from optical.evaluation.report import Report
 from optical.files import write_text
 from optical.models import encoders
 from optical.models.encoders import save_encoder
-from optical.pipeline import index
 from optical.pipeline.distill import distill_run
+from optical.pipeline.embed import embed_each, load_teacher
 from optical.pipeline.evaluate import evaluate_run
+from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
 from tests.conftest import bert
@@ -43,9 +44,9 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
     named = {"lang": "sw", "teacher": str(folder / "teacher"), "collection": str(collection), "device": "cpu"}
     named |= {"out": str(folder / "run"), "cache": str(folder / "cache"), "late_interaction": late}
     recipe = load_recipe(None, {**named, **more})
-    teacher = index.load_teacher(recipe)
+    teacher = load_teacher(recipe)
     save_encoder(teacher, recipe.folder / "student")
-    index.build_indexes(recipe, teacher, index.embed_each(recipe, teacher, run_collections(recipe), False))
+    build_indexes(recipe, teacher, embed_each(recipe, teacher, run_collections(recipe), False))
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     write_manifest(recipe, teacher, {"collection": None})
     return recipe

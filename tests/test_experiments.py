@@ -233,7 +233,7 @@ def test_held_out_pairs_are_not_those_that_choose_the_checkpoint_and_not_trained
     for name, lines in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(lines)
-    monkeypatch.setattr("optical.pipeline.index.load_teacher", lambda recipe: teacher)
+    monkeypatch.setattr("optical.pipeline.embed.load_teacher", lambda recipe: teacher)
     experiment = Experiment(question="?", langs=("sw",), collections=("c",), split="held-out", rows=(Row(name="a"),))
     found = setting(experiment, load_recipe(None, {"lang": "sw"}), folder, print)
     choosing = {pair.foreign for pair in found.held_out["questions"]}

@@ -348,8 +348,10 @@ def test_an_old_run_is_known_by_its_names(tmp_path):
     check_writable(tmp_path, SINGLE, WHOLE)
 
 
-@pytest.mark.parametrize("name", ["student/thesis.doc", "student/1_Pooling/thesis.doc", "student/deep/config.json", "student/model-mine/a.safetensors",
-    "index/index.bak", "evaluation/x-test/thesis.doc", "onnx/notes.md"])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "student/thesis.doc", "student/1_Pooling/thesis.doc", "student/deep/config.json", "student/model-mine/a.safetensors",
+    "index/index.bak", "evaluation/x-test/thesis.doc", "onnx/notes.md",
+])  # fmt: skip
 def test_what_else_is_in_an_old_run_is_not_ours(tmp_path, name):
     (old_run(tmp_path) / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")

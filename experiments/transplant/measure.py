@@ -30,8 +30,8 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.evaluation.tables import Table, page
 from optical.models.encoders import Encoder
-from optical.pipeline import index
 from optical.pipeline.dev_score import development_score
+from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.manifest import commit
 from optical.retrieval.search import search
 from optical.vocabulary.transplant import Transplant, transplant
@@ -98,7 +98,7 @@ def main() -> None:
 def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str, Any]]) -> None:
     """All rows of one language, each written as soon as it is known."""
     path = kept_at(data, part, lang)
-    teacher = index.load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
+    teacher = load_teacher(load_recipe(None, {"lang": lang, "device": "cpu"}))
     score, pairs = (dev_part if part == "dev" else test_part)(data, lang, teacher)
     for name, options in rows.items():
         if name in read_rows(path):
@@ -179,7 +179,7 @@ def dev_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair]
     scores = {}
     for name, chosen in (("afriqa", _any), ("ntrex_doc", _sentence)):
         recipe = load_recipe(None, {"lang": lang, "training.held_out": HELD_OUT, "cache": CACHE})
-        searched = index.embed(recipe, teacher, collections[name], progress=False)
+        searched = embed_documents(recipe, teacher, collections[name], progress=False)
         searched = EmbeddedCollection(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
         some = [pair for pair in pairs if chosen(pair)]
         scores[name], rest = development_score(recipe, teacher, some, searched, lambda _: None)
@@ -201,7 +201,7 @@ def test_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair
     pairs, collections = read_pairs(data, lang)
     recipe = load_recipe(None, {"lang": lang, "cache": CACHE})
     there = {name: c for name, c in collections.items() if lang in c.queries}
-    searched = {name: index.embed(recipe, teacher, c, progress=False) for name, c in there.items()}
+    searched = {name: embed_documents(recipe, teacher, c, progress=False) for name, c in there.items()}
 
     def score(student: Encoder) -> dict[str, Any]:
         result = {}

@@ -52,10 +52,10 @@ def embed(
 
         console.print(f"{complete(finish).manifest['count']} documents are in [bold]{finish}[/bold]")
         return
-    from optical.pipeline import index as pipeline_index
+    from optical.pipeline.embed import embed_collections
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
-    for vectors in pipeline_index.embed_collections(chosen):
+    for vectors in embed_collections(chosen):
         console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
         near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
         if near:
@@ -74,9 +74,9 @@ def embed(
 )
 def index(run: Run, collection: RunCollection = None, settings: Settings = None, help_all: HelpAll = False) -> None:
     """Build the index of a run again, for another collection or of another kind."""
-    from optical.pipeline import index as pipeline_index
+    from optical.pipeline.index import index_run
 
-    folders = pipeline_index.index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
+    folders = index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
     for folder in folders:
         console.print(f"the index is in [bold]{folder}[/bold]")
     if not folders:

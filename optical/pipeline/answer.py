@@ -18,8 +18,9 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline import qdrant
-from optical.pipeline.index import document_encoder, embed_by, index_folder, search_params, serves
-from optical.pipeline.inputs import Say, collection_path, first_collection
+from optical.pipeline.embed import document_encoder, embed_documents, load_student
+from optical.pipeline.index import index_folder, search_params, serves
+from optical.pipeline.inputs import collection_path, first_collection
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
@@ -48,7 +49,9 @@ class Answers(NamedTuple):
 
 
 @contextmanager
-def opened(recipe: Recipe, place: Place | None = None, say: Say = lambda _: None) -> Iterator[Answers]:
+def opened(
+    recipe: Recipe, place: Place | None = None, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Answers]:
     """Load what answers questions, once for any number of them; closed at the end.
 
     Args:
@@ -104,7 +107,7 @@ class LoadedRun(NamedTuple):
     late: Late | None
 
 
-def load_run(recipe: Recipe, say: Say = lambda _: None) -> LoadedRun:
+def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LoadedRun:
     """Load the student of a finished run and its index.
 
     Where languages have collections of their own, those of the first one are searched, and that is said.
@@ -113,9 +116,9 @@ def load_run(recipe: Recipe, say: Say = lambda _: None) -> LoadedRun:
         DataError: No student, no collection, or an index of other documents, or of another student.
     """
     lang, collection = first_collection(recipe, say, "searching")
-    student = encoders.load(recipe.folder / "student", recipe.device)
+    student = load_student(recipe)
     run = LoadedRun(recipe, lang, collection, student, None, None)
-    folder = index_folder(recipe.of(lang))
+    folder = index_folder(recipe.folder, lang)
     if encoders.is_multi_vector(student):
         return run._replace(late=_late(run, folder))
     return run._replace(index=_index(run, folder))
@@ -123,7 +126,7 @@ def load_run(recipe: Recipe, say: Say = lambda _: None) -> LoadedRun:
 
 def _late(run: LoadedRun, folder: Path) -> Late:
     embedder = document_encoder(run.recipe, run.collection)
-    embedded = embed_by(run.recipe, embedder, run.collection, False)
+    embedded = embed_documents(run.recipe, embedder, run.collection, False)
     lists = late_index.load(folder) if serves(folder, embedder, embedded) else None
     return Late(embedder, embedded, {doc_id: k for k, doc_id in enumerate(embedded.ids)}, lists)
 
@@ -159,7 +162,7 @@ def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:
 
 def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
     if late.index is not None:
-        return late_index.search(late.index, [query], depth, **search_params(run.recipe).late_options())[0]
+        return late_index.search(late.index, [query], depth, **search_params(run.recipe.search).late_options())[0]
     _, vectors, ids = late.embedded
     return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
 

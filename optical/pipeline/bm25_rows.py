@@ -1,15 +1,15 @@
-"""What words alone find: BM25 on English documents, with questions as they are, translated, or put word by word.
+"""The BM25 rows of a report: English documents searched for the words of questions in X, and the student fused with it.
 
-The baselines beside a student, and the student fused with the best of them. Takes a recipe, a collection and questions
-of X, gives runs. Where BM25 cannot run, it says why and gives none. Knows no encoder and no judgement.
+Questions are asked as they are, by a lexicon of the bitext word by word, and translated where translations are given.
+Where BM25 cannot run, it is said why and there are no such rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from optical.config.recipe import Recipe
+from optical.config.recipe import Recipe, Search
 from optical.data.bitext import Pair
 from optical.data.collection import Collection
 from optical.data.document_store import FullTexts, ids_of
@@ -17,7 +17,6 @@ from optical.data.records import Query
 from optical.data.trec_run import Run, rank
 from optical.errors import DataError
 from optical.files import write_text
-from optical.pipeline.inputs import Say
 from optical.retrieval import fusion
 from optical.retrieval.lexical import bm25
 from optical.retrieval.lexical.translate import read_translations, translate_by_lexicon
@@ -35,10 +34,12 @@ def save_lexicons(recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], langs: It
         return
     for lang in langs:
         words = sorted(bitext_lexicon(pairs[lang]).items())
-        write_text(_lexicon_path(recipe, lang), "".join(f"{word}\t{' '.join(found)}\n" for word, found in words))
+        write_text(_lexicon_path(recipe.folder, lang), "".join(f"{word}\t{' '.join(found)}\n" for word, found in words))
 
 
-def lexical_runs(recipe: Recipe, collection: Collection, queries: Sequence[Query], say: Say) -> dict[str, Run]:
+def lexical_runs(
+    recipe: Recipe, collection: Collection, queries: Sequence[Query], say: Callable[[str], None]
+) -> dict[str, Run]:
     """Name of the row -> run, the most telling last; nothing where BM25 is off or cannot run, and that is said.
 
     Args:
@@ -51,13 +52,14 @@ def lexical_runs(recipe: Recipe, collection: Collection, queries: Sequence[Query
         DataError: The file of translations cannot be used.
         RecipeError: The engine that was asked for cannot run.
     """
-    if recipe.search.bm25 == "off":
+    chosen = recipe.search.bm25
+    if chosen == "off":
         return {}
-    engine, sentence = bm25.available(recipe.search.bm25)
-    if engine is None and recipe.search.bm25 == bm25.AUTO:
+    engine, sentence = bm25.available(chosen)
+    if engine is None and chosen == bm25.AUTO:
         say(f"skipped: {sentence}")
         return {}
-    if (engine, recipe.search.bm25) == (bm25.BM25S, bm25.AUTO) and len(collection.docs) > HELD_IN_MEMORY:
+    if (engine, chosen) == (bm25.BM25S, bm25.AUTO) and len(collection.docs) > HELD_IN_MEMORY:
         say(
             f"BM25 skipped: bm25s holds the words of all {len(collection.docs)} documents in memory, some 2.4 kB each; "
             "run `make setup-bm25` for lucene, which does not, or set search.bm25 = bm25s"
@@ -67,7 +69,7 @@ def lexical_runs(recipe: Recipe, collection: Collection, queries: Sequence[Query
     try:
         runs = _runs(recipe, collection, asked)
     except DataError as error:
-        if recipe.search.bm25 != bm25.AUTO:
+        if chosen != bm25.AUTO:
             raise
         say(f"BM25 skipped: {error}")
         return {}
@@ -86,20 +88,20 @@ def _runs(recipe: Recipe, collection: Collection, asked: Mapping[str, Sequence[Q
     return runs
 
 
-def fused(recipe: Recipe, student: Run, lexical: Mapping[str, Run]) -> dict[str, Run]:
+def fused(options: Search, student: Run, lexical: Mapping[str, Run]) -> dict[str, Run]:
     """The student with the last of the lexical runs as one more row; nothing where there is none or fusion is off."""
-    if recipe.search.fusion == "off" or not lexical:
+    if options.fusion == "off" or not lexical:
         return {}
     both = [student, list(lexical.values())[-1]]
-    if recipe.search.fusion == "reciprocal":
-        return {FUSED: fusion.reciprocal_rank(both, depth=recipe.search.depth)}
-    weights = [1.0 - recipe.search.bm25_weight, recipe.search.bm25_weight]
-    return {FUSED: fusion.interpolate(both, weights, normalisation=recipe.search.fusion, depth=recipe.search.depth)}
+    if options.fusion == "reciprocal":
+        return {FUSED: fusion.reciprocal_rank(both, depth=options.depth)}
+    weights = [1.0 - options.bm25_weight, options.bm25_weight]
+    return {FUSED: fusion.interpolate(both, weights, normalisation=options.fusion, depth=options.depth)}
 
 
 def _asked(recipe: Recipe, queries: Sequence[Query]) -> dict[str, Sequence[Query]]:
     asked: dict[str, Sequence[Query]] = {UNTRANSLATED: queries}
-    path = _lexicon_path(recipe, recipe.lang)
+    path = _lexicon_path(recipe.folder, recipe.lang)
     if path.is_file() and path.stat().st_size:
         words = read_synonyms(path)
         asked[BY_LEXICON] = [Query(query.id, translate_by_lexicon(query.text, words)) for query in queries]
@@ -108,5 +110,5 @@ def _asked(recipe: Recipe, queries: Sequence[Query]) -> dict[str, Sequence[Query
     return asked
 
 
-def _lexicon_path(recipe: Recipe, lang: str) -> Path:
-    return recipe.folder / f"lexicon-{lang}.tsv"
+def _lexicon_path(run: Path, lang: str) -> Path:
+    return run / f"lexicon-{lang}.tsv"

@@ -1,12 +1,13 @@
-"""The development score, which chooses a checkpoint: with judgements where there are some, and without where not.
+"""The development score, which chooses a checkpoint: MAP of judged dev queries, or of held-out pairs where none are.
 
-Takes bitext, a teacher and perhaps a searched collection, gives a function from encoder to score and the pairs left to
-train on. Knows no training.
+It is a function from encoder to score, made of bitext, a teacher and perhaps an embedded collection; the pairs that are
+left to train on come with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from optical.embeddings.vectors import Vectors
 from optical.evaluation.measures import measure
 from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, NamedScore, score_fingerprint
-from optical.pipeline.inputs import Say, labelled, sides
+from optical.pipeline.sides import sides
 from optical.retrieval.search import search
 
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
@@ -33,7 +34,7 @@ def development_scores(
     teacher: Encoder,
     pairs: Mapping[str, list[Pair]],
     searched: Mapping[str, EmbeddedCollection],
-    say: Say,
+    say: Callable[[str], None],
 ) -> tuple[DevScore | None, dict[str, list[Pair]]]:
     """The mean over the languages of the score of each, and by language the pairs left to train on.
 
@@ -43,7 +44,7 @@ def development_scores(
     scores: list[DevScore] = []
     left: dict[str, list[Pair]] = {}
     for lang, own in pairs.items():
-        told = labelled(recipe, lang, say)
+        told = partial(_say_of, lang, say) if len(recipe.langs) > 1 else say
         score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told)
         if score is not None:
             scores.append(score)
@@ -52,6 +53,10 @@ def development_scores(
     held_out = {pair for lang, own in pairs.items() for pair in set(own) - set(left[lang])}
     left = {lang: [pair for pair in own if pair not in held_out] for lang, own in left.items()}
     return _mean(scores), left
+
+
+def _say_of(lang: str, say: Callable[[str], None], text: str) -> None:
+    say(f"{lang}: {text}")
 
 
 def _mean(scores: Sequence[DevScore]) -> DevScore | None:
@@ -63,7 +68,7 @@ def _mean(scores: Sequence[DevScore]) -> DevScore | None:
 
 
 def development_score(
-    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: EmbeddedCollection | None, say: Say
+    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: EmbeddedCollection | None, say: Callable[[str], None]
 ) -> tuple[DevScore | None, list[Pair]]:
     """The score that chooses the checkpoint for one language, and the pairs left to train on.
 
@@ -75,7 +80,7 @@ def development_score(
         if score := _foreign_score(recipe, teacher, searched.collection, say):
             return score, pairs
         searched = None
-    if searched and (queries := _dev_queries(recipe, searched.collection)):
+    if searched and (queries := _dev_queries(searched.collection, recipe.lang, recipe.search.split)):
         say(f"development score: MAP of {len(queries)} dev queries")
         return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
     count = min(recipe.training.held_out, len(pairs) // 10)
@@ -101,13 +106,15 @@ def development_score(
     return _scorer(queries, vectors, ids, qrels), rest
 
 
-def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say: Say) -> DevScore | None:
+def _foreign_score(
+    recipe: Recipe, teacher: Encoder, collection: Collection, say: Callable[[str], None]
+) -> DevScore | None:
     """MAP of the dev queries over documents in X, which the encoder embeds anew each time; None without such queries.
 
     Searched are the judged documents and the first others, :data:`MATES_AMONG` unless more are judged.
     """
     asked = sides(collection, recipe.lang, "dev").queries if "dev" in collection.qrels else recipe.lang
-    queries = _dev_queries(recipe.of(asked), collection)
+    queries = _dev_queries(collection, asked, recipe.search.split)
     if not queries:
         return None
     judged = judgements_of(queries, collection.qrels["dev"])
@@ -127,9 +134,10 @@ def _foreign_score(recipe: Recipe, teacher: Encoder, collection: Collection, say
     return NamedScore(score, _checksum(queries, [asked, *ids, *texts], judged))
 
 
-def _dev_queries(recipe: Recipe, collection: Collection) -> list[Query]:
-    there = recipe.search.split != "dev" and "dev" in collection.qrels and recipe.lang in collection.queries
-    return queries_of(collection, recipe.lang, "dev") if there else []
+def _dev_queries(collection: Collection, lang: str, reported: str) -> list[Query]:
+    """Judged queries of the split dev; none where that is the split that the table reports."""
+    there = reported != "dev" and "dev" in collection.qrels and lang in collection.queries
+    return queries_of(collection, lang, "dev") if there else []
 
 
 def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:

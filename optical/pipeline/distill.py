@@ -7,6 +7,7 @@ teacher's vectors, the last checkpoint) is used again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from optical.models.encoders import is_multi_vector, save_encoder
 from optical.models.precision import check_precision
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
+from optical.pipeline.embed import embed_each, load_teacher
 from optical.pipeline.evaluate import compare_languages
 from optical.pipeline.export import export_colbert
-from optical.pipeline.index import build_indexes, embed_each, load_teacher
-from optical.pipeline.inputs import Inputs, Say, embeddable, judged, read_inputs
+from optical.pipeline.index import build_indexes
+from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_distill, check_transplant
+from optical.pipeline.sides import embeddable, judged
 from optical.training.distillation import Distilled, distill, make_start
 from optical.training.trainer import Workspace
 from optical.vocabulary.transplant import Transplant
 
 
-def transplant_run(recipe: Recipe, say: Say = lambda _: None) -> Transplant:
+def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Transplant:
     """Give the teacher the words of the recipe's languages and save that student, untrained, in the run folder.
 
     Raises:
@@ -44,7 +47,9 @@ def transplant_run(recipe: Recipe, say: Say = lambda _: None) -> Transplant:
     return start
 
 
-def distill_run(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = True) -> dict[str, Report]:
+def distill_run(
+    recipe: Recipe, say: Callable[[str], None] = lambda _: None, *, progress: bool = True
+) -> dict[str, Report]:
     """The whole chain, one student for all languages of the recipe: the reports of those that can be measured.
 
     An earlier run in the same folder stays as it was until training has ended well.
@@ -57,7 +62,7 @@ def distill_run(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = T
     check_distill(recipe)
     clock = Clock()
     inputs = read_inputs(recipe, say)
-    measured = judged(recipe, inputs.collections, say)
+    measured = judged(inputs.collections, recipe.search.split, say)
     teacher = load_teacher(recipe)
     check_precision(recipe.training.precision, teacher.device.type)
     clock("read")
@@ -76,7 +81,7 @@ def distill_run(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = T
     facts = _facts(distilled, inputs, pairs, clock)
     reports = {}
     if measured:
-        indexed = embeddable(recipe, {lang: one.collection for lang, one in searched.items()})
+        indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)
         build_indexes(recipe, teacher, {lang: searched[lang] for lang in indexed}, say)
         systems = {report.TRANSPLANT: distilled.start, report.STUDENT: distilled.student}
         reports = compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in measured}, None, say)
@@ -85,7 +90,7 @@ def distill_run(recipe: Recipe, say: Say = lambda _: None, *, progress: bool = T
     return reports
 
 
-def _save(recipe: Recipe, distilled: Distilled, say: Say) -> None:
+def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> None:
     with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
         distilled.start.save(str(start))
         distilled.student.save(str(end))

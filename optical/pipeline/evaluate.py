@@ -1,11 +1,8 @@
-"""Systems measured on a collection: a report, TREC runs and per-query values in the folder of the run.
-
-Takes a recipe and encoders, searches for each of them and measures. Knows no training.
-"""
+"""Measure the student of a run and what it is compared with: reports, TREC runs and per-query values in its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -26,23 +23,18 @@ from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.bm25_rows import fused, lexical_runs
-from optical.pipeline.index import embed_by, embed_each, factory_of, index_folder, load_teacher, search_params, serves
-from optical.pipeline.inputs import (
-    Say,
-    check_split,
-    distinct,
-    first_judged,
-    judged,
-    run_collections,
-    say_skipped,
-    sides,
-)
+from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
+from optical.pipeline.index import factory_of, index_folder, search_params, serves
+from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
 from optical.pipeline.run_folder import COMPARED, check_evaluate
+from optical.pipeline.sides import check_split, judged, sides
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
 
 
-def evaluate_run(recipe: Recipe, student: Path | None = None, say: Say = lambda _: None) -> dict[str, Report]:
+def evaluate_run(
+    recipe: Recipe, student: Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Report]:
     """Measure the student of a finished run, or another one of the same teacher, on the recipe's collections.
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
@@ -50,7 +42,7 @@ def evaluate_run(recipe: Recipe, student: Path | None = None, say: Say = lambda 
     check_evaluate(recipe)
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
-    teacher, collections = load_teacher(recipe), judged(recipe, found, say)
+    teacher, collections = load_teacher(recipe), judged(found, recipe.search.split, say)
     systems = load_systems(recipe, student)
     return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher, collections), student, say)
 
@@ -60,7 +52,7 @@ def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
     systems = {}
     if student is None and (recipe.folder / "transplant").is_dir():
         systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
-    systems[report.STUDENT] = encoders.load(student or recipe.folder / "student", recipe.device)
+    systems[report.STUDENT] = encoders.load(student, recipe.device) if student else load_student(recipe)
     return systems
 
 
@@ -73,7 +65,7 @@ def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None
 
 def compare_languages(
     recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Mapping[str, EmbeddedCollection],
-    student: Path | None, say: Say,
+    student: Path | None, say: Callable[[str], None],
 ) -> dict[str, Report]:  # fmt: skip
     """A report for each language, and for several a summary beside them."""
     reports = {}
@@ -90,7 +82,12 @@ def compare_languages(
 
 
 def compare_systems(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: EmbeddedCollection, folder: Path, say: Say
+    recipe: Recipe,
+    teacher: Encoder,
+    systems: dict[str, Encoder],
+    searched: EmbeddedCollection,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> Report:
     """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
 
@@ -99,13 +96,12 @@ def compare_systems(
     sides in English, is left out, and that is said, where one of the sides is not there in English.
     """
     collection, name = searched.collection, recipe.search.split
-    check_split(recipe, collection)
+    check_split(collection, recipe.lang, name)
     side = sides(collection, recipe.lang, name)
     queries = queries_of(collection, side.queries, name)
     qrels = judgements_of(queries, collection.qrels[name])
-    params, depth = search_params(recipe), recipe.search.depth
-    make = _lines if side.documents == ENGLISH else _foreign_lines
-    lines = dict(make(recipe, teacher, systems, searched, queries, say))
+    params, depth = search_params(recipe.search), recipe.search.depth
+    lines = dict(_lines(recipe, teacher, systems, searched, queries, say))
     late = is_multi_vector(teacher)
     opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
     runs = {
@@ -121,7 +117,7 @@ def compare_systems(
         say(f"{what} finds {100 * share:.1f} % of the exact first {recall.DEPTH} (some questions)")
     if side.documents == ENGLISH and side.queries != ENGLISH:
         words = lexical_runs(recipe, collection, queries, say)
-        runs |= words | fused(recipe, runs[report.STUDENT], words)
+        runs |= words | fused(recipe.search, runs[report.STUDENT], words)
     scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
     result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
     for system, run in runs.items():
@@ -133,7 +129,9 @@ def compare_systems(
     return result
 
 
-def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool = True) -> ComparedRuns:
+def compare_with(
+    recipe: Recipe, paths: Sequence[Path], say: Callable[[str], None], *, keep: bool = True
+) -> ComparedRuns:
     """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
 
     Of several languages, the first that can be measured is taken.
@@ -151,7 +149,7 @@ def compare_with(recipe: Recipe, paths: Sequence[Path], say: Say, *, keep: bool 
         check_evaluate(recipe, COMPARED)
     recipe = first_judged(recipe, say)
     collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
-    check_split(recipe, collection)
+    check_split(collection, recipe.lang, name)
     queries = queries_of(collection, sides(collection, recipe.lang, name).queries, name)
     folder = evaluation_folder(recipe, collection.name, recipe.lang, None)
     own = folder / f"{report.STUDENT}.trec"
@@ -187,40 +185,35 @@ class Line(NamedTuple):
 def _lines(
     recipe: Recipe,
     teacher: Encoder,
-    systems: dict[str, Encoder],
+    systems: Mapping[str, Encoder],
     searched: EmbeddedCollection,
     queries: list[Query],
-    say: Say,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[str, Line]]:
-    """English documents, which the teacher has embedded for all; each system asks by itself."""
-    index = index_folder(recipe)
-    index = index if serves(index, teacher, searched) else None
+    """System -> its line, the ceiling first where there is one.
+
+    English documents have been embedded by the teacher for all systems, and each system asks by itself. Documents in X
+    are embedded by each system; English questions about them are the teacher's to ask.
+    """
+    collection, index = searched.collection, index_folder(recipe.folder, recipe.lang)
+    systems = {report.ZERO_SHOT: teacher, **systems}
+    if collection.docs_lang != ENGLISH:
+        say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
+        teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
+        asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
+        say(f"the {asks} the {len(searched.ids)} documents")
+        for system, encoder in systems.items():
+            documents = embed_documents(recipe, encoder, collection).vectors
+            own = index if serves(index, encoder, searched) else None
+            yield system, Line(teacher if teacher_asks else encoder, queries, documents, own)
+        return
+    shared = index if serves(index, teacher, searched) else None
     ids = {query.id for query in queries}
-    english = [query for query in searched.collection.queries.get(ENGLISH, []) if query.id in ids]
+    english = [query for query in collection.queries.get(ENGLISH, []) if query.id in ids]
     if len(english) == len(queries):
-        yield report.CEILING, Line(teacher, english, searched.vectors, index)
+        yield report.CEILING, Line(teacher, english, searched.vectors, shared)
     else:
         missing = len(queries) - len(english)
         say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")
-    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
-        yield system, Line(encoder, queries, searched.vectors, index)
-
-
-def _foreign_lines(
-    recipe: Recipe,
-    teacher: Encoder,
-    systems: dict[str, Encoder],
-    searched: EmbeddedCollection,
-    queries: list[Query],
-    say: Say,
-) -> Iterator[tuple[str, Line]]:
-    """Documents in X, which each system embeds by itself; English questions are the teacher's to ask."""
-    collection, index = searched.collection, index_folder(recipe)
-    say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
-    teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
-    asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
-    say(f"the {asks} the {len(searched.ids)} documents")
-    for system, encoder in {report.ZERO_SHOT: teacher, **systems}.items():
-        documents = embed_by(recipe, encoder, collection).vectors
-        own = index if serves(index, encoder, searched) else None
-        yield system, Line(teacher if teacher_asks else encoder, queries, documents, own)
+    for system, encoder in systems.items():
+        yield system, Line(encoder, queries, searched.vectors, shared)

@@ -30,8 +30,9 @@ from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder, encode_queries
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export
-from optical.pipeline import index, inputs
-from optical.pipeline.inputs import Say
+from optical.pipeline.embed import embed_documents, load_teacher
+from optical.pipeline.inputs import bitext_path, collection_path, first_judged
+from optical.pipeline.sides import check_split
 from optical.retrieval.search import search_vectors
 
 TORCH = "torch"
@@ -89,7 +90,7 @@ class ExportReport(NamedTuple):
         }
 
 
-def export_colbert(recipe: Recipe, folder: Path | None = None, say: Say = lambda _: None) -> Path:
+def export_colbert(recipe: Recipe, folder: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
     """Save the student of a finished late-interaction run for sentence-transformers, PyLate and Stanford's ColBERT.
 
     Args:
@@ -111,7 +112,7 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Say = lambda
 
 
 def export_onnx(
-    recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Say = lambda _: None
+    recipe: Recipe, folder: Path | None = None, *, int8: bool = True, say: Callable[[str], None] = lambda _: None
 ) -> ExportReport:
     """Export the student of a finished run, and measure torch and each graph on the same questions.
 
@@ -125,7 +126,7 @@ def export_onnx(
     """
     folder = folder or recipe.folder / "onnx"
     check_replaceable(folder)
-    recipe = inputs.first_judged(recipe, say)
+    recipe = first_judged(recipe, say)
     student = encoders.load(recipe.folder / "student", "cpu")
     collection = _collection(recipe, say)
     queries, about_texts = _queries(recipe, collection)
@@ -215,13 +216,13 @@ def as_dict(report: ExportReport) -> dict[str, Any]:
     return {**head, "systems": systems, "tests": tests, "packages": packages}
 
 
-def _collection(recipe: Recipe, say: Say) -> Collection | None:
+def _collection(recipe: Recipe, say: Callable[[str], None]) -> Collection | None:
     """The collection of the run, where it is asked in X: a graph encodes no English query."""
-    path = inputs.collection_path(recipe)
+    path = collection_path(recipe)
     if not path:
         return None
     collection = read_collection(path, [ENGLISH, recipe.lang])
-    inputs.check_split(recipe, collection)
+    check_split(collection, recipe.lang, recipe.search.split)
     if recipe.lang in collection.queries and queries_of(collection, recipe.lang, recipe.search.split):
         return collection
     say(
@@ -239,7 +240,7 @@ def _measured_on(recipe: Recipe, collection: Collection) -> str:
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
     """Real texts of the language, and what they are: the judged questions, or sentences of the bitext."""
     if collection is None:
-        pairs = read_bitext(inputs.bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
+        pairs = read_bitext(bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
         return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"
     return queries_of(collection, recipe.lang, recipe.search.split), f"{recipe.lang} questions"
 
@@ -248,8 +249,8 @@ def _scores(
     recipe: Recipe, student: Encoder, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
 ) -> dict[str, Scores]:
     """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
-    embedder = index.load_teacher(recipe) if collection.docs_lang == ENGLISH else student
-    _, documents, ids = index.embed_by(recipe, embedder, collection, False)
+    embedder = load_teacher(recipe) if collection.docs_lang == ENGLISH else student
+    _, documents, ids = embed_documents(recipe, embedder, collection, False)
     qrels = judgements_of(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]
     return {

@@ -1,40 +1,21 @@
-"""The document side of a run: its collections, embedded and indexed, English ones by the teacher, once.
-
-Takes a recipe and an encoder, gives vectors from the cache and index folders, and says which index serves which
-documents. Documents in X are the student's to embed, so they wait until there is one. Knows no judgement.
-"""
+"""Build the index of a run, say which index serves which documents, and how far it is searched."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
-from optical.config.recipe import Recipe, write_recipe
-from optical.data.collection import Collection, documents_of, stream_docs
-from optical.data.document_store import FullTexts, ids_of
+from optical.config.recipe import Recipe, Search, write_recipe
 from optical.data.records import ENGLISH
-from optical.embeddings.cache import document_vectors, stream_vectors
-from optical.embeddings.embed import EmbedOptions
-from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
-from optical.embeddings.vectors import Vectors
+from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.files import remove_whole, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.inputs import (
-    Say,
-    check_english,
-    check_english_documents,
-    collection_path,
-    distinct,
-    embeddable,
-    no_collection,
-    run_collections,
-)
+from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
+from optical.pipeline.inputs import collection_path, run_collections
 from optical.pipeline.run_folder import check_index
+from optical.pipeline.sides import embeddable
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.late import index as late_index
@@ -44,102 +25,31 @@ from optical.retrieval.search import SearchParams
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
 
-def load_teacher(recipe: Recipe) -> Encoder:
-    """The teacher as the recipe reads it: as it is, or token by token."""
-    teacher = encoders.load(recipe.teacher, recipe.device)
-    return encoders.as_multi_vector(teacher, recipe.query_length) if recipe.late_interaction else teacher
-
-
-def embed(recipe: Recipe, teacher: Encoder, collection: Collection, progress: bool = True) -> EmbeddedCollection:
-    """The teacher's vectors of English documents, from the cache where they are there.
-
-    Raises:
-        DataError: The documents are in X.
-    """
-    check_english_documents(collection)
-    return embed_by(recipe, teacher, collection, progress)
-
-
-def embed_by(recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True) -> EmbeddedCollection:
-    """The vectors of the documents, whatever their language, by the document side of any encoder; cached for it."""
-    ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), _options(recipe), progress=progress)
-    return EmbeddedCollection(collection, vectors, ids)
-
-
-def _options(recipe: Recipe) -> EmbedOptions:
-    chosen = recipe.search
-    return EmbedOptions(None if chosen.precision == "auto" else chosen.precision, chosen.compute)
-
-
-def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
-    """Who embeds the documents of a finished run: the teacher where they are English, else its student."""
-    if collection.docs_lang == ENGLISH:
-        return load_teacher(recipe)
-    return encoders.load(recipe.folder / "student", recipe.device)
-
-
-def embed_each(
-    recipe: Recipe, teacher: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
-) -> dict[str, EmbeddedCollection]:
-    """Language -> its collection, embedded if it is English; one that languages share is embedded once."""
-    done = {
-        id(one): embed(recipe, teacher, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
-        for one in distinct(collections)
-    }
-    return {lang: done[id(one)] for lang, one in collections.items() if one}
-
-
-def embed_collections(recipe: Recipe) -> list[Vectors]:
-    """Embed the documents of the recipe's collections, one for each language or one for all, a shard in memory.
-
-    Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards.
-
-    Returns:
-        Their vectors, in folders where every later run of the same teacher finds them.
-
-    Raises:
-        DataError: The recipe has no collection, or one whose documents are in X.
-    """
-    paths = dict.fromkeys(path for lang in recipe.langs if (path := collection_path(recipe.of(lang))))
-    if not paths:
-        raise no_collection(recipe)
-    for path in paths:
-        check_english(str(path), documents_of(path).lang)
-    local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
-    device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
-    teacher = load_teacher(recipe.model_copy(update={"device": device}))
-    return [
-        stream_vectors(
-            teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache),
-            _options(recipe)._replace(shard_size=recipe.search.shard_size), progress=True,
-        )
-        for path in paths
-    ]  # fmt: skip
-
-
-def index_run(recipe: Recipe, say: Say = lambda _: None) -> list[Path]:
+def index_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Build the index of a finished run, as the recipe now has it; one for each collection.
 
     Raises:
         DataError: The recipe has no collection, or none in a language that the teacher or the student knows.
     """
     check_index(recipe)
-    collections = embeddable(recipe, run_collections(recipe), say)
+    collections = embeddable(run_collections(recipe), recipe.langs, say)
     teacher = load_teacher(recipe)
     folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections), say)
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 
 
-def index_folder(recipe: Recipe) -> Path:
-    """Where the index that serves a recipe of one language is: of its own collection, or of one that all share."""
-    own = recipe.folder / f"index-{recipe.lang}"
-    return own if own.is_dir() or partitioned.unfinished_parts(own) else recipe.folder / "index"
+def index_folder(run: Path, lang: str) -> Path:
+    """Where the index that serves a language of a run is: of its own collection, or of one that all share."""
+    own = run / f"index-{lang}"
+    return own if own.is_dir() or partitioned.unfinished_parts(own) else run / "index"
 
 
 def build_indexes(
-    recipe: Recipe, teacher: Encoder, searched: Mapping[str, EmbeddedCollection], say: Say = lambda _: None
+    recipe: Recipe,
+    teacher: Encoder,
+    searched: Mapping[str, EmbeddedCollection],
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """One index for a collection that all languages share, or one for each language."""
     shared = len({id(one.collection) for one in searched.values()}) == 1
@@ -151,14 +61,18 @@ def build_indexes(
 
 
 def build_index(
-    recipe: Recipe, teacher: Encoder, searched: EmbeddedCollection, folder: Path, say: Say = lambda _: None
+    recipe: Recipe,
+    teacher: Encoder,
+    searched: EmbeddedCollection,
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path | None:
     """An index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
-    That of documents in X is made by the student in the folder of the run.
+    Documents in X are embedded for it by the student in the folder of the run.
     """
     late = encoders.is_multi_vector(teacher)
-    if late and not _wants_late_index(recipe, len(searched.ids)):
+    if late and not _wants_late_index(recipe.search, len(searched.ids)):
         if (folder / dense.MANIFEST).is_file():  # of an earlier recipe; it would be searched
             remove_whole(folder)
         return None
@@ -169,8 +83,8 @@ def build_index(
         "collection_checksum": searched.collection.checksum,
     }
     if searched.collection.docs_lang != ENGLISH:
-        student = document_encoder(recipe, searched.collection)
-        searched = embed_by(recipe, student, searched.collection)
+        student = load_student(recipe)
+        searched = embed_documents(recipe, student, searched.collection)
         manifest["student_fingerprint"] = encoders.fingerprint(student)
     vectors, ids = searched.vectors, searched.ids
     if late:
@@ -186,14 +100,13 @@ def build_index(
     return folder
 
 
-def _wants_late_index(recipe: Recipe, documents: int) -> bool:
-    wanted = recipe.search.late_index
-    return wanted == "on" or (wanted == "auto" and documents >= LATE_INDEX_FROM)
+def _wants_late_index(search: Search, documents: int) -> bool:
+    return search.late_index == "on" or (search.late_index == "auto" and documents >= LATE_INDEX_FROM)
 
 
-def search_params(recipe: Recipe) -> SearchParams:
+def search_params(search: Search) -> SearchParams:
     """How far indexes are searched, and where they are read from."""
-    return SearchParams(recipe.search.probe, recipe.search.candidates, recipe.search.mapped)
+    return SearchParams(search.probe, search.candidates, search.mapped)
 
 
 def factory_of(index: Path) -> str | None:

@@ -1,8 +1,4 @@
-"""What a run is made from: where a recipe's bitext and collection are, what is read there, and whose side a text is on.
-
-Takes a recipe, gives clean pairs and a collection for each of its languages, says what was left out and which languages
-meet in a search. Knows no model and no training.
-"""
+"""What a run is made from: where bitext and collection of a recipe are, what is read there and what is left out."""
 
 from __future__ import annotations
 
@@ -12,15 +8,14 @@ from typing import NamedTuple
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Bitext, Pair, read_bitext, unnamed_files, without
-from optical.data.collection import Collection, queries_of, read_collection
+from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
 from optical.data.records import ENGLISH
 from optical.errors import DataError
+from optical.pipeline.sides import check_embeddable, judged
 
-Say = Callable[[str], None]
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
-STUDENTS = "the student of a run embeds those in X, in `optical evaluate` and `optical index`"
 
 
 class Inputs(NamedTuple):
@@ -38,18 +33,6 @@ class Inputs(NamedTuple):
     def pairs(self) -> list[Pair]:
         """The pairs of all languages, one language after the other."""
         return [pair for bitext in self.bitexts.values() for pair in bitext.pairs]
-
-
-class Sides(NamedTuple):
-    """The languages that meet in a search: English is the teacher's to embed, X is the student's.
-
-    Attributes:
-        queries: Of the queries that are asked.
-        documents: Of the documents that are searched.
-    """
-
-    queries: str
-    documents: str
 
 
 def bitext_path(recipe: Recipe) -> str:
@@ -77,7 +60,7 @@ def collection_path(recipe: Recipe) -> str | None:
     return recipe.collection or (str(sample) if sample.is_dir() else None)
 
 
-def read_inputs(recipe: Recipe, say: Say) -> Inputs:
+def read_inputs(recipe: Recipe, say: Callable[[str], None]) -> Inputs:
     """Bitext without the collections' queries, and the collections; what was left out is said.
 
     Raises:
@@ -87,17 +70,17 @@ def read_inputs(recipe: Recipe, say: Say) -> Inputs:
     paths = {lang: bitext_path(recipe.of(lang)) for lang in recipe.langs}
     check_apart(paths)
     bitexts = {lang: read_bitext(path, lang) for lang, path in paths.items()}
+    of = {lang: f"{lang}: bitext" if len(bitexts) > 1 else "bitext" for lang in bitexts}
     for lang, bitext in bitexts.items():
-        told = labelled(recipe, lang, say)
         for reason, count in bitext.skipped.items():
-            told(f"bitext: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
+            say(f"{of[lang]}: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
     different = distinct(collections)
     say_skipped(different, say)
     asked = [q.text for collection in different for queries in collection.queries.values() for q in queries]
     for lang, bitext in bitexts.items():
         kept = without(bitext.pairs, asked)
         if left := len(bitext.pairs) - len(kept):
-            labelled(recipe, lang, say)(f"bitext: {left} pairs left out, a side is a query of the collection")
+            say(f"{of[lang]}: {left} pairs left out, a side is a query of the collection")
         bitexts[lang] = bitext._replace(pairs=kept)
     return Inputs(bitexts, collections)
 
@@ -105,15 +88,15 @@ def read_inputs(recipe: Recipe, say: Say) -> Inputs:
 def read_collections(recipe: Recipe) -> dict[str, Collection | None]:
     """Language -> its collection, with queries in English and in X; None where a language has none.
 
-    Languages with the same path get one object, which is read once and knows the queries of them all.
+    Languages with the same path get one object, which is read once and has the queries of them all.
     """
     paths = _collection_paths(recipe)
     sharing = {path: [lang for lang, other in paths.items() if other == path] for path in paths.values() if path}
-    read = {path: read_collection(path, ["en", *langs]) for path, langs in sharing.items()}
+    read = {path: read_collection(path, [ENGLISH, *langs]) for path, langs in sharing.items()}
     return {lang: read[path] if path else None for lang, path in paths.items()}
 
 
-def say_skipped(collections: Iterable[Collection], say: Say) -> None:
+def say_skipped(collections: Iterable[Collection], say: Callable[[str], None]) -> None:
     """Say what was left out of the collections."""
     for collection in collections:
         for reason, count in collection.skipped.items():
@@ -128,11 +111,11 @@ def run_collections(recipe: Recipe) -> dict[str, Collection]:
     """
     found = {lang: collection for lang, collection in read_collections(recipe).items() if collection}
     if not found:
-        raise no_collection(recipe)
+        raise no_collection(recipe.lang)
     return found
 
 
-def first_collection(recipe: Recipe, say: Say, doing: str) -> tuple[str, Collection]:
+def first_collection(recipe: Recipe, say: Callable[[str], None], doing: str) -> tuple[str, Collection]:
     """The first language with a collection, and that collection; where there are others, that is said.
 
     Raises:
@@ -140,106 +123,37 @@ def first_collection(recipe: Recipe, say: Say, doing: str) -> tuple[str, Collect
     """
     collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
-    check_embeddable(recipe, collection)
+    check_embeddable(collection, recipe.langs)
     if len(distinct(collections)) > 1:
         say(f"{doing} the documents of {lang}; others: --set lang=...")
     return lang, collection
 
 
-def no_collection(recipe: Recipe) -> DataError:
-    """What to raise where a recipe has to have a collection and has none."""
+def first_judged(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
+    """The recipe as it reads for one language, where there is use for one: the first that can be measured.
+
+    Raises:
+        DataError: There are collections, but none judges a query of its language in the split.
+    """
+    if len(recipe.langs) == 1:
+        return recipe.of(recipe.lang)
+    measured = judged(read_collections(recipe), recipe.search.split, lambda _: None)
+    lang = next(iter(measured), recipe.langs[0])
+    say(f"taking {lang} of {', '.join(recipe.langs)}; another: --set lang=...")
+    return recipe.of(lang)
+
+
+def no_collection(lang: str) -> DataError:
+    """What to raise where the languages of a recipe have to have a collection and have none."""
     return DataError(
-        f"no collection for {recipe.lang!r}: give a folder with documents, queries and judgements by --collection "
+        f"no collection for {lang!r}: give a folder with documents, queries and judgements by --collection "
         "(make: COLLECTION=path)"
     )
-
-
-def check_english_documents(collection: Collection) -> None:
-    """Refuse documents that are not the teacher's to embed.
-
-    Raises:
-        DataError: They are in X.
-    """
-    check_english(collection.name, collection.docs_lang)
-
-
-def check_english(name: str, docs_lang: str, why: str = STUDENTS) -> None:
-    """The same, of a collection that has not been read; ``why`` ends the message with what to do.
-
-    Raises:
-        DataError: The documents are in X.
-    """
-    if docs_lang != ENGLISH:
-        raise DataError(f"the documents of {name} are in {docs_lang}, and here they have to be English: {why}")
-
-
-def check_embeddable(recipe: Recipe, collection: Collection) -> None:
-    """Refuse documents that neither the teacher nor the student of the recipe knows.
-
-    Raises:
-        DataError: They are in a third language.
-    """
-    if collection.docs_lang not in (ENGLISH, *recipe.langs):
-        raise DataError(_nobody_embeds(collection, recipe.lang))
-
-
-def embeddable(
-    recipe: Recipe, collections: Mapping[str, Collection], say: Say = lambda _: None
-) -> dict[str, Collection]:
-    """The collections whose documents somebody embeds; of several languages, the others are named.
-
-    Raises:
-        DataError: Nobody embeds any of them.
-    """
-    found, faults = {}, {}
-    for lang, collection in collections.items():
-        try:
-            check_embeddable(recipe, collection)
-            found[lang] = collection
-        except DataError as error:
-            faults[lang] = error
-    if not found:
-        raise next(iter(faults.values()))
-    for lang, fault in faults.items():
-        say(f"{lang} is not indexed: {fault}")
-    return found
-
-
-def sides(collection: Collection, lang: str, split: str) -> Sides:
-    """Which languages meet when a run in X is measured: English documents are asked in X.
-
-    Documents in X are asked in English where the split judges English queries, and in X otherwise.
-    """
-    if collection.docs_lang == ENGLISH:
-        return Sides(lang, ENGLISH)
-    english = ENGLISH in collection.queries and queries_of(collection, ENGLISH, split)
-    return Sides(ENGLISH if english else lang, collection.docs_lang)
 
 
 def distinct(collections: Mapping[str, Collection | None]) -> list[Collection]:
     """The collections, those that languages share once."""
     return list({id(collection): collection for collection in collections.values() if collection}.values())
-
-
-def judged(recipe: Recipe, collections: Mapping[str, Collection | None], say: Say) -> dict[str, Collection]:
-    """The collections of the languages that can be measured; of several languages, the others are named.
-
-    Raises:
-        DataError: There are collections, but none judges a query of its language in the split.
-    """
-    found, faults = {}, {}
-    for lang, collection in collections.items():
-        if collection is None:
-            faults[lang] = f"no collection for {lang!r}"
-        elif fault := _split_fault(recipe.search.split, lang, collection):
-            faults[lang] = fault
-        else:
-            found[lang] = collection
-    if not found and any(collections.values()):
-        raise DataError(next(faults[lang] for lang, collection in collections.items() if collection))
-    for lang, fault in faults.items() if found else ():
-        say(f"{lang} is not measured: {fault}")
-    return found
 
 
 def check_apart(paths: Mapping[str, str]) -> None:
@@ -261,70 +175,6 @@ def check_apart(paths: Mapping[str, str]) -> None:
                     f"language, would be that of {other} too; put the files of each language into a folder of its "
                     "name, or write {lang} into the path where the language stands"
                 )
-
-
-def first_judged(recipe: Recipe, say: Say) -> Recipe:
-    """The recipe as it reads for one language, where there is use for one: the first that can be measured.
-
-    Raises:
-        DataError: There are collections, but none judges a query of its language in the split.
-    """
-    if len(recipe.langs) == 1:
-        return recipe.of(recipe.lang)
-    lang = next(iter(judged(recipe, read_collections(recipe), lambda _: None)), recipe.langs[0])
-    say(f"taking {lang} of {', '.join(recipe.langs)}; another: --set lang=...")
-    return recipe.of(lang)
-
-
-def labelled(recipe: Recipe, lang: str, say: Say) -> Say:
-    """The same, each line beginning with the language where the recipe has several."""
-    return say if len(recipe.langs) == 1 else lambda text: say(f"{lang}: {text}")
-
-
-def check_split(recipe: Recipe, collection: Collection) -> None:
-    """Refuse a collection in which the recipe's one language has no side, or no judged query to go with it.
-
-    Raises:
-        DataError: It says which judgements there are.
-    """
-    if fault := _split_fault(recipe.search.split, recipe.lang, collection):
-        raise DataError(fault)
-
-
-def _split_fault(name: str, lang: str, collection: Collection) -> str:
-    """Why nothing can be measured; empty when something can."""
-    there = ", ".join(collection.qrels)
-    if name not in collection.qrels:
-        return f"{collection.name} has no split {name!r}, only {there}; set search.split"
-    if collection.docs_lang != ENGLISH:
-        return _foreign_fault(name, lang, collection)
-    if lang not in collection.queries:
-        return f"{collection.name} has no {lang} queries, only {', '.join(collection.queries)}; add queries.{lang}.tsv"
-    if not queries_of(collection, lang, name):
-        return f"{collection.name} judges no {lang} query in {name!r}; set search.split: {there}"
-    return ""
-
-
-def _foreign_fault(name: str, lang: str, collection: Collection) -> str:
-    """The same for documents that are not English."""
-    documents = collection.docs_lang
-    if documents != lang:
-        return _nobody_embeds(collection, lang)
-    asked = sides(collection, lang, name).queries
-    if asked in collection.queries and queries_of(collection, asked, name):
-        return ""
-    return (
-        f"{collection.name} has {lang} documents, but judges no English and no {lang} query in {name!r}; add "
-        f"queries.en.tsv, or set search.split: {', '.join(collection.qrels)}"
-    )
-
-
-def _nobody_embeds(collection: Collection, lang: str) -> str:
-    documents = collection.docs_lang
-    return (
-        f"{collection.name} has {documents} documents, which nobody embeds: the teacher knows English, the student "
-        f"{lang}; take English or {lang} documents, or a run in {documents}"
-    )
 
 
 def _collection_paths(recipe: Recipe) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from optical.config.recipe import Recipe
 from optical.data.collection import Collection, judgements_of, queries_of
 from optical.data.records import ENGLISH, Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
-from optical.errors import DataError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.perturbations import check
 from optical.evaluation.perturbed_results import (
@@ -27,9 +26,11 @@ from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline import evaluate, index
-from optical.pipeline.inputs import Say, judged, read_inputs, run_collections, sides
+from optical.pipeline.embed import embed_documents, load_teacher
+from optical.pipeline.evaluate import evaluation_folder, load_systems
+from optical.pipeline.inputs import read_inputs, run_collections
 from optical.pipeline.run_folder import PERTURBED, check_evaluate
+from optical.pipeline.sides import judged, sides, without_faults
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
 
@@ -43,13 +44,13 @@ def perturb_run(
     *,
     seeds: int = 3,
     student: Path | None = None,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[PerturbedResults]:
     """Measure the student of a finished run on perturbed queries, in each of its languages.
 
     The collection is searched exactly. A query that a seed leaves as it was keeps its vector, so whatever differs is
     the perturbation. English documents are embedded by the teacher for all systems, documents in X by each system; the
-    queries are those in X, also where :func:`optical.pipeline.evaluate.evaluate` asks in English.
+    queries are those in X, also where :func:`optical.pipeline.evaluate.evaluate_run` asks in English.
 
     Args:
         recipe: Of the run.
@@ -69,10 +70,11 @@ def perturb_run(
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
     check_evaluate(recipe, PERTURBED)
-    teacher = index.load_teacher(recipe)
-    asked = _asked(recipe, judged(recipe, run_collections(recipe), say), say)
+    teacher = load_teacher(recipe)
+    split = recipe.search.split
+    asked = _asked(judged(run_collections(recipe), split, say), split, say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
-    systems = evaluate.load_systems(recipe, student)
+    systems = load_systems(recipe, student)
     found = []
     for lang, (collection, queries) in asked.items():
         own = recipe.of(lang)
@@ -82,9 +84,9 @@ def perturb_run(
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
         searched = _searched(own, teacher, collection, systems)
         measures = {name: _measure(own, encoder, queries, cases, searched[name]) for name, encoder in systems.items()}
-        texts, split = [query.text for query in queries], recipe.search.split
+        texts = [query.text for query in queries]
         result = measure_perturbed(collection.name, split, lang, texts, cases, measures, docs_lang=collection.docs_lang)
-        folder = evaluate.evaluation_folder(recipe, collection.name, lang, student)
+        folder = evaluation_folder(recipe, collection.name, lang, student)
         write_text(folder / "perturbed.json", strict_json(as_dict(result)))
         write_text(folder / "perturbed.md", page(table(result)))
         say(f"perturbed.json and perturbed.md are in {folder}")
@@ -93,33 +95,28 @@ def perturb_run(
 
 
 def _asked(
-    recipe: Recipe, collections: Mapping[str, Collection], say: Say
+    collections: Mapping[str, Collection], split: str, say: Callable[[str], None]
 ) -> dict[str, tuple[Collection, list[Query]]]:
     """Language -> its collection and the judged queries in it: words of X are perturbed, so those in English are not.
 
     Raises:
         DataError: No language has any, because its documents are in X and its queries English.
     """
-    split, found, faults = recipe.search.split, {}, {}
+    asked = {lang: queries_of(c, lang, split) if lang in c.queries else [] for lang, c in collections.items()}
     for lang, collection in collections.items():
-        queries = queries_of(collection, lang, split) if lang in collection.queries else []
-        if queries:
-            found[lang] = collection, queries
-            if sides(collection, lang, split).queries == ENGLISH:
-                say(
-                    f"{collection.name} is asked in English where nothing is perturbed; here its {len(queries)} {lang} "
-                    "queries are asked, by the student"
-                )
-        else:
-            faults[lang] = (
-                f"{collection.name} has {lang} documents and judges only English queries in {split!r}, while words of "
-                f"{lang} are perturbed; add judged queries in queries.{lang}.tsv, or evaluate without --perturb"
+        if asked[lang] and sides(collection, lang, split).queries == ENGLISH:
+            say(
+                f"{collection.name} is asked in English where nothing is perturbed; here its {len(asked[lang])} {lang} "
+                "queries are asked, by the student"
             )
-    if not found and faults:
-        raise DataError(next(iter(faults.values())))
-    for lang, fault in faults.items():
-        say(f"{lang} is not measured: {fault}")
-    return found
+    faults = {
+        lang: f"{collection.name} has {lang} documents and judges only English queries in {split!r}, while words of "
+        f"{lang} are perturbed; add judged queries in queries.{lang}.tsv, or evaluate without --perturb"
+        for lang, collection in collections.items()
+        if not asked[lang]
+    }
+    found = without_faults(collections, faults, "measured", say) if collections else {}
+    return {lang: (collection, asked[lang]) for lang, collection in found.items()}
 
 
 def _searched(
@@ -127,8 +124,8 @@ def _searched(
 ) -> dict[str, EmbeddedCollection]:
     """System -> what it searches: English documents by the teacher for all of them, those in X by itself."""
     if collection.docs_lang == ENGLISH:
-        return dict.fromkeys(systems, index.embed(recipe, teacher, collection, False))
-    return {name: index.embed_by(recipe, encoder, collection, False) for name, encoder in systems.items()}
+        return dict.fromkeys(systems, embed_documents(recipe, teacher, collection, False))
+    return {name: embed_documents(recipe, encoder, collection, False) for name, encoder in systems.items()}
 
 
 def _measure(

@@ -6,7 +6,7 @@ English documents are embedded by the teacher, documents in X by the student, as
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +17,8 @@ from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.index import document_encoder, embed_by
-from optical.pipeline.inputs import Say, first_collection
+from optical.pipeline.embed import document_encoder, embed_documents, load_student
+from optical.pipeline.inputs import first_collection
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
 from optical.retrieval.qdrant.search import CANDIDATES, check, search
@@ -69,7 +69,12 @@ def place_of(recipe: Recipe, url: str | None, path: Path | None, name: str | Non
 
 
 def export_qdrant(
-    recipe: Recipe, place: Place, *, shards: int | None = None, replicas: int | None = None, say: Say = lambda _: None
+    recipe: Recipe,
+    place: Place,
+    *,
+    shards: int | None = None,
+    replicas: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Write the document vectors of a finished run; the same call goes on where an earlier one was stopped.
 
@@ -91,12 +96,12 @@ def export_qdrant(
     facts = _facts(recipe, collection, embedder)
     if collection.docs_lang == ENGLISH:
         _check_teacher(recipe, embedder)
-    embedded = embed_by(recipe, embedder, collection)
+    embedded = embed_documents(recipe, embedder, collection)
     return write_documents(place, embedded, facts, shards=shards, replicas=replicas, say=say)
 
 
 @contextmanager
-def opened(recipe: Recipe, place: Place, say: Say = lambda _: None) -> Iterator[ExportedRun]:
+def opened(recipe: Recipe, place: Place, say: Callable[[str], None] = lambda _: None) -> Iterator[ExportedRun]:
     """The student of a finished run and a client, loaded once for any number of questions; closed at the end.
 
     Args:
@@ -111,7 +116,7 @@ def opened(recipe: Recipe, place: Place, say: Say = lambda _: None) -> Iterator[
     """
     lang, collection = first_collection(recipe, say, "searching")
     with connect(place, PATIENCE) as client:
-        student = encoders.load(recipe.folder / "student", recipe.device)
+        student = load_student(recipe)
         with explained(place):
             check(client, place, _facts(recipe, collection, student), own=[STUDENT])
         yield ExportedRun(lang, collection, student, place, client)

@@ -7,6 +7,7 @@ start. Knows no bitext and no student; the loop is that of :mod:`optical.trainin
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +25,10 @@ from optical.files import checksum, strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, save_encoder
 from optical.models.precision import check_precision
-from optical.pipeline.inputs import Say, check_english
+from optical.pipeline.inputs import say_skipped
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_teach
+from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.hard_negatives import mine
 from optical.training.teacher import at_most_tokens, beginning, teach
@@ -55,7 +57,9 @@ class TaughtScores(NamedTuple):
         return {f"{TAUGHT} - {other}": compare(self.scores[TAUGHT], self.scores[other]) for other in others}
 
 
-def teach_run(options: Teaching, say: Say = lambda _: None, *, progress: bool = True) -> list[TaughtScores]:
+def teach_run(
+    options: Teaching, say: Callable[[str], None] = lambda _: None, *, progress: bool = True
+) -> list[TaughtScores]:
     """Teach, save and measure: on the held-out queries, which chose the checkpoint, and on the test collection.
 
     Interrupted (Ctrl-C), it writes a checkpoint and stops; called again with the same options it goes on from there.
@@ -69,8 +73,7 @@ def teach_run(options: Teaching, say: Say = lambda _: None, *, progress: bool = 
     clock = Clock()
     check_teach(options)
     collection = _read(options.collection)
-    for reason, count in collection.skipped.items():
-        say(f"collection: {count} left out, {reason}")
+    say_skipped([collection], say)
     data = divide(collection, options)
     measured_on = _measured_on(options, data, collection.name)
     start = encoders.load(options.teacher, options.device)

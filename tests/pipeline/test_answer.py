@@ -10,7 +10,8 @@ import pytest
 from optical.data.records import Query
 from optical.errors import DataError
 from optical.models import encoders
-from optical.pipeline import answer, index
+from optical.pipeline import answer
+from optical.pipeline.embed import embed_documents, load_teacher
 from optical.retrieval import dense
 from optical.retrieval.search import search
 from tests.runs import DOCUMENTS, tiny_run
@@ -33,8 +34,8 @@ def recipe(request):
 
 def test_answers_are_those_of_a_search_with_every_document(recipe):
     loaded = answer.load_run(recipe, pytest.fail)
-    teacher = index.load_teacher(recipe)
-    _, vectors, ids = index.embed(recipe, teacher, loaded.collection, False)
+    teacher = load_teacher(recipe)
+    _, vectors, ids = embed_documents(recipe, teacher, loaded.collection, False)
     for question in ("who plants maize ?", "the dog", "zebra", ""):
         expected = search(loaded.student, [Query("q", question)], vectors, ids, 6)["q"]
         found = answer.answer(loaded, question, 6)
@@ -93,7 +94,7 @@ def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
     loaded = answer.load_run(recipe)
     monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr(answer.partitioned, "load", lambda *_: pytest.fail("an index was loaded"))
-    monkeypatch.setattr(answer, "embed_by", lambda *_: pytest.fail("documents were embedded"))
+    monkeypatch.setattr(answer, "embed_documents", lambda *_: pytest.fail("documents were embedded"))
     assert answer.answer(loaded, "milk", 1)[0].doc.id == "d1"
 
 

@@ -106,8 +106,14 @@ def test_a_question_without_translation_stops_whatever_the_engine(tmp_path):
 def test_the_student_is_fused_with_the_last_of_the_rows(tmp_path):
     student, worse, better = {"q": {"a": 0.9, "b": 0.8}}, {"q": {"c": 2.0}}, {"q": {"b": 3.0, "a": 1.0, "c": 0.5}}
     words = {"worse": worse, "better": better}
-    assert fused(recipe(tmp_path), student, words) == {FUSED: fusion.reciprocal_rank([student, better], depth=1000)}
-    weighed = fused(recipe(tmp_path, fusion="min-max", bm25_weight=0.9), student, words)[FUSED]
+    assert fused(recipe(tmp_path).search, student, words) == {
+        FUSED: fusion.reciprocal_rank([student, better], depth=1000)
+    }
+    weighed = fused(recipe(tmp_path, fusion="min-max", bm25_weight=0.9).search, student, words)[FUSED]
     assert weighed == fusion.interpolate([student, better], [0.1, 0.9], normalisation="min-max", depth=1000)
     assert first(weighed, "q") == "b"
-    assert fused(recipe(tmp_path, fusion="off"), student, words) == {} == fused(recipe(tmp_path), student, {})
+    assert (
+        fused(recipe(tmp_path, fusion="off").search, student, words)
+        == {}
+        == fused(recipe(tmp_path).search, student, {})
+    )

@@ -235,12 +235,12 @@ def test_the_python_api_takes_several_languages(data):
 
 def test_an_index_of_one_language_that_was_stopped_is_said_to_be_unfinished(tmp_path, data):
     recipe = recipe_of(data, tmp_path)
-    assert index.index_folder(recipe.of("sw")) == recipe.folder / "index"
+    assert index.index_folder(recipe.folder, "sw") == recipe.folder / "index"
     (recipe.folder / ".index-sw.parts" / "part-000").mkdir(parents=True)
-    assert index.index_folder(recipe.of("sw")) == recipe.folder / "index-sw"
-    assert index.index_folder(recipe.of("so")) == recipe.folder / "index"
+    assert index.index_folder(recipe.folder, "sw") == recipe.folder / "index-sw"
+    assert index.index_folder(recipe.folder, "so") == recipe.folder / "index"
     with pytest.raises(DataError, match="not finished: 1 of its parts are built; at .*index-sw; build it again"):
-        partitioned.load(index.index_folder(recipe.of("sw")))
+        partitioned.load(index.index_folder(recipe.folder, "sw"))
 
 
 def test_documents_that_nobody_embeds_are_no_index_and_the_other_language_has_its_own(tmp_path, data):

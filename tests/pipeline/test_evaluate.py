@@ -12,7 +12,8 @@ from optical.errors import DataError
 from optical.evaluation import perturbed_results, report
 from optical.models import encoders
 from optical.pipeline import answer, bm25_rows, evaluate, index
-from optical.pipeline.index import document_encoder, index_folder, serves
+from optical.pipeline.embed import document_encoder, embed_collections, embed_documents, load_teacher
+from optical.pipeline.index import index_folder, serves
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.perturb import perturb_run
 from optical.retrieval import dense
@@ -150,10 +151,10 @@ def test_the_index_over_documents_in_x_is_the_students(tmp_path, finished):
     assert "collection: 1 left out, query without judgement" in said
     assert index.index_run(recipe) == [recipe.folder / "index"]
     (collection,) = run_collections(recipe).values()
-    student, teacher = document_encoder(recipe, collection), index.load_teacher(recipe)
-    searched = index.embed_by(recipe, student, collection, False)
-    assert serves(index_folder(recipe), student, searched)
-    assert not serves(index_folder(recipe), teacher, searched)
+    student, teacher = document_encoder(recipe, collection), load_teacher(recipe)
+    searched = embed_documents(recipe, student, collection, False)
+    assert serves(index_folder(recipe.folder, "xx"), student, searched)
+    assert not serves(index_folder(recipe.folder, "xx"), teacher, searched)
     indexed, _ = measured(recipe)
     assert indexed.scores[report.STUDENT].per_query == exact.scores[report.STUDENT].per_query
     assert indexed.scores[report.ZERO_SHOT] == exact.scores[report.ZERO_SHOT]
@@ -164,9 +165,9 @@ def test_the_index_of_english_documents_is_the_teachers(tmp_path, finished):
     index.index_run(recipe)
     (collection,) = run_collections(recipe).values()
     teacher = document_encoder(recipe, collection)
-    assert encoders.fingerprint(teacher) == encoders.fingerprint(index.load_teacher(recipe))
-    searched = index.embed(recipe, teacher, collection, False)
-    assert serves(index_folder(recipe), teacher, searched)
+    assert encoders.fingerprint(teacher) == encoders.fingerprint(load_teacher(recipe))
+    searched = embed_documents(recipe, teacher, collection, False)
+    assert serves(index_folder(recipe.folder, "xx"), teacher, searched)
     assert "student_fingerprint" not in json.loads((recipe.folder / "index" / "optical.json").read_text())
 
 
@@ -194,7 +195,7 @@ def test_nobody_indexes_or_searches_documents_in_a_third_language(tmp_path, fini
 def test_what_only_knows_english_documents_says_so(tmp_path, finished):
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en", "xx"]))
     with pytest.raises(DataError, match="^the documents of .*turned are in xx, and here they have to be English"):
-        index.embed_collections(recipe)
+        embed_collections(recipe)
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -158,7 +158,7 @@ def found_by(encoder, documents_by):
 
 @pytest.mark.parametrize("langs", [["zz"], ["en", "zz"]])
 def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):  # noqa: F811
-    monkeypatch.setattr(pipeline_export.index, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    monkeypatch.setattr(pipeline_export, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
     said = []
     result = pipeline_export.export_onnx(over(run, "zz", langs), say=said.append)
     assert (result.texts, result.count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")

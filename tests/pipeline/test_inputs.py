@@ -8,22 +8,16 @@ import pytest
 
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
-from optical.data.records import Query
 from optical.errors import DataError
 from optical.pipeline import inputs
 from optical.pipeline.inputs import (
-    Sides,
     check_apart,
-    check_embeddable,
-    check_english_documents,
     distinct,
     first_judged,
-    judged,
     read_collections,
     read_inputs,
     run_collections,
     say_skipped,
-    sides,
 )
 
 TEXTS = {
@@ -114,93 +108,14 @@ def test_paths_with_the_language_in_them(data):
     assert first_judged(load_recipe(None, {"lang": "so", "bitext": "a/{lang}"}), print).bitext == "a/so"
 
 
-def test_a_language_without_a_collection_of_its_own_is_not_measured(data):
+def test_a_language_without_a_collection_of_its_own_has_none(data):
     write_collection(data / "own" / "so", "en", "so")
     collections = read_collections(recipe := recipe_of(data, collection=str(data / "own" / "{lang}")))
     assert collections["sw"] is None
     said = []
-    assert list(judged(recipe, collections, said.append)) == ["so"]
-    assert said == ["sw is not measured: no collection for 'sw'"]
     assert list(run_collections(recipe)) == ["so"]
     assert first_judged(recipe, said.append).lang == "so"
     assert said[-1] == "taking so of sw, so; another: --set lang=..."
-
-
-def test_a_language_without_queries_is_named_and_the_others_are_measured(data):
-    write_collection(data / "poor", "en", "so")
-    recipe, said = recipe_of(data, collection=str(data / "poor")), []
-    assert list(judged(recipe, read_collections(recipe), said.append)) == ["so"]
-    assert said == ["sw is not measured: poor has no sw queries, only en, so; add queries.sw.tsv"]
-
-
-def test_nothing_to_measure_although_there_is_a_collection_is_an_error(data):
-    write_collection(data / "none", "en", splits={"dev": "0", "test": "12"})
-    write_collection(data / "unjudged", "en", "sw", splits={"dev": "12", "test": "0"})
-    (data / "unjudged" / "queries.sw.tsv").write_text("q1\tSoko liko wapi?\n", encoding="utf-8")
-    for lang in ("sw", "sw,so"):
-        recipe = recipe_of(data, lang, collection=str(data / "unjudged"))
-        with pytest.raises(DataError, match=r"unjudged judges no sw query in 'test'; set search\.split: dev, test"):
-            judged(recipe, read_collections(recipe), pytest.fail)
-        recipe = recipe_of(data, lang, collection=str(data / "none"))
-        with pytest.raises(DataError, match=r"none has no sw queries, only en; add queries\.sw\.tsv"):
-            judged(recipe, read_collections(recipe), pytest.fail)
-        with pytest.raises(DataError, match="has no split 'train', only dev, test"):
-            judged(recipe_of(data, lang, **{"search.split": "train"}), read_collections(recipe), pytest.fail)
-
-
-def turned(data, docs_lang, *langs, **splits):
-    """A collection with documents in X."""
-    folder = write_collection(data / "turned", *langs, splits=splits or None)
-    (folder / "docs.jsonl").rename(folder / f"docs.{docs_lang}.jsonl")
-    return recipe_of(data, collection=str(folder))
-
-
-def test_english_documents_are_asked_in_x_and_those_in_x_in_english(data):
-    recipe = recipe_of(data, "sw")
-    (collection,) = run_collections(recipe).values()
-    assert sides(collection, "sw", "test") == Sides("sw", "en")
-    (collection,) = run_collections(turned(data, "sw", "en", "sw").of("sw")).values()
-    assert sides(collection, "sw", "test") == Sides("en", "sw")
-    only = collection._replace(queries={"sw": collection.queries["sw"]})
-    assert sides(only, "sw", "test") == Sides("sw", "sw")
-    unjudged = collection._replace(queries={"en": [Query("q9", "?")], "sw": collection.queries["sw"]})
-    assert sides(unjudged, "sw", "test") == Sides("sw", "sw")
-
-
-def test_documents_in_x_are_measured_for_x_alone(data):
-    recipe, said = turned(data, "sw", "en", "so"), []
-    collections = read_collections(recipe)
-    assert list(judged(recipe, collections, said.append)) == ["sw"]
-    assert said == [
-        "so is not measured: turned has sw documents, which nobody embeds: the teacher knows English, the student so; "
-        "take English or so documents, or a run in sw"
-    ]
-    for other in ("fi", "so"):
-        alone = {"so": collections["so"]._replace(docs_lang=other, queries={"fi": [Query("q1", "?")]})}
-        expected = f"turned has {other} documents, " + (
-            "which nobody embeds" if other == "fi" else "but judges no English"
-        )
-        with pytest.raises(DataError, match=f"^{expected}"):
-            judged(recipe.of("so"), alone, pytest.fail)
-
-
-def test_who_needs_english_documents_refuses_others(data):
-    collections = run_collections(turned(data, "sw", "en"))
-    assert collections.keys() == {"sw", "so"}
-    with pytest.raises(
-        DataError, match="^the documents of turned are in sw, and here they have to be English: the stud"
-    ):
-        check_english_documents(collections["sw"])
-
-
-def test_documents_in_a_third_language_are_nobodys(data):
-    recipe = turned(data, "sw", "en")
-    collection = run_collections(recipe)["so"]
-    for lang in ("en", "sw", "so"):
-        check_embeddable(recipe, collection._replace(docs_lang=lang))
-    with pytest.raises(DataError, match="^turned has fi documents, which nobody embeds: the teacher knows English, "
-                       "the student sw,so; take English or sw,so documents, or a run in fi$"):  # fmt: skip
-        check_embeddable(recipe, collection._replace(docs_lang="fi"))
 
 
 def test_what_a_collection_leaves_out_is_said(data):
@@ -214,7 +129,6 @@ def test_no_collection_at_all(data, monkeypatch):
     monkeypatch.chdir(data)
     recipe = recipe_of(data).model_copy(update={"collection": None})
     assert read_collections(recipe) == {"sw": None, "so": None}
-    assert judged(recipe, read_collections(recipe), pytest.fail) == {}
     with pytest.raises(DataError, match="no collection for 'sw,so': give a folder"):
         run_collections(recipe)
     with pytest.raises(DataError, match="nowhere"):

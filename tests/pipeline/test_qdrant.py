@@ -12,7 +12,8 @@ pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 
 from optical.errors import DataError, Unavailable
 from optical.models import encoders
-from optical.pipeline import answer, index, qdrant
+from optical.pipeline import answer, embed, index, qdrant
+from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
 from optical.retrieval.matches import Hit
@@ -85,7 +86,7 @@ def test_candidates_by_the_mean_give_the_best_of_all(exported):
 def test_batches_are_bounded_and_complete(exported, monkeypatch):
     recipe, _, _ = exported
     collection = next(iter(run_collections(recipe).values()))
-    _, vectors, ids = index.embed(recipe, index.load_teacher(recipe), collection, False)
+    _, vectors, ids = embed_documents(recipe, load_teacher(recipe), collection, False)
     monkeypatch.setattr(write, "NUMBERS_AT_ONCE", 100)
     batches = list(write._batches(vectors, range(len(ids))))
     assert sum(batches, []) == list(range(len(ids)))
@@ -152,12 +153,12 @@ def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
         pytest.skip("single vectors have no tokens")
 
     def without_first(recipe, teacher, collection):
-        searched = index.embed(recipe, teacher, collection, False)
+        searched = embed_documents(recipe, teacher, collection, False)
         rows = [searched.vectors.of(i) if i else searched.vectors.of(0)[:0] for i in range(len(searched.ids))]
         start = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         return searched._replace(vectors=searched.vectors._replace(tokens=np.concatenate(rows), start=start))
 
-    monkeypatch.setattr(qdrant, "embed_by", without_first)
+    monkeypatch.setattr(qdrant, "embed_documents", without_first)
     place = Place(None, tmp_path / "qdrant", "tiny")
     assert qdrant.export_qdrant(recipe, place)[1:] == (len(DOCUMENTS) - 1, len(DOCUMENTS) - 1, 1)
     assert "d0" not in {f.doc.id for f in ask(recipe, place, "who plants maize ?", 20)}
@@ -266,7 +267,7 @@ def test_fingerprints_are_those_of_the_run(exported):
     recipe, place, _ = exported
     with connect(place) as client:
         kept = client.get_collection("tiny").config.metadata
-    assert kept["teacher_fingerprint"] == encoders.fingerprint(index.load_teacher(recipe))
+    assert kept["teacher_fingerprint"] == encoders.fingerprint(load_teacher(recipe))
     assert kept["collection_checksum"] == next(iter(run_collections(recipe).values())).checksum
 
 
@@ -274,13 +275,13 @@ def test_fingerprints_are_those_of_the_run(exported):
 def foreign(request, tmp_path, finished):  # noqa: F811
     """A run over documents in X, and a place for them."""
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]), late=request.param == "late")
-    write_manifest(recipe, index.load_teacher(recipe), {})
+    write_manifest(recipe, load_teacher(recipe), {})
     return recipe, Place(None, tmp_path / "qdrant", "turned")
 
 
 def test_documents_in_x_are_the_students(foreign, monkeypatch):
     recipe, place = foreign
-    monkeypatch.setattr(index, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    monkeypatch.setattr(embed, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
     assert qdrant.export_qdrant(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
     student = encoders.load(recipe.folder / "student", "cpu")
     with connect(place) as client:

@@ -1,0 +1,95 @@
+"""Embed the documents of a run, once: English ones by the teacher, those in X by the student of the run.
+
+Vectors go to the cache and are found there by every later job with the same encoder and documents. Documents in X wait
+until there is a student.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from optical.config.recipe import Recipe, Search
+from optical.data.collection import Collection, documents_of, stream_docs
+from optical.data.document_store import FullTexts, ids_of
+from optical.data.records import ENGLISH
+from optical.embeddings.cache import document_vectors, stream_vectors
+from optical.embeddings.embed import EmbedOptions
+from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
+from optical.embeddings.vectors import Vectors
+from optical.models import encoders
+from optical.models.encoders import Encoder
+from optical.pipeline.inputs import collection_path, distinct, no_collection
+from optical.pipeline.sides import check_english
+
+
+def load_teacher(recipe: Recipe) -> Encoder:
+    """The teacher as the recipe reads it: as it is, or token by token."""
+    teacher = encoders.load(recipe.teacher, recipe.device)
+    return encoders.as_multi_vector(teacher, recipe.query_length) if recipe.late_interaction else teacher
+
+
+def load_student(recipe: Recipe) -> Encoder:
+    """The student of a finished run."""
+    return encoders.load(recipe.folder / "student", recipe.device)
+
+
+def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
+    """The encoder of the documents of a finished run: the teacher where they are English, else its student."""
+    return load_teacher(recipe) if collection.docs_lang == ENGLISH else load_student(recipe)
+
+
+def embed_documents(
+    recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True
+) -> EmbeddedCollection:
+    """The vectors of the documents, whatever their language, by any encoder; from the cache where they are there."""
+    ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), _options(recipe.search), progress=progress)
+    return EmbeddedCollection(collection, vectors, ids)
+
+
+def embed_each(
+    recipe: Recipe, teacher: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
+) -> dict[str, EmbeddedCollection]:
+    """Language -> its collection, embedded if it is English; one that languages share is embedded once."""
+    done = {
+        id(one): embed_documents(recipe, teacher, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
+        for one in distinct(collections)
+    }
+    return {lang: done[id(one)] for lang, one in collections.items() if one}
+
+
+def embed_collections(recipe: Recipe) -> list[Vectors]:
+    """Embed the documents of the recipe's collections, one for each language or one for all, a shard in memory.
+
+    Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards.
+
+    Returns:
+        Their vectors, in folders where every later run of the same teacher finds them.
+
+    Raises:
+        DataError: The recipe has no collection, or one whose documents are in X.
+    """
+    paths = dict.fromkeys(path for lang in recipe.langs if (path := collection_path(recipe.of(lang))))
+    if not paths:
+        raise no_collection(recipe.lang)
+    for path in paths:
+        check_english(str(path), documents_of(path).lang)
+    local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
+    device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
+    teacher = load_teacher(recipe.model_copy(update={"device": device}))
+    options = _options(recipe.search)._replace(shard_size=recipe.search.shard_size)
+    return [
+        stream_vectors(
+            teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
+            progress=True,
+        )
+        for path in paths
+    ]  # fmt: skip
+
+
+def _options(search: Search) -> EmbedOptions:
+    return EmbedOptions(None if search.precision == "auto" else search.precision, search.compute)
