@@ -21,7 +21,7 @@ Baselines = Mapping[str, Mapping[str, Any]]
 
 
 def clean(ap: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Collections, without the perturbed readings of them."""
+    """The collections, without those of perturbed queries."""
     return [name for name in ap if "@" not in name]
 
 
@@ -31,7 +31,7 @@ def mean_ap(ap: Mapping[str, Mapping[str, float]], collection: str) -> float:
 
 
 def overall(ap: Mapping[str, Mapping[str, float]], suffix: str = "") -> float:
-    """The mean of the MAPs of the clean collections, or of those read under one perturbation; NaN without any."""
+    """The mean of the MAPs of the clean collections, or of those under one perturbation of the queries; NaN without any."""
     names = [n for n in ap if n.endswith(f" {suffix}")] if suffix else clean(ap)
     return float(np.mean([mean_ap(ap, n) for n in names])) if names else float("nan")
 
