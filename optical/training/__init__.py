@@ -1,12 +1,13 @@
-"""Worse input than the bitext has: to train on, and to measure on.
+"""Training: bitext and a teacher in, a student out; judged passages and an encoder in, a teacher out.
 
-Training: a shift of the student's token embeddings, the worst of a ball or a random one, or a text with other words.
-Measurement: texts as people type them. Takes tensors, texts and functions, gives shifts and texts; holds no model, and
-knows no objective, no trainer and no recipe.
-
-- :mod:`optical.training.smoothing`: a random shift of a ball, and how large the ball is.
-- :mod:`optical.training.adversarial`: the worst shift of the same ball, and how an embedding is shifted.
-- :mod:`optical.training.augmentation`: words redrawn from their synonyms or translations while training.
-- :mod:`optical.evaluation.perturbations`: typos, lost diacritics, other case, code-switching, lost words; without
-  torch.
+- :mod:`optical.training.distillation`: makes a student of a teacher; :mod:`optical.training.mixture` draws the pairs of
+  several languages, and :mod:`optical.training.distillation_loss` weighs the objectives of
+  :mod:`optical.training.losses`.
+- :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
+  collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
+- :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
+  :mod:`optical.training.averaging`, :mod:`optical.training.batches` and :mod:`optical.training.row_adam`.
+- :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a
+  random one.
+- :mod:`optical.training.augmentation`, :mod:`optical.training.word_dropout`: texts and tokens changed while training.
 """

@@ -1,7 +1,7 @@
-"""Augmentation: while training, words of X are replaced by synonyms, or by what they mean in English.
+"""Augmentation: while training, words of X are replaced by synonyms, or by their English translations.
 
-Where no list of synonyms is at hand, the table of replacements is the bitext's own lexicon
-(:mod:`optical.vocabulary.lexicon`), which makes code-switched sentences.
+Without a list of synonyms, the replacements come from the lexicon of the bitext (:mod:`optical.vocabulary.lexicon`),
+which makes code-switched sentences.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def read_synonyms(path: str | Path) -> dict[str, list[str]]:
 
 
 class Augment:
-    """A tokenization function that reads other words (RS-DA of Huang et al. 2021, after Ye et al. 2020).
+    """A tokenization function that replaces words first (RS-DA of Huang et al. 2021, after Ye et al. 2020).
 
-    There each word is redrawn from itself and its synonyms; here it stays at a stated rate, since half of all words
-    replaced by English ones would be no sentence of X. The choice depends on the seed and the batch alone, so a run
-    that is resumed sees what it would have seen.
+    They redraw each word from itself and its synonyms; here a word is replaced at a stated rate, since a sentence half
+    of whose words are English would no longer be one of X. The choice depends on the seed and the batch alone, so a
+    resumed run replaces the same words.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Augment:
 
         Args:
             preprocess: What the texts go to.
-            replacements: Folded word -> what may stand in its place, from :func:`read_synonyms` or
+            replacements: Folded word -> its possible replacements, from :func:`read_synonyms` or
                 :func:`optical.vocabulary.lexicon.bitext_lexicon`.
             rate: Probability, in [0, 1], that a word which has a replacement gets one.
             seed: Of the choice.
@@ -79,11 +79,11 @@ class Augment:
         self.preprocess, self.replacements, self.rate, self.seed = preprocess, replacements, rate, seed
 
     def __call__(self, inputs: Sequence[str], **options: Any) -> Any:
-        """What ``preprocess`` makes of the texts with other words in them."""
+        """Call ``preprocess`` on the texts with words replaced."""
         return self.preprocess(self.texts(inputs), **options)
 
     def texts(self, inputs: Sequence[str]) -> list[str]:
-        """The texts with other words in them."""
+        """Replace words of the texts."""
         digest = hashlib.blake2b("\0".join(inputs).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         random = np.random.default_rng((self.seed, int.from_bytes(digest, "little")))
         return [replace_words(text, lambda word: self._other(word, random)) for text in inputs]

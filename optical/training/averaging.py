@@ -1,8 +1,7 @@
-"""Between the start and the student: the average of their weights that scores best.
+"""Weight averaging: between the start and the student, the average of their weights that scores best.
 
 Training teaches and forgets; a point on the line between the weights before and after it often does better than either
-end (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Knows encoders and a score; knows no
-training.
+end (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import torch
 
 from optical.models.encoders import DevScore, Encoder
 
-SHARES = (0.3, 0.5, 0.7)
+SHARES = (0.3, 0.5, 0.7)  # weights of the trained student in the averages tried
 
 
 def average(
     student: Encoder, start: Path, dev: DevScore, ends: tuple[float, float], shares: tuple[float, ...] = SHARES
 ) -> tuple[float, float]:
-    """Give the student the best of: the start, its own weights, and the averages in between.
+    """Give the student the best of the start, its own weights and the averages in between.
 
     Both ends are read from disk weight by weight: in memory there is one student, not three.
 
@@ -47,7 +46,7 @@ def average(
 
 @torch.no_grad()
 def _move(student: Encoder, start: Path, end: Path, share: float) -> None:
-    """To a share of the way; the ends are exact, and what is not a number with fractions is the start's in between."""
+    """Move the student a share of the way from start to end; in between, integers and booleans are the start's."""
     one, other = (torch.load(path, map_location="cpu", mmap=True, weights_only=True) for path in (start, end))
     for name, value in student.state_dict().items():
         if share in (0.0, 1.0) or not value.is_floating_point():

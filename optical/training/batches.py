@@ -1,7 +1,6 @@
-"""Which sentences go into a batch together, and how often: those of about one length, so that little of it is padding.
+"""Batches of sentences of about one length, so that little of a batch is padding, and the weights of languages.
 
-On real bitext, batches drawn at random are half padding; grouped by tokens, a twentieth is. Takes lengths and counts,
-gives row numbers and weights; knows no text and no model.
+On real bitext, batches drawn at random are half padding; grouped by tokens, a twentieth is.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def length_grouped(
     batch_size: int,
     batch_tokens: int | None = None,
 ) -> list[list[int]]:
-    """One epoch of batches in random order, each of rows of about one length.
+    """Draw one epoch of batches in random order, each of rows of about one length.
 
     Args:
         lengths: Tokens of each row.
@@ -46,7 +45,7 @@ def length_grouped(
 
 
 def language_weights(counts: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """How often a pair of each language is drawn, beside the once of a single language.
+    """Weight of a pair of each language: its expected draws in an epoch, where 1 is what every pair would have alone.
 
     Languages are drawn in proportion to ``count^(1 / temperature)`` (Arivazhagan et al. 2019; Lample & Conneau 2019
     with alpha = 1 / temperature), each evenly over its pairs. The scale keeps the length of an epoch: the weights of
@@ -70,14 +69,8 @@ def language_weights(counts: Mapping[str, float], temperature: float) -> dict[st
     return {lang: scale * drawn[lang] / count for lang, count in counts.items()}
 
 
-def padding(lengths: Int[np.ndarray, " n"], batches: list[list[int]]) -> float:
-    """Share of the places in the batches that hold padding."""
-    places = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    return 1.0 - sum(int(lengths[batch].sum()) for batch in batches) / max(1, places)
-
-
 def _whole(repeats: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Repeats as whole numbers; whole ones stay and cost no random number, so that their batches stay too."""
+    """Round repeats at random to whole numbers; no random number is drawn where all are whole already."""
     floor = np.floor(repeats)
     rest = repeats - floor
     if rest.any():

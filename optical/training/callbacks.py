@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: the progress bar, Ctrl-C, the end of a run gone wrong, what is logged of the plans."""
+"""Callbacks of the trainer: Ctrl-C, stops of diverged runs, the log of transport plans, the progress bar."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from optical.errors import OpticalError
-from optical.training.distillation_loss import Distillation
+from optical.training.distillation_loss import DistillationLoss
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
 FOR_STEPS = 10  # in a row: one odd batch is no collapse
 
 
 class Diverged(OpticalError):
-    """Training went where nothing can be learnt; the last good checkpoint is named."""
+    """Training diverged: the loss is not a number, or all vectors are alike."""
 
 
 class Interrupted(OpticalError):
@@ -29,10 +29,10 @@ class Interrupted(OpticalError):
 
 
 class Interruption(TrainerCallback):
-    """While it is open, the first Ctrl-C finishes the step, saves a checkpoint and stops; the second stops at once."""
+    """On the first Ctrl-C, finish the step, save a checkpoint and stop; on the second, stop at once."""
 
     def __init__(self) -> None:
-        """Nobody has pressed Ctrl-C yet."""
+        """Start without a request to stop."""
         self.asked = False
         self._previous: Any = None
 
@@ -66,15 +66,14 @@ class Interruption(TrainerCallback):
 
 
 class StopWhenDiverged(TrainerCallback):
-    """Stop a run whose loss is no number, or whose student gives every sentence the same vector.
+    """Stop a run whose loss is not a number, or whose student gives every sentence the same vector.
 
-    It raises before the trainer saves the step, so the checkpoints that are there are from before.
+    It raises before the trainer saves the step, so every checkpoint is of an earlier one.
     """
 
-    def __init__(self, loss: Distillation, run: Path) -> None:
-        """Look at ``loss.health`` after every step; checkpoints lie in ``run``."""
+    def __init__(self, loss: DistillationLoss) -> None:
+        """Read ``loss.health`` after every step."""
         self.loss = loss
-        self.run = run
         self.alike = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -84,7 +83,7 @@ class StopWhenDiverged(TrainerCallback):
             cause = "the loss is not a number"
             remedy = "lower training.learning_rate and training.embedding_learning_rate, or set training.precision"
             remedy += ' = "float32"; NaN in the very first steps points to a damaged teacher or start'
-            raise Diverged(self._message(state.global_step, cause, remedy))
+            raise _diverged(args, state, cause, remedy)
         collapsed = not math.isnan(health.spread) and health.spread < COLLAPSED
         self.alike = self.alike + 1 if collapsed else 0
         if self.alike >= FOR_STEPS:
@@ -92,63 +91,70 @@ class StopWhenDiverged(TrainerCallback):
             cause += f"teacher's for {FOR_STEPS} steps)"
             remedy = "lower the learning rates, or give more weight to an objective that keeps sentences apart "
             remedy += "(objective.scores, objective.contrastive); check that both sides of the bitext belong together"
-            raise Diverged(self._message(state.global_step, cause, remedy))
+            raise _diverged(args, state, cause, remedy)
 
-    def _message(self, step: int, cause: str, remedy: str) -> str:
-        good = last_good(self.run)
-        kept = f"the last good checkpoint is {good}" if good else "there is no checkpoint before it"
-        return f"training diverged at step {step}: {cause}; {kept}; {remedy}"
+
+def _diverged(args: Any, state: Any, cause: str, remedy: str) -> Diverged:
+    good = last_good(Path(args.output_dir))
+    kept = f"the last good checkpoint is {good}" if good else "there is no checkpoint before it"
+    return Diverged(f"training diverged at step {state.global_step}: {cause}; {kept}; {remedy}")
+
+
+def whole_checkpoints(run: Path) -> list[Path]:
+    """Folders of the checkpoints in ``run``, newest first, without those that a full disk or a kill cut short."""
+    # The trainer writes its state last.
+    whole = (path.parent for path in run.glob("checkpoint-*/trainer_state.json"))
+    return sorted(whole, key=lambda folder: -int(folder.name.split("-")[-1]))
 
 
 def last_good(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run whose weights are all numbers; None where there is none."""
-    whole = sorted(run.glob("checkpoint-*/trainer_state.json"), key=lambda path: -int(path.parent.name.split("-")[-1]))
-    for state in whole:
-        files = sorted(state.parent.glob("*.safetensors"))
+    """The newest whole checkpoint whose weights are all finite; None where there is none."""
+    for folder in whole_checkpoints(run):
+        files = sorted(folder.glob("*.safetensors"))
         if files and all(bool(value.isfinite().all()) for f in files for value in load_file(f).values()):
-            return state.parent
+            return folder
     return None
 
 
 class LogPlans(TrainerCallback):
-    """Adds the marginal error and the iterations of the last plans to what the trainer logs."""
+    """Log the marginal error and the iterations of the last batch's transport plans."""
 
-    def __init__(self, loss: Distillation) -> None:
+    def __init__(self, loss: DistillationLoss) -> None:
         """Read ``loss.plan`` at every log."""
         self.loss = loss
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Write into the log and its history."""
+        """Add them to the log and its history."""
         if logs is not None and "ot" in logs:
             logs["plan_error"], logs["plan_steps"] = self.loss.plan
             state.log_history[-1].update(plan_error=self.loss.plan[0], plan_steps=self.loss.plan[1])
 
 
 class StopAtNaN(TrainerCallback):
-    """Stop a run whose loss is no number."""
+    """Stop a run whose logged loss is not a number."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Raise :class:`Diverged` at the first log whose loss is not a number."""
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             raise Diverged(
-                f"teaching diverged by step {state.global_step}: the loss is not a number; checkpoints of before are "
-                f"in {args.output_dir}; lower learning_rate, or raise temperature"
+                f"teaching diverged by step {state.global_step}: the loss is not a number; earlier checkpoints are in "
+                f"{args.output_dir}; lower learning_rate, or raise temperature"
             )
 
 
 class Progress(TrainerCallback):
-    """One bar for the whole training, with the last loss and the last development score."""
+    """Show one bar for the whole training, with the last loss and the last development score."""
 
-    def __init__(self, what: str) -> None:
-        """No bar until training begins; ``what`` stands before it."""
-        self.what = what
+    def __init__(self, label: str) -> None:
+        """Keep the label of the bar, which opens when training begins."""
+        self.label = label
         self.bar: Any = None
         self.shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the bar where the run goes on."""
+        """Open the bar at the step that the run goes on from."""
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.what, unit="step")
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.label, unit="step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move the bar."""

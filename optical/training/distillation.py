@@ -1,6 +1,6 @@
 """Distillation: a teacher and bitext in, a student out.
 
-The teacher's vectors of the English side are read from disk, the student runs over the X side, and the objectives
+The teacher's vectors of the English side are read from disk, the student encodes the X side, and the objectives
 (:mod:`optical.training.distillation_loss`) compare the two in the loop of :mod:`optical.training.trainer`.
 """
 
@@ -27,22 +27,13 @@ from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
-from optical.files import checksum
-from optical.models.encoders import (
-    DevScore,
-    Encoder,
-    fingerprint,
-    is_multi_vector,
-    score_fingerprint,
-    token_counts,
-    transformer,
-)
+from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts, transformer
 from optical.models.layers import keep_layers
 from optical.models.precision import check_precision
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
 from optical.training.callbacks import LogPlans, StopWhenDiverged
-from optical.training.distillation_loss import Distillation, Rarity, idf
+from optical.training.distillation_loss import DistillationLoss, Rarity, idf
 from optical.training.mixture import Mixture, fits, mix, usable
 from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
@@ -53,15 +44,15 @@ from optical.vocabulary.transplant import Transplant, size_of, transplant
 
 
 class Distilled(NamedTuple):
-    """A student and how it came about.
+    """A distilled student, its start, and what is reported of both.
 
     Attributes:
         student: The encoder with the best development score.
         start: The encoder before training.
         transplant: What the transplant reports; empty where ``start`` was given.
         trained: Development scores, and what the trainer logged.
-        mixture: The pairs that it was made from.
-        pairs: How many of them, repeats not counted, were trained on.
+        mixture: The pairs that the student was made from.
+        pairs: How many of them were trained on, repeats not counted.
         seconds: Stage -> wall time: transplant, training.
     """
 
@@ -84,28 +75,28 @@ def distill(
     dev: DevScore | None = None,
     start: Encoder | None = None,
 ) -> Distilled:
-    """Make a student of a teacher: give it the words of X, then train it to put sentences where the teacher does.
+    """Make a student of a teacher: give it the words of X, then train it to reproduce the teacher's vectors.
 
     Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there. With
     ``dev``, the student is the best of the start, the best checkpoint and averages of the two, so never worse than the
     start.
 
     Args:
-        teacher: Stays as it is.
+        teacher: Is not changed.
         pairs: Language -> bitext; one student is made for all languages.
         options: Vocabulary, objectives, robustness, loop, layers, seed.
-        workspace: Where checkpoints and the teacher's vectors go, and who is told what.
+        workspace: Where checkpoints and the teacher's vectors go.
         passages: Sentence vectors of English passages, one array ``(n, e)`` of unit rows a collection, that the
             ``scores`` objective ranks; ``objective.documents`` of them are drawn by the seed. Without any, that
             objective is left out.
-        dev: Higher is better; called before training and at every evaluation. A checkpoint is gone on with only under a
-            score of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
-        start: The student before training, where it is there already; stays as it is.
+        dev: Higher is better; called before training and at every evaluation. A checkpoint is resumed only with a score
+            of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
+        start: The student before training, where it was made already; is not changed.
 
     Raises:
         DataError: No or too few usable pairs, or a file of synonyms that cannot be used.
-        RecipeError: The only objective is to rank passages, and there are none; bfloat16 on a processor without it.
-        Diverged: The loss is no number, or all vectors are alike; the last good checkpoint is in the workspace.
+        RecipeError: The only objective is to rank passages, and there are none; bfloat16 on a CPU without it.
+        Diverged: The loss is not a number, or all vectors are alike; the message names the last good checkpoint.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in the workspace.
     """
     mixture = mix(pairs, options.training)
@@ -130,7 +121,7 @@ def distill(
 def make_start(
     teacher: Encoder, pairs: Sequence[Pair], options: StudentOptions, say: Callable[[str], None]
 ) -> Transplant:
-    """The student before training: the words of X, and the layers that are asked for."""
+    """Make the student before training: transplant the words of X, and keep the layers that are asked for."""
     start = transplant(teacher, pairs, options.vocabulary, seed=options.seed)
     if options.layers is not None:
         shallow = keep_layers(start.student, options.layers)
@@ -144,18 +135,18 @@ def make_start(
 
 
 def draw_passages(passages: Sequence[np.ndarray | Rows], options: StudentOptions) -> np.ndarray | None:
-    """The vectors that the ``scores`` objective ranks, as many of each collection; None where there are none."""
+    """Draw the vectors that the ``scores`` objective ranks, equally many of each collection; None without vectors."""
     there = [vectors for vectors in passages if vectors.shape[1]]
     if not there:
         return None
     random = np.random.default_rng(options.seed)
     each = max(1, options.objective.documents // len(there))
-    drawn = [draw_rows(vectors, each, random) for vectors in there]
+    drawn = [_draw_rows(vectors, each, random) for vectors in there]
     return drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
 
 
-def draw_rows(vectors: np.ndarray | Rows, count: int, random: np.random.Generator) -> np.ndarray:
-    """``count`` different rows in their order, each as likely as any other; all of them where there are no more."""
+def _draw_rows(vectors: np.ndarray | Rows, count: int, random: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` different rows evenly, in their order; all of them where there are no more."""
     if len(vectors) <= count:
         return vectors[:]
     return vectors[np.sort(random.choice(len(vectors), count, replace=False))]
@@ -170,32 +161,31 @@ def train_student(
     passages: np.ndarray | None = None,
     dev: DevScore | None = None,
 ) -> Trained:
-    """Train a student, usually a transplant, which is changed; arguments and errors are those of :func:`distill`."""
+    """Train a student in place; arguments and errors are those of :func:`distill`."""
     objective, robustness, training, seed = options.objective, options.robustness, options.training, options.seed
     check_enough(mixture.pairs, training)
     check_precision(training.precision, student.device.type)
-    _check_asked(objective, is_multi_vector(student) or passages is None)
+    ranked = None if is_multi_vector(student) else passages
+    _check_objective(objective, ranked)
     if training.steps == 0:
         return untrained(student, dev)
     chosen, repeats = usable(mixture.pairs, training), _repeats(mixture, training)
     words = _replacements(robustness, mixture.pairs)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
-    ranked = passages if objective.scores and not is_multi_vector(student) else None
-    loss = Distillation(
+    ranked = ranked if objective.scores else None
+    loss = DistillationLoss(
         student, vectors, ranked, objective, robustness=robustness,
         rarity=_rarity(student, teacher, chosen, vectors) if objective.masses == "idf" else None, seed=seed,
     )  # fmt: skip
-    settings = [*(option.model_dump_json() for option in (objective, robustness, training)), str(seed)]
-    key = _key(student, chosen, vectors, settings, repeats, ranked, dev)
-    run = workspace.folder / f"checkpoints-{key}"
     optimizer = _optimizer(student, training)
     task = Task(
         "Distilling", student, _dataset(chosen), loss,
         _arguments(student, chosen, repeats, training, clips=not isinstance(optimizer, contextlib.nullcontext)), seed,
-        callbacks=[StopWhenDiverged(loss, run), LogPlans(loss)], optimizer=optimizer,
+        _inputs(chosen, vectors, options, repeats, ranked),
+        callbacks=[StopWhenDiverged(loss), LogPlans(loss)], optimizer=optimizer,
         tokenization=partial(_changed_tokenization, student, options, words),
     )  # fmt: skip
-    return train(task, training, run, dev=dev, progress=workspace.progress)
+    return train(task, training, workspace, dev)
 
 
 def _dataset(chosen: Sequence[Pair]) -> Any:  # noqa: ANN401 - datasets is imported where it is used
@@ -207,7 +197,7 @@ def _dataset(chosen: Sequence[Pair]) -> Any:  # noqa: ANN401 - datasets is impor
 def _arguments(
     student: Encoder, chosen: Sequence[Pair], repeats: np.ndarray, training: Training, *, clips: bool
 ) -> dict[str, Any]:
-    """What the trainer is told beyond what every training has; ``clips`` says that the optimizer clips gradients."""
+    """Arguments of the trainer for distillation alone; ``clips`` says that the optimizer clips gradients."""
     lengths = token_counts(student, [p.foreign for p in chosen])
     return {
         "gradient_accumulation_steps": training.accumulation,
@@ -224,7 +214,7 @@ def _arguments(
 def _changed_tokenization(
     student: Encoder, options: StudentOptions, words: dict[str, list[str]], preprocess: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Tokenization while training: added words fall apart now and then, words are replaced where that is asked."""
+    """Add word dropout and augmentation to tokenization, where the options ask for them."""
     if options.training.word_dropout:
         preprocess = WordDropout(preprocess, student.tokenizer, options.training.word_dropout, options.seed)
     if words:
@@ -236,7 +226,7 @@ def check_enough(pairs: Sequence[Pair], training: Training) -> None:
     """Refuse fewer usable pairs than one optimizer step takes.
 
     Raises:
-        DataError: With the batch size that would do.
+        DataError: There are fewer; the message gives a batch size that would do.
     """
     count, need = len(usable(pairs, training)), training.batch_size * training.accumulation
     if training.steps and count < need:
@@ -247,8 +237,8 @@ def check_enough(pairs: Sequence[Pair], training: Training) -> None:
         )
 
 
-def _check_asked(objective: Objective, without_ranking: bool) -> None:
-    if without_ranking and not any(getattr(objective, name) for name in WEIGHTS if name != "scores"):
+def _check_objective(objective: Objective, ranked: np.ndarray | None) -> None:
+    if ranked is None and not any(getattr(objective, name) for name in WEIGHTS if name != "scores"):
         raise RecipeError(
             "objective.scores is the only objective, and there is nothing to rank: it needs a collection and single "
             "vectors; give both, or a weight to another objective, such as objective.ot = 1"
@@ -263,14 +253,14 @@ def _repeats(mixture: Mixture, training: Training) -> np.ndarray:
 
 
 def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, list[str]]:
-    """What augmentation puts in the place of words; empty where there is no augmentation."""
+    """Folded word -> what augmentation replaces it with; empty without augmentation."""
     if robustness.method != "augment":
         return {}
     return read_synonyms(robustness.synonyms) if robustness.synonyms else bitext_lexicon(pairs)
 
 
 def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors: Vectors) -> Rarity:
-    """How rare tokens are among the sentences trained on, on either side.
+    """Weigh the tokens of both sides by how rare they are among the sentences trained on.
 
     Raises:
         DataError: The teacher's tokens are not those of its tokenizer.
@@ -291,7 +281,7 @@ def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors:
 
 
 class _LengthGrouped(DefaultBatchSampler):
-    """The batches of :func:`optical.training.batches.length_grouped`, as the trainer asks for them."""
+    """The batches of :func:`optical.training.batches.length_grouped` as a sampler of the library."""
 
     def __init__(self, dataset: Any, *, batch_size: int, seed: int, **how: Any) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=True, seed=seed)
@@ -306,14 +296,14 @@ class _LengthGrouped(DefaultBatchSampler):
 
 
 def _embedding_pattern(student: Encoder) -> str:
-    """A regular expression for the name of the token embeddings, as the trainer's learning rates want it."""
+    """A regular expression that matches the name of the token embeddings, for the trainer's learning rates."""
     weight = transformer(student).auto_model.get_input_embeddings().weight
     name = next(name for name, parameter in student.named_parameters() if parameter is weight)
     return re.escape(name) + "$"
 
 
 def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractContextManager[RowAdamW | None]:
-    """Adam on the embedding rows in use, where that is faster: on a processor. None leaves Adam to the trainer."""
+    """Adam on the embedding rows in use, for a single process on a CPU; None leaves the optimizer to the trainer."""
     model = transformer(student).auto_model
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not training.compile
     if student.device.type != "cpu" or not alone or type(model.get_input_embeddings()) is not nn.Embedding:
@@ -322,21 +312,12 @@ def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractConte
     return rows_in_use(model, parameters, lr=training.learning_rate, embedding_lr=training.embedding_learning_rate)
 
 
-def _key(
-    student: Encoder,
-    chosen: Sequence[Pair],
-    vectors: Vectors,
-    settings: Sequence[str],
-    repeats: np.ndarray,
-    ranked: np.ndarray | None,
-    dev: DevScore | None,
-) -> str:
-    """What a checkpoint belongs to.
-
-    The start, the sentences, how often each is drawn, the targets, the settings, the passages ranked and the
-    development set.
-    """
+def _inputs(
+    chosen: Sequence[Pair], vectors: Vectors, options: StudentOptions, repeats: np.ndarray, ranked: np.ndarray | None
+) -> list[str]:
+    """All that decides the student beside its start: sentences, targets, options, draws and passages ranked."""
+    settings = [option.model_dump_json() for option in (options.objective, options.robustness, options.training)]
     passages = "" if ranked is None else hashlib.sha256(np.ascontiguousarray(ranked).data).hexdigest()
     shape = "" if ranked is None else str(ranked.shape)
-    inputs = [vectors.folder.name, *settings, str(repeats.tolist()), passages, shape, score_fingerprint(dev)]
-    return checksum([fingerprint(student), *(p.foreign for p in chosen), *inputs])[:8]
+    foreign = [p.foreign for p in chosen]
+    return [*foreign, vectors.folder.name, *settings, str(options.seed), str(repeats.tolist()), passages, shape]

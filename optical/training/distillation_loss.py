@@ -1,8 +1,7 @@
-"""What the student is asked about one batch: every objective of the recipe, weighted, on clean and on perturbed input.
+"""The loss of distillation: the weighted objectives of a recipe on one batch, on clean and on perturbed input.
 
-Takes a student, the teacher's vectors of the English sides and the chosen objectives; gives named losses, which the
-trainer adds up. The one door to :mod:`optical.training.losses` and :mod:`optical.training`; knows no trainer, no bitext
-and no collection.
+Takes a student, the teacher's vectors of the English sides and the weights of the objectives
+(:mod:`optical.training.losses`); gives named losses, which the trainer adds up.
 """
 
 from __future__ import annotations
@@ -53,12 +52,12 @@ class Rarity(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What the last batch says of the student.
+    """Signs of divergence in one batch.
 
     Attributes:
-        finite: Whether the loss was a number.
-        spread: One less the mean cosine of the student's sentence vectors, as a share of the teacher's for the same
-            sentences: 1 is as different as they should be, 0 is all alike. NaN for a batch of one.
+        finite: Whether all losses are numbers.
+        spread: Mean cosine distance between the student's sentence vectors, divided by the teacher's for the same
+            sentences: 1 where the student's differ as much, 0 where all are alike. NaN for a batch of one.
     """
 
     finite: bool = True
@@ -74,13 +73,13 @@ def idf(ids: Sequence[Sequence[int]], size: int) -> Float[np.ndarray, " v"]:
     return np.log1p(len(ids) / np.maximum(df, 1)).astype(np.float32)
 
 
-class Distillation(nn.Module):
-    """The weighted objectives, as the trainer calls them: student features and row numbers in, named losses out.
+class DistillationLoss(nn.Module):
+    """The weighted objectives as the trainer calls them: student features and row numbers in, named losses out.
 
     Attributes:
         model: The student.
-        plan: Mean marginal error and mean number of iterations of the last batch's plans, for the log.
-        health: Of the last batch, for whoever watches the run.
+        plan: Mean marginal error and mean number of iterations of the last batch's transport plans.
+        health: Of the last batch.
     """
 
     def __init__(
@@ -94,7 +93,17 @@ class Distillation(nn.Module):
         rarity: Rarity | None = None,
         seed: int = 0,
     ) -> None:
-        """Keep what the objectives compare with: teacher vectors by row, passages for the ``scores`` objective."""
+        """Keep the student, the options and the targets.
+
+        Args:
+            model: The student.
+            vectors: The teacher's, one row a sentence.
+            documents: Vectors ``(k, e)`` that the ``scores`` objective ranks; None leaves it out.
+            objective: Weights and options of the objectives.
+            robustness: How the input is perturbed; not at all by default.
+            rarity: Of the tokens, for ``masses = "idf"``.
+            seed: Of random shifts.
+        """
         super().__init__()
         self.model = model
         self.vectors = vectors
@@ -109,7 +118,7 @@ class Distillation(nn.Module):
         self.register_buffer("documents", passages, persistent=False)
 
     def forward(self, features: Sequence[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
-        """Losses by name, already weighted; the trainer adds them up and logs each.
+        """Compute the weighted losses by name; the trainer adds them up and logs each.
 
         Args:
             features: One entry, the tokenized X sentences ``(b, n)``.
@@ -180,7 +189,7 @@ class Distillation(nn.Module):
                 x = encode_batch(self.model, features)
             return torch.stack([value.float() for value in self._losses(x, y, features, rows).values()]).sum()
 
-        # By seed and batch alone, so that a resumed run draws what it would have drawn.
+        # By seed and batch alone, so that a resumed run draws the same shifts.
         generator = torch.Generator(embedded.device).manual_seed(self.seed + int(ids.sum()))
         if options.method == "noise":
             return loss(noise(embedded.shape, mask, ball, generator=generator))

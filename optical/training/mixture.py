@@ -1,4 +1,4 @@
-"""The pairs that a student is made from, of one language or several, and how often each is drawn.
+"""The sentence pairs that a student is made from, of one language or several, and how often each is drawn.
 
 A student of several languages has one vocabulary, in which a word that they share has one row: a mixture of its
 meanings by how often each is seen.
@@ -22,7 +22,7 @@ class Mixture(NamedTuple):
 
     Attributes:
         pairs: Of all languages, which take turns as long as they last.
-        weights: How often each pair is drawn beside the once of a single language; None for a single language.
+        weights: Expected draws of each pair in an epoch, repeats of questions aside; None for a single language.
         shares: Language -> its share of the draws of an epoch.
     """
 
@@ -32,7 +32,7 @@ class Mixture(NamedTuple):
 
 
 def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
-    """Pairs whose X side has the length that training asks for; the order stays."""
+    """Keep the pairs whose X side has the length that training asks for, in their order."""
     return [p for p in pairs if fits(p, training)]
 
 
@@ -42,17 +42,17 @@ def fits(pair: Pair, training: Training) -> bool:
 
 
 def mix(pairs: Mapping[str, Sequence[Pair]], training: Training) -> Mixture:
-    """Pairs of several languages for one student, small languages drawn more often than they are large.
+    """Mix the pairs of several languages for one student; pairs of small languages are drawn more often.
 
     Language l is drawn in proportion to ``n_l^(1 / training.language_temperature)``
     (:func:`optical.training.batches.language_weights`), where n_l counts the pairs that can be trained on, a question
     as often as it is drawn. An epoch has as many draws as without weights.
 
     Raises:
-        DataError: A language without a pair that can be trained on.
+        DataError: A language has no pair that can be trained on.
     """
     counts = {lang: sum(_draws(pair, training) for pair in usable(own, training)) for lang, own in pairs.items()}
-    # Taking turns, so that whatever reads the first thousands of pairs reads every language.
+    # Languages take turns, so that code which reads only the first thousands of pairs sees all of them.
     turns = chain.from_iterable(zip_longest(*([(lang, pair) for pair in own] for lang, own in pairs.items())))
     order = [turn for turn in turns if turn]
     if len(pairs) == 1:

@@ -1,9 +1,9 @@
-"""Adam that touches only the embedding rows of the batch, and yet takes the steps of the dense one.
+"""Adam that touches only the embedding rows of the batch, and takes the same steps as dense Adam.
 
 A student with a grown vocabulary has most of its weights in one matrix, of which a batch reads a few hundred rows. The
 dense gradient of that matrix, its norm and its update cost memory and time for rows that have nothing to learn. Here
-the batch's rows are gathered into a small parameter, and what Adam's momentum still owes a row that is not read is
-paid, all at once, when the row is next read. Knows modules and optimizers of torch; no encoder and no data.
+the batch's rows are gathered into a small parameter. The steps that Adam's momentum would have taken on a row since it
+was last read ("what is owed") are taken at once ("paid") when the row is next read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPANS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29, 38, 50, 70, 100)  # steps sinc
 
 
 class RowsInUse(nn.Module):
-    """Stands in for an ``nn.Embedding`` while training; its rows get their gradients in small parameters.
+    """Replace an ``nn.Embedding`` while training; the rows read get their gradients in small parameters.
 
     Attributes:
         weight: The embedding matrix ``(v, d)``, under the name that it has in the module replaced; without gradient.
@@ -49,9 +49,9 @@ class RowsInUse(nn.Module):
         return nn.functional.embedding(inverse, leaf)
 
     def take_gradient(self) -> tuple[Tensor, Tensor]:
-        """Rows read since the last call that have a gradient ``(u,)``, and the gradient ``(u, d)``; both are forgotten.
+        """Return the rows read since the last call that have a gradient, ``(u,)``, and the gradient ``(u, d)``.
 
-        A padding row has none, as in ``nn.Embedding``.
+        Both are forgotten. The gradient of a padding row is 0, as in ``nn.Embedding``.
         """
         found = [(rows, leaf.grad) for rows, leaf in self.used if leaf.grad is not None]
         self.used = []
@@ -89,7 +89,15 @@ class RowAdamW(torch.optim.AdamW):
         embedding_lr: float,
         max_norm: float = 1.0,
     ) -> None:
-        """Two groups of parameters, the body's first, for a schedule of learning rates; their gradients are clipped."""
+        """Set up two groups of parameters, the body's first.
+
+        Args:
+            body: Dense parameters.
+            embedding: Trained by its rows.
+            lr: Learning rate of the body.
+            embedding_lr: Learning rate of the rows.
+            max_norm: All gradients together are clipped to this l2 norm.
+        """
         groups = [{"params": list(body)}, {"params": [embedding.weight], "lr": embedding_lr}]
         super().__init__(groups, lr=lr, weight_decay=0.0, fused=True)
         self.embedding, self.max_norm = embedding, max_norm
@@ -172,7 +180,7 @@ class RowAdamW(torch.optim.AdamW):
         return owed
 
     def state_dict(self) -> dict[str, Any]:
-        """All rows are paid first, so that the number of steps is all that has to be kept of what was owed."""
+        """Pay all rows first, so that nothing owed has to be saved."""
         self.pay()
         return super().state_dict()
 
@@ -193,7 +201,7 @@ class RowAdamW(torch.optim.AdamW):
 def rows_in_use(
     model: Any, parameters: Iterable[nn.Parameter], *, lr: float, embedding_lr: float
 ) -> Iterator[RowAdamW]:
-    """While this lasts, the input embedding of a transformers model is a :class:`RowsInUse`; gives its optimizer.
+    """Replace the input embedding of a transformers model by :class:`RowsInUse`, and give its optimizer, while open.
 
     Args:
         model: With ``get_input_embeddings`` and ``set_input_embeddings``.

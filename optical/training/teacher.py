@@ -1,7 +1,7 @@
-"""Queries with right and wrong passages in, an English teacher out.
+"""Teaching: queries with right and wrong passages in, an English teacher out.
 
-Losses and batches without duplicates are those of sentence-transformers, the loop is
-:mod:`optical.training.trainer`'s.
+Losses and batches without duplicates are those of sentence-transformers; the loop is
+:mod:`optical.training.trainer`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ from torch import nn
 
 from optical.config.teaching import Teaching
 from optical.errors import DataError, RecipeError
-from optical.files import checksum
-from optical.models.encoders import (
-    DevScore,
-    Encoder,
-    as_multi_vector,
-    fingerprint,
-    is_multi_vector,
-    score_fingerprint,
-)
+from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
 from optical.training.callbacks import StopAtNaN
@@ -62,7 +54,7 @@ def teach(
 
     Raises:
         DataError: No batch without a false negative can be made.
-        Diverged: The loss is no number.
+        Diverged: The loss is not a number.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in the folder of the workspace.
     """
     check_precision(options.precision, start.device.type)
@@ -72,18 +64,20 @@ def teach(
     with at_most_tokens(encoder, options.max_tokens):
         if options.steps == 0:
             return untrained(encoder, dev)
-        arguments = {"dataloader_drop_last": True, "batch_sampler": partial(_batches, claims=claims)}
-        arguments |= {"logging_nan_inf_filter": False}
+        arguments = {
+            "dataloader_drop_last": True, "batch_sampler": partial(_batches, claims=claims),
+            "logging_nan_inf_filter": False,
+        }  # fmt: skip
         task = Task(
-            "Teaching", encoder, dataset, _loss(encoder, options), arguments, options.seed, callbacks=[StopAtNaN()]
-        )
-        run = workspace.folder / f"checkpoints-{_key(encoder, rows, options, dev)}"
-        return train(task, options, run, dev=dev, progress=workspace.progress)
+            "Teaching", encoder, dataset, _loss(encoder, options), arguments, options.seed, _inputs(rows, options),
+            callbacks=[StopAtNaN()],
+        )  # fmt: skip
+        return train(task, options, workspace, dev)
 
 
 @contextlib.contextmanager
 def at_most_tokens(encoder: Encoder, most: int | None) -> Iterator[None]:
-    """For as long as this is open, the encoder reads no more than ``most`` tokens of a text; None changes nothing."""
+    """Cut texts to ``most`` tokens for as long as this is open; None changes nothing."""
     limit = encoder.max_seq_length
     encoder.max_seq_length = min((length for length in (limit, most) if length), default=None)
     try:
@@ -93,7 +87,7 @@ def at_most_tokens(encoder: Encoder, most: int | None) -> Iterator[None]:
 
 
 def beginning(start: Encoder, passages: Sequence[str], options: Teaching, name: str = "the encoder given") -> Encoder:
-    """What training begins with: the start, or its tokens, projected where that is asked and not done already.
+    """Prepare what training begins with: the start, or for late interaction its tokens, projected where that is asked.
 
     Args:
         start: Any encoder; stays as it is.
@@ -120,13 +114,13 @@ def beginning(start: Encoder, passages: Sequence[str], options: Teaching, name: 
 
 
 def check_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Refuse rows that are no table of texts.
+    """Refuse rows that are not a table of texts.
 
     Raises:
-        DataError: None at all, one without a passage, or rows of different lengths; it says which.
+        DataError: No row, one without a passage, or rows of different lengths; the message names the row.
     """
     if not rows:
-        raise DataError("no row to learn from; give (query, right passage, wrong passages ...) for each")
+        raise DataError("there is no row to learn from; give rows of query, right passage, wrong passages ...")
     for number, row in enumerate(rows, start=1):
         if isinstance(row, str) or len(row) < 2 or len(row) != len(rows[0]) or not all(isinstance(t, str) for t in row):
             raise DataError(
@@ -136,7 +130,7 @@ def check_rows(rows: Sequence[Sequence[str]]) -> None:
 
 
 def claimed(rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
-    """What each row claims for itself in a batch: its texts, and every passage that was judged to answer its query."""
+    """Texts that no other row of a batch may have: a row's own, and every passage judged to answer its query."""
     right: dict[str, list[str]] = {}
     for query, passage, *_ in rows:
         right.setdefault(query, []).append(passage)
@@ -147,7 +141,7 @@ def check_batches(dataset: Dataset, claims: list[dict[str, str]], options: Teach
     """Refuse pairs that do not make one batch.
 
     Raises:
-        DataError: With what would do.
+        DataError: They do not; the message says which batch size could.
     """
     if not options.steps:
         return
@@ -161,14 +155,14 @@ def check_batches(dataset: Dataset, claims: list[dict[str, str]], options: Teach
 
 
 def _batches(dataset: Dataset, *, claims: list[dict[str, str]], **how: Any) -> NoDuplicatesBatchSampler:
-    """The library's batches without duplicates, where a row also claims the other passages judged for its query."""
+    """The library's batches without duplicates, where a row's texts are all that it claims (:func:`claimed`)."""
     sampler = NoDuplicatesBatchSampler(dataset, **how)
     sampler.dataset = claims  # type: ignore[assignment]
     return sampler
 
 
 def _dataset(rows: Sequence[Sequence[str]]) -> Dataset:
-    """The rows in columns, as the losses of the library read them: by place, not by name."""
+    """Put the rows into columns; the library's losses read them by place, not by name."""
     from datasets import Dataset
 
     names = ["query", "positive", *(f"negative_{k}" for k in range(1, len(rows[0]) - 1))]
@@ -191,9 +185,7 @@ def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
     return kinds[multi, cut](encoder, scale=1 / (options.temperature or (1.0 if multi else 0.05)), **memory)
 
 
-def _key(encoder: Encoder, rows: Sequence[Sequence[str]], options: Teaching, dev: DevScore | None) -> str:
-    """What a checkpoint belongs to: the start, the rows, the loop and what chooses the best."""
-    loop = options.model_dump_json(
-        exclude={"collection", "teacher", "test", "test_split", "test_queries", "out", "cache"}
-    )
-    return checksum([fingerprint(encoder), loop, score_fingerprint(dev), *(text for row in rows for text in row)])[:8]
+def _inputs(rows: Sequence[Sequence[str]], options: Teaching) -> list[str]:
+    """The options that change training, and the texts."""
+    elsewhere = {"collection", "teacher", "test", "test_split", "test_queries", "out", "cache"}
+    return [options.model_dump_json(exclude=elsewhere), *(text for row in rows for text in row)]

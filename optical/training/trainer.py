@@ -21,46 +21,44 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from optical.config.recipe import Training
 from optical.config.teaching import Teaching
-from optical.files import clear_working_folder, working_folder
-from optical.models.encoders import DevScore, Encoder, is_multi_vector
+from optical.files import checksum, clear_working_folder, working_folder
+from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
 from optical.training.averaging import SHARES, average
-from optical.training.callbacks import Interruption, Progress
+from optical.training.callbacks import Interruption, Progress, whole_checkpoints
 
 logger = logging.getLogger(__name__)
 CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
 
 
-def _silent(_: str) -> None:
-    """Say nothing."""
-
-
 class Workspace(NamedTuple):
-    """Where a training writes, and what it shows.
+    """Where training writes, and what it shows.
 
     Attributes:
-        folder: Of its checkpoints; they are removed when it ends well.
-        cache: Of the teacher's vectors, shared by all trainings.
+        folder: Of the checkpoints, which are removed when training ends well.
+        cache: Of the teacher's vectors, shared by all runs.
         progress: Show progress bars.
-        say: Told what is going on, a sentence at a time.
+        say: Called with a sentence about each stage that is done.
     """
 
     folder: Path
     cache: Path
     progress: bool = True
-    say: Callable[[str], None] = _silent
+    say: Callable[[str], None] = lambda _: None
 
 
 class Task(NamedTuple):
-    """What is trained on what.
+    """An encoder to train, and what it is trained on.
 
     Attributes:
-        name: What the progress bar says: Distilling.
+        name: Label of the progress bar.
         encoder: Changed by training.
         dataset: Of the datasets library, in columns that ``loss`` reads.
         loss: Features and labels in, a loss or named losses out.
-        arguments: Of the library's trainer, beyond those that every training has.
+        arguments: Of the library's trainer, beyond those that students and teachers share.
         seed: Of the order of the rows.
+        inputs: All that decides the result beside the encoder and the development score; a checkpoint is resumed only
+            where all of it is the same.
         callbacks: Of the library's trainer.
         optimizer: Opened for as long as training lasts; None in it leaves the optimizer to the trainer.
         tokenization: Wraps what turns texts into features, to change them while training.
@@ -72,13 +70,14 @@ class Task(NamedTuple):
     loss: nn.Module
     arguments: Mapping[str, Any]
     seed: int
+    inputs: Sequence[str]
     callbacks: Sequence[TrainerCallback] = ()
     optimizer: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     tokenization: Callable[[Any], Any] | None = None
 
 
 class Trained(NamedTuple):
-    """An encoder and how it came about.
+    """A trained encoder, its development scores and its log.
 
     Attributes:
         encoder: With the best development score; the start itself where training found nothing better.
@@ -96,7 +95,7 @@ class Trained(NamedTuple):
 
 
 class Evaluator(BaseEvaluator):
-    """The development score, as the trainer asks for it."""
+    """The development score in the form that the trainer calls."""
 
     def __init__(self, score: DevScore) -> None:
         """Keep the score; higher is better."""
@@ -104,7 +103,7 @@ class Evaluator(BaseEvaluator):
         self.score = score
 
     def __call__(self, model: Encoder, *_: Any, **__: Any) -> dict[str, float]:
-        """The score under the name that chooses the checkpoint, ``eval_dev``."""
+        """Score the model; the trainer logs the result as ``eval_dev``."""
         was_training = model.training
         score = self.score(model)
         model.train(was_training)
@@ -112,7 +111,7 @@ class Evaluator(BaseEvaluator):
 
 
 def trainer_classes(encoder: Encoder) -> tuple[Any, Any]:
-    """The trainer for the class of the encoder, and its arguments."""
+    """The library's trainer for the class of the encoder, and the class of its arguments."""
     from sentence_transformers import (
         MultiVectorEncoderTrainer,
         MultiVectorEncoderTrainingArguments,
@@ -126,35 +125,35 @@ def trainer_classes(encoder: Encoder) -> tuple[Any, Any]:
 
 
 def untrained(encoder: Encoder, dev: DevScore | None) -> Trained:
-    """The result of no steps at all."""
+    """The result of zero steps: the encoder as it is, with its score."""
     score = dev(encoder) if dev is not None else float("nan")
     return Trained(encoder, score, score, 0.0, [])
 
 
-def train(task: Task, loop: Training | Teaching, run: Path, *, dev: DevScore | None, progress: bool) -> Trained:
+def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevScore | None) -> Trained:
     """Train, and give the encoder the best of its start, its best checkpoint and averages of the two.
 
-    Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same ``run`` it goes on from there.
+    Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there.
 
     Args:
         task: What is trained.
         loop: Steps, learning rate, checkpoints, precision.
-        run: Folder of the checkpoints, named by all that decides them; removed when training ends well.
+        workspace: Where checkpoints go, in a folder for all that decides the result; the cache is not used.
         dev: Higher is better; called before training and at every evaluation. Without it the last step is the result.
-        progress: Show a bar.
 
     Raises:
-        Interrupted: Stopped by Ctrl-C; the checkpoint is in ``run``.
+        Interrupted: Stopped by Ctrl-C; the message names the folder of the checkpoint.
         Diverged: A callback found that nothing can be learnt any more.
     """
     encoder = task.encoder
+    run = workspace.folder / f"checkpoints-{checkpoint_key(encoder, task.inputs, dev)}"
     start = dev(encoder) if dev is not None else float("nan")
     working_folder(run, CHECKPOINTS)
     if dev is not None:
         torch.save(encoder.state_dict(), run / "start.pt")
     interruption = Interruption()
     with task.optimizer as optimizer:
-        callbacks = [interruption, *task.callbacks, *[Progress(task.name)] * progress]
+        callbacks = [interruption, *task.callbacks, *[Progress(task.name)] * workspace.progress]
         trainer = _trainer(task, loop, run, dev, optimizer, callbacks)
         _go_on(trainer, interruption, run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
@@ -174,8 +173,13 @@ def train(task: Task, loop: Training | Teaching, run: Path, *, dev: DevScore | N
     return Trained(encoder, start, best, share, history)
 
 
+def checkpoint_key(encoder: Encoder, inputs: Sequence[str], dev: DevScore | None) -> str:
+    """Eight hexadecimal digits that change with the start, the inputs or the development score."""
+    return checksum([fingerprint(encoder), *inputs, score_fingerprint(dev)])[:8]
+
+
 def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | None, optimizer, callbacks):
-    """The library's trainer for the class of the encoder."""
+    """Set up the library's trainer for the class of the encoder."""
     encoder, every = task.encoder, min(loop.evaluate_every, loop.steps)
     if not loop.dropout:
         switch_off_dropout(encoder)
@@ -219,9 +223,7 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
 
 def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa: ANN401 - trainers have no common type
     """Train from the last whole checkpoint in ``run``, if there is one; on Ctrl-C leave a new one and stop."""
-    # The trainer writes its state last: a folder without it was cut short by a full disk or a kill.
-    whole = {int(path.parent.name.split("-")[-1]): path.parent for path in run.glob("checkpoint-*/trainer_state.json")}
-    last = whole[max(whole)] if whole else None
+    last = next(iter(whole_checkpoints(run)), None)
     if last:
         logger.warning("going on from %s", last)
     with interruption, _attention(trainer.args.device.type):
@@ -230,7 +232,7 @@ def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa
 
 
 def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
-    """On a processor, attention of short sentences by plain products: fused, its backward pass is far slower."""
+    """Compute attention by plain products on a CPU, where the backward pass of the fused kernels is far slower."""
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
 
 

@@ -1,7 +1,6 @@
-"""Word dropout: while training, some added words fall apart into the pieces that an unseen word would have.
+"""Word dropout: while training, some added words are split into the pieces that an unseen word would have.
 
-The student so learns to read pieces in context, and cannot learn sentences by heart from words that occur in one only.
-Wraps a tokenization function; knows tokenizers and ids, no embeddings and no training.
+The student so learns to read pieces in context, and cannot memorise sentences by words that occur in one only.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 
 
 def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:  # noqa: ANN401 - tokenizers have no common type
-    """Id of each added word -> ids of the pieces that its text has without that word in the vocabulary."""
+    """Map the id of each added word to the ids of the pieces that its text has without that word in the vocabulary."""
     backend = tokenizer.backend_tokenizer
     special = set(tokenizer.all_special_ids)
     found = {}
@@ -29,15 +28,15 @@ def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:  # noqa: ANN401 - t
 
 
 class WordDropout:
-    """A tokenization function that takes words apart at random.
+    """A tokenization function that splits added words at random.
 
-    The choice depends on the seed and the batch alone, so a run that is resumed sees what it would have seen.
+    The choice depends on the seed and the batch alone, so a resumed run splits the same words.
     """
 
     def __init__(
         self, preprocess: Callable[..., dict[str, Any]], tokenizer: Any, probability: float, seed: int
     ) -> None:
-        """Wrap ``preprocess``; each added word falls apart with the given probability."""
+        """Wrap ``preprocess``; each added word is split with the given probability."""
         self.preprocess = preprocess
         self.probability = probability
         self.seed = seed
@@ -45,7 +44,7 @@ class WordDropout:
         self.padding, self.limit = tokenizer.pad_token_id or 0, tokenizer.model_max_length
 
     def __call__(self, inputs: Sequence[str], **options: Any) -> dict[str, Any]:
-        """The features of ``preprocess`` with other ids, masks and padding, and as much [MASK] expansion as is left."""
+        """Call ``preprocess`` and split words in its features; a query keeps its length, with less [MASK] expansion."""
         features = self.preprocess(inputs, **options)
         ids, real = features["input_ids"], features["attention_mask"].bool()
         expanded = features.get("query_expansion_positions")
@@ -74,11 +73,11 @@ class WordDropout:
 
 
 def _expanded_again(padded: dict[str, Tensor], features: dict[str, Any]) -> dict[str, Tensor]:
-    """The rows with what is left of each expanded as ``features`` has it: the same token, attended to or not."""
+    """Fill the rest of each row with the expansion token of ``features``, attended to or not as there."""
     old, were = features["input_ids"], features["query_expansion_positions"]
     if not were.any():
         return padded
-    # Every row too short for the expansion reaches its last place; padding beyond it stays padding.
+    # Expansion fills every row up to the last expanded place of the batch; beyond it is padding.
     within = torch.arange(old.shape[1]) <= were.nonzero()[:, 1].max()
     now = (padded["attention_mask"] == 0) & within
     attended = int(features["attention_mask"].bool()[were].all())

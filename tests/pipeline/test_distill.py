@@ -512,7 +512,7 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
     whole = recipe_of(tmp_path, data, tmp_path / "teacher", out=str(tmp_path / "whole"))
     expected = distilled(whole, progress=False)
     halved = recipe_of(tmp_path, data, tmp_path / "teacher")
-    original = distillation.Distillation.forward
+    original = distillation.DistillationLoss.forward
     calls = []
 
     def forward(self, features, labels):
@@ -521,7 +521,7 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, features, labels)
 
-    monkeypatch.setattr(distillation.Distillation, "forward", forward)
+    monkeypatch.setattr(distillation.DistillationLoss, "forward", forward)
     with pytest.raises(Interrupted, match="the same command goes on"):
         distilled(halved, progress=False)
     assert len(calls) == 4

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.training.batches import language_weights, length_grouped, padding
+from optical.training.batches import language_weights, length_grouped
 
 
 def lengths(n: int = 3000) -> np.ndarray:
@@ -13,6 +13,12 @@ def lengths(n: int = 3000) -> np.ndarray:
 def grouped(lengths, repeats=None, seed=0, **how):
     repeats = np.ones(len(lengths), dtype=int) if repeats is None else repeats
     return length_grouped(lengths, repeats, np.random.default_rng(seed), **{"batch_size": 8} | how)
+
+
+def padding(lengths, batches) -> float:
+    """Share of the places in the batches that hold padding."""
+    places = sum(len(batch) * lengths[batch].max() for batch in batches)
+    return 1.0 - sum(lengths[batch].sum() for batch in batches) / places
 
 
 @pytest.mark.parametrize(("n", "size"), [(1000, 8), (37, 4), (400, 7), (8, 8), (3, 8), (0, 8)])

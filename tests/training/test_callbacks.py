@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from optical.config.recipe import Robustness
 from optical.training.callbacks import FOR_STEPS, Diverged, Progress, StopWhenDiverged, last_good
-from optical.training.distillation_loss import Distillation, Health
-from tests.training.test_distillation import trained, training
+from optical.training.distillation_loss import DistillationLoss, Health
+from tests.training.distilled import trained, training
 
 
 class _Loss:
@@ -19,39 +21,43 @@ class _State:
     global_step = 7
 
 
+class _Arguments(NamedTuple):
+    output_dir: str
+
+
 def test_one_odd_batch_is_no_collapse_and_a_row_of_them_is(tmp_path):
     loss = _Loss()
-    watch = StopWhenDiverged(loss, tmp_path)
+    watch, args = StopWhenDiverged(loss), _Arguments(str(tmp_path))
     for k in range(3 * FOR_STEPS):
         loss.health = Health(spread=0.001 if k % FOR_STEPS else 0.9)
-        watch.on_step_end(None, _State, None)
+        watch.on_step_end(args, _State, None)
     loss.health = Health(spread=0.9)
-    watch.on_step_end(None, _State, None)
+    watch.on_step_end(args, _State, None)
     loss.health = Health(spread=0.001)
     for _ in range(FOR_STEPS - 1):
-        watch.on_step_end(None, _State, None)
+        watch.on_step_end(args, _State, None)
     with pytest.raises(Diverged, match="step 7: the student gives all sentences nearly the same vector"):
-        watch.on_step_end(None, _State, None)
+        watch.on_step_end(args, _State, None)
 
 
 def test_batches_of_one_sentence_are_no_collapse(tmp_path):
     loss = _Loss()
     loss.health = Health(spread=float("nan"))
-    watch = StopWhenDiverged(loss, tmp_path)
+    watch, args = StopWhenDiverged(loss), _Arguments(str(tmp_path))
     for _ in range(2 * FOR_STEPS):
-        watch.on_step_end(None, _State, None)
+        watch.on_step_end(args, _State, None)
 
 
 def loss_that_breaks(monkeypatch, call: int) -> list[int]:
     """From the given forward pass on, the loss is not a number."""
-    original, calls = Distillation._losses, []
+    original, calls = DistillationLoss._losses, []
 
     def losses(self, *args):
         calls.append(1)
         factor = float("nan") if len(calls) >= call else 1.0
         return {name: factor * value for name, value in original(self, *args).items()}
 
-    monkeypatch.setattr(Distillation, "_losses", losses)
+    monkeypatch.setattr(DistillationLoss, "_losses", losses)
     return calls
 
 

@@ -1,78 +1,23 @@
-"""Training: the loss falls, equal configurations give equal parameters, and an interruption costs nothing."""
+"""Training a student: the loss falls, equal configurations give equal parameters, and the best one is kept."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import os
 import re
-import signal
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from optical.config.recipe import Objective, Robustness, StudentOptions, Training
-from optical.data.bitext import Pair
+from optical.config.recipe import Objective, Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import Encoder, NamedScore, as_multi_vector, encode_batch
+from optical.models.encoders import as_multi_vector, encode_batch
 from optical.training import distillation
-from optical.training.callbacks import Interrupted
-from optical.training.distillation import _LengthGrouped, check_enough, draw_passages, train_student
-from optical.training.distillation_loss import Distillation
+from optical.training.distillation import check_enough
+from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, usable
-from optical.training.trainer import Workspace
-
-PAIRS = [
-    Pair("i drink water .", "ninakunywa maji"),
-    Pair("the children read books .", "watoto wanasoma vitabu vyao"),
-    Pair("where is the market ?", "soko liko wapi"),
-    Pair("the farmer plants maize .", "mkulima anapanda mahindi shambani leo"),
-    Pair("she cooks rice .", "anapika wali"),
-    Pair("the cow gives milk .", "ng'ombe anatoa maziwa mengi sana"),
-    Pair("who built this house ?", "nani alijenga nyumba hii"),
-    Pair("rain falls in april .", "mvua inanyesha mwezi wa aprili"),
-]
-OBJECTIVE = Objective(scores=0.0, epsilon=0.1)
-
-
-def training(**more) -> Training:
-    usual = {
-        "steps": 4, "batch_size": 4, "learning_rate": 1e-3, "embedding_learning_rate": 1e-3, "warmup": 0.0,
-        "min_words": 1, "question_repeats": 1, "evaluate_every": 2, "averaging": False,
-        "precision": "float32",
-    }  # fmt: skip
-    return Training(**{**usual, **more})
-
-
-class Result(NamedTuple):
-    """A copy of the student after training, and everything else that came out."""
-
-    student: Encoder
-    start: float
-    best: float
-    share: float
-    history: list[dict[str, float]]
-    pairs: int
-
-
-def trained(student, teacher, folder, *, how=None, objective=OBJECTIVE, pairs=PAIRS, weights=None, **more) -> Result:
-    """Train a copy; ``more``: robustness, seed, documents, dev."""
-    how = how or training()
-    options = StudentOptions(objective=objective, training=how)._replace(
-        **{name: more.pop(name) for name in ("robustness", "seed") if name in more}
-    )
-    mixture, workspace = Mixture(list(pairs), weights, {}), Workspace(folder, folder.parent / "cache", progress=False)
-    passages, dev = more.pop("documents", None), more.pop("dev", None)
-    assert not more
-    found = train_student(copy.deepcopy(student), teacher, mixture, options, workspace, passages, dev)
-    return Result(*found, len(usable(pairs, how)))
-
-
-def parameters(model) -> torch.Tensor:
-    return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
+from tests.training.distilled import OBJECTIVE, PAIRS, parameters, trained, training
 
 
 def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):
@@ -154,173 +99,12 @@ def test_idf_masses_are_those_of_both_sides(student, teacher, tmp_path):
     assert rarity.foreign[student.tokenizer.cls_token_id] == rarity.foreign.min()
 
 
-@pytest.mark.parametrize("method", ["fgm", "noise"])
-def test_training_on_worse_input_goes_on_after_ctrl_c_to_the_bit(student, teacher, tmp_path, monkeypatch, method):
-    robust = Robustness(method=method)
-    expected = trained(student, teacher, tmp_path / "whole", robustness=robust)
-    ctrl_c_at(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "halves", robustness=robust)
-    found = trained(student, teacher, tmp_path / "halves", robustness=robust)
-    assert torch.equal(parameters(found.student), parameters(expected.student))
-    assert any("robust" in entry for entry in found.history)
-
-
-class _InOrder(_LengthGrouped):
-    """The eight pairs as they are, so that one batch of eight is two of four: the usual one groups by length."""
-
-    def __iter__(self):
-        rows = list(range(len(self.how["lengths"])))
-        for k in range(0, len(rows), self.batch_size):
-            yield rows[k : k + self.batch_size]
-
-
-@pytest.mark.parametrize("smaller", [(4, 2), (2, 4)])
-def test_accumulating_small_batches_is_one_large_batch(student, teacher, tmp_path, monkeypatch, smaller):
-    monkeypatch.setattr(distillation, "_LengthGrouped", _InOrder)
-    batch, accumulation = smaller
-    whole = trained(student, teacher, tmp_path / "whole", how=training(steps=3, batch_size=8))
-    parts = trained(
-        student, teacher, tmp_path / "parts", how=training(steps=3, batch_size=batch, accumulation=accumulation)
-    )
-    other = trained(student, teacher, tmp_path / "other", how=training(steps=3, batch_size=batch))
-    # Adam divides by the size of a gradient: entries whose gradient is rounding error alone move by their sign.
-    apart = (parameters(whole.student) - parameters(parts.student)).abs()
-    moved = (parameters(whole.student) - parameters(student)).abs()
-    assert apart.quantile(0.99) < 1e-5
-    assert apart.norm() < 0.02 * moved.norm()
-    assert (parameters(whole.student) - parameters(other.student)).norm() > 0.2 * moved.norm()
-
-
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(student, teacher, tmp_path):
     first = trained(student, teacher, tmp_path / "a", seed=3)
     again = trained(student, teacher, tmp_path / "b", seed=3)
     other = trained(student, teacher, tmp_path / "c", seed=4)
     assert torch.equal(parameters(first.student), parameters(again.student))
     assert not torch.equal(parameters(first.student), parameters(other.student))
-
-
-def ctrl_c_at(monkeypatch, call: int) -> list[int]:
-    """SIGINT to this process while the given forward pass runs; the list grows with every pass."""
-    original, calls = Distillation.forward, []
-
-    def forward(self, features, labels):
-        calls.append(1)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, features, labels)
-
-    monkeypatch.setattr(Distillation, "forward", forward)
-    return calls
-
-
-@pytest.mark.parametrize("how", [{}, {"accumulation": 2, "batch_size": 2}, {"dropout": True}, {"evaluate_every": 50}])
-def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp_path, monkeypatch, how):
-    how = training(steps=4, **how)
-    expected = trained(student, teacher, tmp_path / "whole", how=how)
-    calls = ctrl_c_at(monkeypatch, 2 * how.accumulation)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=re.escape(str(tmp_path / "halves" / "checkpoints-"))):
-        trained(student, teacher, tmp_path / "halves", how=how)
-    assert len(calls) == 2 * how.accumulation
-    assert signal.getsignal(signal.SIGINT) is before
-    (run,) = (tmp_path / "halves").iterdir()
-    assert "checkpoint-2" in [p.name for p in run.iterdir()]
-    found = trained(student, teacher, tmp_path / "halves", how=how)
-    assert len(calls) == 4 * how.accumulation, "training began anew"
-    assert torch.equal(parameters(found.student), parameters(expected.student))
-    assert list((tmp_path / "halves").iterdir()) == [], "checkpoints stay behind"
-
-
-def test_an_interruption_with_a_development_score_resumes_too(student, teacher, tmp_path, monkeypatch):
-    scores = iter([0.0, 0.1, 0.2, 0.0, 0.2, 0.2, 0.2])
-    calls = ctrl_c_at(monkeypatch, 3)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
-    found = trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
-    assert len(calls) == 4
-    assert found.best > 0
-
-
-def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):
-    calls = ctrl_c_at(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run")
-    (run,) = (tmp_path / "run").iterdir()
-    (run / "checkpoint-3").mkdir()
-    (run / "checkpoint-3" / "config.json").write_text("{")
-    trained(student, teacher, tmp_path / "run")
-    assert len(calls) == 4
-
-
-def test_a_second_ctrl_c_stops_at_once(student, teacher, tmp_path, monkeypatch):
-    original = Distillation.forward
-
-    def forward(self, features, labels):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        return original(self, features, labels)
-
-    monkeypatch.setattr(Distillation, "forward", forward)
-    with pytest.raises(KeyboardInterrupt):
-        trained(student, teacher, tmp_path / "run")
-
-
-def test_a_checkpoint_of_other_settings_or_sentences_is_not_resumed(student, teacher, tmp_path, monkeypatch):
-    calls = ctrl_c_at(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run")
-    trained(student, teacher, tmp_path / "run", how=training(learning_rate=2e-3))
-    assert len(calls) == 2 + 4
-    other = [*PAIRS[:-1], Pair(PAIRS[-1].english, "mvua nyingi")]
-    trained(student, teacher, tmp_path / "run", pairs=other)
-    assert len(calls) == 2 + 4 + 4
-
-
-def passages(seed: int, count: int = 5) -> np.ndarray:
-    vectors = torch.randn(count, 32, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.normalize(vectors, dim=-1).numpy()
-
-
-@pytest.mark.parametrize(("other", "resumed"), [(passages(1), True), (passages(2), False), (passages(1, 4), False)])
-def test_a_checkpoint_of_other_passages_is_not_resumed(student, teacher, tmp_path, monkeypatch, other, resumed):
-    calls = ctrl_c_at(monkeypatch, 2)
-    ranking = Objective(scores=1.0)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run", objective=ranking, documents=passages(1))
-    trained(student, teacher, tmp_path / "run", objective=ranking, documents=other)
-    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
-
-
-def test_passages_that_no_objective_ranks_do_not_matter_to_a_checkpoint(student, teacher, tmp_path, monkeypatch):
-    calls = ctrl_c_at(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run", documents=passages(1))
-    trained(student, teacher, tmp_path / "run", documents=passages(2))
-    assert len(calls) == 4
-
-
-def another_score(_) -> float:
-    return 0.5
-
-
-@pytest.mark.parametrize(
-    ("other", "resumed"),
-    [
-        (NamedScore(lambda _: 0.5, "a"), True),
-        (NamedScore(lambda _: 0.5, "b"), False),
-        (another_score, False),
-        (None, False),
-    ],
-)
-def test_a_checkpoint_of_another_development_set_is_not_resumed(
-    student, teacher, tmp_path, monkeypatch, other, resumed
-):
-    calls = ctrl_c_at(monkeypatch, 2)
-    with pytest.raises(Interrupted):
-        trained(student, teacher, tmp_path / "run", dev=NamedScore(lambda _: 0.5, "a"))
-    trained(student, teacher, tmp_path / "run", dev=other)
-    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
 
 
 def test_fewer_pairs_than_a_step_takes_say_what_to_set(student, teacher, tmp_path):
@@ -410,7 +194,7 @@ def test_a_multi_vector_student_learns_too(student, teacher, tmp_path):
 
 def test_the_loss_compares_each_row_with_its_own_target(student, teacher, tmp_path):
     vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
-    loss = Distillation(teacher, vectors, None, Objective(ot=0.0, scores=0.0))
+    loss = DistillationLoss(teacher, vectors, None, Objective(ot=0.0, scores=0.0))
     features = teacher.preprocess([PAIRS[k].english for k in (5, 2)])
     right = loss([features], torch.tensor([5, 2]))["pooled"]
     wrong = loss([features], torch.tensor([2, 5]))["pooled"]
@@ -420,47 +204,12 @@ def test_the_loss_compares_each_row_with_its_own_target(student, teacher, tmp_pa
 
 def test_the_loss_carries_gradient_to_the_student_only(student, teacher, tmp_path):
     vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
-    loss = Distillation(student, vectors, None, OBJECTIVE)
+    loss = DistillationLoss(student, vectors, None, OBJECTIVE)
     losses = loss([student.preprocess([p.foreign for p in PAIRS[:3]])], torch.arange(3))
     sum(losses.values()).backward()
     assert all(p.grad is None for p in teacher.parameters())
     assert float(student[0].auto_model.get_input_embeddings().weight.grad.abs().sum()) > 0
     assert not encode_batch(teacher, teacher.preprocess(["a"])).tokens.vectors.isnan().any()
-
-
-class TestLengthGrouped:
-    def sampler(self, n=1000, batch_size=8, seed=0, batch_tokens=None):
-        random = np.random.default_rng(1)
-        how = {"lengths": random.integers(5, 200, n), "repeats": random.integers(1, 4, n), "batch_tokens": batch_tokens}
-        return _LengthGrouped(range(n), batch_size=batch_size, seed=seed, **how)
-
-    @pytest.mark.parametrize("batch_tokens", [None, 1000])
-    def test_there_are_as_many_batches_as_promised(self, batch_tokens):
-        for n, size in ((1000, 8), (37, 4), (400, 7)):
-            sampler = self.sampler(n, size, batch_tokens=batch_tokens)
-            assert len(list(sampler)) == len(sampler) > 1
-
-    def test_epochs_differ_and_can_be_repeated(self):
-        first, again = self.sampler(), self.sampler()
-        other = list(self.sampler(seed=1))
-        epoch = list(first)
-        assert epoch == list(again)
-        assert epoch != other
-        first.set_epoch(1)
-        assert list(first) != epoch
-
-    def test_questions_are_drawn_more_often(self, student, teacher, tmp_path, monkeypatch):
-        seen = []
-        original = Distillation.forward
-
-        def forward(self, features, labels):
-            seen.extend(labels.tolist())
-            return original(self, features, labels)
-
-        monkeypatch.setattr(Distillation, "forward", forward)
-        how = training(steps=6, batch_size=2, question_repeats=3)  # 6 statements + 2 questions x 3 = 12 rows, one epoch
-        trained(student, teacher, tmp_path / "run", how=how)
-        assert np.bincount(seen).tolist() == [1, 1, 3, 1, 1, 1, 3, 1]
 
 
 def test_several_processes_leave_the_optimizer_to_the_trainer(student, monkeypatch):
@@ -496,29 +245,15 @@ def test_a_student_trained_in_bfloat16_encodes_as_the_one_that_is_loaded(student
     np.testing.assert_allclose(found.encode(["habari ya asubuhi"]), again.encode(["habari ya asubuhi"]), atol=1e-6)
 
 
-def test_a_budget_of_tokens_replaces_the_count_of_sentences(student, teacher, tmp_path, monkeypatch):
-    seen = []
-    original = Distillation.forward
-
-    def forward(self, features, labels):
-        seen.append(tuple(features[0]["input_ids"].shape))
-        return original(self, features, labels)
-
-    monkeypatch.setattr(Distillation, "forward", forward)
-    trained(student, teacher, tmp_path / "run", how=training(batch_tokens=90, word_dropout=0.0))
-    assert all(rows * width <= 90 or rows == 1 for rows, width in seen)
-    assert len({rows for rows, _ in seen}) > 1
-
-
 def test_attention_is_plain_while_training_and_as_before_afterwards(student, teacher, tmp_path, monkeypatch):
     seen = []
-    original = Distillation.forward
+    original = DistillationLoss.forward
 
     def forward(self, features, labels):
         seen.append(torch.backends.cuda.flash_sdp_enabled())  # the flag counts on a processor too
         return original(self, features, labels)
 
-    monkeypatch.setattr(Distillation, "forward", forward)
+    monkeypatch.setattr(DistillationLoss, "forward", forward)
     before = torch.backends.cuda.flash_sdp_enabled()
     trained(student, teacher, tmp_path / "run", how=training(steps=1))
     assert seen == [False]
@@ -533,40 +268,3 @@ def test_a_compiled_student_learns_the_same(student, teacher, tmp_path):
     moved = (parameters(plain.student) - parameters(student)).norm()
     assert (parameters(plain.student) - parameters(compiled.student)).norm() < 0.02 * moved
     assert compiled.student.state_dict().keys() == plain.student.state_dict().keys()
-
-
-def vectors_among(*counts: int) -> list[np.ndarray]:
-    """The vectors of a collection of each size; that of document i of collection k is ``(k, i)``."""
-    return [np.stack([np.full(n, k), np.arange(n)], axis=1).astype(np.float32) for k, n in enumerate(counts)]
-
-
-def ranked(seed: int, *counts: int) -> np.ndarray | None:
-    options = StudentOptions(objective=Objective(documents=1000), seed=seed)
-    return draw_passages(vectors_among(*counts), options)
-
-
-def test_passages_to_rank_are_drawn_from_the_whole_collection_by_the_seed():
-    rows = ranked(0, 10_000)[:, 1]
-    assert len(set(rows)) == len(rows) == 1000
-    assert np.histogram(rows, bins=10, range=(0, 10_000))[0] == pytest.approx(100, abs=45)  # five standard errors
-    np.testing.assert_array_equal(ranked(0, 10_000)[:, 1], rows)
-    assert set(ranked(1, 10_000)[:, 1]) != set(rows)
-
-
-def test_of_several_collections_as_many_passages_are_drawn():
-    found = ranked(0, 10_000, 300, 5_000, 0)
-    assert found.dtype == np.float32
-    each = [found[found[:, 0] == k, 1] for k in range(4)]
-    assert [len(set(rows)) for rows in each] == [len(rows) for rows in each] == [250, 250, 250, 0]
-    assert all(rows.max() > 0.9 * n for rows, n in zip(each, (10_000, 300, 5_000), strict=False))
-
-
-@pytest.mark.parametrize("counts", [(999,), (1000,), (500, 499)])
-def test_passages_that_are_few_enough_are_all_ranked_in_their_order(counts):
-    np.testing.assert_array_equal(ranked(0, *counts), np.concatenate(vectors_among(*counts)))
-
-
-def test_passages_that_nobody_has_embedded_are_not_ranked():
-    nothing = np.zeros((8, 0), np.float32)
-    np.testing.assert_array_equal(draw_passages([nothing, *vectors_among(5)], StudentOptions()), vectors_among(5)[0])
-    assert draw_passages([nothing], StudentOptions()) is None

@@ -11,7 +11,7 @@ import torch
 from optical.config.recipe import Objective, Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.models.encoders import encode_batch
-from optical.training.distillation_loss import BETWEEN_TOKENS, Distillation, Rarity, idf
+from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss, Rarity, idf
 
 SENTENCES = ["i drink water .", "where is the market ?", "the cow gives milk .", "rain falls in april ."]
 NONE = {"ot": 0.0, "pooled": 0.0, "scores": 0.0}
@@ -25,7 +25,7 @@ def asked(student, teacher, tmp_path):
     documents = torch.nn.functional.normalize(torch.randn(6, 32), dim=-1).numpy()
 
     def ask(objective, rows=(0, 1, 2, 3), **more):
-        loss = Distillation(student, vectors, documents, Objective(**{**NONE, **objective}), **more)
+        loss = DistillationLoss(student, vectors, documents, Objective(**{**NONE, **objective}), **more)
         features = student.preprocess([SENTENCES[k] for k in rows])
         return loss([features], torch.tensor(rows)), loss
 

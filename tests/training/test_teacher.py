@@ -188,14 +188,15 @@ def test_stopped_it_goes_on_as_if_it_had_not_been(teacher, tmp_path, monkeypatch
     torch.testing.assert_close(weights(halves), weights(whole), rtol=1e-5, atol=1e-6)
 
 
+def checkpoint_key(encoder, rows=ROWS, dev=None, **changes):
+    return trainer.checkpoint_key(encoder, teacher_training._inputs(rows, options(**changes)), dev)
+
+
 def test_other_options_do_not_go_on_from_a_checkpoint(teacher):
-    keys = {
-        teacher_training._key(teacher, ROWS, options(**c), None)
-        for c in ({}, {"steps": 7}, {"temperature": 2.0}, {"seed": 1})
-    }
+    keys = {checkpoint_key(teacher, **c) for c in ({}, {"steps": 7}, {"temperature": 2.0}, {"seed": 1})}
     assert len(keys) == 4
-    assert teacher_training._key(teacher, ROWS, options(out="elsewhere"), None) in keys
-    assert teacher_training._key(teacher, ROWS[1:], options(), None) not in keys
+    assert checkpoint_key(teacher, out="elsewhere") in keys
+    assert checkpoint_key(teacher, ROWS[1:]) not in keys
 
 
 def test_another_held_out_set_does_not_go_on_from_a_checkpoint(teacher):
@@ -210,7 +211,7 @@ def test_another_held_out_set_does_not_go_on_from_a_checkpoint(teacher):
         held_out._replace(qrels=[Qrel("q1", "d1", 0)]),
     ]
     key, again, *found = (
-        teacher_training._key(teacher, ROWS, options(), pipeline_teach._score(e)) for e in (held_out, held_out, *others)
+        checkpoint_key(teacher, dev=pipeline_teach._score(queries)) for queries in (held_out, held_out, *others)
     )
     assert again == key
     assert len({key, *found}) == 1 + len(others)

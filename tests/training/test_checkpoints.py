@@ -1,0 +1,153 @@
+"""An interruption costs nothing, and only a checkpoint of the same run is resumed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from optical.config.recipe import Objective, Robustness
+from optical.data.bitext import Pair
+from optical.models.encoders import NamedScore
+from optical.training.callbacks import Interrupted
+from optical.training.distillation_loss import DistillationLoss
+from tests.training.distilled import PAIRS, parameters, trained, training
+
+
+@pytest.mark.parametrize("method", ["fgm", "noise"])
+def test_training_on_worse_input_goes_on_after_ctrl_c_to_the_bit(student, teacher, tmp_path, monkeypatch, method):
+    robust = Robustness(method=method)
+    expected = trained(student, teacher, tmp_path / "whole", robustness=robust)
+    ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "halves", robustness=robust)
+    found = trained(student, teacher, tmp_path / "halves", robustness=robust)
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert any("robust" in entry for entry in found.history)
+
+
+def ctrl_c_at(monkeypatch, call: int) -> list[int]:
+    """SIGINT to this process while the given forward pass runs; the list grows with every pass."""
+    original, calls = DistillationLoss.forward, []
+
+    def forward(self, features, labels):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(DistillationLoss, "forward", forward)
+    return calls
+
+
+@pytest.mark.parametrize("how", [{}, {"accumulation": 2, "batch_size": 2}, {"dropout": True}, {"evaluate_every": 50}])
+def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp_path, monkeypatch, how):
+    how = training(steps=4, **how)
+    expected = trained(student, teacher, tmp_path / "whole", how=how)
+    calls = ctrl_c_at(monkeypatch, 2 * how.accumulation)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=re.escape(str(tmp_path / "halves" / "checkpoints-"))):
+        trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 2 * how.accumulation
+    assert signal.getsignal(signal.SIGINT) is before
+    (run,) = (tmp_path / "halves").iterdir()
+    assert "checkpoint-2" in [p.name for p in run.iterdir()]
+    found = trained(student, teacher, tmp_path / "halves", how=how)
+    assert len(calls) == 4 * how.accumulation, "training began anew"
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert list((tmp_path / "halves").iterdir()) == [], "checkpoints stay behind"
+
+
+def test_an_interruption_with_a_development_score_resumes_too(student, teacher, tmp_path, monkeypatch):
+    scores = iter([0.0, 0.1, 0.2, 0.0, 0.2, 0.2, 0.2])
+    calls = ctrl_c_at(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    found = trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
+    assert len(calls) == 4
+    assert found.best > 0
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    (run,) = (tmp_path / "run").iterdir()
+    (run / "checkpoint-3").mkdir()
+    (run / "checkpoint-3" / "config.json").write_text("{")
+    trained(student, teacher, tmp_path / "run")
+    assert len(calls) == 4
+
+
+def test_a_second_ctrl_c_stops_at_once(student, teacher, tmp_path, monkeypatch):
+    original = DistillationLoss.forward
+
+    def forward(self, features, labels):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, features, labels)
+
+    monkeypatch.setattr(DistillationLoss, "forward", forward)
+    with pytest.raises(KeyboardInterrupt):
+        trained(student, teacher, tmp_path / "run")
+
+
+def test_a_checkpoint_of_other_settings_or_sentences_is_not_resumed(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run")
+    trained(student, teacher, tmp_path / "run", how=training(learning_rate=2e-3))
+    assert len(calls) == 2 + 4
+    other = [*PAIRS[:-1], Pair(PAIRS[-1].english, "mvua nyingi")]
+    trained(student, teacher, tmp_path / "run", pairs=other)
+    assert len(calls) == 2 + 4 + 4
+
+
+def passages(seed: int, count: int = 5) -> np.ndarray:
+    vectors = torch.randn(count, 32, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(vectors, dim=-1).numpy()
+
+
+@pytest.mark.parametrize(("other", "resumed"), [(passages(1), True), (passages(2), False), (passages(1, 4), False)])
+def test_a_checkpoint_of_other_passages_is_not_resumed(student, teacher, tmp_path, monkeypatch, other, resumed):
+    calls = ctrl_c_at(monkeypatch, 2)
+    ranking = Objective(scores=1.0)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", objective=ranking, documents=passages(1))
+    trained(student, teacher, tmp_path / "run", objective=ranking, documents=other)
+    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
+
+
+def test_passages_that_no_objective_ranks_do_not_matter_to_a_checkpoint(student, teacher, tmp_path, monkeypatch):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", documents=passages(1))
+    trained(student, teacher, tmp_path / "run", documents=passages(2))
+    assert len(calls) == 4
+
+
+def another_score(_) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("other", "resumed"),
+    [
+        (NamedScore(lambda _: 0.5, "a"), True),
+        (NamedScore(lambda _: 0.5, "b"), False),
+        (another_score, False),
+        (None, False),
+    ],
+)
+def test_a_checkpoint_of_another_development_set_is_not_resumed(
+    student, teacher, tmp_path, monkeypatch, other, resumed
+):
+    calls = ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "run", dev=NamedScore(lambda _: 0.5, "a"))
+    trained(student, teacher, tmp_path / "run", dev=other)
+    assert len(calls) == 4 if resumed else len(calls) == 2 + 4
