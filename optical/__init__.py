@@ -7,11 +7,15 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
     text -> encoder -> tokens -> cost -> Sinkhorn plan -> <P, C> -> trainer -> student
     collection -> teacher vectors (once) -> index -> student's queries -> run -> measures -> report
 
-:mod:`optical.data` reads, :mod:`optical.models.encoders` loads, :mod:`optical.vocabulary` gives the teacher the words
-of X, :mod:`optical.transport` and :mod:`optical.training.losses` say what is to be learnt,
-:mod:`optical.training.distillation` learns it, :mod:`optical.embeddings.cache`, :mod:`optical.retrieval` and
-:mod:`optical.retrieval.search` find, :mod:`optical.evaluation.measures` measures, :mod:`optical.evaluation.report`
-shows, and :mod:`optical.pipeline.distill` does all of it in order.
+- :mod:`optical.config` holds the options of a run, :mod:`optical.data` reads bitext, collections and runs;
+- :mod:`optical.models` loads and saves encoders, :mod:`optical.embeddings` keeps the vectors of documents;
+- :mod:`optical.vocabulary` gives a teacher the words of X, :mod:`optical.training` trains, with the plans of
+  :mod:`optical.transport`;
+- :mod:`optical.retrieval` searches, :mod:`optical.evaluation` measures and compares;
+- :mod:`optical.pipeline` does all of it in order, on a run folder, for the command line (:mod:`optical.cli`) and the
+  search page (:mod:`optical.web`).
+
+:func:`distill` and :func:`teach` train without a run folder.
 """
 
 from __future__ import annotations
@@ -50,7 +54,7 @@ def distill(
     seed: int = 0,
     progress: bool = True,
 ) -> Encoder:
-    """A student that answers queries in X over documents embedded by the teacher.
+    """Distill a student that answers queries in X over documents embedded by the teacher.
 
     Args:
         teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
@@ -70,7 +74,7 @@ def distill(
         objective: Options of :class:`optical.config.recipe.Objective`.
         robustness: Options of :class:`optical.config.recipe.Robustness`.
         training: Options of :class:`optical.config.recipe.Training`.
-        seed: Of everything random.
+        seed: Of all sampling and initialisation.
         progress: Show progress bars.
 
     Returns:
@@ -115,17 +119,17 @@ def teach(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Encoder:
-    """An English encoder that ranks the right passage of a query first, to be the teacher of students.
+    """Teach an English encoder to rank the right passage of a query first, so that it can be a teacher of students.
 
     Args:
         teacher: What training begins with: a loaded encoder, which stays as it is, a folder, a hub id, or the name of
             the default teacher.
-        rows: Query, passage that answers it, and any number of passages that do not, the same in every row.
+        rows: Query, passage that answers it, and passages that do not, of which every row has the same number.
         late_interaction: Teach token vectors under MaxSim, not sentence vectors.
         dimension: Of projected token vectors, late interaction only; 0 adds no projection.
         dev: A score, higher is better, that chooses checkpoint and average; without it the last one is taken.
         folder: Where the encoder is saved, a new folder or that of an earlier one; without it nothing is kept.
-        options: Others of :class:`optical.config.teaching.Teaching`: ``{"steps": 200, "batch_size": 64}``.
+        options: More options of :class:`optical.config.teaching.Teaching`: ``{"steps": 200, "batch_size": 64}``.
         progress: Show progress bars.
 
     Returns:
@@ -160,7 +164,7 @@ def teach(
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:
-    """Language -> pairs, whichever way they were given."""
+    """Language -> pairs, given as pairs or as a path, for one language or several."""
     from optical.data.bitext import Pair, read_bitext
     from optical.pipeline.inputs import check_apart
 

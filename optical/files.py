@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, JSON as it is kept, and checksums of what is read.
+"""Write files and folders whole or not at all, refuse what is in the way, take checksums, write strict JSON.
 
 What this program did not write (:mod:`optical.marker`) is never replaced or removed. No other file of the package
 replaces, renames or removes anything.
@@ -30,7 +30,7 @@ TEMPORARY = re.compile(r"\..+\.(tmp|old|parts)")  # names of unfinished and of r
 
 @contextlib.contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder beside the wanted one, which takes its name when all went well and vanishes when it did not.
+    """Write a folder whole: it has another name until all went well, and is removed when it did not.
 
     A folder that was there before stays until the new one is complete, so an interrupted or failed run loses nothing.
 
@@ -91,11 +91,11 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
 
 @contextlib.contextmanager
 def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
-    """The same for a single file: the path to write to, renamed at the end, and listed in the marker of its folder.
+    """Write a single file whole: under another name until the end, when it is listed in the marker of its folder.
 
     Args:
         path: Of the file.
-        anyones: Replace whatever file is there, as an editor would, and leave no marker.
+        anyones: Replace a file that is there whoever wrote it, as an editor would, and leave no marker.
 
     Raises:
         DataError: There is such a file, and this program did not write it.
@@ -115,7 +115,7 @@ def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
 
 
 def working_folder(folder: Path, patterns: Sequence[str]) -> None:
-    """Make a folder that another library writes into, or take up one that was left.
+    """Make a folder that another library writes into, or go on with one that was left.
 
     Args:
         folder: Of checkpoints, for example.
@@ -175,7 +175,7 @@ def discard(folder: Path) -> None:
 def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a folder to one process at a time; it is free again when that one ends, however it ends.
 
-    The lock is on the folder itself, so nothing has to be cleared away. A disk that knows no locks grants everyone's.
+    The lock is on the folder itself, so nothing has to be cleared away. On a disk without locks every process goes on.
 
     Raises:
         DataError: Another process holds it, and ``wait`` is not asked for.
@@ -196,7 +196,7 @@ def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def checksum(texts: Iterable[str]) -> str:
-    """Sixteen hexadecimal digits over texts in their order; no two lists of texts can run into each other."""
+    """SHA-256 of texts in their order, its first 16 hexadecimal digits; ``["ab"]`` and ``["a", "b"]`` differ."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
@@ -243,7 +243,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def strict_json(value: dict | list) -> str:
-    """Strict JSON, which has no NaN and no infinity: they become null."""
+    """Write JSON as text; NaN and infinity, which strict JSON does not have, become null."""
     return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
 
 

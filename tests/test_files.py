@@ -349,8 +349,8 @@ def test_an_old_run_is_known_by_its_names(tmp_path):
 
 
 @pytest.mark.parametrize("name", [
-    "student/thesis.doc", "student/1_Pooling/thesis.doc", "student/deep/config.json", "student/model-mine/a.safetensors",
-    "index/index.bak", "evaluation/x-test/thesis.doc", "onnx/notes.md",
+    "student/thesis.doc", "student/1_Pooling/thesis.doc", "student/deep/config.json",
+    "student/model-mine/a.safetensors", "index/index.bak", "evaluation/x-test/thesis.doc", "onnx/notes.md",
 ])  # fmt: skip
 def test_what_else_is_in_an_old_run_is_not_ours(tmp_path, name):
     (old_run(tmp_path) / name).parent.mkdir(exist_ok=True)

@@ -1,4 +1,15 @@
-"""The jobs of a run folder, one file a verb.
+"""The jobs of a run folder, one file a verb; each calls the other rooms in order and writes what came out.
 
-Each takes a recipe, calls the other rooms in order and writes what came out.
+- ``distill``: the whole chain, from bitext to a measured student; the transplant alone
+- ``teach``: an English teacher from a judged collection
+- ``embed``: the documents, once, by the teacher or the student
+- ``index``: an index of these vectors
+- ``answer``: passages for one question, from the run's own index or from Qdrant
+- ``evaluate``: the student and its baselines on a collection; other runs beside it
+- ``perturb``: the student on perturbed queries
+- ``export``: the student as ONNX graphs, or in ColBERT's format
+- ``qdrant``: the documents in Qdrant
+
+They share ``inputs`` (bitext and collections of a recipe), ``sides`` (whose side a text is on), ``dev_score`` (what
+chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder`` (what may be written) and ``manifest``.
 """

@@ -1,4 +1,4 @@
-"""Answer questions by a finished run: its student, what it searches, the texts of the passages."""
+"""Answer questions by a finished run: passages from its own index or from Qdrant, best first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from optical.retrieval.search import search_vectors
 
 
 class Answers(NamedTuple):
-    """What answers questions, whichever engine searches.
+    """An open run that answers questions, whichever engine searches.
 
     Attributes:
         lang: The language, of several, whose collection is searched.
@@ -52,7 +52,7 @@ class Answers(NamedTuple):
 def opened(
     recipe: Recipe, place: Place | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Iterator[Answers]:
-    """Load what answers questions, once for any number of them; closed at the end.
+    """Load a run once for any number of questions; closed at the end.
 
     Args:
         recipe: Of a finished run.

@@ -29,7 +29,7 @@ HELD_IN_MEMORY = 2_000_000  # documents, up to which `auto` takes bm25s: some 5 
 
 
 def save_lexicons(recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], langs: Iterable[str]) -> None:
-    """Keep what the bitext says of single words in the folder of the run, for the languages that are measured."""
+    """Write the lexicons of the bitext into the folder of the run, for the languages that are measured."""
     if recipe.search.bm25 == "off" or bm25.available(recipe.search.bm25)[0] is None:
         return
     for lang in langs:
@@ -40,13 +40,13 @@ def save_lexicons(recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], langs: It
 def lexical_runs(
     recipe: Recipe, collection: Collection, queries: Sequence[Query], say: Callable[[str], None]
 ) -> dict[str, Run]:
-    """Name of the row -> run, the most telling last; nothing where BM25 is off or cannot run, and that is said.
+    """Search by words: name of the row -> run, the most telling last; none where BM25 is off or cannot run.
 
     Args:
         recipe: Of one language.
         collection: With English documents.
         queries: In X.
-        say: For the engine, and for what is left out.
+        say: Told the engine, or why there is no row.
 
     Raises:
         DataError: The file of translations cannot be used.

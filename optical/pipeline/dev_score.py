@@ -6,17 +6,17 @@ left to train on come with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, split
 from optical.data.collection import Collection, judgements_of, queries_of
-from optical.data.document_store import ids_of, with_ids
-from optical.data.records import ENGLISH, Qrel, Query
+from optical.data.document_store import FullTexts, ids_of, with_ids
+from optical.data.records import ENGLISH, Doc, Qrel, Query
 from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
@@ -26,6 +26,7 @@ from optical.models.encoders import DevScore, Encoder, NamedScore, score_fingerp
 from optical.pipeline.sides import sides
 from optical.retrieval.search import search
 
+DEPTH = 100  # documents for a query
 MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translation among
 
 
@@ -36,7 +37,7 @@ def development_scores(
     searched: Mapping[str, EmbeddedCollection],
     say: Callable[[str], None],
 ) -> tuple[DevScore | None, dict[str, list[Pair]]]:
-    """The mean over the languages of the score of each, and by language the pairs left to train on.
+    """The score that chooses the checkpoint, the mean over the languages, and by language the pairs left to train on.
 
     A pair held out for one language is held out for all. A language with too few pairs to hold any out has no score and
     no part in the mean.
@@ -109,9 +110,9 @@ def development_score(
 def _foreign_score(
     recipe: Recipe, teacher: Encoder, collection: Collection, say: Callable[[str], None]
 ) -> DevScore | None:
-    """MAP of the dev queries over documents in X, which the encoder embeds anew each time; None without such queries.
+    """MAP of the dev queries over documents in X; None without such queries.
 
-    Searched are the judged documents and the first others, :data:`MATES_AMONG` unless more are judged.
+    The judged documents and the first others are searched, :data:`MATES_AMONG` in all unless more are judged.
     """
     asked = sides(collection, recipe.lang, "dev").queries if "dev" in collection.qrels else recipe.lang
     queries = _dev_queries(collection, asked, recipe.search.split)
@@ -122,16 +123,29 @@ def _foreign_score(
     unnamed = (doc_id for doc_id in ids_of(collection.docs) if doc_id not in named)
     others = set(islice(unnamed, max(0, MATES_AMONG - len(named))))
     docs = with_ids(collection.docs, named) + with_ids(collection.docs, others)
-    ids, texts = [doc.id for doc in docs], [doc.full for doc in docs]
     say(f"development score: MAP of {len(queries)} dev queries, {len(docs)} {collection.docs_lang} documents")
+    return score_anew(queries, docs, judged, teacher if asked == ENGLISH else None)
+
+
+def score_anew(
+    queries: Sequence[Query], docs: Sequence[Doc], qrels: Sequence[Qrel], asking: Encoder | None = None
+) -> DevScore:
+    """MAP over documents that the scored encoder embeds anew each time, since what it makes of them is learnt too.
+
+    Args:
+        queries: Asked by ``asking``, or by the scored encoder without it.
+        docs: Searched exactly.
+        qrels: Of these queries.
+        asking: Another encoder of the queries, the teacher for English ones about documents in X.
+    """
+    ids, texts = ids_of(docs), FullTexts(docs)
 
     def score(encoder: Encoder) -> float:
         with TemporaryDirectory() as passing:  # of use for this score only
             vectors = document_vectors(encoder, ids, texts, Path(passing))
-            asking = teacher if asked == ENGLISH else encoder
-            return measure(search(asking, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"]
+            return _map(asking or encoder, queries, vectors, ids, qrels)
 
-    return NamedScore(score, _checksum(queries, [asked, *ids, *texts], judged))
+    return NamedScore(score, _checksum(queries, chain(ids, texts), qrels))
 
 
 def _dev_queries(collection: Collection, lang: str, reported: str) -> list[Query]:
@@ -143,13 +157,19 @@ def _dev_queries(collection: Collection, lang: str, reported: str) -> list[Query
 def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
     judged = judgements_of(queries, qrels)
     return NamedScore(
-        lambda encoder: measure(search(encoder, queries, vectors, ids, 100), judged, ("AP",)).mean["AP"],
+        lambda encoder: _map(encoder, queries, vectors, ids, judged),
         _checksum(queries, [vectors.folder.name, *ids], judged),  # the folder is named by the encoder and the texts
     )
 
 
-def _checksum(queries: Sequence[Query], documents: Sequence[str], qrels: Sequence[Qrel]) -> str:
-    """What a score measures: the queries, what stands for the documents, and the judgements."""
+def _map(
+    encoder: Encoder, queries: Sequence[Query], vectors: Vectors, ids: Sequence[str], qrels: Sequence[Qrel]
+) -> float:
+    return measure(search(encoder, queries, vectors, ids, DEPTH), qrels, ("AP",)).mean["AP"]
+
+
+def _checksum(queries: Sequence[Query], documents: Iterable[str], qrels: Sequence[Qrel]) -> str:
+    """Checksum of what is measured: the queries, what stands for the documents, and the judgements."""
     asked = (part for query in queries for part in query)
     judged = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in qrels)
     return checksum([checksum(asked), checksum(documents), checksum(judged)])

@@ -1,8 +1,8 @@
-"""The main job, from bitext to a measured student, one folder a run.
+"""Distill a student and measure it: the main job, from a recipe to a run folder.
 
-A recipe in; a folder out with the recipe, the transplant, the student, the index, the runs, the measures, and a
-manifest that says what they were made of. Each part is written whole; what is already there from the same inputs (the
-teacher's vectors, the last checkpoint) is used again.
+The folder has the recipe, the transplant, the student, the index, the runs, the measures, and a manifest that says what
+they were made of. Each part is written whole; what is already there from the same inputs (the teacher's vectors, the
+last checkpoint) is used again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) 
 def distill_run(
     recipe: Recipe, say: Callable[[str], None] = lambda _: None, *, progress: bool = True
 ) -> dict[str, Report]:
-    """The whole chain, one student for all languages of the recipe: the reports of those that can be measured.
+    """Make one student for all languages of the recipe and measure it; reports of those that can be measured.
 
     An earlier run in the same folder stays as it was until training has ended well.
 
@@ -104,7 +104,7 @@ def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> N
 
 
 def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], clock: Clock) -> dict[str, Any]:
-    """What the manifest says of the inputs and of what came out; of several languages, of each."""
+    """What the manifest says of the inputs and of the student; of several languages, of each."""
     named = {lang: c and {"name": c.name, "checksum": c.checksum} for lang, c in inputs.collections.items()}
     trained = distilled.trained
     facts: dict[str, Any] = {

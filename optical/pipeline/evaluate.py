@@ -89,7 +89,7 @@ def compare_systems(
     folder: Path,
     say: Callable[[str], None],
 ) -> Report:
-    """Search with the teacher and the given encoders, measure, and write runs, JSON and table into the folder.
+    """Search with the teacher and the given encoders, measure, and write runs, JSON and tables into the folder.
 
     All rows answer the same questions: over English documents those that are judged in the split and asked in X, over
     documents in X those that are judged and asked in English, or in X where none is. The ceiling, the teacher on both
@@ -132,7 +132,7 @@ def compare_systems(
 def compare_with(
     recipe: Recipe, paths: Sequence[Path], say: Callable[[str], None], *, keep: bool = True
 ) -> ComparedRuns:
-    """TREC runs of other systems beside the student's own run, where there is one, which is the baseline then.
+    """Compare TREC runs of other systems with the student's own run, the baseline where there is one.
 
     Of several languages, the first that can be measured is taken.
 
@@ -140,7 +140,7 @@ def compare_with(
         recipe: Of a finished run, or of none: its language, collection and split say what is judged.
         paths: TREC runs.
         say: For what is odd about the runs.
-        keep: There is a run; its own results are compared, and the table is kept beside them.
+        keep: The recipe is of a run: its own results are compared, and the table is kept beside them.
 
     Raises:
         DataError: A file that is no run, or a run of other queries or documents.
@@ -167,7 +167,7 @@ def compare_with(
 
 
 class Line(NamedTuple):
-    """What one line of the table is measured with.
+    """What one row of the table is measured with.
 
     Attributes:
         encoder: Of the queries.

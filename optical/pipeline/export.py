@@ -1,17 +1,14 @@
-"""The student of a finished run, exported for use and measured as it will be used.
+"""Export the student of a finished run as ONNX graphs, which are measured, or in ColBERT's format.
 
-Takes a recipe, leaves an ONNX folder (:mod:`optical.models.onnx_export`) and beside the graphs what they cost and what
-they lose: size, agreement with torch, MAP on the run's collection, and the time of one query on one thread. A graph
-encodes queries in X, so a collection that asks in English has no MAP for it.
+Beside the graphs (:mod:`optical.models.onnx_export`) is written what they cost and what they lose: size, agreement with
+torch, MAP on the run's collection, and the time of one query on one thread. A graph encodes queries in X, so a
+collection that asks in English has no MAP for it.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +22,14 @@ from optical.data.records import ENGLISH, Query
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import check_replaceable, write_text
+from optical.files import check_replaceable, strict_json, write_text
 from optical.models import colbert_format, encoders
 from optical.models.encoders import Encoder, encode_queries
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export
 from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
+from optical.pipeline.manifest import versions
 from optical.pipeline.sides import check_split
 from optical.retrieval.search import search_vectors
 
@@ -145,13 +143,13 @@ def export_onnx(
     systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
     measured_on = _measured_on(recipe, collection) if collection else None
     report = ExportReport(folder, about_texts, len(texts), measured_on, systems)
-    write_text(folder / "report.json", json.dumps(as_dict(report), indent=1, ensure_ascii=False))
+    write_text(folder / "report.json", strict_json(as_dict(report)))
     write_text(folder / "table.md", page(table(report), sentences(report)))
     return report
 
 
 def latencies(alone: Mapping[str, Callable[[str], object]], texts: Sequence[str]) -> dict[str, Latency]:
-    """Time of one query at a time on one thread of torch; the candidates take turns at every text.
+    """Measure the time of one query at a time on one thread of torch; the candidates take turns at every text.
 
     Args:
         alone: Candidate -> what answers one query. Threads of a graph are chosen where it is loaded.
@@ -197,7 +195,7 @@ def sentences(report: ExportReport) -> list[str]:
 
 
 def as_dict(report: ExportReport) -> dict[str, Any]:
-    """Everything, for a JSON file."""
+    """The report as it is kept in JSON, with the tests and the versions of the packages."""
     systems = {
         name: {
             "megabytes": system.megabytes,
@@ -207,10 +205,7 @@ def as_dict(report: ExportReport) -> dict[str, Any]:
         }
         for name, system in report.systems.items()
     }
-    packages = {}
-    for name in ("torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"):
-        with suppress(PackageNotFoundError):
-            packages[name] = version(name)
+    packages = versions(("torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"))
     tests = {name: comparison._asdict() for name, comparison in report.lost().items()}
     head = {"texts": report.texts, "count": report.count, "collection": report.collection}
     return {**head, "systems": systems, "tests": tests, "packages": packages}
@@ -238,7 +233,7 @@ def _measured_on(recipe: Recipe, collection: Collection) -> str:
 
 
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
-    """Real texts of the language, and what they are: the judged questions, or sentences of the bitext."""
+    """What the graphs are compared on, and its name: the judged questions, or else sentences of the bitext."""
     if collection is None:
         pairs = read_bitext(bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
         return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"
@@ -260,4 +255,5 @@ def _scores(
 
 
 def _weights(encoder: Encoder) -> float:
+    """Size of the weights in MB."""
     return round(sum(p.numel() * p.element_size() for p in encoder.parameters()) / 1e6, 3)

@@ -1,4 +1,4 @@
-"""Build the index of a run, say which index serves which documents, and how far it is searched."""
+"""Index the documents of a run, and tell which index serves which documents."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ def build_indexes(
     searched: Mapping[str, EmbeddedCollection],
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """One index for a collection that all languages share, or one for each language."""
+    """Build one index for a collection that all languages share, or one for each language."""
     shared = len({id(one.collection) for one in searched.values()}) == 1
     built = (
-        build_index(recipe.of(lang), teacher, one, recipe.folder / ("index" if shared else f"index-{lang}"), say)
+        _build_index(recipe.of(lang), teacher, one, recipe.folder / ("index" if shared else f"index-{lang}"), say)
         for lang, one in (list(searched.items())[:1] if shared else searched.items())
     )
     return [folder for folder in built if folder]
 
 
-def build_index(
+def _build_index(
     recipe: Recipe,
     teacher: Encoder,
     searched: EmbeddedCollection,
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path | None:
-    """An index of single vectors, or lists of tokens; None for late interaction that compares all documents.
+    """Build an index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
     Documents in X are embedded for it by the student in the folder of the run.
     """
@@ -110,7 +110,7 @@ def search_params(search: Search) -> SearchParams:
 
 
 def factory_of(index: Path) -> str | None:
-    """What kind of faiss index is there; None for one of tokens."""
+    """The faiss factory of an index; None for one of tokens."""
     return json.loads((index / dense.MANIFEST).read_text(encoding="utf-8")).get("factory")
 
 

@@ -1,7 +1,4 @@
-"""What a run leaves beside its models: the manifest that says what it was made of, its JSON, its times.
-
-Takes plain values, writes files whole. Knows a teacher by its fingerprint only.
-"""
+"""The manifest of a run: what it was made of, by which versions, on which machine, and how long each stage took."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import contextlib
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,35 +24,40 @@ PACKAGES = (  # whose versions a manifest names, where they are installed
 
 
 def write_manifest(recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any]) -> None:
-    """What the run was made of: versions, commit, checksums, seed, machine, times."""
+    """Write what the run was made of: versions, commit, seed, machine, teacher, and the facts given."""
     known = {"optical": __version__, "commit": commit(), "python": platform.python_version()}
-    known |= {"packages": _versions(), "machine": platform.platform(), "seed": recipe.seed}
+    known |= {"packages": versions(PACKAGES), "machine": platform.platform(), "seed": recipe.seed}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
     write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
 
 
 class Clock:
-    """Seconds since the last call, by stage."""
+    """Times the stages of a run.
+
+    Attributes:
+        seconds: Stage -> how long it took.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.last = time.perf_counter()
 
     def __call__(self, stage: str) -> None:
-        """End a stage."""
+        """End a stage, which began where the last one ended."""
         now = time.perf_counter()
         self.seconds[stage] = round(now - self.last, 1)
         self.last = now
 
     def include(self, seconds: Mapping[str, float]) -> None:
-        """Stages since the last call that were timed elsewhere."""
+        """Take over stages that ran since the last call and were timed elsewhere."""
         self.seconds |= seconds
         self.last = time.perf_counter()
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Package -> its version, where it is installed."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

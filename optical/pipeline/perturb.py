@@ -1,4 +1,4 @@
-"""The student and the transplant of a finished run on perturbed queries: what is left of MAP."""
+"""Measure the student and the transplant of a finished run on perturbed queries: what is left of MAP."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def perturb_run(
 def _asked(
     collections: Mapping[str, Collection], split: str, say: Callable[[str], None]
 ) -> dict[str, tuple[Collection, list[Query]]]:
-    """Language -> its collection and the judged queries in it: words of X are perturbed, so those in English are not.
+    """Language -> its collection and the judged queries in X, whose words are perturbed.
 
     Raises:
         DataError: No language has any, because its documents are in X and its queries English.
@@ -122,7 +122,7 @@ def _asked(
 def _searched(
     recipe: Recipe, teacher: Encoder, collection: Collection, systems: Mapping[str, Encoder]
 ) -> dict[str, EmbeddedCollection]:
-    """System -> what it searches: English documents by the teacher for all of them, those in X by itself."""
+    """System -> the documents as it searches them: English ones embedded by the teacher, those in X by the system."""
     if collection.docs_lang == ENGLISH:
         return dict.fromkeys(systems, embed_documents(recipe, teacher, collection, False))
     return {name: embed_documents(recipe, encoder, collection, False) for name, encoder in systems.items()}
@@ -135,7 +135,7 @@ def _measure(
     cases: Sequence[PerturbedQueries],
     searched: EmbeddedCollection,
 ) -> Measure:
-    """MAP of texts that are the queries or one of the cases; each distinct text is encoded once."""
+    """A function from texts, the queries or one of the cases, to their MAP; each distinct text is encoded once."""
     texts = [[q.text for q in queries], *(some for case in cases for some in case.texts)]
     distinct = list(dict.fromkeys(text for some in texts for text in some))
     vectors = encoders.encode_queries(encoder, distinct)

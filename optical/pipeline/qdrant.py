@@ -1,4 +1,4 @@
-"""A run's documents in Qdrant: exported once, then asked by the run's student.
+"""Export a run's documents to Qdrant, and ask them there by the run's student.
 
 English documents are embedded by the teacher, documents in X by the student, as for the run's own index.
 """
@@ -143,7 +143,7 @@ def answer(run: ExportedRun, question: str, depth: int, candidates: int | None =
 
 
 def _facts(recipe: Recipe, collection: Collection, student: Encoder) -> dict[str, Any]:
-    """What a collection there says about itself, as an index does; with documents in X also who embedded them."""
+    """What is kept with a collection there to know it by, as in the manifest of an index."""
     made = {"teacher_fingerprint": _teacher_of(recipe), "collection_checksum": collection.checksum}
     own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
     return {**made, **own}

@@ -1,4 +1,4 @@
-"""What each job writes into the folder of a run, checked before any work: what is not ours there is refused."""
+"""Check the folder of a run before any work: what a job would replace there has to be ours."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def check_distill(recipe: Recipe) -> None:
 
 
 def check_transplant(recipe: Recipe) -> None:
-    """The same before the transplant alone."""
+    """Refuse a folder whose transplant this program did not write."""
     check_writable(recipe.folder, [], ["transplant"])
 
 
 def check_teach(options: Teaching) -> None:
-    """The same before an encoder is taught."""
+    """Refuse a folder where teaching would replace something that this program did not write."""
     check_writable(options.folder, [*DESCRIPTION, *RESULTS], ["teacher"])
 
 
 def check_index(recipe: Recipe) -> None:
-    """The same before a run is indexed."""
+    """Refuse a folder where an index or the recipe would replace something that this program did not write."""
     check_writable(recipe.folder, ["recipe.toml"], _indexes(recipe))
 
 
 def check_evaluate(recipe: Recipe, names: list[str] = RESULTS) -> None:
-    """The same before results are written: ``RESULTS``, ``PERTURBED`` or ``COMPARED``."""
+    """Refuse a folder where results would replace something else: ``RESULTS``, ``PERTURBED`` or ``COMPARED``."""
     check_writable(recipe.folder, names)
 
 
 def _indexes(recipe: Recipe) -> list[str]:
-    """Of one collection that all languages share, or of each language."""
+    """Names of the index of a collection that all languages share, and of those of each language."""
     return ["index", *(f"index-{lang}" for lang in recipe.langs if len(recipe.langs) > 1)]

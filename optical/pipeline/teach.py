@@ -1,12 +1,7 @@
-"""A course: an English teacher from a judged collection, one folder a run.
-
-Takes the options, leaves a folder: the options, the encoder, what it was made of, and what it is worth beside its
-start. Knows no bitext and no student; the loop is that of :mod:`optical.training.teacher`.
-"""
+"""Teach an English teacher from a judged collection, and measure it beside its start, one folder a run."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,15 +11,16 @@ from optical.config.teaching import Teaching
 from optical.data.collection import Collection, documents_of, read_collection
 from optical.data.document_store import FullTexts, ids_of
 from optical.data.records import ENGLISH
-from optical.data.trec_run import Run, write_run
+from optical.data.trec_run import write_run
 from optical.embeddings.cache import document_vectors
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import checksum, strict_json, write_text
+from optical.files import strict_json, write_text
 from optical.models import encoders
-from optical.models.encoders import DevScore, Encoder, NamedScore, as_multi_vector, save_encoder
+from optical.models.encoders import Encoder, as_multi_vector, save_encoder
 from optical.models.precision import check_precision
+from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_teach
@@ -88,7 +84,7 @@ def teach_run(
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
     workspace = Workspace(options.folder, Path(options.cache), progress)
-    taught = teach(encoder, rows, options, workspace, dev=_score(data.held_out))
+    taught = teach(encoder, rows, options, workspace, dev=score_anew(*data.held_out) if data.held_out else None)
     clock("training")
     save_encoder(taught.encoder, options.folder / "teacher")
     systems[TAUGHT] = taught.encoder
@@ -124,33 +120,13 @@ def _measured_on(options: Teaching, data: TeachingData, name: str) -> dict[str, 
     return found
 
 
-def _answer(encoder: Encoder, held_out: HeldOut, cache: Path) -> Run:
-    ids = ids_of(held_out.docs)
-    vectors = document_vectors(encoder, ids, FullTexts(held_out.docs), cache)
-    return search(encoder, held_out.queries, vectors, ids, DEPTH)
-
-
-def _score(held_out: HeldOut | None) -> DevScore | None:
-    """MAP on the held-out queries; the passages are encoded anew each time, since their encoder learns too."""
-    if held_out is None:
-        return None
-
-    def score(encoder: Encoder) -> float:
-        with tempfile.TemporaryDirectory() as scratch:
-            return measure(_answer(encoder, held_out, Path(scratch)), held_out.qrels, ("AP",)).mean["AP"]
-
-    qrels = (f"{qrel.query_id} {qrel.doc_id} {qrel.relevance}" for qrel in held_out.qrels)
-    queries = (part for query in held_out.queries for part in query)
-    measured = [checksum(part) for part in (queries, ids_of(held_out.docs), FullTexts(held_out.docs), qrels)]
-    return NamedScore(score, checksum(measured))
-
-
 def _measure(title: str, held_out: HeldOut, systems: dict[str, Encoder], options: Teaching) -> TaughtScores:
     """Search with every encoder; runs, JSON and table go to a folder of that title."""
     folder = options.folder / "evaluation" / title.replace(", ", "-").replace(" ", "-").replace("/", "-")
-    scores = {}
+    ids, texts, scores = ids_of(held_out.docs), FullTexts(held_out.docs), {}
     for name, encoder in systems.items():
-        run = _answer(encoder, held_out, Path(options.cache))
+        vectors = document_vectors(encoder, ids, texts, Path(options.cache))
+        run = search(encoder, held_out.queries, vectors, ids, DEPTH)
         scores[name] = measure(run, held_out.qrels)
         tag = name.replace(", ", "-")
         write_run(run, folder / f"{tag}.trec", f"optical-{tag}")

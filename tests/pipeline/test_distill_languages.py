@@ -197,7 +197,7 @@ def test_both_doors_hand_the_weights_to_training(tmp_path, data, monkeypatch):
     monkeypatch.setattr(distillation, "train_student", training)
     with pytest.raises(Stopped):
         distill.distill_run(recipe_of(data, tmp_path, **{"training.language_temperature": 5.0}), progress=False)
-    options = {"min_words": 1, "language_temperature": 5.0}
+    options = {"min_words": 1, "batch_size": 6, "language_temperature": 5.0}
     with pytest.raises(Stopped):
         optical.distill(encoders.load(data / "teacher"), bitext=given("pairs", data), training=options, progress=False)
     small, large = handed[0][Pair(PAIRS[0][0], other(PAIRS[0][1]))], handed[0][Pair(*PAIRS[0])]
