@@ -260,7 +260,7 @@ def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, li
 
 
 def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors: Vectors) -> Rarity:
-    """Weigh the tokens of both sides by how rare they are among the sentences trained on.
+    """Compute how rare the tokens of both sides are among the sentences trained on.
 
     Raises:
         DataError: The teacher's tokens are not those of its tokenizer.

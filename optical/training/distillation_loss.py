@@ -174,7 +174,7 @@ class DistillationLoss(nn.Module):
         return uniform_mass(x.tokens.mask), uniform_mass(y.tokens.mask)
 
     def _perturbed(self, features: dict[str, Tensor], y: Encoded, rows: list[int]) -> Tensor:
-        """The sum of the losses with the student's input embeddings shifted: at random, or where it hurts most."""
+        """The sum of the losses with the student's input embeddings shifted, at random or by an adversary."""
         options = self.robustness
         student: Any = getattr(self.model, "module", self.model)  # several processes wrap it
         embedding = transformer(student).auto_model.get_input_embeddings()

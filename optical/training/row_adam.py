@@ -156,7 +156,7 @@ class RowAdamW(torch.optim.AdamW):
             self.last[some] = taken
 
     def _owed(self, last: Tensor, root: Tensor) -> Tensor:
-        """What steps not paid add to a row, for one unit of momentum: the sum over k of ``w_k / (sqrt(v) + e_k)``.
+        """Sum over k, for one unit of momentum, the steps that a row is owed: ``w_k / (sqrt(v) + e_k)``.
 
         Args:
             last: Step that each row is paid up to, ``(u,)``, ascending.
@@ -201,7 +201,7 @@ class RowAdamW(torch.optim.AdamW):
 def rows_in_use(
     model: Any, parameters: Iterable[nn.Parameter], *, lr: float, embedding_lr: float
 ) -> Iterator[RowAdamW]:
-    """Replace the input embedding of a transformers model by :class:`RowsInUse`, and give its optimizer, while open.
+    """Replace the input embedding of a transformers model by :class:`RowsInUse`, while open; gives the optimizer.
 
     Args:
         model: With ``get_input_embeddings`` and ``set_input_embeddings``.

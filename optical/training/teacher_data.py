@@ -115,7 +115,7 @@ def judged_pairs(collection: Collection, split: str) -> list[Example]:
 
 
 def first_by_hash(items: Iterable[Item], count: int, name: Callable[[Item], str]) -> list[Item]:
-    """Draw so many items by the hash of their names, in their own order; items of one name stay together."""
+    """Draw ``count`` items by the hash of their names, in their own order; items of one name stay together."""
     items = list(items)
     keys = [name_hash(name(item)) for item in items]
     if len(items) <= count or not count:
@@ -125,12 +125,12 @@ def first_by_hash(items: Iterable[Item], count: int, name: Callable[[Item], str]
 
 
 def name_hash(name: str) -> bytes:
-    """SHA-256 of a name: what decides where chance would, the same on every machine."""
+    """SHA-256 of a name, to draw by: the same on every machine and in any order."""
     return hashlib.sha256(name.encode()).digest()
 
 
 def draw_queries(collection: Collection, split: str, count: int) -> HeldOut:
-    """Draw at most so many queries of another collection, over all its passages."""
+    """Draw at most ``count`` queries of another collection, over all its passages."""
     pairs = judged_pairs(collection, split)
     queries = first_by_hash(dict.fromkeys(pair.query for pair in pairs), count, lambda query: query.id)
     ids = {query.id for query in queries}
@@ -138,7 +138,7 @@ def draw_queries(collection: Collection, split: str, count: int) -> HeldOut:
 
 
 def _hold_out(examples: Sequence[Example], count: int) -> list[Example]:
-    """Draw passages by hash, with all their pairs, until they have so many queries; at most a tenth of the passages.
+    """Draw passages by hash, with all their pairs, until they have ``count`` queries; at most a tenth of the passages.
 
     Passages are drawn, not queries: searching costs by the passage, and each has all its questions to tell with.
     """
