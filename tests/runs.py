@@ -52,14 +52,18 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
     return recipe
 
 
-def by_words(encoder: encoders.Encoder) -> encoders.Encoder:
-    """With the words loud and the random layers quiet: it matches by words, as a trained encoder would."""
+def by_words(encoder: encoders.Encoder, seed: int | None = 0) -> encoders.Encoder:
+    """With the words loud and the random layers quiet: it matches by words, as a trained encoder would.
+
+    The words are drawn by the seed, or without one as torch goes on after the encoder was made.
+    """
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
             if weight.ndim == 2:
                 weight.mul_(0.1)
             if "word_embeddings" in name:
-                weight.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(0))
+                weight.normal_(0.0, 1.0, generator=generator)
     return encoder
 
 

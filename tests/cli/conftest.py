@@ -12,7 +12,7 @@ import torch
 
 from optical import cli
 from optical.config.recipe import load_recipe
-from tests.pipeline.test_distill import MUCH_TO_LEARN, data, uncased  # noqa: F401 - data is a fixture
+from tests.chain import MUCH_TO_LEARN, uncased, write_data
 from tests.runs import distilled
 
 
@@ -39,7 +39,13 @@ def command(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, data):  # noqa: F811
+def data(tmp_path_factory):
+    """Bitext and a collection on disk."""
+    return write_data(tmp_path_factory.mktemp("data") / "sample")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data):
     """A finished run and the teacher it was made by."""
     folder = tmp_path_factory.mktemp("cli")
     torch.manual_seed(0)

@@ -11,8 +11,8 @@ import pytest
 
 from optical.config.recipe import load_recipe
 from optical.models import encoders
+from tests.chain import OWN
 from tests.cli.conftest import asked_for, snapshot, write
-from tests.pipeline.test_distill import OWN
 from tests.runs import tiny_run
 
 

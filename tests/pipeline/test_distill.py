@@ -7,191 +7,24 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-import optical
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
 from optical.data.collection import read_collection
 from optical.data.trec_run import read_run
-from optical.embeddings.cache import teacher_vectors
-from optical.errors import DataError, RecipeError
+from optical.errors import DataError
 from optical.evaluation import report
-from optical.models import colbert_format, encoders
-from optical.pipeline import answer, bm25_rows, index, inputs
+from optical.models import encoders
+from optical.pipeline import answer, bm25_rows, inputs
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
+from tests.chain import DOCUMENTS, OWN, PAIRS, cased, mean_loss, recipe_of, uncased, unigram
 from tests.conftest import ENGLISH, bert
 from tests.runs import distilled, evaluated
-
-OWN = "sample-collection-test"  # where a run keeps its own results, below evaluation/
-PAIRS = [
-    ("I drink water.", "Ninakunywa maji."),
-    ("The children read books.", "Watoto wanasoma vitabu."),
-    ("Where is the market?", "Soko liko wapi?"),
-    ("The farmer plants maize.", "Mkulima anapanda mahindi."),
-    ("She cooks rice.", "Anapika wali."),
-    ("The cow gives milk.", "Ng'ombe anatoa maziwa."),
-    ("Who built this house?", "Nani alijenga nyumba hii?"),
-    ("The teacher writes a letter.", "Mwalimu anaandika barua."),
-    ("Rain falls in April.", "Mvua inanyesha mwezi wa Aprili."),
-    ("We sell fish.", "Tunauza samaki."),
-    ("The river is long.", "Mto ni mrefu."),
-    ("The doctor helps the sick.", "Daktari anawasaidia wagonjwa."),
-    ("A dog guards the door.", "Mbwa analinda mlango."),
-    ("They sing songs.", "Wanaimba nyimbo."),
-    ("The moon shines.", "Mwezi unang'aa."),
-    ("The farmer drinks milk.", "Mkulima anakunywa maziwa."),
-    ("The children sing.", "Watoto wanaimba."),
-    ("Where is the doctor?", "Daktari yuko wapi?"),
-]
-DOCUMENTS = [
-    "the farmer plants maize .", "the cow gives milk .", "the teacher writes a letter .", "rain falls in april .",
-    "the doctor helps the sick .", "a dog guards the door .", "they sing songs .", "the river is long .",
-    "she cooks rice .", "we sell fish .", "the children read books .", "i drink water .",
-]  # fmt: skip
-QUESTIONS = {  # document -> (English, Swahili); none of them is in the bitext
-    0: ("who plants maize ?", "Nani anapanda mahindi?"),
-    1: ("who gives milk ?", "Nani anatoa maziwa?"),
-    2: ("who writes a letter ?", "Nani anaandika barua?"),
-    3: ("where falls rain ?", "Wapi mvua inanyesha?"),
-    4: ("who helps the sick ?", "Nani anawasaidia wagonjwa?"),
-    5: ("who guards the door ?", "Nani analinda mlango?"),
-    6: ("who sing songs ?", "Nani wanaimba nyimbo?"),
-    7: ("where is the river ?", "Mto wapi?"),
-    8: ("who cooks rice ?", "Nani anapika wali?"),
-    9: ("where we sell fish ?", "Wapi tunauza samaki?"),
-}
-SETTINGS = {
-    "objective.scores": 1.0,  # off by default: here every reading of a collection is walked through
-    "training.word_dropout": 0.0, "training.steps": 12, "training.batch_size": 6, "training.evaluate_every": 6,
-    "training.warmup": 0.0,
-    "training.learning_rate": 1e-3, "training.embedding_learning_rate": 1e-2, "training.min_words": 1,
-}  # fmt: skip
-# Words that occur once get no row, so that the transplant is poor and there is something left to learn.
-MUCH_TO_LEARN = {
-    "vocabulary.min_count": 2, "training.steps": 60, "training.evaluate_every": 20, "training.learning_rate": 3e-3,
-    "training.embedding_learning_rate": 0.1,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Bitext and a collection on disk, with the sixth question among the bitext."""
-    folder = tmp_path_factory.mktemp("data") / "sample"
-    folder.mkdir()
-    leak = [QUESTIONS[5], ("A cow in the river.", "NANI, analinda mlango")]
-    lines = [f"{english}\t{swahili}\n" for english, swahili in [*PAIRS, *leak]]
-    (folder / "bitext.tsv").write_text("".join(lines) + "no tab here\n", encoding="utf-8")
-    collection = folder / "collection"
-    collection.mkdir()
-    docs = [{"id": f"d{i}", "title": f"Text {i}", "text": text} for i, text in enumerate(DOCUMENTS)]
-    (collection / "docs.jsonl").write_text("".join(json.dumps(d) + "\n" for d in docs), encoding="utf-8")
-    for k, lang in enumerate(("en", "sw")):
-        (collection / f"queries.{lang}.tsv").write_text(
-            "".join(f"q{i}\t{texts[k]}\n" for i, texts in QUESTIONS.items()), encoding="utf-8"
-        )
-    for split, keep in (("dev", (0, 2, 4)), ("test", (1, 3, 5, 6, 7, 8, 9))):
-        (collection / f"qrels.{split}.tsv").write_text("".join(f"q{i} 0 d{i} 1\n" for i in keep), encoding="utf-8")
-    return folder
-
-
-def by_words(encoder):
-    """The same encoder with the words loud and the random layers quiet: it matches by words, as a trained one would."""
-    with torch.no_grad():
-        for name, weight in encoder.named_parameters():
-            if weight.ndim == 2:
-                weight.mul_(0.1)
-            if "word_embeddings" in name:
-                weight.normal_(0.0, 1.0)
-    return encoder
-
-
-def uncased(folder):
-    """A teacher as MiniLM is."""
-    return by_words(bert(folder))
-
-
-def cased(folder):
-    """A teacher as mBERT is: WordPiece that keeps upper case."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    from tests.conftest import word_pieces
-
-    folder.mkdir()
-    upper = [chr(c) for c in range(65, 91)]
-    words = {w.capitalize() for w in ENGLISH.split() if len(w) > 1 and w.isalpha()}
-    (folder / "vocab.txt").write_text("\n".join([*word_pieces(), *upper, *sorted(words)]), encoding="utf-8")
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=64)
-    torch.manual_seed(2)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=64, initializer_range=0.3,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
-
-
-def unigram(folder):
-    """A teacher as XLM-R is: Unigram pieces with a metaspace, other special tokens, positions after the padding id."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
-
-    letters = [chr(c) for c in (*range(97, 123), *range(65, 91))]
-    pieces = [(t, 0.0) for t in ("<s>", "<pad>", "</s>", "<unk>")] + [("▁", -3.0)]
-    pieces += [(c, -8.0) for c in [*letters, *"'.,?!-0123456789"]]
-    words = sorted({form for w in ENGLISH.split() if len(w) > 1 for form in (w, w.capitalize())})
-    pieces += [(f"▁{w}", -5.0) for w in words]
-    backend = Tokenizer(models.Unigram(pieces, unk_id=3))
-    backend.normalizer = normalizers.NFKC()
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.decoder = decoders.Metaspace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=64, bos_token="<s>", cls_token="<s>", eos_token="</s>",
-        sep_token="</s>", pad_token="<pad>", unk_token="<unk>",
-    )  # fmt: skip
-    torch.manual_seed(3)
-    config = XLMRobertaConfig(
-        vocab_size=len(pieces), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=80, pad_token_id=1, bos_token_id=0, eos_token_id=2, initializer_range=0.3,
-    )  # fmt: skip
-    XLMRobertaModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"))
-
-
-def recipe_of(folder, data, teacher, **more):
-    named = {"out": str(folder / "run"), "cache": str(folder / "cache"), "teacher": str(teacher), "lang": "sw"}
-    named |= {"bitext": str(data / "bitext.tsv"), "collection": str(data / "collection")}
-    return load_recipe(None, {**named, **SETTINGS, **more})
-
-
-def mean_loss(entries) -> float:
-    """A batch of six is one sixth of the bitext: single losses jump."""
-    return float(np.mean([entry["loss"] for entry in entries]))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data):
-    """The recipe of one finished run, its report, and what it said."""
-    folder = tmp_path_factory.mktemp("chain")
-    torch.manual_seed(0)
-    uncased(folder / "made").save(str(folder / "teacher"))
-    recipe, said = recipe_of(folder, data, folder / "teacher", **MUCH_TO_LEARN), []
-    return recipe, distilled(recipe, said.append, progress=False), said
 
 
 def test_the_student_beats_zero_shot_and_its_start(run):
@@ -313,97 +146,6 @@ def test_an_index_by_another_teacher_is_not_searched(run, tmp_path):
     evaluated(recipe)
 
 
-ASKED = ["Nani anaandika barua?", "maji"]
-WITHOUT_OPTICAL = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "optical":
-            raise ImportError("optical must not be needed")
-sys.meta_path.insert(0, Refuse())
-try:
-    import optical
-except ImportError:
-    pass
-else:
-    raise SystemExit("optical can be imported after all")
-import numpy as np
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer
-np.save("single.npy", SentenceTransformer({single!r}, device="cpu").encode({asked!r}))
-tokens = MultiVectorEncoder({many!r}, device="cpu").encode_query({asked!r}, convert_to_numpy=True)
-np.save("many.npy", np.concatenate(tokens))
-"""
-
-
-def test_the_students_load_where_optical_is_not_installed(run, late, tmp_path):
-    single, many = run[0].folder / "student", late[0].folder / "student"
-    code = WITHOUT_OPTICAL.format(single=str(single), many=str(many), asked=ASKED)
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    here = encoders.load(single, "cpu").encode(ASKED)
-    np.testing.assert_allclose(np.load(tmp_path / "single.npy"), here, atol=1e-6)
-    tokens = encoders.encode_tokens(encoders.load(many, "cpu"), ASKED, query=True)
-    np.testing.assert_allclose(np.load(tmp_path / "many.npy"), np.concatenate(tokens), atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(np.load(tmp_path / "many.npy"), axis=1), 1.0, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def late(tmp_path_factory, data):
-    """The recipe and the report of a finished run with late interaction."""
-    folder = tmp_path_factory.mktemp("late")
-    uncased(folder / "made").save(str(folder / "teacher"))
-    recipe = recipe_of(folder, data, folder / "teacher", late_interaction=True)
-    return recipe, distilled(recipe, progress=False)
-
-
-def test_late_interaction_goes_the_same_way(late):
-    recipe, found = late
-    ap = {system: scores.mean["AP"] for system, scores in found.scores.items()}
-    assert ap[report.STUDENT] > ap[report.ZERO_SHOT] + 0.2
-    losses = [e for e in json.loads((recipe.folder / "training.json").read_text()) if "loss" in e]
-    assert mean_loss(losses[-3:]) < mean_loss(losses[:3])
-    assert "scores" not in losses[-1], "there is no sentence vector to rank passages with"
-    assert not (recipe.folder / "index").exists()
-    assert answer.answer(answer.load_run(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
-    assert evaluated(recipe).scores == found.scores
-    own, shared = (
-        encoders.encode_tokens(encoders.load(recipe.folder / name, "cpu"), ASKED, query=True)
-        for name in ("student", "colbert")
-    )
-    np.testing.assert_allclose(np.concatenate(shared), np.concatenate(own), atol=1e-5)
-
-
-def test_a_student_that_other_libraries_cannot_hold_is_finished(late, tmp_path, monkeypatch):
-    recipe = late[0].model_copy(update={"out": str(tmp_path / "run")})
-    monkeypatch.setattr(colbert_format, "ALLOWED", -1.0)
-    said = []
-    assert distilled(recipe, said.append, progress=False).scores == late[1].scores
-    assert any(line.startswith("no folder for PyLate and Stanford's ColBERT: ") for line in said)
-    assert not (recipe.folder / "colbert").exists()
-
-
-@pytest.mark.parametrize(("precision", "off"), [("int8", 0.05), ("int4", 0.1)])
-def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precision, off):
-    recipe, found = late
-    chosen = {"late_index": "on", "late_precision": precision}
-    listed = recipe.model_copy(update={"search": recipe.search.model_copy(update=chosen)})
-    assert index.index_run(listed) == [recipe.folder / "index"]
-    assert json.loads((recipe.folder / "index" / "optical.json").read_text())["precision"] == precision
-    said = []
-    again = evaluated(listed, say=said.append)
-    for system, scores in found.scores.items():
-        # What is stored is whole numbers, so a near tie may turn, of sixteen steps more often.
-        assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=off)
-    assert "late interaction by lists finds 100.0 % of the exact first 100 (some questions)" in said
-    answers = answer.load_run(listed)
-    assert answers.late.index is not None
-    first = answer.answer(answers, "Nani anaandika barua?", 2)[0]
-    assert first.doc.id == "d2"
-    assert first.matches
-    assert index.index_run(recipe) == []  # too few documents for one, by the rule
-    assert not (recipe.folder / "index").exists()
-    assert evaluated(recipe).scores == found.scores
-
-
 @pytest.mark.parametrize("kind", [cased, unigram])
 def test_other_architectures_go_the_same_way(kind, tmp_path, data):
     kind(tmp_path / "made").save(str(tmp_path / "teacher"))
@@ -453,57 +195,6 @@ def test_a_collection_with_one_split_needs_no_dev(tmp_path, data):
 def test_a_split_that_is_not_there_stops_before_any_work(tmp_path, data):
     with pytest.raises(DataError, match="no split 'train', only dev, test"):
         distilled(recipe_of(tmp_path, data, tmp_path / "no teacher needed", **{"search.split": "train"}))
-
-
-def test_the_python_api(tmp_path):
-    teacher = uncased(tmp_path / "made")
-    student = optical.distill(
-        teacher,
-        bitext=PAIRS,
-        documents=DOCUMENTS,
-        folder=tmp_path / "student",
-        training={"steps": 12, "batch_size": 6, "learning_rate": 1e-3, "embedding_learning_rate": 1e-2, "warmup": 0.0},
-        progress=False,
-    )
-    assert type(student) is type(teacher)
-    target = teacher_vectors(teacher, [p[0] for p in PAIRS], tmp_path / "cache").sentences
-    swahili = [p[1] for p in PAIRS]
-    near = (student.encode(swahili, normalize_embeddings=True) * target).sum(axis=1).mean()
-    far = (teacher.encode(swahili, normalize_embeddings=True) * target).sum(axis=1).mean()
-    assert near > far + 0.2
-    again = type(teacher)(str(tmp_path / "student"), device="cpu")
-    np.testing.assert_allclose(again.encode(["maji"]), student.encode(["maji"]), atol=1e-6)
-    assert not list((tmp_path / "student").glob("checkpoints-*"))
-
-
-def test_the_python_api_makes_shallow_students(tmp_path):
-    teacher = uncased(tmp_path / "made")
-    student = optical.distill(teacher, bitext=PAIRS, layers=1, training={"steps": 0}, progress=False)
-    assert student[0].auto_model.config.num_hidden_layers == 1
-    assert teacher[0].auto_model.config.num_hidden_layers == 2
-    with pytest.raises(RecipeError, match="layers = 0"):
-        optical.distill(teacher, bitext=PAIRS, layers=0)
-
-
-def test_the_python_api_keeps_nothing_without_a_folder_and_names_a_wrong_option(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    teacher = uncased(tmp_path / "made")
-    before = set(tmp_path.rglob("*"))
-    student = optical.distill(teacher, bitext=PAIRS, training={"steps": 1, "batch_size": 4}, progress=False)
-    assert set(tmp_path.rglob("*")) == before
-    assert len(student.tokenizer) > len(teacher.tokenizer)
-    with pytest.raises(RecipeError, match=r"did you mean training\.steps"):
-        optical.distill(teacher, bitext=PAIRS, training={"step": 1})
-
-
-def test_the_python_api_does_not_empty_a_folder_of_something_else(tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(DataError, match="thesis"):
-        optical.distill(
-            bert(tmp_path / "made"), bitext=PAIRS, folder=tmp_path / "thesis", training={"steps": 0}, progress=False
-        )
-    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
 
 def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypatch):

@@ -20,7 +20,7 @@ from optical.models import encoders
 from optical.pipeline import answer, distill, evaluate, index
 from optical.retrieval.dense import partitioned
 from optical.training import distillation
-from tests.pipeline.test_distill import DOCUMENTS, MUCH_TO_LEARN, PAIRS, QUESTIONS, SETTINGS, uncased
+from tests.chain import DOCUMENTS, MUCH_TO_LEARN, PAIRS, QUESTIONS, SETTINGS, uncased
 from tests.runs import evaluated
 
 ASKED = {f"q{i}" for i in (1, 3, 5, 6, 7, 8, 9)}

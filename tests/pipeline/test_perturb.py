@@ -13,13 +13,12 @@ from optical.evaluation.perturbed_results import table
 from optical.evaluation.tables import page
 from optical.pipeline import perturb
 from optical.pipeline.perturb import perturb_run
-from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.conftest import bert
-from tests.pipeline.test_distill import by_words, data  # noqa: F401 - data is a fixture
+from tests.runs import by_words
 
 
 @pytest.fixture
-def run(tmp_path, data):  # noqa: F811
+def run(tmp_path, data):
     """A run on disk whose student is the teacher, uncased and matching by words; English stands for X."""
     encoder = by_words(bert(tmp_path / "bert"))
     for folder in ("teacher", "run/student", "run/transplant"):
@@ -92,20 +91,20 @@ class TestCommand:
         (run.folder / "recipe.toml").write_text(write_recipe(run), encoding="utf-8")
         return run.folder
 
-    def test_the_table_is_printed(self, command, folder):  # noqa: F811
+    def test_the_table_is_printed(self, command, folder):
         code, out, _ = command("evaluate", folder, "--perturb", "drop", "--rate", "0.5", "--rate", "1", "--seeds", "1")
         assert code == 0
         lines = [line for line in out.splitlines() if "drop" in line and report.STUDENT in line]
         assert [line.split()[2] for line in lines] == ["0.5", "1"]
         assert "7 zz queries, perturbed with 1 seed;" in out
 
-    def test_an_unknown_kind_is_one_message(self, command, folder):  # noqa: F811
+    def test_an_unknown_kind_is_one_message(self, command, folder):
         code, _, err = command("evaluate", folder, "--perturb", "tipos")
         assert code == 1
         assert "received 'tipos'; did you mean typos?" in err
         assert "Traceback" not in err
 
-    def test_a_rate_without_a_kind(self, command, folder):  # noqa: F811
+    def test_a_rate_without_a_kind(self, command, folder):
         code, _, err = command("evaluate", folder, "--rate", "0.5")
         assert code == 2
         assert "--perturb typos" in err

@@ -19,7 +19,6 @@ from optical.pipeline.manifest import write_manifest
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant import search, write
 from optical.retrieval.qdrant.place import Place, connect
-from tests.cli.conftest import command  # noqa: F401 - a fixture
 from tests.pipeline.test_evaluate import ENGLISH, QUESTIONS, finished, in_x, models, write_collection  # noqa: F401 - fixtures
 from tests.runs import DOCUMENTS, tiny_run
 

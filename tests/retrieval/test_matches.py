@@ -78,7 +78,7 @@ class TestSpans:
         assert word_spans(late, "the moon", query=True) == []
 
     def test_metaspace_pieces_begin_at_the_letter(self, tmp_path):
-        from tests.pipeline.test_distill import unigram
+        from tests.chain import unigram
 
         multi = encoders.as_multi_vector(unigram(tmp_path / "unigram"))
         text = "the river, long"
