@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optical.models.encoders import DEFAULT_TEACHER, Encoder, as_multi_vector, encode_tokens, load
+from optical.models.encoders import Encoder, as_multi_vector, encode_tokens, load
+from optical.models.load import DEFAULT_TEACHER
 from optical.models.precision import bfloat16
 
 PART = 1000

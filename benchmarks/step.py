@@ -90,7 +90,7 @@ def _pooled(runs: Sequence[Measured]) -> Measured:
 
 def _prepare(folder: Path, bitext: Path) -> None:
     """The students and the teacher's vectors, once for all."""
-    from optical.config.recipe import Vocabulary
+    from optical.config.vocabulary import Vocabulary
     from optical.embeddings.cache import teacher_vectors
     from optical.vocabulary.transplant import transplant
 
@@ -104,10 +104,10 @@ def _prepare(folder: Path, bitext: Path) -> None:
 
 def _teacher() -> Any:
     from optical.errors import DataError
-    from optical.models import encoders
+    from optical.models.load import DEFAULT_TEACHER, load_encoder
 
     try:
-        return encoders.load(encoders.DEFAULT_TEACHER)
+        return load_encoder(DEFAULT_TEACHER)
     except DataError as error:
         raise CannotRunError(str(error)) from error
 
@@ -119,7 +119,7 @@ def _all_pairs(bitext: Path) -> list:
 
 
 def _pairs(bitext: Path) -> list:
-    from optical.config.recipe import Training
+    from optical.config.training import Training
     from optical.training.mixture import usable
 
     pairs = usable(_all_pairs(bitext), Training())
@@ -145,7 +145,8 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
     """This package as `optical distill` trains, with all objectives."""
     import torch
 
-    from optical.config.recipe import StudentOptions, Training
+    from optical.config.recipe import StudentOptions
+    from optical.config.training import Training
     from optical.training import distillation
     from optical.training.losses import ot as objective
     from optical.training.mixture import Mixture
@@ -290,11 +291,9 @@ def _main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
-    from optical.models import encoders
-
     torch.set_num_threads(int(given.threads))
     torch.manual_seed(0)
-    student = encoders.load(Path(given.folder) / given.vocabulary, given.device)
+    student = load_encoder(Path(given.folder) / given.vocabulary, given.device)
     pairs = _pairs(Path(given.bitext))
     folder = Path(given.folder) / "run"
     measured = CANDIDATES[given.candidate].train(student, pairs, folder, given.precision, given.device)

@@ -29,6 +29,8 @@ from optical.evaluation.perturbations import perturb
 from optical.files import checksum
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore
+from optical.models.load import load_encoder
+from optical.models.save import save_encoder
 from optical.pipeline import embed
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
@@ -229,10 +231,8 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
         # All seeds of a row begin with the same student.
-        encoders.save_encoder(
-            make_start(teacher, pairs, recipe.student._replace(seed=0), lambda _: None).student, folder
-        )
-    return encoders.load(folder, recipe.device)
+        save_encoder(make_start(teacher, pairs, recipe.student._replace(seed=0), lambda _: None).student, folder)
+    return load_encoder(folder, recipe.device)
 
 
 def _name(text: str) -> str:

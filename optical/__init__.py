@@ -87,6 +87,8 @@ def distill(
     from optical.config.recipe import load_recipe
     from optical.files import check_replaceable
     from optical.models import encoders
+    from optical.models.load import load_encoder
+    from optical.models.save import save_encoder
     from optical.training import distillation
     from optical.training.trainer import Workspace
 
@@ -96,7 +98,7 @@ def distill(
     recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **given})
     if folder is not None:
         check_replaceable(Path(folder))
-    loaded = encoders.load(teacher) if isinstance(teacher, str | Path) else teacher
+    loaded = load_encoder(teacher) if isinstance(teacher, str | Path) else teacher
     texts = list(documents or ()) if not encoders.is_multi_vector(loaded) else []
     passages = [encoders.encode_sentences(loaded, texts)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +106,7 @@ def distill(
         pairs = _pairs(bitext, recipe)
         done = distillation.distill(loaded, pairs, recipe.student, workspace, passages=passages, dev=dev)
     if folder is not None:
-        encoders.save_encoder(done.student, Path(folder))
+        save_encoder(done.student, Path(folder))
     return done.student
 
 
@@ -140,10 +142,11 @@ def teach(
         RecipeError: An unknown option, or one that does not fit the encoder.
         Diverged: The loss is no number.
     """
-    from optical.config.options import load_options
     from optical.config.teaching import Teaching
+    from optical.config.toml import load_options
     from optical.files import check_replaceable
-    from optical.models import encoders
+    from optical.models.load import load_encoder
+    from optical.models.save import save_encoder
     from optical.training import teacher as training
     from optical.training.trainer import Workspace
 
@@ -153,13 +156,13 @@ def teach(
     training.check_rows(listed)
     if folder is not None:
         check_replaceable(Path(folder))
-    start = encoders.load(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
+    start = load_encoder(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
     start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(scratch), progress)
         taught = training.teach(start, listed, chosen, workspace, dev=dev)
     if folder is not None:
-        encoders.save_encoder(taught.encoder, Path(folder))
+        save_encoder(taught.encoder, Path(folder))
     return taught.encoder
 
 

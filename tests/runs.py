@@ -11,7 +11,7 @@ from optical.config.recipe import Recipe, load_recipe, write_recipe
 from optical.evaluation.report import Report
 from optical.files import write_text
 from optical.models import encoders
-from optical.models.encoders import save_encoder
+from optical.models.save import save_encoder
 from optical.pipeline.distill import distill_run
 from optical.pipeline.embed import embed_each, load_teacher
 from optical.pipeline.evaluate import evaluate_run

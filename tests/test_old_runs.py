@@ -13,6 +13,7 @@ import pytest
 from optical.config.recipe import load_recipe
 from optical.data.trec_run import read_run
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.pipeline import answer
 from tests.cli.conftest import command, snapshot  # noqa: F401 - command is a fixture
@@ -66,7 +67,7 @@ def test_is_served(run):
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from fastapi.testclient import TestClient
 
-    from optical.web.app import create_app
+    from optical.web.endpoints import create_app
     from optical.web.facts import about
 
     recipe = load_recipe(run / "recipe.toml")
@@ -110,7 +111,7 @@ def test_is_exported_as_onnx(command, run):  # noqa: F811
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
     succeed(command, "export", run, "--no-int8")
     (vectors,) = OnnxEncoder.load(run / "onnx").encode([QUESTION[1]])
-    (expected,) = encoders.encode_queries(encoders.load(run / "student", "cpu"), [QUESTION[1]])
+    (expected,) = encoders.encode_queries(load_encoder(run / "student", "cpu"), [QUESTION[1]])
     assert vectors == pytest.approx(np.asarray(expected), abs=1e-4)
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import fingerprints
-from optical.config.recipe import Vocabulary, load_recipe
+from optical.config.recipe import load_recipe
+from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair, read_bitext, without
 from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.data.words import split_words

@@ -52,7 +52,7 @@ def serve(
 
     server.check_installed()
     with server.bind(host, port) as own, opened_answers(chosen, engine, url, path, name) as answers:
-        from optical.web.app import create_app
+        from optical.web.endpoints import create_app
         from optical.web.facts import about
 
         facts = about(chosen, answers.lang, answers.collection, late=answers.late, engine=engine)

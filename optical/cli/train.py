@@ -25,8 +25,8 @@ from optical.cli.app import (
     show_reports,
 )
 from optical.cli.help import HelpAll, panel_of
-from optical.config.options import load_options
 from optical.config.teaching import Teaching
+from optical.config.toml import load_options
 
 
 @app.command(rich_help_panel=panel_of("data"))

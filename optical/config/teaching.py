@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from optical.config.section import Section
 
 
-class Teaching(BaseModel):
+class Teaching(Section):
     """Options of training an English encoder on queries and the passages that answer them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     collection: str = Field(description="folder or irds:<id> with English queries and judgements to learn from")
     teacher: str = Field(

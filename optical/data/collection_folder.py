@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from optical.data import collection_trec
-from optical.data.lines import json_object, lines
-from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
+from optical.data.lines import cells_of, json_object, lines
+from optical.data.qrels import read_qrels
+from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Query
 from optical.data.words import tidy
 from optical.errors import DataError
 
@@ -26,7 +27,6 @@ _QUERIES = re.compile(
     r"(?P<suffix>\.tsv|\.jsonl|(?:\.(?P<fields>t|td|tdn))?(?:\.trec|\.xml))(?:\.gz)?"
 )
 _QRELS = re.compile(r"qrels(?:\.(?P<split>[^.]+))?\.(?:tsv|txt)(?:\.gz)?")
-_QRELS_HEADERS = frozenset({"score", "relevance", "rel", "label"})  # names of the last column
 _SPLIT = re.compile(r"(?P<split>[^.]+)\.(?:tsv|txt)(?:\.gz)?")  # below the folder qrels/
 
 LAYOUTS = (
@@ -41,7 +41,7 @@ def read_folder(folder: Path, langs: Sequence[str]) -> CollectionParts:
     """The parts of a collection in a folder, the queries of ``langs`` among them."""
     documents = read_documents(folder)
     queries = _read_queries(folder, langs)
-    qrels = {split: list(_judgements(file)) for split, file in _qrels_files(folder).items()}
+    qrels = {split: list(read_qrels(file)) for split, file in _qrels_files(folder).items()}
     return CollectionParts(_name(folder.resolve()), str(folder), documents, queries, qrels)
 
 
@@ -79,7 +79,7 @@ def _json_docs(file: Path) -> Iterator[tuple[int, Doc]]:
 
 
 def _table_docs(file: Path) -> Iterator[tuple[int, Doc]]:
-    for number, cells in _cells(file, "\t"):
+    for number, cells in cells_of(file, "\t"):
         if len(cells) not in (2, 3):
             raise DataError(
                 f"{len(cells)} columns in a document at {file}:{number}; write id<TAB>text or id<TAB>title<TAB>text"
@@ -141,7 +141,7 @@ def _json_queries(file: Path) -> Iterator[tuple[Query, str]]:
 
 
 def _table_queries(file: Path) -> Iterator[tuple[Query, str]]:
-    for number, cells in _cells(file, "\t", 1):
+    for number, cells in cells_of(file, "\t", 1):
         if len(cells) != 2 or not cells[0].strip():
             raise DataError(f"no query at {file}:{number}; write id<TAB>text on each line")
         yield Query(cells[0].strip(), tidy(cells[1])), ""
@@ -162,33 +162,6 @@ def _qrels_files(folder: Path) -> dict[str, Path]:
     if not files:
         raise DataError(f"no judgements in {folder}; {LAYOUTS}")
     return files
-
-
-def _judgements(file: Path) -> Iterator[Qrel]:
-    """Judgements of three or four columns, after a header as BEIR has it or without one."""
-    for number, cells in _cells(file, None):
-        relevance = _whole(cells[-1])
-        if relevance is not None and len(cells) in (3, 4):
-            yield Qrel(cells[0], cells[-2], relevance)
-        elif number > 1 or cells[-1].lower() not in _QRELS_HEADERS:
-            raise DataError(
-                f"no judgement at {file}:{number}; write query 0 document relevance, or"
-                " query<TAB>document<TAB>relevance, with a whole number as relevance"
-            )
-
-
-def _whole(text: str) -> int | None:
-    """A whole number, also when it is written ``1.0``; None for anything else."""
-    match = re.fullmatch(r"([+-]?\d+)(?:\.0*)?", text)
-    return int(match[1]) if match else None
-
-
-def _cells(file: Path, separator: str | None, limit: int = -1) -> Iterator[tuple[int, list[str]]]:
-    """Numbered lines in cells; without a separator, tabs where a line has some and other white space where not."""
-    for number, text in lines(file):
-        if text.strip():
-            cut = separator or ("\t" if "\t" in text else None)
-            yield number, [cell.strip() for cell in text.split(cut, limit)]
 
 
 def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

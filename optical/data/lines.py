@@ -81,3 +81,11 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 def _guess(raw: bytes) -> str:
     """A likely encoding of a line that is not UTF-8, for the advice in the message only."""
     return "UTF-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "WINDOWS-1252"
+
+
+def cells_of(file: Path, separator: str | None, limit: int = -1) -> Iterator[tuple[int, list[str]]]:
+    """Numbered lines in cells; without a separator, tabs where a line has some and other white space where not."""
+    for number, text in lines(file):
+        if text.strip():
+            cut = separator or ("\t" if "\t" in text else None)
+            yield number, [cell.strip() for cell in text.split(cut, limit)]

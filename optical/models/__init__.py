@@ -1,6 +1,7 @@
 """Encoders, of teacher and student: loading them, encoding text, changing their shape, saving them for other programs.
 
-- :mod:`optical.models.encoders`: load an encoder, and turn text into tokens or vectors.
+- :mod:`optical.models.load`, :mod:`optical.models.save`: from a folder, a hub id or a package, and to a folder.
+- :mod:`optical.models.encoders`: turn text into tokens or vectors, by either class of encoder.
 - :mod:`optical.models.tokens`: a batch of token vectors, pooled or compared by MaxSim.
 - :mod:`optical.models.layers`: a student of fewer layers.
 - :mod:`optical.models.projection`: token vectors of fewer dimensions.

@@ -21,6 +21,7 @@ from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
 from optical.models import encoders
 from optical.models.encoders import Encoder, encode_tokens, transformer
+from optical.models.load import load_encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -185,7 +186,7 @@ def _stanford(multi: MultiVectorEncoder, own: dict[str, Any], weight: Tensor) ->
 
 def _difference(multi: MultiVectorEncoder, folder: Path) -> float:
     """Largest difference of a component of a token vector after loading again; infinite where tokens differ."""
-    again = encoders.load(folder, "cpu")
+    again = load_encoder(folder, "cpu")
     worst = 0.0
     for query in (True, False):
         for own, other in zip(*(encode_tokens(e, PROBES, query=query) for e in (multi, again)), strict=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from optical.config.recipe import Recipe, Search
+from optical.config.recipe import Recipe
+from optical.config.search import Search
 from optical.data.bitext import Pair
 from optical.data.collection import Collection
 from optical.data.document_store import FullTexts, ids_of

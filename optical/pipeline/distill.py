@@ -17,8 +17,9 @@ from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
 from optical.files import strict_json, write_text, written_whole
-from optical.models.encoders import is_multi_vector, save_encoder
+from optical.models.encoders import is_multi_vector
 from optical.models.precision import check_precision
+from optical.models.save import save_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_teacher

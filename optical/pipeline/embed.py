@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from optical.config.recipe import Recipe, Search
+from optical.config.recipe import Recipe
+from optical.config.search import Search
 from optical.data.collection import Collection, documents_of, stream_docs
 from optical.data.document_store import FullTexts, ids_of
 from optical.data.records import ENGLISH
@@ -22,19 +23,20 @@ from optical.embeddings.embedded_collection import EmbeddedCollection, unembedde
 from optical.embeddings.vectors import Vectors
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.models.load import load_encoder
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
 
 
 def load_teacher(recipe: Recipe) -> Encoder:
     """The teacher as the recipe reads it: as it is, or token by token."""
-    teacher = encoders.load(recipe.teacher, recipe.device)
+    teacher = load_encoder(recipe.teacher, recipe.device)
     return encoders.as_multi_vector(teacher, recipe.query_length) if recipe.late_interaction else teacher
 
 
 def load_student(recipe: Recipe) -> Encoder:
     """The student of a finished run."""
-    return encoders.load(recipe.folder / "student", recipe.device)
+    return load_encoder(recipe.folder / "student", recipe.device)
 
 
 def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:

@@ -20,8 +20,8 @@ from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.report import Report
 from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
-from optical.models import encoders
 from optical.models.encoders import Encoder, is_multi_vector
+from optical.models.load import load_encoder
 from optical.pipeline.bm25_rows import fused, lexical_runs
 from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
@@ -51,8 +51,8 @@ def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
     """The transplant, where the run has kept it, and the student of a run; or another student alone."""
     systems = {}
     if student is None and (recipe.folder / "transplant").is_dir():
-        systems[report.TRANSPLANT] = encoders.load(recipe.folder / "transplant", recipe.device)
-    systems[report.STUDENT] = encoders.load(student, recipe.device) if student else load_student(recipe)
+        systems[report.TRANSPLANT] = load_encoder(recipe.folder / "transplant", recipe.device)
+    systems[report.STUDENT] = load_encoder(student, recipe.device) if student else load_student(recipe)
     return systems
 
 

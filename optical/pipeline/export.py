@@ -23,8 +23,9 @@ from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
 from optical.files import check_replaceable, strict_json, write_text
-from optical.models import colbert_format, encoders
+from optical.models import colbert_format
 from optical.models.encoders import Encoder, encode_queries
+from optical.models.load import load_encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export
 from optical.pipeline.embed import embed_documents, load_teacher
@@ -105,7 +106,7 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Callable[[st
     """
     folder = folder or recipe.folder / "colbert"
     check_replaceable(folder)
-    colbert_format.save_combined(encoders.load(recipe.folder / "student", "cpu"), folder, say)
+    colbert_format.save_combined(load_encoder(recipe.folder / "student", "cpu"), folder, say)
     return folder
 
 
@@ -125,7 +126,7 @@ def export_onnx(
     folder = folder or recipe.folder / "onnx"
     check_replaceable(folder)
     recipe = first_judged(recipe, say)
-    student = encoders.load(recipe.folder / "student", "cpu")
+    student = load_encoder(recipe.folder / "student", "cpu")
     collection = _collection(recipe, say)
     queries, about_texts = _queries(recipe, collection)
     texts = [query.text for query in queries]

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from optical.config.recipe import Recipe, Search, write_recipe
+from optical.config.recipe import Recipe, write_recipe
+from optical.config.search import Search
 from optical.data.records import ENGLISH
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.files import remove_whole, write_text

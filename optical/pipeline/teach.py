@@ -17,9 +17,10 @@ from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
 from optical.files import strict_json, write_text
-from optical.models import encoders
-from optical.models.encoders import Encoder, as_multi_vector, save_encoder
+from optical.models.encoders import Encoder, as_multi_vector
+from optical.models.load import load_encoder
 from optical.models.precision import check_precision
+from optical.models.save import save_encoder
 from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
 from optical.pipeline.manifest import Clock, write_manifest
@@ -72,7 +73,7 @@ def teach_run(
     say_skipped([collection], say)
     data = divide(collection, options)
     measured_on = _measured_on(options, data, collection.name)
-    start = encoders.load(options.teacher, options.device)
+    start = load_encoder(options.teacher, options.device)
     check_precision(options.precision, start.device.type)
     encoder = beginning(start, [example.doc.full for example in data.examples], options, options.teacher)
     systems = {START: as_multi_vector(start) if options.late_interaction else start}

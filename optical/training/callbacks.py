@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: Ctrl-C, stops of diverged runs, the log of transport plans, the progress bar."""
+"""Callbacks of the trainer: early stopping, Ctrl-C, stops of diverged runs, the log of plans, the progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from optical.errors import OpticalError
 from optical.training.distillation_loss import DistillationLoss
@@ -63,6 +63,11 @@ class Interruption(TrainerCallback):
         """Raise :class:`Interrupted` if the user asked to stop."""
         if self.asked:
             raise Interrupted(f"stopped; the checkpoint is in {folder}; the same command goes on from it")
+
+
+def early_stopping(patience: int) -> TrainerCallback:
+    """Stop after so many development scores without a new best."""
+    return EarlyStoppingCallback(patience)
 
 
 class StopWhenDiverged(TrainerCallback):

@@ -21,7 +21,9 @@ import torch
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import nn
 
-from optical.config.recipe import WEIGHTS, Objective, Robustness, StudentOptions, Training
+from optical.config.objective import WEIGHTS, Objective
+from optical.config.recipe import StudentOptions
+from optical.config.training import Robustness, Training
 from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.shards import Rows

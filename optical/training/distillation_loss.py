@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from optical.config.recipe import Objective, Robustness
+from optical.config.objective import Objective
+from optical.config.training import Robustness
 from optical.embeddings.vectors import Vectors
 from optical.models.encoders import Encoded, Encoder, encode_batch, transformer
 from optical.models.tokens import Tokens

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
-from optical.config.recipe import Training
+from optical.config.training import Training
 from optical.data.bitext import Pair
 from optical.data.words import split_words
 from optical.errors import DataError

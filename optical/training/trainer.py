@@ -17,15 +17,15 @@ import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
-from optical.config.recipe import Training
 from optical.config.teaching import Teaching
+from optical.config.training import Training
 from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
 from optical.training.averaging import SHARES, average
-from optical.training.callbacks import Interruption, Progress, whole_checkpoints
+from optical.training.callbacks import Interruption, Progress, early_stopping, whole_checkpoints
 
 logger = logging.getLogger(__name__)
 CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
@@ -210,7 +210,7 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
         **task.arguments,
     )
     if dev is not None:
-        callbacks = [*callbacks, EarlyStoppingCallback(loop.patience)]
+        callbacks = [*callbacks, early_stopping(loop.patience)]
     trainer = cls(
         model=encoder, args=args, train_dataset=task.dataset, loss=task.loss,
         evaluator=Evaluator(dev) if dev is not None else None, callbacks=callbacks, optimizers=(optimizer, None),

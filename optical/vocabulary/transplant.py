@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from optical.config.recipe import Vocabulary
+from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
 from optical.errors import DataError

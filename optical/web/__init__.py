@@ -3,7 +3,7 @@
 The application is given a function that answers questions and the facts of the run. It writes nothing and answers one
 question at a time.
 
-- :mod:`optical.web.app`: the HTTP endpoints, their limits and errors.
+- :mod:`optical.web.endpoints`: the HTTP endpoints, their limits and errors.
 - :mod:`optical.web.page`: the search page, one HTML file that loads nothing else, and its security headers.
 - :mod:`optical.web.facts`: what the page and the API say about a run.
 - :mod:`optical.web.server`: listening on a port until Ctrl-C.

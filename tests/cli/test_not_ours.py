@@ -9,7 +9,6 @@ import pytest
 import optical
 from optical.data import bitext_download
 from optical.embeddings.embed import embed_collection
-from optical.models import encoders
 from tests.cli.conftest import snapshot
 from tests.conftest import bert
 from tests.runs import tiny_run
@@ -33,7 +32,9 @@ def late(tmp_path_factory):
 @pytest.fixture
 def no_models(monkeypatch):
     """Loading a model fails the test: a refusal comes before any work."""
-    monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded before the refusal"))
+    monkeypatch.setattr(
+        "optical.models.load._read_config", lambda *_: pytest.fail("a model was loaded before the refusal")
+    )
 
 
 def put(folder, name):

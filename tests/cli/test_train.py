@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from optical.config.recipe import load_recipe
-from optical.models import encoders
 from tests.chain import OWN
 from tests.cli.conftest import asked_for, snapshot, write
 from tests.runs import tiny_run
@@ -181,7 +180,7 @@ def test_an_unknown_key_of_a_recipe_file_names_the_line(command, tmp_path):
 
 
 def test_a_default_teacher_with_the_wrong_checksum_is_refused(command, finished, monkeypatch):
-    monkeypatch.setattr(encoders, "DEFAULT_TEACHER_SHA256", "0" * 64)
+    monkeypatch.setattr("optical.models.load.DEFAULT_TEACHER_SHA256", "0" * 64)
     before = snapshot(finished.folder)
     code, _, err = command(*asked_for(finished, teacher="all-MiniLM-L6-v2"))
     assert code == 1

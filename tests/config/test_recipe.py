@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from optical.config.recipe import WEIGHTS, Objective, Recipe, load_recipe, write_recipe
+from optical.config.objective import WEIGHTS, Objective
+from optical.config.recipe import Recipe, load_recipe, write_recipe
 from optical.errors import RecipeError
-from tests.config.test_options import message, recipe_file
+from tests.config.test_toml import message, recipe_file
 
 
 def test_a_missing_language_is_asked_for(tmp_path):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optical.config.options import load_options, write_options
 from optical.config.teaching import Teaching
+from optical.config.toml import load_options, write_options
 from optical.errors import RecipeError
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from optical.errors import DataError
 from optical.models import colbert_format, encoders
 from optical.models.colbert_format import save_combined
+from optical.models.load import load_encoder
 from tests.conftest import bert
 
 TEXTS = ["the farmer plants maize .", "zebra, milk!", "the river is long . " * 30, ""]
@@ -52,7 +53,7 @@ def encoder(request):
 
 def test_the_vectors_are_the_same_after_loading_again(encoder, tmp_path):
     save_combined(encoder, tmp_path / "colbert")
-    again = encoders.load(tmp_path / "colbert", "cpu")
+    again = load_encoder(tmp_path / "colbert", "cpu")
     for query in (True, False):
         before, after = (encoders.encode_tokens(e, TEXTS, query=query) for e in (encoder, again))
         assert [len(rows) for rows in after] == [len(rows) for rows in before]

@@ -7,6 +7,7 @@ import torch
 
 from optical.errors import RecipeError
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.models.projection import principal_directions, projected
 from tests.conftest import ENGLISH
 
@@ -90,7 +91,7 @@ def test_saved_it_is_read_by_us_and_by_the_library_alone(teacher, tmp_path):
 
     made = projected(teacher, TEXTS, 8)
     made.save(str(tmp_path / "saved"))
-    for read in (encoders.load(tmp_path / "saved", "cpu"), MultiVectorEncoder(str(tmp_path / "saved"), device="cpu")):
+    for read in (load_encoder(tmp_path / "saved", "cpu"), MultiVectorEncoder(str(tmp_path / "saved"), device="cpu")):
         torch.testing.assert_close(scores(read), scores(made), rtol=1e-5, atol=1e-5)
 
 

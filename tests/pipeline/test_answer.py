@@ -92,7 +92,7 @@ def test_an_index_in_parts_that_stays_on_disk_answers_as_one_in_memory(single, t
 
 def test_nothing_is_loaded_again_for_a_question(recipe, monkeypatch):
     loaded = answer.load_run(recipe)
-    monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("optical.models.load._read_config", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr(answer.partitioned, "load", lambda *_: pytest.fail("an index was loaded"))
     monkeypatch.setattr(answer, "embed_documents", lambda *_: pytest.fail("documents were embedded"))
     assert answer.answer(loaded, "milk", 1)[0].doc.id == "d1"

@@ -18,7 +18,7 @@ from optical.data.collection import read_collection
 from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import report
-from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.pipeline import answer, bm25_rows, inputs
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
@@ -166,7 +166,7 @@ def test_a_trimmed_student_of_fewer_layers_goes_the_same_way(kind, tmp_path, dat
     more = {"training.steps": 4, "layers": 1, "vocabulary.mode": "trim", "training.averaging": False}
     recipe, said = recipe_of(tmp_path, data, tmp_path / "teacher", **more), []
     distilled(recipe, said.append, progress=False)
-    student = encoders.load(recipe.folder / "student")
+    student = load_encoder(recipe.folder / "student")
     facts = json.loads((recipe.folder / "manifest.json").read_text())["transplant"]
     assert student[0].auto_model.config.num_hidden_layers == 1
     assert len(student.tokenizer) == facts["rows_after"] <= facts["rows_before"]

@@ -16,7 +16,7 @@ from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.tables import page
-from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.pipeline import answer, distill, evaluate, index
 from optical.retrieval.dense import partitioned
 from optical.training import distillation
@@ -199,7 +199,7 @@ def test_both_doors_hand_the_weights_to_training(tmp_path, data, monkeypatch):
         distill.distill_run(recipe_of(data, tmp_path, **{"training.language_temperature": 5.0}), progress=False)
     options = {"min_words": 1, "batch_size": 6, "language_temperature": 5.0}
     with pytest.raises(Stopped):
-        optical.distill(encoders.load(data / "teacher"), bitext=given("pairs", data), training=options, progress=False)
+        optical.distill(load_encoder(data / "teacher"), bitext=given("pairs", data), training=options, progress=False)
     small, large = handed[0][Pair(PAIRS[0][0], other(PAIRS[0][1]))], handed[0][Pair(*PAIRS[0])]
     assert small / large == pytest.approx((24 / 16) ** (1 - 1 / 5))  # draws of each, questions three times
     assert handed[0] == handed[1]
@@ -217,7 +217,7 @@ def given(kind: str, data):
 
 
 def test_the_python_api_takes_several_languages(data):
-    teacher = encoders.load(data / "teacher")
+    teacher = load_encoder(data / "teacher")
     options = {"training": {"steps": 6, "batch_size": 6, "word_dropout": 0.0, "min_words": 1}, "progress": False}
     students = [
         optical.distill(teacher, bitext=given("pairs", data), **options),

@@ -11,6 +11,7 @@ import pytest
 
 from optical.evaluation import report
 from optical.models import colbert_format, encoders
+from optical.models.load import load_encoder
 from optical.pipeline import answer, index
 from tests.chain import mean_loss
 from tests.runs import distilled, evaluated
@@ -41,9 +42,9 @@ def test_the_students_load_where_optical_is_not_installed(run, late, tmp_path):
     single, many = run[0].folder / "student", late[0].folder / "student"
     code = WITHOUT_OPTICAL.format(single=str(single), many=str(many), asked=ASKED)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    here = encoders.load(single, "cpu").encode(ASKED)
+    here = load_encoder(single, "cpu").encode(ASKED)
     np.testing.assert_allclose(np.load(tmp_path / "single.npy"), here, atol=1e-6)
-    tokens = encoders.encode_tokens(encoders.load(many, "cpu"), ASKED, query=True)
+    tokens = encoders.encode_tokens(load_encoder(many, "cpu"), ASKED, query=True)
     np.testing.assert_allclose(np.load(tmp_path / "many.npy"), np.concatenate(tokens), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(np.load(tmp_path / "many.npy"), axis=1), 1.0, atol=1e-5)
 
@@ -59,7 +60,7 @@ def test_late_interaction_goes_the_same_way(late):
     assert answer.answer(answer.load_run(recipe), "Nani anaandika barua?", 2)[0].doc.id == "d2"
     assert evaluated(recipe).scores == found.scores
     own, shared = (
-        encoders.encode_tokens(encoders.load(recipe.folder / name, "cpu"), ASKED, query=True)
+        encoders.encode_tokens(load_encoder(recipe.folder / name, "cpu"), ASKED, query=True)
         for name in ("student", "colbert")
     )
     np.testing.assert_allclose(np.concatenate(shared), np.concatenate(own), atol=1e-5)

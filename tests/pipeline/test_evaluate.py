@@ -11,6 +11,7 @@ from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import perturbed_results, report
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.pipeline import answer, bm25_rows, evaluate, index
 from optical.pipeline.embed import document_encoder, embed_collections, embed_documents, load_teacher
 from optical.pipeline.index import index_folder, serves
@@ -39,7 +40,7 @@ def models(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("models")
     by_words(bert(folder / "made")).save(str(folder / "teacher"))
-    encoder = encoders.load(folder / "teacher", "cpu")
+    encoder = load_encoder(folder / "teacher", "cpu")
     words = (folder / "made" / "vocab.txt").read_text(encoding="utf-8").split("\n")
     words = [w if w.startswith(("[", "##")) else w[::-1] for w in words]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
@@ -268,7 +269,7 @@ def test_a_whole_run_over_documents_in_x(tmp_path, finished):
     assert list(result.scores) == [report.ZERO_SHOT, report.TRANSPLANT, report.STUDENT]
     assert result.scores[report.TRANSPLANT].mean["AP"] > result.scores[report.ZERO_SHOT].mean["AP"]
     manifest = json.loads((recipe.folder / "index" / "optical.json").read_text(encoding="utf-8"))
-    student = encoders.load(recipe.folder / "student", "cpu")
+    student = load_encoder(recipe.folder / "student", "cpu")
     assert manifest["student_fingerprint"] == encoders.fingerprint(student)
 
 

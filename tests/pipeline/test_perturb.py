@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from optical.config.recipe import Search, load_recipe, write_recipe
+from optical.config.recipe import load_recipe, write_recipe
+from optical.config.search import Search
 from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.evaluation.perturbed_results import table
 from optical.evaluation.tables import page
-from optical.pipeline import perturb
 from optical.pipeline.perturb import perturb_run
 from tests.conftest import bert
 from tests.runs import by_words
@@ -72,7 +72,7 @@ class TestRun:
         assert folder.name.endswith("-other")
 
     def test_unknown_kinds_and_rates_stop_before_anything_is_loaded(self, run, monkeypatch):
-        monkeypatch.setattr(perturb.encoders, "load", None)
+        monkeypatch.setattr("optical.models.load._read_config", None)
         with pytest.raises(RecipeError, match="did you mean typos"):
             perturb_run(run, ["case", "typo"])
         with pytest.raises(RecipeError, match="from 0 to 1; received 2"):

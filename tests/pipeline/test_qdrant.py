@@ -12,6 +12,7 @@ pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 
 from optical.errors import DataError, Unavailable
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.pipeline import answer, embed, index, qdrant
 from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.inputs import run_collections
@@ -73,7 +74,7 @@ def test_the_answers_are_those_of_the_run(exported):
 
 def test_candidates_by_the_mean_give_the_best_of_all(exported):
     recipe, place, _ = exported
-    student = encoders.load(recipe.folder / "student", "cpu")
+    student = load_encoder(recipe.folder / "student", "cpu")
     with connect(place) as client:
         for question in ASKED[:3]:
             query = encoders.encode_queries(student, [question])[0]
@@ -282,7 +283,7 @@ def test_documents_in_x_are_the_students(foreign, monkeypatch):
     recipe, place = foreign
     monkeypatch.setattr(embed, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
     assert qdrant.export_qdrant(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
-    student = encoders.load(recipe.folder / "student", "cpu")
+    student = load_encoder(recipe.folder / "student", "cpu")
     with connect(place) as client:
         kept = client.get_collection("turned").config.metadata
     assert kept["student_fingerprint"] == encoders.fingerprint(student)
@@ -316,7 +317,7 @@ def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign
     recipe, place = foreign
     qdrant.export_qdrant(recipe, place)
     (recipe.folder / "student").unlink()
-    other = encoders.load(models / ("late" if recipe.late_interaction else "student"), "cpu")
+    other = load_encoder(models / ("late" if recipe.late_interaction else "student"), "cpu")
     next(other.parameters()).data.mul_(1.5)
     other.save(str(recipe.folder / "student"))
     with pytest.raises(DataError, match="turned at .* is of another student fingerprint: .*; give another --name"):
@@ -345,7 +346,7 @@ def test_a_question_that_qdrant_does_not_answer_is_followed_by_one_that_it_does(
         ResponseHandlingException(ValidationError.from_exception_data("reply", [])): True,
     }
     with qdrant.opened(recipe, place) as loaded:
-        monkeypatch.setattr(encoders, "load", lambda *_: pytest.fail("a model was loaded"))
+        monkeypatch.setattr("optical.models.load._read_config", lambda *_: pytest.fail("a model was loaded"))
         for fault, answered in faults.items():
             with monkeypatch.context() as patch:
                 patch.setattr(loaded.client, "query_points", lambda *_, fault=fault, **__: (_ for _ in ()).throw(fault))

@@ -10,11 +10,12 @@ import torch
 
 import optical
 from optical import cli
-from optical.config.options import load_options
 from optical.config.teaching import Teaching
+from optical.config.toml import load_options
 from optical.errors import DataError, RecipeError
 from optical.marker import MARKER
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.pipeline import teach
 from optical.training import teacher
 from tests.conftest import bert
@@ -122,24 +123,26 @@ def test_the_saved_encoder_is_an_ordinary_one_of_the_projected_dimension(finishe
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     chosen, _ = finished[True]
-    read = encoders.load(chosen.folder / "teacher", "cpu")
+    read = load_encoder(chosen.folder / "teacher", "cpu")
     alone = MultiVectorEncoder(str(chosen.folder / "teacher"), device="cpu")
     for each in (read, alone):
         assert encoders.encode_tokens(each, ["the dog"], query=True)[0].shape == (4, 16)
     assert read.max_seq_length == SentenceTransformer(str(chosen.teacher), device="cpu").max_seq_length
-    assert isinstance(encoders.load(finished[False][0].folder / "teacher", "cpu"), SentenceTransformer)
+    assert isinstance(load_encoder(finished[False][0].folder / "teacher", "cpu"), SentenceTransformer)
 
 
 def test_a_late_interaction_teacher_has_students(finished, tmp_path):
     """The chain from a taught folder: transplant, projected tokens as targets, a student that moves to them."""
-    from optical.config.recipe import Objective, StudentOptions, Training
+    from optical.config.objective import Objective
+    from optical.config.recipe import StudentOptions
+    from optical.config.training import Training
     from optical.data.bitext import Pair
     from optical.training.distillation import train_student
     from optical.training.mixture import Mixture
     from optical.training.trainer import Workspace
     from optical.vocabulary.transplant import transplant
 
-    teacher = encoders.load(finished[True][0].folder / "teacher", "cpu")
+    teacher = load_encoder(finished[True][0].folder / "teacher", "cpu")
     bitext = [Pair(f"the {animal} eats {food}", f"k{animal} s{food}") for animal in ANIMALS for food in FOODS[:3]]
     student = transplant(teacher, bitext).student
     assert encoders.encode_batch(student, student.preprocess(["kdog srice"])).tokens.vectors.shape[-1] == 16
@@ -169,7 +172,7 @@ def test_a_late_interaction_start_keeps_its_own_tokens(world, tmp_path, finished
         world, tmp_path / "run", teacher=str(start), steps=2, late_interaction=True, dimension=8, held_out=0
     )
     assert teach.teach_run(chosen, progress=False) == []
-    taught = encoders.load(tmp_path / "run" / "teacher", "cpu")
+    taught = load_encoder(tmp_path / "run" / "teacher", "cpu")
     assert encoders.encode_tokens(taught, ["the dog"], query=True)[0].shape[1] == 16
 
 
@@ -205,7 +208,7 @@ def test_a_collection_without_a_part_is_one_message(world, tmp_path, missing, sa
 def test_documents_in_another_language_are_one_message_before_anything_is_loaded(world, tmp_path, monkeypatch, place):
     folder = write_collection(tmp_path / "foreign")
     (folder / "docs.jsonl").rename(folder / "docs.sw.jsonl")
-    monkeypatch.setattr(teach.encoders, "load", lambda *_: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr("optical.models.load._read_config", lambda *_: pytest.fail("the encoder was loaded"))
     with pytest.raises(DataError, match="^the documents of .*foreign are in sw, and here they have to be English: .*"
                        r"whose documents are English \(docs.jsonl\), or .*`optical distill --lang sw`$"):  # fmt: skip
         teach.teach_run(options(world, tmp_path / "run", **{place: str(folder)}), progress=False)
@@ -251,7 +254,7 @@ ROWS = [
 
 @pytest.mark.parametrize("late", [False, True])
 def test_the_python_api_teaches_from_rows_and_leaves_the_start_as_it_was(world, tmp_path, late):
-    start = encoders.load(world / "start")
+    start = load_encoder(world / "start")
     before = encoders.fingerprint(start)
     options = {"steps": 4, "batch_size": 4, "learning_rate": 1e-2, "max_tokens": 8, "precision": "float32"}
     taught = optical.teach(
@@ -261,7 +264,7 @@ def test_the_python_api_teaches_from_rows_and_leaves_the_start_as_it_was(world, 
     assert encoders.fingerprint(start) == before
     assert encoders.is_multi_vector(taught) == late
     assert taught.max_seq_length == start.max_seq_length  # max_tokens holds while training
-    again = encoders.load(tmp_path / "taught")
+    again = load_encoder(tmp_path / "taught")
     assert encoders.fingerprint(again) == encoders.fingerprint(taught) != before
     if late:
         assert encoders.encode_tokens(again, ["a dog"], query=True)[0].shape[1] == 8

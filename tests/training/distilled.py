@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from optical.config.recipe import Objective, StudentOptions, Training
+from optical.config.objective import Objective
+from optical.config.recipe import StudentOptions
+from optical.config.training import Training
 from optical.data.bitext import Pair
 from optical.models.encoders import Encoder
 from optical.training.distillation import train_student

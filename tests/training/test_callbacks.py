@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from optical.config.recipe import Robustness
+from optical.config.training import Robustness
 from optical.training.callbacks import FOR_STEPS, Diverged, Progress, StopWhenDiverged, last_good
 from optical.training.distillation_loss import DistillationLoss, Health
 from tests.training.distilled import trained, training

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from optical.config.recipe import Objective, Robustness
+from optical.config.objective import Objective
+from optical.config.training import Robustness
 from optical.data.bitext import Pair
 from optical.models.encoders import NamedScore
 from optical.training.callbacks import Interrupted

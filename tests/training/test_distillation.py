@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from optical.config.recipe import Objective, Robustness
+from optical.config.objective import Objective
+from optical.config.training import Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_batch

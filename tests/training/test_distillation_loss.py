@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from optical.config.recipe import Objective, Robustness
+from optical.config.objective import Objective
+from optical.config.training import Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.models.encoders import encode_batch
 from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss, Rarity, idf

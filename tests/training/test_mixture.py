@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from optical.config.recipe import Training
+from optical.config.training import Training
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.training.mixture import mix

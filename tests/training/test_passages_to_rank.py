@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.config.recipe import Objective, StudentOptions
+from optical.config.objective import Objective
+from optical.config.recipe import StudentOptions
 from optical.training.distillation import draw_passages
 
 

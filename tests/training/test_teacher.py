@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from optical.config.options import load_options
 from optical.config.teaching import Teaching
+from optical.config.toml import load_options
 from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError
 from optical.models import encoders
+from optical.models.load import load_encoder
 from optical.models.projection import projected
 from optical.pipeline import teach as pipeline_teach
 from optical.training import teacher as teacher_training
@@ -228,6 +229,6 @@ def test_a_loss_that_is_no_number_ends_with_a_diagnosis(teacher, tmp_path):
 def test_trained_in_bfloat16_it_encodes_as_the_one_that_is_loaded(teacher, tmp_path):
     taught = teach(projected(teacher, SENTENCES, 16), tmp_path, precision="bfloat16").encoder
     taught.save(str(tmp_path / "saved"))
-    read = encoders.load(tmp_path / "saved", "cpu")
+    read = load_encoder(tmp_path / "saved", "cpu")
     for a, b in zip(*(encoders.encode_tokens(e, SENTENCES, query=False) for e in (taught, read)), strict=True):
         assert abs(a - b).max() < 1e-6

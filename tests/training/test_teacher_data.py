@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from optical.config.options import load_options
 from optical.config.teaching import Teaching
+from optical.config.toml import load_options
 from optical.data.collection import Collection
 from optical.data.records import Doc, Qrel, Query
 from optical.errors import DataError

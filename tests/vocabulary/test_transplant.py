@@ -9,7 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from optical.config.recipe import Vocabulary
+from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair, read_bitext
 from optical.errors import DataError
 from optical.models.encoders import as_multi_vector, load

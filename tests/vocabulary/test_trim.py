@@ -25,7 +25,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from optical.config.recipe import Vocabulary
+from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.vocabulary.tokenizer import fit

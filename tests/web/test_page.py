@@ -13,7 +13,7 @@ from optical.errors import DataError
 from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span
 from optical.web import server
-from optical.web.app import create_app
+from optical.web.endpoints import create_app
 from optical.web.facts import about
 from tests.runs import tiny_run
 from tests.web.browser import CHROMIUM, browser

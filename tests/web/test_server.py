@@ -55,7 +55,7 @@ def test_ctrl_c_ends_it_well():
     """In a process of its own: the signal goes to the main thread of the server."""
     code = (
         "from optical.web import server\n"
-        "from optical.web.app import create_app\n"
+        "from optical.web.endpoints import create_app\n"
         "own = server.bind('127.0.0.1', 0)\n"
         "print(server.address(own), flush=True)\n"
         "server.serve(create_app(lambda q, k: [], {}), own)\n"

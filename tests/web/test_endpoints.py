@@ -16,7 +16,7 @@ from optical.data.records import Doc
 from optical.errors import DataError, Unavailable
 from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span
-from optical.web.app import LONGEST, create_app
+from optical.web.endpoints import LONGEST, create_app
 from optical.web.facts import about
 from tests.runs import DOCUMENTS, evaluated, tiny_run
 

@@ -1,0 +1,43 @@
+"""Options of the words of X: which of them get a row in the student's tokenizer, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from optical.config.section import Section
+
+
+class Vocabulary(Section):
+    """Options of the transplant (:func:`optical.vocabulary.transplant.transplant`)."""
+
+    mode: Literal["extend", "replace", "trim", "off"] = Field(
+        default="extend",
+        description="extend keeps the teacher's pieces and adds words, replace learns other pieces, trim keeps the "
+        "pieces in use (multilingual teacher), off changes nothing",
+    )
+    min_count: int = Field(
+        default=1,
+        ge=1,
+        description="least occurrences of a word of X that gets a row (extend), or of a longer piece that stays (trim)",
+    )
+    max_words: int = Field(default=100_000, ge=1, description="most words added")
+    size: int = Field(default=16_000, ge=100, description="vocabulary size, mode replace only")
+    piece_types: int = Field(
+        default=8, ge=0, description="words that share a beginning which becomes a piece; 0 adds no pieces"
+    )
+    lean: float = Field(
+        default=1.0, ge=0, description="occurrences a word needs before they outweigh the parts it shares with others"
+    )
+    romanise: bool = Field(
+        default=True, description="spell letters that the teacher cannot read in Latin, outside added words"
+    )
+    alignment: Literal["ibm1", "symmetric", "ot"] = Field(
+        default="ibm1",
+        description="of words and pieces: ibm1 (IBM model 1), symmetric (IBM models 1 of both directions, agreed), ot "
+        "(transport on co-occurrence)",
+    )
+    rows: Literal["aligned", "random"] = Field(
+        default="aligned", description="embeddings of new words: aligned (mixed by alignment) or random (ablation)"
+    )
