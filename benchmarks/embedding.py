@@ -13,7 +13,8 @@ from benchmarks.timing import CannotRunError, Options, interleaved, markdown
 from optical.data.collection import read_collection
 from optical.embeddings.encode import BATCH_TOKENS, Compute, agreement, encoded_batches
 from optical.errors import DataError
-from optical.models.encoders import Encoder, load
+from optical.models.encoders import Encoder
+from optical.models.load import load_encoder
 from optical.models.precision import bfloat16
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw" / "collection"
@@ -79,7 +80,7 @@ def _ours(
 def default_teacher(device: str) -> Encoder:
     """The default teacher, or a reason why there is none."""
     try:
-        return load("all-MiniLM-L6-v2", device).eval()
+        return load_encoder("all-MiniLM-L6-v2", device).eval()
     except DataError as error:
         raise CannotRunError(str(error)) from error
 

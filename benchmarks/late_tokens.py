@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optical.models.encoders import Encoder, as_multi_vector, encode_tokens, load
-from optical.models.load import DEFAULT_TEACHER
+from optical.models.encoders import Encoder, as_multi_vector, encode_tokens
+from optical.models.load import DEFAULT_TEACHER, load_encoder
 from optical.models.precision import bfloat16
 
 PART = 1000
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000, help="passages, the first of all files together")
     parser.add_argument("--questions", type=int, default=100, help="the first of each file of queries")
     given = parser.parse_args()
-    teacher = as_multi_vector(load(DEFAULT_TEACHER, "cpu"))
+    teacher = as_multi_vector(load_encoder(DEFAULT_TEACHER, "cpu"))
     texts = [text for path in given.passages for text in _passages(path)][: given.count]
     texts = [texts[row] for row in np.random.default_rng(0).permutation(len(texts))]
     questions = [text for path in given.queries for text in _questions(path)[: given.questions]]

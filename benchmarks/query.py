@@ -16,8 +16,9 @@ from benchmarks.timing import CannotRunError, Options, markdown
 from optical.data.bitext import read_bitext
 from optical.data.collection import read_collection
 from optical.errors import DataError
-from optical.models.encoders import Encoder, encode_sentences, load, transformer
+from optical.models.encoders import Encoder, encode_sentences, transformer
 from optical.models.layers import keep_layers
+from optical.models.load import load_encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import export
 from optical.pipeline.export import latencies
@@ -89,7 +90,7 @@ def _students() -> dict[str, Encoder]:
     except ImportError as error:
         raise CannotRunError("onnxruntime is not installed; pip install 'optical[onnx]'") from error
     try:
-        teacher = load("all-MiniLM-L6-v2", "cpu")
+        teacher = load_encoder("all-MiniLM-L6-v2", "cpu")
     except DataError as error:
         raise CannotRunError(str(error)) from error
     student = transplant(teacher, read_bitext(SAMPLE / "bitext", "sw").pairs).student.eval()

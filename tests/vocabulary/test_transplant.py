@@ -12,7 +12,8 @@ from sentence_transformers import SentenceTransformer
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair, read_bitext
 from optical.errors import DataError
-from optical.models.encoders import as_multi_vector, load
+from optical.models.encoders import as_multi_vector
+from optical.models.load import load_encoder
 from optical.vocabulary.transplant import english_cosines, kept_rows, transplant
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "sw"
@@ -131,7 +132,7 @@ def test_the_fit_of_every_mode_is_measured_on_held_out_sentences(bert, mode):
 
 @pytest.mark.slow
 def test_on_the_sample_minilm_keeps_english_and_fits_held_out_swahili_better():
-    teacher, pairs = load("all-MiniLM-L6-v2", "cpu"), read_bitext(str(SAMPLE / "bitext"), "sw").pairs
+    teacher, pairs = load_encoder("all-MiniLM-L6-v2", "cpu"), read_bitext(str(SAMPLE / "bitext"), "sw").pairs
     done = transplant(teacher, pairs)
     report = done.report()
     assert len(done.english) == 200
