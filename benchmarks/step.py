@@ -291,6 +291,8 @@ def _main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
+    from optical.models.load import load_encoder
+
     torch.set_num_threads(int(given.threads))
     torch.manual_seed(0)
     student = load_encoder(Path(given.folder) / given.vocabulary, given.device)

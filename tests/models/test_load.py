@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 from optical.errors import DataError
+from optical.models import load as models_load
 from optical.models.encoders import (
     as_multi_vector,
     encode_batch,
@@ -47,7 +48,7 @@ class TestDefaultTeacher:
         package.write_bytes(damaged)
         with pytest.raises(DataError) as caught:
             load_encoder("all-MiniLM-L6-v2")
-        for part in (str(package), hashlib.sha256(damaged).hexdigest(), DEFAULT_TEACHER_SHA256):
+        for part in (str(package), hashlib.sha256(damaged).hexdigest(), models_load.DEFAULT_TEACHER_SHA256):
             assert part in str(caught.value)
 
     def test_missing_weights_and_a_missing_package_say_how_to_install(self, package, monkeypatch):
