@@ -31,7 +31,7 @@ def mean_ap(ap: Mapping[str, Mapping[str, float]], collection: str) -> float:
 
 
 def overall(ap: Mapping[str, Mapping[str, float]], suffix: str = "") -> float:
-    """The mean of the MAPs of the clean collections, or of those under one perturbation of the queries; NaN without any."""
+    """Mean MAP of the clean collections, or under one perturbation of the queries; NaN without any."""
     names = [n for n in ap if n.endswith(f" {suffix}")] if suffix else clean(ap)
     return float(np.mean([mean_ap(ap, n) for n in names])) if names else float("nan")
 
