@@ -153,7 +153,9 @@ def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:
     """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
     query = encoders.encode_queries(run.student, [question])[0]
     if run.late is not None:
-        return _with_matches(run, run.late, question, query, _found(run, run.late, query, depth))
+        asked = word_spans(run.student, question, query=True)
+        found = _found(run, run.late, query, depth)
+        return [_hit(run, run.late, asked, query, doc_id, score) for doc_id, score in found]
     assert run.index is not None, "a run is loaded with one of the two"
     scores, rows = dense.nearest(run.index, query[None], depth)
     docs = run.collection.docs
@@ -161,20 +163,15 @@ def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:
 
 
 def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
+    """Ids and scores of the passages whose tokens match the question's vectors ``(t, d)`` best."""
     if late.index is not None:
         return late_index.search(late.index, [query], depth, **search_params(run.recipe.search).late_options())[0]
     _, vectors, ids = late.embedded
     return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
 
 
-def _with_matches(
-    run: LoadedRun, late: Late, question: str, query: np.ndarray, found: list[tuple[str, float]]
-) -> list[Hit]:
-    """Passages by their ids and scores, with the words that matched; ``query`` is the question's vectors."""
-    asked = word_spans(run.student, question, query=True)
-    return [_hit(run, late, asked, query, late.rows[doc_id], score) for doc_id, score in found]
-
-
-def _hit(run: LoadedRun, late: Late, asked: list, query: np.ndarray, row: int, score: float) -> Hit:
+def _hit(run: LoadedRun, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Hit:
+    """A passage with the words that matched those asked."""
+    row = late.rows[doc_id]
     doc, tokens = run.collection.docs[row], np.asarray(late.embedded.vectors.of(row))
     return Hit(doc, score, match_words(query, asked, tokens, word_spans(late.embedder, doc.full, query=False)))

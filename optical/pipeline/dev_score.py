@@ -7,7 +7,6 @@ left to train on come with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +44,7 @@ def development_scores(
     scores: list[DevScore] = []
     left: dict[str, list[Pair]] = {}
     for lang, own in pairs.items():
-        told = partial(_say_of, lang, say) if len(recipe.langs) > 1 else say
+        told = say if len(recipe.langs) == 1 else lambda text, lang=lang: say(f"{lang}: {text}")
         score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told)
         if score is not None:
             scores.append(score)
@@ -54,10 +53,6 @@ def development_scores(
     held_out = {pair for lang, own in pairs.items() for pair in set(own) - set(left[lang])}
     left = {lang: [pair for pair in own if pair not in held_out] for lang, own in left.items()}
     return _mean(scores), left
-
-
-def _say_of(lang: str, say: Callable[[str], None], text: str) -> None:
-    say(f"{lang}: {text}")
 
 
 def _mean(scores: Sequence[DevScore]) -> DevScore | None:

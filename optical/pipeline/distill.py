@@ -41,7 +41,7 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) 
     Raises:
         DataError: Inputs that cannot be used.
     """
-    check_transplant(recipe)
+    check_transplant(recipe.folder)
     pairs = read_inputs(recipe, say).pairs
     start = make_start(load_teacher(recipe), pairs, recipe.student, say)
     save_encoder(start.student, recipe.folder / "transplant")

@@ -39,7 +39,7 @@ def evaluate_run(
 
     The results of another student go to a folder with its name, so that those of the run's own stay.
     """
-    check_evaluate(recipe)
+    check_evaluate(recipe.folder)
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
     teacher, collections = load_teacher(recipe), judged(found, recipe.search.split, say)
@@ -146,7 +146,7 @@ def compare_with(
         DataError: A file that is no run, or a run of other queries or documents.
     """
     if keep:
-        check_evaluate(recipe, COMPARED)
+        check_evaluate(recipe.folder, COMPARED)
     recipe = first_judged(recipe, say)
     collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
     check_split(collection, recipe.lang, name)

@@ -142,7 +142,7 @@ def export_onnx(
     times = latencies(alone, texts[:TIMED])
     systems = {TORCH: System(_weights(student), None, scores.get(TORCH), times[TORCH])}
     systems |= {name: System(check.megabytes, check, scores.get(name), times[name]) for name, check in checks.items()}
-    measured_on = _measured_on(recipe, collection) if collection else None
+    measured_on = _measured_on(collection, recipe.search.split) if collection else None
     report = ExportReport(folder, about_texts, len(texts), measured_on, systems)
     write_text(folder / "report.json", strict_json(as_dict(report)))
     write_text(folder / "table.md", page(table(report), sentences(report)))
@@ -228,9 +228,9 @@ def _collection(recipe: Recipe, say: Callable[[str], None]) -> Collection | None
     return None
 
 
-def _measured_on(recipe: Recipe, collection: Collection) -> str:
+def _measured_on(collection: Collection, split: str) -> str:
     documents = "" if collection.docs_lang == ENGLISH else f", {collection.docs_lang} documents"
-    return f"{collection.name} ({recipe.search.split}{documents})"
+    return f"{collection.name} ({split}{documents})"
 
 
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optical.config.recipe import Recipe
+from optical.config.recipe import Recipe, Search
 from optical.data.collection import Collection, judgements_of, queries_of
 from optical.data.records import ENGLISH, Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
@@ -69,7 +69,7 @@ def perturb_run(
             check(kind, rate)
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
-    check_evaluate(recipe, PERTURBED)
+    check_evaluate(recipe.folder, PERTURBED)
     teacher = load_teacher(recipe)
     split = recipe.search.split
     asked = _asked(judged(run_collections(recipe), split, say), split, say)
@@ -83,7 +83,9 @@ def perturb_run(
         cases = [perturb_queries(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
         searched = _searched(own, teacher, collection, systems)
-        measures = {name: _measure(own, encoder, queries, cases, searched[name]) for name, encoder in systems.items()}
+        measures = {
+            name: _measure(own.search, encoder, queries, cases, searched[name]) for name, encoder in systems.items()
+        }
         texts = [query.text for query in queries]
         result = measure_perturbed(collection.name, split, lang, texts, cases, measures, docs_lang=collection.docs_lang)
         folder = evaluation_folder(recipe, collection.name, lang, student)
@@ -129,7 +131,7 @@ def _searched(
 
 
 def _measure(
-    recipe: Recipe,
+    options: Search,
     encoder: Encoder,
     queries: Sequence[Query],
     cases: Sequence[PerturbedQueries],
@@ -141,12 +143,12 @@ def _measure(
     vectors = encoders.encode_queries(encoder, distinct)
     row = {text: k for k, text in enumerate(distinct)}
     ids = [q.id for q in queries]
-    qrels = judgements_of(queries, searched.collection.qrels[recipe.search.split])
+    qrels = judgements_of(queries, searched.collection.qrels[options.split])
 
     def worth(some: Sequence[str]) -> Scores:
         rows = [row[text] for text in some]
         asked = vectors[rows] if isinstance(vectors, np.ndarray) else [vectors[k] for k in rows]
-        run = search_vectors(asked, ids, searched.vectors, searched.ids, recipe.search.depth)
+        run = search_vectors(asked, ids, searched.vectors, searched.ids, options.depth)
         return measure(run, qrels, ("AP",))
 
     return worth

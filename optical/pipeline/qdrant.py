@@ -93,7 +93,7 @@ def export_qdrant(
     check_folder(place)
     _, collection = first_collection(recipe, say, "exporting")
     embedder = document_encoder(recipe, collection)
-    facts = _facts(recipe, collection, embedder)
+    facts = _facts(recipe.folder, collection, embedder)
     if collection.docs_lang == ENGLISH:
         _check_teacher(recipe, embedder)
     embedded = embed_documents(recipe, embedder, collection)
@@ -118,7 +118,7 @@ def opened(recipe: Recipe, place: Place, say: Callable[[str], None] = lambda _: 
     with connect(place, PATIENCE) as client:
         student = load_student(recipe)
         with explained(place):
-            check(client, place, _facts(recipe, collection, student), own=[STUDENT])
+            check(client, place, _facts(recipe.folder, collection, student), own=[STUDENT])
         yield ExportedRun(lang, collection, student, place, client)
 
 
@@ -142,16 +142,16 @@ def answer(run: ExportedRun, question: str, depth: int, candidates: int | None =
     return [Hit(doc, score, []) for doc, score in found]
 
 
-def _facts(recipe: Recipe, collection: Collection, student: Encoder) -> dict[str, Any]:
+def _facts(run: Path, collection: Collection, student: Encoder) -> dict[str, Any]:
     """What is kept with a collection there to know it by, as in the manifest of an index."""
-    made = {"teacher_fingerprint": _teacher_of(recipe), "collection_checksum": collection.checksum}
+    made = {"teacher_fingerprint": _teacher_of(run), "collection_checksum": collection.checksum}
     own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
     return {**made, **own}
 
 
-def _teacher_of(recipe: Recipe) -> str:
-    """Fingerprint of the teacher that the run was made with."""
-    file = recipe.folder / "manifest.json"
+def _teacher_of(run: Path) -> str:
+    """Fingerprint of the teacher that a run was made with."""
+    file = run / "manifest.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))["teacher_fingerprint"]
     except (OSError, ValueError, KeyError) as error:
@@ -163,7 +163,7 @@ def _teacher_of(recipe: Recipe) -> str:
 
 def _check_teacher(recipe: Recipe, teacher: Encoder) -> None:
     """Refuse a teacher that is not the one that the run was made with."""
-    if (found := encoders.fingerprint(teacher)) != (made := _teacher_of(recipe)):
+    if (found := encoders.fingerprint(teacher)) != (made := _teacher_of(recipe.folder)):
         raise DataError(
             f"the teacher {recipe.teacher} is not the one that taught this student: its fingerprint is {found}, the "
             f"run in {recipe.folder} was made with {made}; name that teacher, or distil again"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from optical.config.recipe import Recipe
-from optical.config.teaching import Teaching
 from optical.files import check_writable
 
 RESULTS = [
@@ -23,29 +25,29 @@ def check_distill(recipe: Recipe) -> None:
     """
     lexicons = [f"lexicon-{lang}.tsv" for lang in recipe.langs]
     models = ["transplant", "student", *(["colbert"] if recipe.late_interaction else [])]
-    check_writable(recipe.folder, [*DESCRIPTION, *lexicons, *RESULTS], [*models, *_indexes(recipe)])
+    check_writable(recipe.folder, [*DESCRIPTION, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
 
 
-def check_transplant(recipe: Recipe) -> None:
+def check_transplant(run: Path) -> None:
     """Refuse a folder whose transplant this program did not write."""
-    check_writable(recipe.folder, [], ["transplant"])
+    check_writable(run, [], ["transplant"])
 
 
-def check_teach(options: Teaching) -> None:
+def check_teach(run: Path) -> None:
     """Refuse a folder where teaching would replace something that this program did not write."""
-    check_writable(options.folder, [*DESCRIPTION, *RESULTS], ["teacher"])
+    check_writable(run, [*DESCRIPTION, *RESULTS], ["teacher"])
 
 
 def check_index(recipe: Recipe) -> None:
     """Refuse a folder where an index or the recipe would replace something that this program did not write."""
-    check_writable(recipe.folder, ["recipe.toml"], _indexes(recipe))
+    check_writable(recipe.folder, ["recipe.toml"], _indexes(recipe.langs))
 
 
-def check_evaluate(recipe: Recipe, names: list[str] = RESULTS) -> None:
+def check_evaluate(run: Path, names: list[str] = RESULTS) -> None:
     """Refuse a folder where results would replace something else: ``RESULTS``, ``PERTURBED`` or ``COMPARED``."""
-    check_writable(recipe.folder, names)
+    check_writable(run, names)
 
 
-def _indexes(recipe: Recipe) -> list[str]:
+def _indexes(langs: Sequence[str]) -> list[str]:
     """Names of the index of a collection that all languages share, and of those of each language."""
-    return ["index", *(f"index-{lang}" for lang in recipe.langs if len(recipe.langs) > 1)]
+    return ["index", *(f"index-{lang}" for lang in langs if len(langs) > 1)]

@@ -68,7 +68,7 @@ def teach_run(
         Interrupted: Stopped by Ctrl-C.
     """
     clock = Clock()
-    check_teach(options)
+    check_teach(options.folder)
     collection = _read(options.collection)
     say_skipped([collection], say)
     data = divide(collection, options)
