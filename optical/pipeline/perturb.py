@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from optical.config.recipe import Recipe, Search
+from optical.config.recipe import Recipe
+from optical.config.search import Search
 from optical.data.collection import Collection, judgements_of, queries_of
 from optical.data.records import ENGLISH, Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
