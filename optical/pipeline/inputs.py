@@ -12,7 +12,7 @@ from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
 from optical.data.records import ENGLISH
 from optical.errors import DataError
-from optical.pipeline.sides import check_embeddable, judged
+from optical.pipeline.sides import embeddable, judged
 
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
@@ -123,7 +123,7 @@ def first_collection(recipe: Recipe, say: Callable[[str], None], doing: str) -> 
     """
     collections = run_collections(recipe)
     lang, collection = next(iter(collections.items()))
-    check_embeddable(collection, recipe.langs)
+    embeddable({lang: collection}, recipe.langs)
     if len(distinct(collections)) > 1:
         say(f"{doing} the documents of {lang}; others: --set lang=...")
     return lang, collection

@@ -83,7 +83,8 @@ def perturb_run(
         wanted = [(kind, rate) for kind in dict.fromkeys(kinds) for rate in dict.fromkeys(rates)]
         cases = [perturb_queries(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
-        searched = _searched(own, teacher, collection, systems)
+        shared = embed_documents(own, teacher, collection, False) if collection.docs_lang == ENGLISH else None
+        searched = {n: shared or embed_documents(own, one, collection, False) for n, one in systems.items()}
         measures = {
             name: _measure(own.search, encoder, queries, cases, searched[name]) for name, encoder in systems.items()
         }
@@ -120,15 +121,6 @@ def _asked(
     }
     found = without_faults(collections, faults, "measured", say) if collections else {}
     return {lang: (collection, asked[lang]) for lang, collection in found.items()}
-
-
-def _searched(
-    recipe: Recipe, teacher: Encoder, collection: Collection, systems: Mapping[str, Encoder]
-) -> dict[str, EmbeddedCollection]:
-    """System -> the documents as it searches them: English ones embedded by the teacher, those in X by the system."""
-    if collection.docs_lang == ENGLISH:
-        return dict.fromkeys(systems, embed_documents(recipe, teacher, collection, False))
-    return {name: embed_documents(recipe, encoder, collection, False) for name, encoder in systems.items()}
 
 
 def _measure(

@@ -54,16 +54,6 @@ def check_english(name: str, docs_lang: str, why: str = STUDENTS) -> None:
         raise DataError(f"the documents of {name} are in {docs_lang}, and here they have to be English: {why}")
 
 
-def check_embeddable(collection: Collection, langs: Sequence[str]) -> None:
-    """Refuse documents that neither the teacher nor a student of these languages knows.
-
-    Raises:
-        DataError: They are in a third language.
-    """
-    if fault := _embed_fault(collection, langs):
-        raise DataError(fault)
-
-
 def embeddable(
     collections: Mapping[str, Collection], langs: Sequence[str], say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Collection]:
