@@ -17,7 +17,7 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.load import load_encoder
 from optical.models.projection import projected
-from optical.pipeline import teach as pipeline_teach
+from optical.pipeline.dev_score import score_anew
 from optical.training import teacher as teacher_training
 from optical.training import trainer
 from optical.training.callbacks import Diverged, Interrupted
@@ -212,7 +212,7 @@ def test_another_held_out_set_does_not_go_on_from_a_checkpoint(teacher):
         held_out._replace(qrels=[Qrel("q1", "d1", 0)]),
     ]
     key, again, *found = (
-        checkpoint_key(teacher, dev=pipeline_teach._score(queries)) for queries in (held_out, held_out, *others)
+        checkpoint_key(teacher, dev=score_anew(*one) if one else None) for one in (held_out, held_out, *others)
     )
     assert again == key
     assert len({key, *found}) == 1 + len(others)
