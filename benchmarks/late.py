@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.timing import CannotRunError, Options, markdown
 from optical.retrieval.late import index as late_index
+from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.store import LateOptions
 
 K = 100
@@ -42,14 +43,14 @@ class Candidate(NamedTuple):
     Attributes:
         wall, cpu: Seconds that the build took.
         size: Bytes on disk.
-        answer: Takes all queries one at a time and gives seconds of each, by the clock and of the processor, and the
-            rows found.
+        answer: Takes all queries one at a time (fast-plaid also at once, ``answer("all")``) and gives seconds of each,
+            by the clock and of the processor, and the rows found.
     """
 
     wall: float
     cpu: float
     size: int
-    answer: Callable[[], tuple[list[float], list[float], Answers]]
+    answer: Callable[..., tuple[list[float], list[float], Answers]]
 
 
 def run(options: Options) -> str:
@@ -125,7 +126,7 @@ def _faiss(work: Workload, path: Path, options: Options) -> Candidate:
     import faiss
 
     faiss.omp_set_num_threads(options.threads)
-    lists = late_index.token_lists.how_many(len(work.tokens)) or 256
+    lists = inverted_lists.how_many(len(work.tokens)) or 256
     index = faiss.index_factory(work.tokens.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
 
     def build() -> None:
@@ -224,7 +225,7 @@ def _turns(candidates: dict[str, Candidate], exact: Answers, repeats: int) -> li
 
 
 def _together(peer: Candidate, exact: Answers, count: int) -> list[str]:
-    [wall], [cpu], found = peer.answer("all")  # pyright: ignore[reportCallIssue]
+    [wall], [cpu], found = peer.answer("all")
     return [
         "fast-plaid 1.7, all queries in one call",
         "",

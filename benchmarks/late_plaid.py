@@ -42,7 +42,7 @@ def main() -> None:
             _say({"wall": walls, "cpu": cpus, "found": [[int(row) for row, _ in answer] for answer in found]})
 
 
-def _matrices(np, torch, folder: Path, names: tuple[str, str]) -> list:  # noqa: ANN001 - imported late
+def _matrices(np, torch, folder: Path, names: tuple[str, str]) -> list:
     rows, start = (np.load(folder / f"{name}.npy") for name in names)
     return [torch.from_numpy(rows[a:b]) for a, b in zip(start[:-1], start[1:], strict=True)]
 

@@ -86,7 +86,7 @@ def run(options: Options) -> str:
 def _students() -> dict[str, Encoder]:
     """Students by name: untrained, which makes no difference to their speed."""
     try:
-        import onnxruntime  # noqa: F401
+        import onnxruntime  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise CannotRunError("onnxruntime is not installed; pip install 'optical[onnx]'") from error
     try:

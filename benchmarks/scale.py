@@ -31,7 +31,7 @@ AN_INDEX = 50_000_000  # vectors at most; a larger collection is several of them
 class Cost(NamedTuple):
     """What one size took: seconds of the processor, bytes on disk, megabytes that memory grew by at most."""
 
-    count: int
+    texts: int
     seconds: float
     size: int
     grown: float
@@ -48,10 +48,10 @@ def run(options: Options) -> str:
     faiss.omp_set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     first, last = embedded[0], embedded[-1]
-    slope = (last.seconds - first.seconds) / (last.count - first.count) if last.count > first.count else np.nan
+    slope = (last.seconds - first.seconds) / (last.texts - first.texts) if last.texts > first.texts else np.nan
     header = ["passages", "ms each", "bytes each, float32", "memory grew by MB"]
     rows = [
-        [f"{c.count:,}", f"{1000 * c.seconds / c.count:.1f}", f"{c.size / c.count:.0f}", f"{c.grown:.0f}"]
+        [f"{c.texts:,}", f"{1000 * c.seconds / c.texts:.1f}", f"{c.size / c.texts:.0f}", f"{c.grown:.0f}"]
         for c in embedded
     ]
     return "\n\n".join(
@@ -62,7 +62,7 @@ def run(options: Options) -> str:
             f"Indexing and searching drawn vectors of {DIMENSION} dimensions, k = {DEPTH}, one thread.",
             table,
             "Estimate, from these slopes: embedding on one such core, which ranks divide; a search on one core.",
-            _estimate(slope, last.size / last.count, slopes),
+            _estimate(slope, last.size / last.texts, slopes),
         ]
     ) + "\n"  # fmt: skip
 
@@ -98,11 +98,11 @@ def _index(options: Options) -> tuple[str, dict[str, float]]:
             with tempfile.TemporaryDirectory() as folder:
                 place = Path(folder) / "index"
                 ids = [f"d{k}" for k in range(count)]
-                cost = _cost(count, place, lambda: dense.build(vectors, ids, place, factory, manifest={}))  # noqa: B023
+                cost = _cost(count, place, lambda: dense.build(vectors, ids, place, factory, manifest={}))  # noqa: B023 - called at once
                 index = dense.load(place)
                 taken = (
                     interleaved(
-                        {"": lambda: dense.search(index, queries, DEPTH)},  # noqa: B023
+                        {"": lambda: dense.search(index, queries, DEPTH)},  # noqa: B023 - called at once
                         options.repeats,
                         clock=time.process_time,
                     )[""].median

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmarks.timing import CannotRunError, Options, Times, interleaved, markdown
 from optical.transport import sinkhorn as solver
 from optical.transport.cost import cosine_cost, uniform_mass
+from optical.transport.plan import Stop
 
 DIMENSION = 384
 MOST_STEPS = 2000
@@ -54,7 +55,7 @@ Solve = Callable[[], Tensor]  # the plan, (b, n, m)
 def run(options: Options) -> str:
     """Three tables: times at equal error, the floor, the shape of training."""
     try:
-        import ot  # noqa: F401
+        import ot  # noqa: F401 - only whether it is there
     except ImportError as missing:
         raise CannotRunError("POT is not installed; pip install pot") from missing
     warnings.filterwarnings("ignore", module="ot")
@@ -79,16 +80,17 @@ def run(options: Options) -> str:
 def problem(shape: Shape, epsilon: float, error: float, device: str) -> Problem:
     """The same problem for the same shape, on every machine."""
     random = torch.Generator().manual_seed(0)
-    b, n, m = shape.b, shape.n[1], shape.m[1]
-    sentence = 0.7 * torch.randn(b, 1, DIMENSION, generator=random)
-    x = torch.randn(b, n, DIMENSION, generator=random) + sentence
-    partner = torch.randint(0, n, (b, m, 1), generator=random).expand(-1, -1, DIMENSION)
-    y = x.gather(1, partner) + 0.5 * torch.randn(b, m, DIMENSION, generator=random)
+    batch, n, m = shape.b, shape.n[1], shape.m[1]
+    sentence = 0.7 * torch.randn(batch, 1, DIMENSION, generator=random)
+    x = torch.randn(batch, n, DIMENSION, generator=random) + sentence
+    partner = torch.randint(0, n, (batch, m, 1), generator=random).expand(-1, -1, DIMENSION)
+    y = x.gather(1, partner) + 0.5 * torch.randn(batch, m, DIMENSION, generator=random)
     masses = []
     for low, high in (shape.n, shape.m):
-        length = torch.randint(low, high + 1, (b, 1), generator=random)
+        length = torch.randint(low, high + 1, (batch, 1), generator=random)
         masses.append(uniform_mass(torch.arange(high) < length).to(device))
-    return Problem(cosine_cost(x, y).to(device), *masses, epsilon, error)
+    a, b = masses
+    return Problem(cosine_cost(x, y).to(device), a, b, epsilon, error)
 
 
 def compare(p: Problem, options: Options) -> dict[str, tuple[Times, Tensor] | str]:
@@ -106,7 +108,7 @@ def compare(p: Problem, options: Options) -> dict[str, tuple[Times, Tensor] | st
 
 def candidates(p: Problem) -> dict[str, Iterator[Solve]]:
     """Each with its thresholds, from loose to tight; ours and the old loop stop by the error itself."""
-    stop = solver._Stop(p.error, MOST_STEPS, 10)
+    stop = Stop(p.error, MOST_STEPS, 10)
     a, b = p.a[:, None, :], p.b[:, None, :]
     found = {
         "ours": iter([lambda: solver.sinkhorn(p.C, *p[1:4], tolerance=p.error, max_steps=MOST_STEPS).coupling]),
@@ -134,9 +136,10 @@ def pot_batch(p: Problem, method: str, threshold: float) -> Solve:
     import ot
 
     def solve() -> Tensor:
-        return ot.solve_batch(
+        result: Any = ot.solve_batch(
             p.C, p.epsilon, p.a, p.b, max_iter=MOST_STEPS, tol=threshold, method=method, grad="detach"
-        ).plan
+        )
+        return result.plan
 
     return solve
 
@@ -150,9 +153,10 @@ def pot_loop(p: Problem, threshold: float) -> Solve:
     def solve() -> Tensor:
         plan = torch.zeros_like(p.C)
         for k, (n, m) in enumerate(sizes):
-            plan[k, :n, :m] = ot.sinkhorn(
+            one: Any = ot.sinkhorn(
                 p.a[k, :n], p.b[k, :m], p.C[k, :n, :m], p.epsilon, numItermax=MOST_STEPS, stopThr=threshold, warn=False
             )
+            plan[k, :n, :m] = one
         return plan
 
     return solve
@@ -168,7 +172,8 @@ def table(names: list[str], grid: list[Problem], measured: list[dict], *, share:
     columns = list(measured[0])
     rows = []
     for name, p, found in zip(names, grid, measured, strict=True):
-        exact = solver.sinkhorn(*(t.double() for t in p[:3]), p.epsilon, tolerance=1e-9, max_steps=20_000).coupling
+        C, a, b = p.C.double(), p.a.double(), p.b.double()
+        exact = solver.sinkhorn(C, a, b, p.epsilon, tolerance=1e-9, max_steps=20_000).coupling
         unit = torch.maximum(p.a.amax(-1), p.b.amax(-1))[:, None, None]
         cells = [name, p.epsilon, f"{p.error:.0e}"]
         for column in columns:
@@ -226,8 +231,8 @@ def machine(C: Tensor, options: Options) -> dict[str, float]:
     one = torch.ones(1, device=C.device)
     loops = 20
 
-    def many(op: Callable[[], object]) -> Callable[[], None]:
-        return lambda: [op() for _ in range(loops)] and None
+    def many(op: Callable[[], object]) -> Callable[[], object]:
+        return lambda: [op() for _ in range(loops)]
 
     best = interleaved(
         {

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from benchmarks.timing import CannotRunError, Options, markdown
 
@@ -29,7 +29,7 @@ WARM, STEPS, ONE_PAIR_STEPS = 3, 30, 30
 ROUNDS = 2  # of processes
 PAIRS = 6000
 BATCH = 64
-VOCABULARIES = {"transplanted": "extend", "the teacher's own": "off"}
+VOCABULARIES: dict[str, Literal["extend", "off"]] = {"transplanted": "extend", "the teacher's own": "off"}
 
 
 class Measured(NamedTuple):
@@ -165,7 +165,9 @@ def _optical(student: Any, pairs: list, folder: Path, precision: str, device: st
     objective.sinkhorn = timed
     distillation.LogPlans = lambda _: ticks  # the only callback of ours that does nothing in a step
     teacher = _teacher()
-    training = Training(steps=WARM + STEPS, batch_size=BATCH, precision=precision, evaluate_every=10_000)
+    training = Training.model_validate(
+        {"steps": WARM + STEPS, "batch_size": BATCH, "precision": precision, "evaluate_every": 10_000}
+    )
     distillation.train_student(
         student, teacher, Mixture(pairs, None, {}), StudentOptions(training=training),
         Workspace(folder, folder.parent / "cache", progress=False), passages.numpy(),
@@ -251,7 +253,7 @@ CANDIDATES = {
 }
 
 
-def _Ticks() -> Any:  # noqa: N802 - a class whose parent is imported late
+def _Ticks() -> Any:
     from transformers import TrainerCallback
 
     class Ticks(TrainerCallback):

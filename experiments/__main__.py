@@ -99,7 +99,7 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
     for lang in experiment.langs:
         here: list[Any] = []  # read only when a cell is missing
 
-        def shared(lang: str = lang, here: list[Any] = here):  # noqa: ANN202 - a Setting
+        def shared(lang: str = lang, here: list[Any] = here):
             if not here:
                 here.append(setting(experiment, recipe_of(experiment, experiment.rows[0], lang, 0), data, _say))
             return here[0]
@@ -123,7 +123,7 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
     return cells, bases
 
 
-def _for(shared, experiment: Experiment, row: Row):  # noqa: ANN001, ANN202 - a Setting
+def _for(shared, experiment: Experiment, row: Row):
     """The setting of a language; late interaction has other vectors of the passages."""
     found = shared()
     recipe = recipe_of(experiment, row, found.lang, 0)
@@ -150,7 +150,7 @@ def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) 
     return CELLS / f"{checksum(parts)}.json"
 
 
-def _kept(experiment: Experiment, row: Row, lang: str, seed: int, data: Path, make) -> Any:  # noqa: ANN001, ANN401
+def _kept(experiment: Experiment, row: Row, lang: str, seed: int, data: Path, make) -> Any:
     """A cell from disk, or made and kept."""
     path = kept_at(experiment, row, lang, seed, data)
     if not path.is_file():
@@ -159,7 +159,7 @@ def _kept(experiment: Experiment, row: Row, lang: str, seed: int, data: Path, ma
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, bases) -> str:  # noqa: ANN001
+def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, bases) -> str:
     """The page of an experiment."""
     names = [row.name for row in experiment.rows]
     lang = experiment.langs[0]

@@ -63,17 +63,17 @@ def without_prose(path: Path) -> str:
 class _Bare(ast.NodeTransformer):
     """Leaves out docstrings, descriptions of options and the texts of errors."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802 - named by ast
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Leave out a string that stands by itself."""
         alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if alone else self.generic_visit(node)
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         """Leave out ``description=`` of an option."""
         node.keywords = [word for word in node.keywords if word.arg != "description"]
         return self.generic_visit(node)
 
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # noqa: N802
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Keep what is raised; its text is left out."""
         for part in ast.walk(node):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):

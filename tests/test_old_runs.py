@@ -42,13 +42,13 @@ def results(run: Path) -> dict[str, dict]:
     return json.loads((run / RESULTS / "results.json").read_text())["systems"]
 
 
-def succeed(command, *arguments) -> str:  # noqa: F811 - the fixture
+def succeed(command, *arguments) -> str:
     code, out, err = command(*arguments)
     assert code == 0, err
     return out
 
 
-def test_is_searched(command, run):  # noqa: F811
+def test_is_searched(command, run):
     cached = snapshot(Path("cache"))
     found = re.findall(r"^\d\. Text \d+  (\w+)  (\S+)$", succeed(command, "search", run, QUESTION[1], "-k", 4), re.M)
     assert [name for name, _ in found] == list(best(run, 4))
@@ -58,7 +58,7 @@ def test_is_searched(command, run):  # noqa: F811
 
 def test_is_searched_by_its_own_index(run):
     loaded = answer.load_run(load_recipe(run / "recipe.toml"))
-    index = loaded.index or loaded.late.index
+    index = loaded.dense_index or loaded.late.lists
     assert index.manifest == json.loads((run / "index" / "optical.json").read_text())
     assert index.manifest["count"] == 12
 
@@ -82,7 +82,7 @@ def test_is_served(run):
     assert told["language"] == "sw"
 
 
-def test_is_measured_as_it_was(command, run):  # noqa: F811
+def test_is_measured_as_it_was(command, run):
     pytest.importorskip("bm25s", reason="the extra bm25-lite is not installed")
     before, cached = results(run), snapshot(Path("cache"))
     shutil.rmtree(run / RESULTS)
@@ -96,7 +96,7 @@ def test_is_measured_as_it_was(command, run):  # noqa: F811
     assert snapshot(Path("cache")) == cached
 
 
-def test_is_measured_over_its_own_results(command, run):  # noqa: F811
+def test_is_measured_over_its_own_results(command, run):
     before = results(run)
     (run / RESULTS / "comparison.md").write_text("kept")
     succeed(command, "evaluate", run, "--set", "search.bm25=off")
@@ -107,7 +107,7 @@ def test_is_measured_over_its_own_results(command, run):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_is_exported_as_onnx(command, run):  # noqa: F811
+def test_is_exported_as_onnx(command, run):
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
     succeed(command, "export", run, "--no-int8")
     (vectors,) = OnnxEncoder.load(run / "onnx").encode([QUESTION[1]])
@@ -116,7 +116,7 @@ def test_is_exported_as_onnx(command, run):  # noqa: F811
 
 
 @pytest.mark.parametrize("run", ["late"], indirect=True)
-def test_is_exported_for_colbert(command, run):  # noqa: F811
+def test_is_exported_for_colbert(command, run):
     weights = (run / "colbert" / "model.safetensors").read_bytes()
     (run / "colbert" / "model.safetensors").unlink()
     succeed(command, "export", run, "--to", "colbert")
@@ -126,7 +126,7 @@ def test_is_exported_for_colbert(command, run):  # noqa: F811
 @pytest.mark.parametrize(("run", "chosen", "file"), [
     ("single", "search.factory=HNSW32", "index"), ("late", "search.late_precision=float16", "tokens.npy"),
 ], indirect=["run"])  # fmt: skip
-def test_is_indexed_again(command, run, chosen, file):  # noqa: F811
+def test_is_indexed_again(command, run, chosen, file):
     before = snapshot(run / "index")
     succeed(command, "index", run, "--set", chosen)
     after = snapshot(run / "index")
@@ -137,7 +137,7 @@ def test_is_indexed_again(command, run, chosen, file):  # noqa: F811
     assert next(iter(best(run, 1))) in found
 
 
-def test_is_distilled_again_into_the_same_folder(command, run):  # noqa: F811
+def test_is_distilled_again_into_the_same_folder(command, run):
     names = {path for path in snapshot(run) if not path.startswith("evaluation/")}
     weights = (run / "student" / "model.safetensors").read_bytes()
     cached = snapshot(Path("cache"))
@@ -153,7 +153,7 @@ def test_is_distilled_again_into_the_same_folder(command, run):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["thesis.doc", "student/thesis.doc", "index/thesis.doc"])
-def test_what_the_user_put_into_its_folders_is_not_replaced(command, run, name):  # noqa: F811
+def test_what_the_user_put_into_its_folders_is_not_replaced(command, run, name):
     (run / name).write_text("years of work")
     code, _, err = command("index", run)
     refused = name.startswith("index/")
@@ -161,7 +161,7 @@ def test_what_the_user_put_into_its_folders_is_not_replaced(command, run, name):
     assert ("optical did not write it" in err) == refused
 
 
-def test_a_folder_without_a_manifest_is_not_taken_for_a_run(command, run):  # noqa: F811
+def test_a_folder_without_a_manifest_is_not_taken_for_a_run(command, run):
     (run / "manifest.json").unlink()
     before = snapshot(run)
     code, _, err = command("distill", "--recipe", run / "recipe.toml")

@@ -117,7 +117,7 @@ def main() -> None:
         if stop.code == 130:  # typer ends with this code after Ctrl-C and prints nothing
             _stop("stopped", 130)
         raise
-    except Exception as error:  # noqa: BLE001 - every library has its own class for a full disk, some use Exception
+    except Exception as error:
         fault = _write_fault(error)
         if fault is None:
             raise
@@ -140,7 +140,7 @@ def _stop(message: str, code: int = 1) -> None:
     sys.exit(code)
 
 
-def recipe_of(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:  # noqa: ANN401 - values of options
+def recipe_of(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:
     """Read the recipe and apply the options of the command line; --set wins over named options."""
     return load_recipe(path, overrides_of(settings, named))
 

@@ -34,7 +34,7 @@ def panel_of(verb: str) -> str:
 class Verbs(TyperGroup):
     """The group of all verbs; its help lists them in the order of :data:`PANELS`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's Context; newer typers have their own copy of click
+    def list_commands(self, ctx: Any) -> list[str]:
         """The verbs in the order of use."""
         order = [verb for verbs in PANELS.values() for verb in verbs]
         return sorted(super().list_commands(ctx), key=order.index)
@@ -46,13 +46,13 @@ class WithRecipe(TyperCommand):
     model: type[BaseModel]
     everyday: tuple[str, ...]
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - as above
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help and the everyday options."""
         super().format_help(ctx, formatter)
         known = options(self.model)
         _print_panel("Everyday options of a recipe: --set NAME=VALUE", {name: known[name] for name in self.everyday})
 
-    def print_all(self, ctx: Any) -> None:  # noqa: ANN401 - as above
+    def print_all(self, ctx: Any) -> None:
         """Print the help and every option of a recipe, by section."""
         super().format_help(ctx, ctx.make_formatter())
         sections: dict[str, dict[str, str]] = {}

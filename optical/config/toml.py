@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
 
 
-def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:  # noqa: ANN401 - whatever TOML holds
+def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:
     if not isinstance(value, str):
         return value
     try:
@@ -148,7 +148,7 @@ def _line(path: str | Path, parts: list[str]) -> str:
     return str(path)
 
 
-def _toml(value: Any) -> str:  # noqa: ANN401 - a plain value of a recipe
+def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -61,7 +61,7 @@ def named_documents(name: str) -> Documents:
     return Documents(IR_DATASETS + name, _code(dataset.docs_lang()) or ENGLISH, lambda: _docs(name, dataset))
 
 
-def _load(name: str) -> Any:  # noqa: ANN401 - ir_datasets has no types
+def _load(name: str) -> Any:
     try:
         import ir_datasets
     except ImportError as error:
@@ -88,7 +88,7 @@ def _english_twin(name: str) -> str:
     return f"{_MSMARCO}/{match['part']}" if match else ""
 
 
-def _check_complete(name: str, dataset: Any) -> None:  # noqa: ANN401
+def _check_complete(name: str, dataset: Any) -> None:
     missing = [part for part in ("docs", "queries", "qrels") if not getattr(dataset, f"has_{part}")()]
     if missing:
         raise DataError(f"no {' and no '.join(missing)} in {IR_DATASETS}{name}; {_CHOOSE}")
@@ -103,7 +103,7 @@ def _likely(docs_lang: str, langs: Sequence[str]) -> str:
     return foreign if docs_lang == ENGLISH else ENGLISH
 
 
-def _docs(name: str, dataset: Any) -> Iterator[tuple[int, Doc]]:  # noqa: ANN401
+def _docs(name: str, dataset: Any) -> Iterator[tuple[int, Doc]]:
     """Documents with their number; the text is what ir_datasets calls the default text, its title kept apart."""
     with _within_reach(name):
         for number, doc in enumerate(dataset.docs_iter(), start=1):
@@ -116,7 +116,7 @@ def _docs(name: str, dataset: Any) -> Iterator[tuple[int, Doc]]:  # noqa: ANN401
             yield number, Doc(str(doc.doc_id), title, text)
 
 
-def _queries(dataset: Any) -> Iterator[Query]:  # noqa: ANN401
+def _queries(dataset: Any) -> Iterator[Query]:
     for query in dataset.queries_iter():
         yield Query(str(query.query_id), tidy(query.default_text()))
 

@@ -48,7 +48,7 @@ class Rows:
     ndim = 2
 
     @property
-    def T(self) -> Shaped[np.ndarray, "d t"]:  # noqa: N802 - numpy's name
+    def T(self) -> Shaped[np.ndarray, "d t"]:
         """The whole array, transposed, in memory."""
         return np.asarray(self).T
 

@@ -91,7 +91,7 @@ def share_of_ceiling(score: float, ceiling: float) -> float:
     return score / ceiling
 
 
-def _measure_object(name: str) -> Any:  # noqa: ANN401 - ir_measures is imported inside functions only
+def _measure_object(name: str) -> Any:
     """The ir-measures object of a measure; an unknown name is refused with the nearest known one."""
     import ir_measures
 

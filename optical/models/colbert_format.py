@@ -87,7 +87,8 @@ def _parts(encoder: Encoder) -> tuple[MultiVectorEncoder, Tensor | None]:
     faults += ["queries expanded to no fixed length"] if expansion and expansion["strategy"] != "fixed" else []
     if faults:
         raise DataError(f"the format has no place for {faults[0]}; use the student's own folder, which has")
-    return encoder, dense[0].linear.weight.detach().cpu() if dense else None  # pyright: ignore[reportReturnType]
+    weight = dense[0].linear.weight.detach().cpu() if dense else None
+    return encoder, weight  # pyright: ignore[reportReturnType] - is_multi_vector said that it is one
 
 
 def _write(multi: MultiVectorEncoder, weight: Tensor, folder: Path) -> None:

@@ -62,7 +62,7 @@ def score_fingerprint(dev: DevScore | None) -> str:
     return getattr(dev, "fingerprint", None) or getattr(dev, "__qualname__", type(dev).__qualname__)
 
 
-def transformer(encoder: Encoder) -> Any:  # noqa: ANN401 - architectures have no common type
+def transformer(encoder: Encoder) -> Any:
     """The sentence-transformers module that holds tokenizer (``processor``) and network (``auto_model``)."""
     return encoder[0]
 
@@ -210,7 +210,7 @@ def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
     return digest.hexdigest()[:16]
 
 
-def _tokenization(tokenizer: Any) -> str:  # noqa: ANN401 - tokenizers have no common type
+def _tokenization(tokenizer: Any) -> str:
     """What turns text into ids, without the padding and truncation that the last call left behind."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -162,7 +162,7 @@ def _session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3  # errors only
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class of their own in common
+    except Exception as error:
         raise DataError(
             f"{path} cannot be run by onnxruntime {onnxruntime.__version__} ({str(error)[:200]}); export again, or "
             "take the version of onnxruntime that the export names"
@@ -177,7 +177,7 @@ def _tokenizer(folder: Path, max_length: int) -> Any:
         raise DataError("tokenizers is not installed; run pip install tokenizers") from error
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself
+    except Exception as error:
         raise DataError(f"{path} cannot be read ({error}); the export is damaged: export again") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)

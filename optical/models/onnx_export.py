@@ -191,7 +191,7 @@ def _write_graph(encoder: Encoder, manifest: Manifest, folder: Path) -> None:
                 graph, inputs, dynamo=True, dynamic_shapes=((axes,) * len(inputs),), input_names=manifest.inputs,
                 output_names=outputs, verbose=False,
             )  # fmt: skip
-    except Exception as error:  # noqa: BLE001 - torch.export, the exporter and onnxscript each have their own
+    except Exception as error:
         reason = str(error).strip().splitlines()
         raise DataError(
             f"torch {torch.__version__} cannot write this student as ONNX ({type(error).__name__}: "

@@ -78,13 +78,13 @@ class Late(NamedTuple):
         embedder: Of the documents; its tokenizer says where the words of a passage are.
         embedded: The token vectors of all documents.
         rows: Document id -> its row there.
-        index: Lists of those tokens; None where there are none, and every document is compared.
+        lists: Inverted lists of those tokens; None where there are none, and every document is compared.
     """
 
     embedder: Encoder
     embedded: EmbeddedCollection
     rows: dict[str, int]
-    index: LateIndex | None
+    lists: LateIndex | None
 
 
 class LoadedRun(NamedTuple):
@@ -95,7 +95,7 @@ class LoadedRun(NamedTuple):
         lang: The language, of several, whose collection is searched.
         collection: Where the passages are from; their texts are read when they are found.
         student: The query side.
-        index: Of single vectors; None for late interaction.
+        dense_index: Of single vectors; None for late interaction.
         late: Of late interaction; None for single vectors.
     """
 
@@ -103,7 +103,7 @@ class LoadedRun(NamedTuple):
     lang: str
     collection: Collection
     student: Encoder
-    index: DenseIndex | None
+    dense_index: DenseIndex | None
     late: Late | None
 
 
@@ -121,7 +121,7 @@ def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Loa
     folder = index_folder(recipe.folder, lang)
     if encoders.is_multi_vector(student):
         return run._replace(late=_late(run, folder))
-    return run._replace(index=_index(run, folder))
+    return run._replace(dense_index=_index(run, folder))
 
 
 def _late(run: LoadedRun, folder: Path) -> Late:
@@ -156,16 +156,16 @@ def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:
         asked = word_spans(run.student, question, query=True)
         found = _found(run, run.late, query, depth)
         return [_hit(run, run.late, asked, query, doc_id, score) for doc_id, score in found]
-    assert run.index is not None, "a run is loaded with one of the two"
-    scores, rows = dense.nearest(run.index, query[None], depth)
+    assert run.dense_index is not None, "a run is loaded with one of the two"
+    scores, rows = dense.nearest(run.dense_index, query[None], depth)
     docs = run.collection.docs
     return [Hit(docs[k], score, []) for k, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if k >= 0]
 
 
 def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
     """Ids and scores of the passages whose tokens match the question's vectors ``(t, d)`` best."""
-    if late.index is not None:
-        return late_index.search(late.index, [query], depth, **search_params(run.recipe.search).late_options())[0]
+    if late.lists is not None:
+        return late_index.search(late.lists, [query], depth, **search_params(run.recipe.search).late_options())[0]
     _, vectors, ids = late.embedded
     return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
 

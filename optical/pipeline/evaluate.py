@@ -105,13 +105,15 @@ def compare_systems(
     late = is_multi_vector(teacher)
     opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
     runs = {
-        system: search(line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index), params)
+        system: search(
+            line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index_folder), params
+        )
         for system, line in lines.items()
     }
     student = lines[report.STUDENT]
-    if student.index and (factory := factory_of(student.index)) != "Flat":
+    if student.index_folder and (factory := factory_of(student.index_folder)) != "Flat":
         share = recall.sampled_recall(
-            student.encoder, student.queries, student.documents, opened(student.index), params
+            student.encoder, student.queries, student.documents, opened(student.index_folder), params
         )
         what = "late interaction by lists" if late else f"the index {factory}"
         say(f"{what} finds {100 * share:.1f} % of the exact first {recall.DEPTH} (some questions)")
@@ -173,13 +175,13 @@ class Line(NamedTuple):
         encoder: Of the queries.
         queries: What it is asked.
         documents: Vectors of the documents.
-        index: A faiss index of the same vectors, where there is one.
+        index_folder: A faiss index of the same vectors, where there is one.
     """
 
     encoder: Encoder
     queries: list[Query]
     documents: Vectors
-    index: Path | None
+    index_folder: Path | None
 
 
 def _lines(

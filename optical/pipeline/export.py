@@ -68,14 +68,14 @@ class ExportReport(NamedTuple):
     Attributes:
         folder: Of the export.
         texts: What the graphs were compared on, in words.
-        count: How many texts that were.
+        text_count: How many texts that were.
         collection: Name and split that MAP is of; None without a collection.
         systems: Form of the student -> its figures, torch first.
     """
 
     folder: Path
     texts: str
-    count: int
+    text_count: int
     collection: str | None
     systems: dict[str, System]
 
@@ -184,7 +184,7 @@ def table(report: ExportReport) -> Table:
             found = [f"{ap:.4f}", f"{lost:+.4f}" if name != TORCH else ""]
         rows.append([name, f"{megabytes:.1f}", *agreement, *found, f"{latency.p50:.1f}", f"{latency.p95:.1f}"])
     measured = f"; MAP on {report.collection}" if report.collection else ""
-    title = f"cosine with torch on {report.count} {report.texts}{measured}; time of one query on one thread"
+    title = f"cosine with torch on {report.text_count} {report.texts}{measured}; time of one query on one thread"
     if not report.collection:
         head, *rows = (row[:4] + row[6:] for row in (head, *rows))
     return Table(title, head, rows)
@@ -208,7 +208,7 @@ def as_dict(report: ExportReport) -> dict[str, Any]:
     }
     packages = versions(("torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"))
     tests = {name: comparison._asdict() for name, comparison in report.lost().items()}
-    head = {"texts": report.texts, "count": report.count, "collection": report.collection}
+    head = {"texts": report.texts, "count": report.text_count, "collection": report.collection}
     return {**head, "systems": systems, "tests": tests, "packages": packages}
 
 

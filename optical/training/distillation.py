@@ -190,7 +190,7 @@ def train_student(
     return train(task, training, workspace, dev)
 
 
-def _dataset(chosen: Sequence[Pair]) -> Any:  # noqa: ANN401 - datasets is imported where it is used
+def _dataset(chosen: Sequence[Pair]) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})

@@ -112,6 +112,6 @@ def _single_vector(encoder: Encoder) -> SentenceTransformer:
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     if not is_multi_vector(encoder):
-        return encoder  # type: ignore[return-value]
+        return encoder  # pyright: ignore[reportReturnType] - what is not multi-vector is this
     pooling = Pooling(encoder.get_embedding_dimension() or 0, pooling_mode="mean")
     return SentenceTransformer(modules=[*encoder, pooling], device=str(encoder.device))

@@ -115,7 +115,7 @@ class RowAdamW(torch.optim.AdamW):
         return int(self.state[self.embedding.weight]["step"])
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - no closure's loss
         """Clip all gradients together, step the body, step the rows that were read."""
         rows, gradient = self.embedding.take_gradient()
         body = [p.grad for p in self.param_groups[0]["params"] if p.grad is not None]

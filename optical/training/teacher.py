@@ -157,7 +157,7 @@ def check_batches(dataset: Dataset, claims: list[dict[str, str]], options: Teach
 def _batches(dataset: Dataset, *, claims: list[dict[str, str]], **how: Any) -> NoDuplicatesBatchSampler:
     """The library's batches without duplicates, where a row's texts are all that it claims (:func:`claimed`)."""
     sampler = NoDuplicatesBatchSampler(dataset, **how)
-    sampler.dataset = claims  # type: ignore[assignment]
+    sampler.dataset = claims  # pyright: ignore[reportAttributeAccessIssue] - it reads rows, whatever holds them
     return sampler
 
 

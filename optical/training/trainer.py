@@ -221,7 +221,7 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
     return trainer
 
 
-def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:  # noqa: ANN401 - trainers have no common type
+def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:
     """Train from the last whole checkpoint in ``run``, if there is one; on Ctrl-C leave a new one and stop."""
     last = next(iter(whole_checkpoints(run)), None)
     if last:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:  # noqa: ANN401 - tokenizers have no common type
+def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:
     """Map the id of each added word to the ids of the pieces that its text has without that word in the vocabulary."""
     backend = tokenizer.backend_tokenizer
     special = set(tokenizer.all_special_ids)

@@ -77,7 +77,7 @@ def sinkhorn(
 class _Live(NamedTuple):
     """The problems still being solved, each with a plan ``diag(z) K diag(w)``; the masses are in z and w."""
 
-    index: Int[Tensor, " k"]  # place in the batch
+    place: Int[Tensor, " k"]  # in the batch
     a: Float[Tensor, "k 1 n"]
     b: Float[Tensor, "k 1 m"]
     K: Float[Tensor, "k n m"]
@@ -103,12 +103,12 @@ def _solve(
     K, g = _kernel(C, a, b, g, epsilon)
     Z, W = torch.zeros_like(a), torch.zeros_like(b)
     live = _Live(torch.arange(len(C), device=C.device), a, b, K, a, b, torch.full_like(a[:, 0, 0], torch.inf))
-    steps = torch.full_like(live.index, min(stop.check_every, stop.max_steps))  # of a problem without mass
+    steps = torch.full_like(live.place, min(stop.check_every, stop.max_steps))  # of a problem without mass
     two_sided = ((a > 0).any(-1) & (b > 0).any(-1))[:, 0]
     if not two_sided.all():
         live = live.keep(two_sided)
     start, done, hopeless = live.w, 0, []
-    while done < stop.max_steps and len(live.index):
+    while done < stop.max_steps and len(live.place):
         count = min(stop.check_every, stop.max_steps - done)
         now, old, older = _iterate(live, start, count)
         done += count
@@ -118,13 +118,13 @@ def _solve(
         start = now.w
         if n_fine < len(fine):
             now, g, lost = _mend(live, now, C, g, epsilon)
-            K = K.index_copy(0, now.index, now.K)
-            hopeless.append(now.index[lost])
+            K = K.index_copy(0, now.place, now.K)
+            hopeless.append(now.place[lost])
             gone = gone | lost
             n_gone = int(gone.sum())
         if n_gone or done >= stop.max_steps:  # what goes on is written too, and again when it ends
-            Z, W = Z.index_copy(0, now.index, now.z), W.index_copy(0, now.index, now.w)
-            steps = steps.index_fill(0, now.index, done)
+            Z, W = Z.index_copy(0, now.place, now.z), W.index_copy(0, now.place, now.w)
+            steps = steps.index_fill(0, now.place, done)
         if n_gone == len(gone):
             break
         start = torch.where(fine[:, None, None], start * _jump(start, old, older, now.b), now.w)
@@ -140,7 +140,7 @@ def _solve(
 def _iterate(live: _Live, w: Tensor, count: int) -> tuple[_Live, Tensor, Tensor]:
     """The problems after some iterations from the scaling w, and their scalings one and two iterations earlier."""
     K, a, b = live.K, live.a, live.b
-    s, old, older = torch.bmm(w, K.mT), w, w
+    s, z, old, older = torch.bmm(w, K.mT), a, w, w
     for _ in range(count):
         older, old = old, w
         z = a / s
@@ -175,15 +175,15 @@ def _mend(live: _Live, now: _Live, C: Tensor, g: Tensor, epsilon: float) -> tupl
     rows = lost.nonzero()[:, 0]
     if len(rows):
         wide = now.keep(lost)
-        old = g[wide.index]
+        old = g[wide.place]
         new = old + epsilon * _log_ratio(wide.w, wide.b)
         overflowed = ~new.isfinite().all(-1, keepdim=True)
         new = torch.where(overflowed, old, new)
-        K, centred = _kernel(C[wide.index], wide.a, wide.b, new, epsilon)
+        K, centred = _kernel(C[wide.place], wide.a, wide.b, new, epsilon)
         w = wide.b * ((new - centred) / epsilon).exp()
         z = wide.a / torch.bmm(w, K.mT)
         wide = wide._replace(K=K, z=z, w=w, error=torch.full_like(wide.error, torch.inf))
-        g = g.index_copy(0, wide.index, centred)
+        g = g.index_copy(0, wide.place, centred)
         now = _Live(*(t.index_copy(0, rows, part) for t, part in zip(now, wide, strict=True)))
         lost = lost.index_copy(0, rows, overflowed[:, 0, 0] | ~wide.narrow())
     return now, g, lost
@@ -214,7 +214,7 @@ def _log_domain(C: Tensor, a: Tensor, b: Tensor, epsilon: float, stop: Stop) -> 
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
     active, done = torch.arange(len(C), device=C.device), 0
     while done < stop.max_steps and len(active):
-        k, la, lb, vk = K[active], log_a[active], log_b[active], v[active]
+        k, la, lb, uk, vk = (t[active] for t in (K, log_a, log_b, u, v))
         count = min(stop.check_every, stop.max_steps - done)
         for _ in range(count):
             uk = -logsumexp(k + (vk + lb), -1)

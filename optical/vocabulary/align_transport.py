@@ -56,7 +56,7 @@ def scale(kernel: csr_matrix, a: Float[np.ndarray, " r"], b: Float[np.ndarray, "
     return Scaled(u, v, float(np.abs(u * (kernel @ v) - a).sum() / max(a.sum(), 1e-30)))
 
 
-def _ratio(mass, reached):
+def _ratio(mass: np.ndarray, reached: np.ndarray) -> np.ndarray:
     return np.divide(mass, reached, out=np.zeros(len(mass)), where=reached > 0)
 
 

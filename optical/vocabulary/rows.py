@@ -55,7 +55,7 @@ def pool_parts(table: TranslationTable, parts: WordParts) -> TranslationTable:
     at = np.concatenate(sides)
     width = int(table.english.max()) + 1 if len(at) else 1
     distinct, entry = np.unique(part * width + table.english[at], return_inverse=True)
-    counts = np.bincount(entry, weights=table.count[at], minlength=len(distinct)).astype(np.float32)
+    counts = np.bincount(entry, weights=table.counts[at], minlength=len(distinct)).astype(np.float32)
     return sorted_table(distinct // width, distinct % width, counts, per_id(counts, distinct // width))
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import regex
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
+from tokenizers.normalizers import Normalizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from optical.data.words import is_latin, split_words
@@ -184,7 +185,7 @@ def romanisation(letters: str) -> list[tuple[str, str]]:
     return sorted(rules, key=lambda rule: any(_is_vowel_sign(c) for c in rule[0][:1]))
 
 
-def _read_as(form: str, full, plain) -> str:
+def _read_as(form: str, full: Normalizer | None, plain: Normalizer | None) -> str:
     """A word as the tokenizer's model sees it; empty where it sees several words."""
     # The base's own normaliser is much faster than all the rules for unread letters, which no Latin word has.
     normalizer = plain if is_latin(form) else full
@@ -193,7 +194,7 @@ def _read_as(form: str, full, plain) -> str:
     return "" if " " in surface else surface
 
 
-def _surfaces(forms: Sequence[str], full, plain) -> dict[str, bool]:
+def _surfaces(forms: Sequence[str], full: Normalizer | None, plain: Normalizer | None) -> dict[str, bool]:
     """How a word appears in text that the tokenizer looks at -> whether that is the raw text."""
     surfaces = {}
     for form in forms:
@@ -204,7 +205,9 @@ def _surfaces(forms: Sequence[str], full, plain) -> dict[str, bool]:
     return surfaces
 
 
-def _without_english(backend, pieces: Sequence[str], words: Sequence[str], english: Sequence[str]) -> list[str]:
+def _without_english(
+    backend: Tokenizer, pieces: Sequence[str], words: Sequence[str], english: Sequence[str]
+) -> list[str]:
     """The pieces that spell words of X and hardly ever English ones: "muse" of "wamuseleti" would cut up Museveni."""
     for _ in range(2):  # once pieces are gone, others take their place
         trial = _with_pieces(backend, pieces)
@@ -219,7 +222,7 @@ def _without_english(backend, pieces: Sequence[str], words: Sequence[str], engli
     return list(pieces)
 
 
-def _with_pieces(backend, names: Sequence[str]):
+def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
     """The tokenizer with new pieces after all its ids, those of its added tokens too; added words come after them."""
     state = json.loads(backend.to_str())
     vocab = state["model"]["vocab"]
@@ -230,7 +233,7 @@ def _with_pieces(backend, names: Sequence[str]):
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _normalizer(base, romanise: str):
+def _normalizer(base: Normalizer | None, romanise: str) -> Normalizer:
     """The base's normaliser, after one that straightens apostrophes and spells unread letters."""
     steps = [normalizers.Replace(Regex("[’ʼ]"), "'")]
     steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
@@ -252,7 +255,7 @@ def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
     return copy.deepcopy(backend)
 
 
-def wrap(base: PreTrainedTokenizerBase, backend) -> PreTrainedTokenizerFast:
+def wrap(base: PreTrainedTokenizerBase, backend: Tokenizer) -> PreTrainedTokenizerFast:
     """A generic fast tokenizer: the classes named after a model rebuild their own normaliser when they are loaded."""
     kept = {name: getattr(base, name) for name in _KEPT if getattr(base, name, None) is not None}
     special = {name: token for name, token in base.special_tokens_map.items() if isinstance(token, str)}

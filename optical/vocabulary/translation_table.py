@@ -21,14 +21,14 @@ class TranslationTable(NamedTuple):
     Attributes:
         foreign: X id of each entry.
         english: English id of each entry.
-        count: Expected number of times that they translate each other.
+        counts: Expected number of times that they translate each other.
         probability: ``t(english | foreign)``; sums to 1 over the entries of one X id.
         reverse: ``t(foreign | english)`` from the same expected counts; sums to 1 over the entries of one English id.
     """
 
     foreign: Int[np.ndarray, " k"]
     english: Int[np.ndarray, " k"]
-    count: Float[np.ndarray, " k"]
+    counts: Float[np.ndarray, " k"]
     probability: Float[np.ndarray, " k"]
     reverse: Float[np.ndarray, " k"]
 
@@ -80,7 +80,7 @@ def empty_table() -> TranslationTable:
     return TranslationTable(empty, empty, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def sorted_table(f, e, counts, probability) -> TranslationTable:
+def sorted_table(f: np.ndarray, e: np.ndarray, counts: np.ndarray, probability: np.ndarray) -> TranslationTable:
     """A :class:`TranslationTable` from distinct pairs in any order.
 
     Args:

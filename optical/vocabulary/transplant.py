@@ -200,7 +200,7 @@ def transplant(
     )
 
 
-def _tokenizer(base: Any, options: Vocabulary, english: list[str], foreign: list[str]) -> Any:  # noqa: ANN401
+def _tokenizer(base: Any, options: Vocabulary, english: list[str], foreign: list[str]) -> Any:
     """The tokenizer that these sentences give the student."""
     if options.mode == "extend":
         return _extended(base, english, foreign, options)[0].tokenizer
@@ -259,7 +259,9 @@ def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Translatio
     return method if steps is None else partial(method, steps=steps)
 
 
-def _extend_student(student, extension, english, foreign, mixing) -> tuple[int, int]:
+def _extend_student(
+    student: Encoder, extension: Extension, english: list[str], foreign: list[str], mixing: _Mixing
+) -> tuple[int, int]:
     """Give the student an extended tokenizer and rows for its words and pieces; how many were aligned, overwritten."""
     base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
     size = len(tokenizer)
@@ -321,7 +323,7 @@ def kept_rows(foreign: Int[np.ndarray, " s"], english: Int[np.ndarray, " s"], ro
     return (np.arange(len(foreign)) < rows) & ~of_x
 
 
-def _replace_student(student, tokenizer, english, foreign, mixing) -> int:
+def _replace_student(student: Encoder, tokenizer: Any, english: list[str], foreign: list[str], mixing: _Mixing) -> int:
     """Give the student a new tokenizer and its rows; how many of them were aligned.
 
     Special tokens keep the teacher's rows; what was never aligned has the mean of them all.

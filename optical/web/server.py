@@ -81,7 +81,7 @@ def serve(app: FastAPI, own: socket.socket) -> None:
         make_server(app).run(sockets=[own])
 
 
-def make_server(app: FastAPI) -> Any:  # noqa: ANN401 - uvicorn is imported inside
+def make_server(app: FastAPI) -> Any:
     """Make the uvicorn server: ``run(sockets=[...])`` serves, ``should_exit = True`` stops it."""
     import uvicorn
 

@@ -173,7 +173,10 @@ def test_a_collection_on_disk_is_the_one_in_memory(monkeypatch, tmp_path):
 def test_a_run_is_measured_and_answers_as_in_memory(monkeypatch, tmp_path, late):
     recipe = tiny_run(tmp_path, late=late)
     expected = evaluate.evaluate_run(recipe)
-    ask = lambda: answer.answer(answer.load_run(recipe), "who plants maize ?", 9)  # noqa: E731
+
+    def ask():
+        return answer.answer(answer.load_run(recipe), "who plants maize ?", 9)
+
     found = ask()
     cached = sorted(path.name for path in (tmp_path / "cache").iterdir())
     monkeypatch.setattr(document_store, "IN_MEMORY", 0)

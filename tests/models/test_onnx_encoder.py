@@ -21,7 +21,7 @@ AWKWARD = ["", "i drink water .", LONG, "I DRINK Water", "\u4f60 \u0000 zz9", "i
 
 
 @pytest.fixture
-def folder(single, tmp_path):  # noqa: F811
+def folder(single, tmp_path):
     """A copy of the export that may be damaged."""
     shutil.copytree(single[1].folder, tmp_path / "onnx")
     return tmp_path / "onnx"
@@ -34,33 +34,33 @@ def damage(folder: Path, **changes) -> None:
 
 
 class TestVectors:
-    def test_awkward_texts_read_as_torch_reads_them(self, single):  # noqa: F811
+    def test_awkward_texts_read_as_torch_reads_them(self, single):
         encoder, exported = single
         found = OnnxEncoder.load(exported.folder, precision="fp32").encode(AWKWARD)
         np.testing.assert_allclose(found, encode_sentences(encoder, AWKWARD), atol=1e-5)
         assert (found[1] == found[5]).all()
 
-    def test_an_over_long_text_is_cut_where_torch_cuts_it(self, single):  # noqa: F811
+    def test_an_over_long_text_is_cut_where_torch_cuts_it(self, single):
         encoder, exported = single
         graph = OnnxEncoder.load(exported.folder, precision="fp32")
         assert [len(ids) for ids in graph._token_ids([LONG])] == [encoder.max_seq_length]
         np.testing.assert_allclose(graph.encode([LONG]), graph.encode([LONG + "i drink water ."]), atol=1e-6)
 
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
-    def test_a_vector_depends_on_no_other_text_of_the_batch(self, single, precision):  # noqa: F811
+    def test_a_vector_depends_on_no_other_text_of_the_batch(self, single, precision):
         graph = OnnxEncoder.load(single[1].folder, precision=precision)
         alone = np.concatenate([graph.encode([text]) for text in AWKWARD])
         np.testing.assert_allclose(graph.encode(AWKWARD), alone, atol=1e-5)
         np.testing.assert_allclose(graph.encode(AWKWARD[::-1])[::-1], alone, atol=1e-5)
 
-    def test_more_texts_than_a_batch_keep_their_order(self, single, monkeypatch):  # noqa: F811
+    def test_more_texts_than_a_batch_keep_their_order(self, single, monkeypatch):
         graph = OnnxEncoder.load(single[1].folder)
         whole = graph.encode(AWKWARD)
         monkeypatch.setattr("optical.models.onnx_encoder.BATCH", 3)
         np.testing.assert_allclose(graph.encode(AWKWARD), whole, atol=1e-5)
 
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
-    def test_token_matrices_hold_the_real_tokens_of_each_text(self, multi, precision):  # noqa: F811
+    def test_token_matrices_hold_the_real_tokens_of_each_text(self, multi, precision):
         encoder, exported = multi
         graph = OnnxEncoder.load(exported.folder, precision=precision)
         found = graph.encode(AWKWARD)
@@ -71,11 +71,11 @@ class TestVectors:
             np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
             np.testing.assert_allclose(graph.encode([text])[0], rows, atol=1e-5)
 
-    def test_no_text_gives_no_vector(self, single, multi):  # noqa: F811
+    def test_no_text_gives_no_vector(self, single, multi):
         assert OnnxEncoder.load(single[1].folder).encode([]).shape == (0, 32)
         assert OnnxEncoder.load(multi[1].folder).encode([]) == []
 
-    def test_one_text_that_is_no_list_is_refused(self, single):  # noqa: F811
+    def test_one_text_that_is_no_list_is_refused(self, single):
         with pytest.raises(ValueError, match="takes a list"):
             OnnxEncoder.load(single[1].folder).encode("i drink water .")
 

@@ -183,7 +183,7 @@ def test_collections_of_their_own_have_an_index_each(tmp_path, data):
     assert "more" in {found.doc.id for found in answer.answer(other_half, "maji", 13)}
 
 
-class Stopped(Exception):  # noqa: N818 - no error: training is not what is looked at
+class Stopped(Exception):
     pass
 
 

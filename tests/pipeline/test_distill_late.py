@@ -89,7 +89,7 @@ def test_an_index_of_tokens_gives_what_comparing_everything_gives(late, precisio
         assert again.scores[system].mean["AP"] == pytest.approx(scores.mean["AP"], abs=off)
     assert "late interaction by lists finds 100.0 % of the exact first 100 (some questions)" in said
     answers = answer.load_run(listed)
-    assert answers.late.index is not None
+    assert answers.late.lists is not None
     first = answer.answer(answers, "Nani anaandika barua?", 2)[0]
     assert first.doc.id == "d2"
     assert first.matches

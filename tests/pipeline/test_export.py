@@ -94,7 +94,7 @@ class TestLatencies:
 
 
 @pytest.fixture
-def run(single, tmp_path, monkeypatch):  # noqa: F811
+def run(single, tmp_path, monkeypatch):
     """A run without a collection whose student has been exported already."""
     encoder, exported = single
     encoder.save(str(tmp_path / "run" / "student"))
@@ -114,7 +114,7 @@ def test_without_a_collection_sentences_of_the_bitext_stand_for_queries(run):
     said = []
     result = pipeline_export.export_onnx(run, say=said.append)
     assert result.folder == run.folder / "onnx"
-    assert (result.texts, result.count, result.collection) == ("zz sentences of the bitext", 30, None)
+    assert (result.texts, result.text_count, result.collection) == ("zz sentences of the bitext", 30, None)
     assert list(result.systems) == ["torch", "ONNX fp32", "ONNX int8"]
     assert any("30 zz sentences of the bitext" in line for line in said)
     kept = json.loads((run.folder / "onnx" / "report.json").read_text(encoding="utf-8"))
@@ -157,11 +157,11 @@ def found_by(encoder, documents_by):
 
 
 @pytest.mark.parametrize("langs", [["zz"], ["en", "zz"]])
-def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):  # noqa: F811
+def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):
     monkeypatch.setattr(pipeline_export, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
     said = []
     result = pipeline_export.export_onnx(over(run, "zz", langs), say=said.append)
-    assert (result.texts, result.count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")
+    assert (result.texts, result.text_count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")
     encoder, _ = single
     expected = found_by(encoder, encoder)
     assert len(set(expected.values())) > 1
@@ -171,7 +171,7 @@ def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkey
     assert "MAP on passages (test, zz documents)" in (result.folder / "table.md").read_text(encoding="utf-8")
 
 
-def test_english_documents_are_embedded_by_the_teacher(run, single, student):  # noqa: F811
+def test_english_documents_are_embedded_by_the_teacher(run, single, student):
     chosen = over(run, "en", ["zz"])
     student.save(chosen.teacher)  # another encoder
     result = pipeline_export.export_onnx(chosen)
@@ -187,7 +187,7 @@ def test_where_only_english_is_asked_there_is_no_map_and_it_is_said(run):
         "no MAP: passages has zz documents and judges only English queries in 'test', which the teacher embeds, and "
         "no graph of the student"
     )
-    assert (result.texts, result.count, result.collection) == ("zz sentences of the bitext", 30, None)
+    assert (result.texts, result.text_count, result.collection) == ("zz sentences of the bitext", 30, None)
     assert {system.scores for system in result.systems.values()} == {None}
 
 

@@ -240,7 +240,7 @@ def test_a_place_is_a_server_or_a_folder(exported, tmp_path):
             qdrant.place_of(recipe, url, path, None)
 
 
-def test_the_command_line_exports_and_searches(exported, command, tmp_path):  # noqa: F811
+def test_the_command_line_exports_and_searches(exported, command, tmp_path):
     recipe, _, _ = exported
     code, out, err = command("export", recipe.folder, "--to", "qdrant", "--path", tmp_path / "q", "--set", "seed=0")
     assert (code, err) == (0, "")
@@ -272,7 +272,7 @@ def test_fingerprints_are_those_of_the_run(exported):
 
 
 @pytest.fixture(params=["single", "late"])
-def foreign(request, tmp_path, finished):  # noqa: F811
+def foreign(request, tmp_path, finished):
     """A run over documents in X, and a place for them."""
     recipe = finished(write_collection(tmp_path / "turned", "xx", ["en"]), late=request.param == "late")
     write_manifest(recipe, load_teacher(recipe), {})
@@ -293,7 +293,7 @@ def test_documents_in_x_are_the_students(foreign, monkeypatch):
     assert (best.doc.id, best.doc.text) == ("d2", in_x(ENGLISH[2]))
 
 
-def test_documents_in_a_third_language_are_refused(finished, tmp_path):  # noqa: F811
+def test_documents_in_a_third_language_are_refused(finished, tmp_path):
     recipe = finished(write_collection(tmp_path / "finnish", "fi", ["en", "xx"]))
     with pytest.raises(DataError, match="finnish has fi documents, which nobody embeds"):
         qdrant.export_qdrant(recipe, Place(None, tmp_path / "qdrant", "finnish"))
@@ -313,7 +313,7 @@ def test_the_answers_over_documents_in_x_are_those_of_the_run(foreign):
             )
 
 
-def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign, models, tmp_path):  # noqa: F811
+def test_documents_in_x_of_another_student_or_of_the_teacher_are_refused(foreign, models, tmp_path):
     recipe, place = foreign
     qdrant.export_qdrant(recipe, place)
     (recipe.folder / "student").unlink()

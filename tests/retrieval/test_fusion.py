@@ -111,7 +111,7 @@ def test_a_weight_of_zero_leaves_a_run_without_a_say_and_depth_cuts():
 def test_arguments_stay_as_they_are_and_numpy_scores_are_taken():
     before = {q: dict(s) for q, s in A.items()}
     numbers = {q: {d: np.float32(s) for d, s in scores.items()} for q, scores in A.items()}
-    assert same(interpolate([numbers, B]), interpolate([A, B]))  # type: ignore[list-item]
+    assert same(interpolate([numbers, B]), interpolate([A, B]))  # pyright: ignore - of other numbers than floats
     assert before == A
 
 

@@ -79,4 +79,4 @@ def test_what_gives_no_radius_is_refused():
     with pytest.raises(ValueError, match="share"):
         ball_of(vectors, MASK, "l2", 0.0)
     with pytest.raises(ValueError, match="unknown norm"):
-        ball_of(vectors, MASK, "l3", 0.1)  # type: ignore[arg-type]
+        ball_of(vectors, MASK, "l3", 0.1)  # pyright: ignore[reportArgumentType] - the wrong name is the test

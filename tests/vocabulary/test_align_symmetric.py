@@ -43,17 +43,17 @@ def test_counts_and_probabilities_agree_with_the_slow_reference(steps):
     table = align_symmetric(english, foreign, steps=steps)
     probability, counts = slow_agreement(english, foreign, steps)
     assert as_dict(table, table.probability) == pytest.approx(probability, rel=1e-4, abs=1e-6)
-    assert as_dict(table, table.count) == pytest.approx(counts, rel=1e-4, abs=1e-6)
+    assert as_dict(table, table.counts) == pytest.approx(counts, rel=1e-4, abs=1e-6)
 
 
 def test_turning_the_sentences_round_turns_the_table_round():
     english, foreign = random_bitext()
     one, other = align_symmetric(english, foreign), align_symmetric(foreign, english)
-    turned = {(e, f): value for (f, e), value in as_dict(other, other.count).items()}
-    assert as_dict(one, one.count) == pytest.approx(turned, rel=1e-4, abs=1e-6)
+    turned = {(e, f): value for (f, e), value in as_dict(other, other.counts).items()}
+    assert as_dict(one, one.counts) == pytest.approx(turned, rel=1e-4, abs=1e-6)
     plain = [align_ibm1(english, foreign), align_ibm1(foreign, english)]
-    assert as_dict(plain[0], plain[0].count) != pytest.approx(
-        {(e, f): v for (f, e), v in as_dict(plain[1], plain[1].count).items()}, rel=1e-2
+    assert as_dict(plain[0], plain[0].counts) != pytest.approx(
+        {(e, f): v for (f, e), v in as_dict(plain[1], plain[1].counts).items()}, rel=1e-2
     )
 
 
@@ -64,14 +64,14 @@ def test_both_directions_sum_to_one_and_counts_are_bounded():
         np.testing.assert_allclose(np.bincount(ids, weights=values)[np.unique(ids)], 1, rtol=1e-5)
     # By Cauchy and Schwarz: the posteriors of a sentence pair add up to n and to m.
     most = sum((len(es) * len(fs)) ** 0.5 for es, fs in zip(english, foreign, strict=True))
-    assert 0 < table.count.sum() <= most
+    assert 0 < table.counts.sum() <= most
 
 
 def test_a_word_seen_once_does_not_collect_all_of_its_sentence():
     """X word 3 stands once, beside words 1 and 2, which explain English 1 and 2 but not 7, 8 and 9."""
     english, foreign = [[1, 2, 7, 8, 9], [1], [2]], [[1, 2, 3], [1], [2]]
     tables = {method: method(english, foreign) for method in (align_ibm1, align_symmetric)}
-    collected = {method: table.count[table.foreign == 3].sum() for method, table in tables.items()}
+    collected = {method: table.counts[table.foreign == 3].sum() for method, table in tables.items()}
     assert collected[align_ibm1] > 2
     assert collected[align_symmetric] < 1.5
 

@@ -80,11 +80,11 @@ def test_counts_are_a_plan_between_the_frequencies():
     table = align_transport(english, foreign, steps=3000)
     pairs = [(e, f) for e, f in zip(english, foreign, strict=True) if e and f]
     frequency = np.bincount(np.concatenate([e for e, _ in pairs]))
-    np.testing.assert_allclose(np.bincount(table.english, weights=table.count), frequency, rtol=1e-4)
+    np.testing.assert_allclose(np.bincount(table.english, weights=table.counts), frequency, rtol=1e-4)
     mass = np.bincount(
         np.concatenate([f for _, f in pairs]), weights=np.concatenate([[len(e) / len(f)] * len(f) for e, f in pairs])
     )
-    np.testing.assert_allclose(np.bincount(table.foreign, weights=table.count), mass, rtol=1e-3)
+    np.testing.assert_allclose(np.bincount(table.foreign, weights=table.counts), mass, rtol=1e-3)
     for ids, values in ((table.foreign, table.probability), (table.english, table.reverse)):
         np.testing.assert_allclose(np.bincount(ids, weights=values)[np.unique(ids)], 1, rtol=1e-5)
 
@@ -94,7 +94,7 @@ def test_a_smaller_epsilon_is_sharper(monkeypatch):
     entropy = []
     for epsilon in (1.0, 0.3):
         monkeypatch.setattr(module, "EPSILON", epsilon)
-        share = (counts := align_transport(english, foreign).count) / counts.sum()
+        share = (counts := align_transport(english, foreign).counts) / counts.sum()
         entropy.append(-(share[share > 0] * np.log(share[share > 0])).sum())
     assert entropy[1] < 0.9 * entropy[0]
 

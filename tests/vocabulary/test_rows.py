@@ -18,7 +18,7 @@ def test_parts_pool_the_counts_of_their_words():
     parts = WordParts(["a", "##b"], np.array([1, 2]), np.array([[0, 1], [-1, 1]]), np.ones((2, 2)))
     pooled = pool_parts(table, parts)
     counts = dict(
-        zip(zip(pooled.foreign.tolist(), pooled.english.tolist(), strict=True), pooled.count.tolist(), strict=True)
+        zip(zip(pooled.foreign.tolist(), pooled.english.tolist(), strict=True), pooled.counts.tolist(), strict=True)
     )
     assert counts == {(0, 3): 2, (0, 4): 1, (1, 3): 6, (1, 4): 1}
     np.testing.assert_allclose(pooled.probability[pooled.foreign == 1], [6 / 7, 1 / 7], rtol=1e-6)

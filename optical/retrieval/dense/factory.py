@@ -57,7 +57,7 @@ def probes(clusters: int) -> int:
     return max(1024, clusters // 8)
 
 
-def filled(vectors: Matrix, factory: str) -> Any:  # noqa: ANN401 - faiss classes are generated, without types
+def filled(vectors: Matrix, factory: str) -> Any:
     """A trained index that holds the vectors."""
     faiss = load_faiss()
     if "IDMap" in factory:

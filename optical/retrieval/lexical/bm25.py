@@ -221,7 +221,7 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs every index, on a handler of its own
     stemmer = _stemmer()
     options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer, "show_progress": False}
-    words: Any = bm25s.tokenize(texts, **options)  # type: ignore[arg-type] - it reads one after another
+    words: Any = bm25s.tokenize(texts, **options)  # pyright: ignore[reportArgumentType] - any sequence will do
     if not any(words.ids):
         raise DataError(
             f"none of the {len(texts)} documents has a word of two letters that is no English stop word; "
@@ -241,7 +241,7 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
     yield Index(ids, BM25S, _bm25s_version(), _bm25s_analysis(), k1, b, answer)
 
 
-def _stemmer() -> Any:  # noqa: ANN401 - PyStemmer has no types
+def _stemmer() -> Any:
     """Porter's stemmer, which Anserini uses too, where PyStemmer is installed."""
     if importlib.util.find_spec("Stemmer") is None:
         return None

@@ -137,7 +137,7 @@ def opened(folder: Path, k1: float, b: float) -> Iterator[Callable[[Sequence[str
 
 def _search(
     java: Callable[[str], Any],
-    searcher: Any,  # noqa: ANN401 - a Java object
+    searcher: Any,
     texts: Sequence[str],
     k: int,
     threads: int,
@@ -229,7 +229,7 @@ def _start() -> Callable[[str], Any]:
     try:
         _quieten(autoclass)
         autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(CLAUSES)
-    except Exception as error:  # noqa: BLE001 - pyjnius knows Java's errors only by a class that it defines at import
+    except Exception as error:
         raise RecipeError(
             f"Java runs in this process without Anserini ({_first_line(error)}): another package started it; "
             "search in a process of its own, or take the engine bm25s"

@@ -65,7 +65,13 @@ class Transport(NamedTuple):
 _Solve = Callable[[Tensor, Tensor, Tensor, PlanOptions], Plan]
 _SOLVERS: dict[str, _Solve] = {
     "sinkhorn": lambda C, a, b, o: sinkhorn(C, a, b, o.epsilon, tolerance=o.tolerance, max_steps=o.max_steps),
-    "ipot": lambda C, a, b, o: ipot(C, a, b, o.epsilon, max_steps=o.max_steps),  # pyright: ignore[reportArgumentType]
+    "ipot": lambda C, a, b, o: ipot(
+        C,
+        a,
+        b,
+        o.epsilon,
+        max_steps=o.max_steps,  # pyright: ignore[reportArgumentType] - the recipe wants one number
+    ),
     "exact": lambda C, a, b, o: exact(C, a, b),
 }
 _LOOSE: dict[str, _Solve] = {

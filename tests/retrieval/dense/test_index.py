@@ -265,7 +265,10 @@ def test_an_index_of_shards_is_that_of_their_vectors(tmp_path: Path, vectors: np
     row = dict(zip(names(), vectors, strict=True))
     texts = [(doc_id, doc_id) for doc_id in names()]
     plan = ShardPlan("f1", "sentences", "float32", 10)
-    encode = lambda ids: [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]  # noqa: E731
+
+    def encode(ids):
+        return [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
+
     shards = make_shards(texts, tmp_path / "shards", encode, plan)
     for factory in ("Flat", "IVF3,SQ8"):
         dense.build(shards.vectors(), shards.ids, tmp_path / "of shards", factory, manifest=MANIFEST)

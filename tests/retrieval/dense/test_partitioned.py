@@ -163,7 +163,10 @@ class TestFolder:
 
     def test_shards_are_read_a_part_at_a_time(self, tmp_path: Path, vectors: np.ndarray, queries: np.ndarray) -> None:
         row = dict(zip(names(), vectors, strict=True))
-        encode = lambda ids: [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]  # noqa: E731
+
+        def encode(ids):
+            return [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
+
         texts = [(doc_id, doc_id) for doc_id in names()]
         shards = make_shards(texts, tmp_path / "shards", encode, ShardPlan("f1", "sentences", "float16", 10))
         for factory in ("Flat", "IVF2,SQ8"):
