@@ -63,15 +63,16 @@ class Transport(NamedTuple):
 
 
 _Solve = Callable[[Tensor, Tensor, Tensor, PlanOptions], Plan]
+
+
+def _ipot(C: Tensor, a: Tensor, b: Tensor, options: PlanOptions) -> Plan:
+    beta = options.epsilon  # one number: the recipe refuses a schedule
+    return ipot(C, a, b, beta, max_steps=options.max_steps)  # pyright: ignore[reportArgumentType] - see above
+
+
 _SOLVERS: dict[str, _Solve] = {
     "sinkhorn": lambda C, a, b, o: sinkhorn(C, a, b, o.epsilon, tolerance=o.tolerance, max_steps=o.max_steps),
-    "ipot": lambda C, a, b, o: ipot(
-        C,
-        a,
-        b,
-        o.epsilon,
-        max_steps=o.max_steps,  # pyright: ignore[reportArgumentType] - the recipe wants one number
-    ),
+    "ipot": _ipot,
     "exact": lambda C, a, b, o: exact(C, a, b),
 }
 _LOOSE: dict[str, _Solve] = {
