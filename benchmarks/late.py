@@ -83,8 +83,10 @@ def run(options: Options) -> str:
 
 def _workload() -> Workload:
     folder = os.environ.get("OPTICAL_BENCH_TOKENS")
-    if not folder:
-        raise CannotRunError("OPTICAL_BENCH_TOKENS names no folder; python -m benchmarks.late_tokens writes one")
+    if not folder or not (Path(folder) / "start.npy").is_file():
+        raise CannotRunError(
+            "OPTICAL_BENCH_TOKENS names no folder of token vectors; python -m benchmarks.late_tokens writes one"
+        )
     start = np.load(Path(folder) / "start.npy")
     start = start[: int(os.environ.get("OPTICAL_BENCH_LATE_PASSAGES", len(start) - 1)) + 1]
     tokens = np.load(Path(folder) / "tokens.npy", mmap_mode="r")[: start[-1]]

@@ -198,7 +198,7 @@ def test_moses_files_of_different_length_give_both_counts(tmp_path, left, right)
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("a.TSV.GZ", ".tsv"), ("a.b.jsonl", ".jsonl"), ("a.po", ".po"), ("a.gz", None), ("tsv", None), ("a.csv", None)],
+    [("a.TSV.GZ", ".tsv"), ("a.b.jsonl", ".jsonl"), ("a.po", ".po"), ("a.gz", None), ("tsv", None), ("a.docx", None)],
 )
 def test_the_name_tells_the_format(tmp_path, name, found):
     assert bitext_formats.format_of(tmp_path / name) == found

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from optical.config.objective import Objective
+from optical.config.objective import WEIGHTS, Objective
 from optical.config.training import Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.models.encoders import encode_batch
@@ -16,7 +16,6 @@ from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss,
 
 SENTENCES = ["i drink water .", "where is the market ?", "the cow gives milk .", "rain falls in april ."]
 NONE = {"ot": 0.0, "pooled": 0.0, "scores": 0.0}
-WEIGHTS = [*NONE, "product", "greedy", "assignment", "posterior", "contrastive"]
 
 
 @pytest.fixture
