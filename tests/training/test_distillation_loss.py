@@ -1,4 +1,4 @@
-"""The door: each objective of the recipe is asked, weighted, on its own rows; perturbed input adds to the loss."""
+"""The distillation loss: each objective is asked, weighted, on its own rows; perturbed input adds to the loss."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_objective_is_behind_the_door_and_is_weighted(asked, student, name
     assert float(gradient.abs().sum()) > 0
 
 
-def test_the_recipe_has_a_weight_for_every_objective_of_the_door():
+def test_the_recipe_has_a_weight_for_every_objective():
     assert {*BETWEEN_TOKENS, *NONE, "contrastive"} <= Objective.model_fields.keys()
     assert {*BETWEEN_TOKENS, *NONE, "contrastive"} == set(WEIGHTS)
 
