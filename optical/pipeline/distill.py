@@ -19,7 +19,7 @@ from optical.evaluation.report import Report
 from optical.files import strict_json, write_text, written_whole
 from optical.models.encoders import is_multi_vector
 from optical.models.precision import check_precision
-from optical.models.save import save_encoder
+from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_teacher
@@ -93,8 +93,8 @@ def distill_run(
 
 def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> None:
     with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
-        distilled.start.save(str(start))
-        distilled.student.save(str(end))
+        write_encoder(distilled.start, start)
+        write_encoder(distilled.student, end)
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     write_text(recipe.folder / "training.json", strict_json(distilled.trained.history))
     if is_multi_vector(distilled.student):

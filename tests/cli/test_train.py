@@ -180,7 +180,7 @@ def test_an_unknown_key_of_a_recipe_file_names_the_line(command, tmp_path):
 
 
 def test_a_default_teacher_with_the_wrong_checksum_is_refused(command, finished, monkeypatch):
-    monkeypatch.setattr("optical.models.load.DEFAULT_TEACHER_SHA256", "0" * 64)
+    monkeypatch.setattr("optical.models.packaged_teachers.DEFAULT_TEACHER_SHA256", "0" * 64)
     before = snapshot(finished.folder)
     code, _, err = command(*asked_for(finished, teacher="all-MiniLM-L6-v2"))
     assert code == 1

