@@ -126,7 +126,7 @@ class TestE5:
             e5_teacher()
         assert len(str(caught.value).splitlines()) == 1
 
-    def test_the_command_line_says_so_in_one_line_and_writes_nothing(self, e5, tmp_path, monkeypatch, command):  # noqa: F811
+    def test_the_command_line_says_so_in_one_line_and_writes_nothing(self, e5, tmp_path, monkeypatch, command):
         e5.write_bytes(b"another file")
         monkeypatch.chdir(tmp_path)
         (tmp_path / "pairs.tsv").write_text("the moon\tmwezi\n" * 20, encoding="utf-8")
