@@ -122,7 +122,8 @@ def _explain(
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown option {name}; {_nearest(name, model)}"
     if fault["type"] == "missing":
-        return f"{where}: {name} is missing; {describe(model)[name]}"
+        text = model.model_fields[name].description
+        return f"{where}: {name} is missing; give --{name}, or {name} = ... in a recipe: {text}"
     wrong = fault["msg"].removeprefix("Value error, ")
     return f"{where}: {name} = {fault['input']!r}: {wrong}; {describe(model).get(name, 'a section of options')}"
 

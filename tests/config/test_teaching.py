@@ -19,7 +19,9 @@ def test_what_is_written_reads_back_as_the_same(tmp_path):
 
 
 def test_faults_name_the_option():
-    with pytest.raises(RecipeError, match="collection is missing; folder or irds:<id> with English queries"):
+    with pytest.raises(
+        RecipeError, match="collection is missing; give --collection, .*: folder or irds:<id> with English queries"
+    ):
         load_options(Teaching)
     with pytest.raises(RecipeError, match=r"unknown option step; did you mean steps\?"):
         load_options(Teaching, None, {"collection": "c", "step": 1})
