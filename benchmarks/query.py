@@ -16,7 +16,7 @@ from benchmarks.timing import CannotRunError, Options, markdown
 from optical.data.bitext import read_bitext
 from optical.data.collection import read_collection
 from optical.errors import DataError
-from optical.models.encoders import Encoder, encode_sentences, transformer
+from optical.models.encoders import Encoder, encode_queries, transformer
 from optical.models.layers import keep_layers
 from optical.models.load import load_encoder
 from optical.models.onnx_encoder import OnnxEncoder
@@ -107,7 +107,7 @@ def _forms(name: str, student: Encoder, folder: Path, questions: list[str]) -> d
         raise CannotRunError(str(error)) from error
     full, small = (OnnxEncoder.load(folder, precision=precision) for precision in ("fp32", "int8"))
     lean = _lean(student)
-    np.testing.assert_allclose(lean(questions[0]), encode_sentences(student, questions[:1])[0], atol=1e-5)
+    np.testing.assert_allclose(lean(questions[0]), encode_queries(student, questions[:1])[0], atol=1e-5)
     return {
         (name, "SentenceTransformer.encode"): lambda text: student.encode(text),
         (name, "torch, lean"): lean,

@@ -110,7 +110,7 @@ def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
             scores.append(_ranks_late(queries, part, {q: next(iter(found)) for q, found in first.items()}))
         else:
             documents = np.concatenate([np.asarray(part.vectors.sentences) for part in parts])[: len(ids)]
-            right = (encoders.encode_sentences(teacher, [q.text for q in english]) @ documents.T).argmax(axis=1)
+            right = (encoders.encode_queries(teacher, [q.text for q in english]) @ documents.T).argmax(axis=1)
             scores.append(_ranks([q.text for q in queries], documents, right))
     sentences = (side for kind, some in setting.held_out.items() for pair in some for side in (kind, *pair[:2]))
     vectors = (part.vectors.folder.name for part in parts)
@@ -120,7 +120,7 @@ def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
 
 def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callable[[Encoder], float]:
     def score(encoder: Encoder) -> float:
-        found = encoders.encode_sentences(encoder, texts) @ documents.T
+        found = encoders.encode_queries(encoder, texts) @ documents.T
         own = found[np.arange(len(right)), right][:, None]
         return float((1.0 / (1 + (found > own).sum(axis=1))).mean())
 

@@ -17,7 +17,7 @@ from optical.data.collection import Collection
 from optical.data.records import ENGLISH, Qrel, Query
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
-from optical.models.encoders import Encoder, encode_sentences
+from optical.models.encoders import Encoder, encode_queries
 
 MOST = 300  # pairs of a kind; of few pairs a third
 
@@ -45,7 +45,7 @@ def as_collections(
     for kind, pairs in kinds.items():
         if not pairs:
             continue
-        first = (encode_sentences(teacher, [pair.english for pair in pairs]) @ documents.T).argmax(axis=1)
+        first = (encode_queries(teacher, [pair.english for pair in pairs]) @ documents.T).argmax(axis=1)
         queries = {
             lang: [Query(f"{kind}-{k}", pair.foreign) for k, pair in enumerate(pairs)],
             ENGLISH: [Query(f"{kind}-{k}", pair.english) for k, pair in enumerate(pairs)],

@@ -46,6 +46,7 @@ def distill(
     dev: Callable[[Encoder], float] | None = None,
     folder: str | Path | None = None,
     cache: str | Path | None = None,
+    teacher_prompts: Mapping[str, str] | None = None,
     layers: int | None = None,
     vocabulary: Mapping[str, Any] | None = None,
     objective: Mapping[str, Any] | None = None,
@@ -69,6 +70,8 @@ def distill(
             ``fingerprint`` (a string) tells it from other scores when an interrupted call goes on, else its name does.
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
+        teacher_prompts: What the teacher and the student read before a text, ``{"query": "query: ", "document":
+            "passage: "}``; without it, what the teacher is saved with.
         layers: Layers of the student, evenly taken from the teacher's; without it, all of them.
         vocabulary: Options of :class:`optical.config.recipe.Vocabulary`.
         objective: Options of :class:`optical.config.recipe.Objective`.
@@ -88,19 +91,22 @@ def distill(
     from optical.files import check_replaceable
     from optical.models import encoders
     from optical.models.load import load_encoder
+    from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
     from optical.training import distillation
     from optical.training.trainer import Workspace
 
     sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
+    sections |= {"teacher_prompts": teacher_prompts}
     given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
     recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **given})
     if folder is not None:
         check_replaceable(Path(folder))
     loaded = load_encoder(teacher) if isinstance(teacher, str | Path) else teacher
+    loaded = with_prompts(loaded, recipe.teacher_prompts.model_dump(), _name(teacher))
     texts = list(documents or ()) if not encoders.is_multi_vector(loaded) else []
-    passages = [encoders.encode_sentences(loaded, texts)] if texts else []
+    passages = [encoders.encode_sentences(loaded, texts, query=False)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         pairs = _pairs(bitext, recipe)
@@ -146,6 +152,7 @@ def teach(
     from optical.config.toml import load_options
     from optical.files import check_replaceable
     from optical.models.load import load_encoder
+    from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
     from optical.training import teacher as training
     from optical.training.trainer import Workspace
@@ -157,6 +164,7 @@ def teach(
     if folder is not None:
         check_replaceable(Path(folder))
     start = load_encoder(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
+    start = with_prompts(start, chosen.teacher_prompts.model_dump(), _name(teacher))
     start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(scratch), progress)
@@ -164,6 +172,11 @@ def teach(
     if folder is not None:
         save_encoder(taught.encoder, Path(folder))
     return taught.encoder
+
+
+def _name(teacher: Any) -> str:
+    """What messages call a teacher."""
+    return str(teacher) if isinstance(teacher, str | Path) else "the encoder given"
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:

@@ -8,6 +8,7 @@ import pytest
 import optical
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
+from optical.models.encoders import encode_queries
 from tests.chain import DOCUMENTS, PAIRS, uncased
 from tests.conftest import bert
 
@@ -61,3 +62,33 @@ def test_it_does_not_empty_a_folder_of_something_else(tmp_path):
             bert(tmp_path / "made"), bitext=PAIRS, folder=tmp_path / "thesis", training={"steps": 0}, progress=False
         )
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+def test_prompts_are_the_teachers_own_or_given_and_the_student_keeps_them(tmp_path):
+    teacher = uncased(tmp_path / "made")
+    given, none = {"query": "where is ", "document": "the "}, {"query": "", "document": ""}
+    how = {"bitext": PAIRS, "documents": DOCUMENTS, "progress": False}
+    how |= {"training": {"steps": 2, "batch_size": 4}, "objective": {"scores": 1.0}}
+    student = optical.distill(teacher, teacher_prompts=given, folder=tmp_path / "student", **how)
+    assert teacher.prompts == none
+    assert student.prompts == given
+    again = type(teacher)(str(tmp_path / "student"), device="cpu")
+    np.testing.assert_allclose(again.encode_query(["maji"]), encode_queries(student, ["maji"]), atol=1e-6)
+    teacher.prompts = given
+    own = optical.distill(teacher, **how)
+    assert own.prompts == given
+    np.testing.assert_array_equal(encode_queries(own, ["maji"]), encode_queries(student, ["maji"]))
+    other = optical.distill(teacher, teacher_prompts=none, **how)
+    assert other.prompts == none
+    assert np.abs(encode_queries(other, ["where is maji"]) - encode_queries(student, ["maji"])).max() > 1e-4
+    with pytest.raises(RecipeError, match=r"unknown option teacher_prompts\.passage"):
+        optical.distill(teacher, teacher_prompts={"passage": "the "}, **how)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_teaching_takes_prompts_too(tmp_path, late):
+    start = uncased(tmp_path / "made")
+    rows = [(text.split()[1], text) for text in DOCUMENTS]
+    options = {"steps": 1, "batch_size": 4, "teacher_prompts": {"query": "who "}}
+    taught = optical.teach(start, rows=rows, late_interaction=late, dimension=8, options=options, progress=False)
+    assert (start.prompts["query"], taught.prompts["query"]) == ("", "who ")

@@ -152,7 +152,7 @@ def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str,
         name, equals, value = setting.partition("=")
         if not equals:
             raise typer.BadParameter(f"{setting!r} is not NAME=VALUE, as in training.steps=100", param_hint="--set")
-        overrides[name.strip()] = value.strip()
+        overrides[name.strip()] = value.lstrip()  # a prompt ends in a space
     return overrides
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from optical.config.objective import Objective
+from optical.config.prompts import Prompts
 from optical.config.search import Search
 from optical.config.section import Section
 from optical.config.toml import describe, load_options, write_options
@@ -82,6 +83,7 @@ class Recipe(Section):
     layers: int | None = Field(
         default=None, ge=1, description="layers of the student, evenly taken from the teacher's; default all"
     )
+    teacher_prompts: Prompts = Prompts()
     vocabulary: Vocabulary = Vocabulary()
     objective: Objective = Objective()
     robustness: Robustness = Robustness()

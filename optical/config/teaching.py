@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from optical.config.prompts import Prompts
 from optical.config.section import Section
 
 
@@ -67,6 +68,8 @@ class Teaching(Section):
         default="auto", description="auto is bfloat16 on a GPU or processor with instructions for it, else float32"
     )
     report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+
+    teacher_prompts: Prompts = Prompts()
 
     @property
     def folder(self) -> Path:

@@ -51,7 +51,7 @@ def write_options(value: BaseModel) -> str:
     plain = value.model_dump(exclude_none=True)
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for section, options in plain.items():
-        if isinstance(options, dict):
+        if isinstance(options, dict) and options:
             lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in options.items())]
     return "\n".join(lines) + "\n"
 

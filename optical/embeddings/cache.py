@@ -23,13 +23,14 @@ from optical.embeddings.vectors import Vectors, sharded_vectors
 from optical.embeddings.write_shards import Document
 from optical.errors import DataError
 from optical.files import checksum, written_whole
-from optical.models.encoders import Encoder, encode_batch, fingerprint, is_multi_vector
+from optical.models.encoders import Encoder, encode_batch, fingerprint
+from optical.models.prompts import query_prompt
 
 
 def teacher_vectors(
     teacher: Encoder, texts: Sequence[str], cache: Path, *, batch_size: int = 64, progress: bool = False
 ) -> Vectors:
-    """The teacher's vectors of the English side of the bitext: every token and every sentence.
+    """The teacher's vectors of the English side of the bitext, read as queries: every token and every sentence.
 
     Written below ``cache`` in a folder named by teacher and texts, as float16 tokens (2 d bytes each: some 20 kB for a
     sentence of 25 tokens and d = 384); only read when it is there.
@@ -119,8 +120,8 @@ def _encoded(
     with torch.inference_mode():
         for k in tqdm(range(0, len(order), batch_size), desc="Teacher vectors", disable=not progress):
             rows = order[k : k + batch_size]
-            task = {"task": "query"} if is_multi_vector(teacher) else {}
-            encoded = encode_batch(teacher, teacher.preprocess([texts[i] for i in rows], **task), **task)
+            features = teacher.preprocess([texts[i] for i in rows], prompt=query_prompt(teacher), task="query")
+            encoded = encode_batch(teacher, features, task="query")
             for i, vectors, mask, sentence in zip(rows, *encoded.tokens, encoded.sentence, strict=True):
                 tokens[i] = vectors[mask].cpu().numpy().astype(np.float16)
                 sentences[i] = torch.nn.functional.normalize(sentence.float(), dim=-1).cpu().numpy()

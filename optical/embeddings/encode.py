@@ -10,6 +10,7 @@ import torch
 
 from optical.embeddings.shard import Batch
 from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vector
+from optical.models.prompts import document_prompt
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
@@ -74,13 +75,8 @@ class _Side(NamedTuple):
 
 
 def _document_side(encoder: Encoder) -> _Side:
-    """Prompt and task with which ``encode_document`` (late interaction) or ``encode`` of the encoder reads a text."""
-    prompts = encoder.prompts
-    if not is_multi_vector(encoder):
-        return _Side({"prompt": prompts.get(encoder.default_prompt_name or "")}, {})
-    names = [name for name in ("document", "passage", "corpus") if name in prompts]
-    prompt = prompts.get(names[0] if names else encoder.default_prompt_name or "")
-    return _Side({"prompt": prompt, "task": "document"}, {"task": "document"})
+    """Prompt and task with which ``encode_document`` of the encoder reads a text."""
+    return _Side({"prompt": document_prompt(encoder), "task": "document"}, {"task": "document"})
 
 
 def _of_one_length(

@@ -22,6 +22,7 @@ from optical.files import check_replaceable, written_whole
 from optical.models import encoders
 from optical.models.encoders import Encoder, encode_tokens, transformer
 from optical.models.load import load_encoder
+from optical.models.prompts import document_prompt, query_prompt
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -134,10 +135,11 @@ def _settings(multi: MultiVectorEncoder) -> dict[str, Any]:
 
     module = transformer(multi)
     expansion, limit = module.query_expansion, multi.max_seq_length
-    prefixes = {task: _marker(multi, multi.prompts.get(task) or "") for task in ("query", "document")}
+    prompts = {"query": query_prompt(multi), "document": document_prompt(multi)}
+    prefixes = {task: _marker(multi, prompts[task]) for task in ("query", "document")}
     return {
         # A prompt that is one token of the vocabulary is a marker there; any other stays text.
-        "prompts": {task: "" if prefixes[task] else multi.prompts.get(task) or "" for task in ("query", "document")},
+        "prompts": {task: "" if prefixes[task] else prompts[task] for task in ("query", "document")},
         "query_prefix": prefixes["query"],
         "document_prefix": prefixes["document"],
         "query_length": expansion["length"] if expansion else module.query_length or limit,

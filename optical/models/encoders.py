@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from optical.errors import DataError
+from optical.models import prompts
 from optical.models.tokens import Tokens, pool
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def _token_by_token(encoder: Encoder) -> MultiVectorEncoder:
         return copy.deepcopy(encoder)
     return MultiVectorEncoder(
         modules=[copy.deepcopy(encoder[0]), MultiVectorMask(), Normalize("token_embeddings")],
+        prompts={**(encoder.prompts or {}), "query": prompts.query_prompt(encoder)},
         device=str(encoder.device),
     )
 
@@ -128,6 +130,11 @@ def encode_batch(encoder: Encoder, features: dict[str, Any], **options: Any) -> 
 
     A late-interaction model reads the batch as queries, unless ``task`` says otherwise: [MASK] expansion is real then,
     and no punctuation is left out, in training as in search.
+
+    The tokens of a prompt are tokens like any other, as [CLS] is: they have rows in the token matrix and mass in a
+    plan, on both sides, since the sentence vector is pooled from them too. In a model whose pooling leaves the prompt
+    out (``include_prompt = false``), the token matrix leaves it out as well. The sentence vector is that of
+    ``encode_query`` either way.
     """
     # Training in parallel or compiled wraps the model, which hides its class.
     inner = getattr(encoder, "module", getattr(encoder, "_orig_mod", encoder))
@@ -136,19 +143,27 @@ def encode_batch(encoder: Encoder, features: dict[str, Any], **options: Any) -> 
     device = next(encoder.parameters()).device
     output = encoder({k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}, **options)
     tokens = Tokens(output["token_embeddings"], output["attention_mask"].bool())
+    if "prompt_length" in features and not prompts.pools_prompt(inner):
+        tokens = _without_prompt(tokens, int(torch.as_tensor(features["prompt_length"]).flatten()[0]))
     sentence = output.get("sentence_embedding")
     if sentence is None:
         sentence = torch.nn.functional.normalize(pool(tokens), dim=-1)
     return Encoded(tokens, sentence)
 
 
+def _without_prompt(tokens: Tokens, length: int) -> Tokens:
+    """Mask the first ``length`` real tokens of each row, which are the prompt and what the tokenizer puts before it."""
+    return Tokens(tokens.vectors, tokens.mask & (tokens.mask.cumsum(dim=1) > length))
+
+
 def encode_sentences(
-    encoder: Encoder, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False
+    encoder: Encoder, texts: Sequence[str], *, query: bool = True, batch_size: int = 64, progress: bool = False
 ) -> np.ndarray:
-    """Unit sentence vectors ``(len(texts), e)``, float32, in the order of the texts."""
+    """Unit sentence vectors ``(len(texts), e)``, float32, in the order of the texts, of queries or of documents."""
     if is_multi_vector(encoder):
         raise ValueError("a late-interaction model has no sentence vectors; received one; use encode_tokens")
-    return encoder.encode(
+    side = encoder.encode_query if query else encoder.encode_document
+    return side(
         list(texts), batch_size=batch_size, show_progress_bar=progress, normalize_embeddings=True, convert_to_numpy=True
     )
 
@@ -172,7 +187,7 @@ def encode_tokens(
 
 
 def encode_queries(encoder: Encoder, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
-    """Vectors of queries: sentence vectors ``(n, e)``, or a list of n token matrices.
+    """Vectors of queries, with the model's query prompt: sentence vectors ``(n, e)``, or a list of n token matrices.
 
     All are unit vectors, float32, in the order of the texts.
     """
@@ -180,24 +195,30 @@ def encode_queries(encoder: Encoder, texts: Sequence[str]) -> np.ndarray | list[
 
 
 def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """Tokens of each text as a query, special ones, [MASK] and the limit of the encoder counted, ``(len(texts),)``."""
+    """Tokens of each text as a query, with special ones, prompt and [MASK], up to the encoder's limit.
+
+    Returns:
+        Counts, ``(len(texts),)``.
+    """
     width = query_width(encoder)
     if width is not None:
         return np.full(len(texts), width, dtype=np.int64)
     counts: list[int] = []
+    prompt = prompts.query_prompt(encoder)
     for k in range(0, len(texts), 1000):
-        ids = encoder.tokenizer(list(texts[k : k + 1000]), truncation=True, max_length=encoder.max_seq_length)
+        prompted = [prompt + text for text in texts[k : k + 1000]]
+        ids = encoder.tokenizer(prompted, truncation=True, max_length=encoder.max_seq_length)
         counts += map(len, ids["input_ids"])
     return np.array(counts, dtype=np.int64)
 
 
 def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
-    """Sixteen hexadecimal digits that change with the weights, the tokenizer, the length limit or the class.
+    """Sixteen hexadecimal digits that change with weights, tokenizer, length limit, prompts or class.
 
     Args:
         encoder: Of either class.
-        documents: Leave out what changes the vectors of queries only, their expansion, so that a collection is embedded
-            once.
+        documents: Leave out what changes the vectors of queries only, their prompt and expansion, so that a collection
+            is embedded once.
     """
     digest = hashlib.sha256(type(encoder).__name__.encode())
     for name, value in sorted(encoder.state_dict().items()):
@@ -207,6 +228,7 @@ def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
     expansion = getattr(transformer(encoder), "query_expansion", None)
     if expansion and not documents:
         digest.update(json.dumps(expansion, sort_keys=True).encode())
+    digest.update(prompts.described(encoder, documents=documents).encode())
     return digest.hexdigest()[:16]
 
 

@@ -28,6 +28,7 @@ from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
 from optical.models.encoders import Encoder, encode_queries, fingerprint, is_multi_vector, transformer
 from optical.models.onnx_encoder import KIND, MANIFEST, TOKENIZER, Manifest, OnnxEncoder, Precision
+from optical.models.prompts import pools_prompt, query_prompt
 
 if TYPE_CHECKING:
     import onnx
@@ -124,13 +125,21 @@ class _QuerySide(nn.Module):
         super().__init__()
         self.encoder, self.names = encoder, names
         self.multi_vector = is_multi_vector(encoder)
+        self.left_out = 0 if pools_prompt(encoder) else _sample(encoder).get("prompt_length", 0)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         features: dict[str, Any] = {**dict(zip(self.names, inputs, strict=True)), "modality": "text"}
         if self.multi_vector:
             output = self.encoder(features, task="query")
             return nn.functional.normalize(output["token_embeddings"], dim=-1), output["attention_mask"].long()
-        return nn.functional.normalize(self.encoder(features)["sentence_embedding"], dim=-1)
+        for module in self.encoder:
+            if self.left_out and not getattr(module, "include_prompt", True):
+                # As the pooling does it, without its branch on the side of the padding: here that is the right.
+                mask = features["attention_mask"]
+                own = torch.arange(mask.shape[1], device=mask.device) >= self.left_out
+                features["attention_mask"] = mask * own[None, :]
+            features = module(features)
+        return nn.functional.normalize(features["sentence_embedding"], dim=-1)
 
 
 def _check_given(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:
@@ -159,14 +168,13 @@ def _manifest(encoder: Encoder) -> Manifest:
         expansion = {"length": asked["length"], "attend": asked["attend"]}
         expansion |= {"id": tokenizer.convert_tokens_to_ids(token)}
         longest = asked["length"] if asked["strategy"] == "fixed" else max(longest, asked["length"])
-    name = "query" if late else encoder.default_prompt_name
     features = _sample(encoder)
     return Manifest(
         graphs={},
         inputs=[name for name in INPUTS if name in features],
         max_length=longest,
         pad_id=tokenizer.pad_token_id or 0,
-        prefix=(encoder.prompts.get(name) or "") if name else "",
+        prefix=query_prompt(encoder),
         expansion=expansion,
         multi_vector=late,
         dimension=int(encode_queries(encoder, ["a"])[0].shape[-1]),
@@ -175,7 +183,7 @@ def _manifest(encoder: Encoder) -> Manifest:
 
 def _sample(encoder: Encoder) -> dict[str, Any]:
     """Two texts of different length: neither axis of the batch is 1, and one has padding."""
-    return encoder.preprocess(["a", "a b c d"], **({"task": "query"} if is_multi_vector(encoder) else {}))
+    return encoder.preprocess(["a", "a b c d"], prompt=query_prompt(encoder), task="query")
 
 
 def _write_graph(encoder: Encoder, manifest: Manifest, folder: Path) -> None:

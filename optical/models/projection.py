@@ -44,7 +44,7 @@ def projected(encoder: Encoder, texts: Sequence[str], dimension: int) -> MultiVe
         module_input_name="token_embeddings",
     )  # fmt: skip
     transformer, *rest = raw
-    return MultiVectorEncoder(modules=[transformer, linear, *rest], device=str(raw.device))
+    return MultiVectorEncoder(modules=[transformer, linear, *rest], prompts=dict(raw.prompts), device=str(raw.device))
 
 
 def principal_directions(vectors: Float[Tensor, "t d"], dimension: int) -> Float[Tensor, "k d"]:

@@ -17,6 +17,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.models.prompts import document_prompt
 from optical.pipeline import qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.index import index_folder, search_params, serves
@@ -138,6 +139,12 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
         raise DataError(
             f"{folder} is of other documents than {collection_path(recipe.of(run.lang))} has now; run "
             f"`optical index {recipe.folder}`"
+        )
+    made, wanted = index.manifest.get("document_prompt", ""), document_prompt(run.student)
+    if made != wanted:
+        raise DataError(
+            f"{folder} is of documents with the prompt {made!r}, and {recipe.folder / 'student'} is of a teacher that "
+            f"puts {wanted!r} before them; run `optical index {recipe.folder}`"
         )
     own = index.manifest.get("student_fingerprint")  # of documents in X
     if own is not None and own != encoders.fingerprint(run.student):

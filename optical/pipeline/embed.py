@@ -24,14 +24,17 @@ from optical.embeddings.vectors import Vectors
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.load import load_encoder
+from optical.models.prompts import with_prompts
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
 
 
 def load_teacher(recipe: Recipe) -> Encoder:
-    """The teacher as the recipe reads it: as it is, or token by token."""
+    """The teacher as the recipe reads it: with its prompts, as it is, or token by token."""
     teacher = load_encoder(recipe.teacher, recipe.device)
-    return encoders.as_multi_vector(teacher, recipe.query_length) if recipe.late_interaction else teacher
+    if recipe.late_interaction:
+        teacher = encoders.as_multi_vector(teacher, recipe.query_length)
+    return with_prompts(teacher, recipe.teacher_prompts.model_dump(), recipe.teacher)
 
 
 def load_student(recipe: Recipe) -> Encoder:

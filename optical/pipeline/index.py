@@ -13,6 +13,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.files import remove_whole, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.models.prompts import document_prompt
 from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
 from optical.pipeline.inputs import collection_path, run_collections
 from optical.pipeline.run_folder import check_index
@@ -80,6 +81,7 @@ def _build_index(
     manifest = {
         "teacher": recipe.teacher,
         "teacher_fingerprint": encoders.fingerprint(teacher),
+        "document_prompt": document_prompt(teacher),
         "collection": collection_path(recipe),
         "collection_checksum": searched.collection.checksum,
     }

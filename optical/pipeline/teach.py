@@ -20,6 +20,7 @@ from optical.files import strict_json, write_text
 from optical.models.encoders import Encoder, as_multi_vector
 from optical.models.load import load_encoder
 from optical.models.precision import check_precision
+from optical.models.prompts import with_prompts
 from optical.models.save import save_encoder
 from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
@@ -74,6 +75,7 @@ def teach_run(
     data = divide(collection, options)
     measured_on = _measured_on(options, data, collection.name)
     start = load_encoder(options.teacher, options.device)
+    start = with_prompts(start, options.teacher_prompts.model_dump(), options.teacher)
     check_precision(options.precision, start.device.type)
     encoder = beginning(start, [example.doc.full for example in data.examples], options, options.teacher)
     systems = {START: as_multi_vector(start) if options.late_interaction else start}

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from optical.data.records import Doc
 from optical.models.encoders import Encoder
+from optical.models.prompts import document_prompt, query_prompt
 
 # Unicode's definition of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
 _WORD = regex.compile(r"\b\w.*?\b", regex.WORD | regex.DOTALL)
@@ -100,7 +101,7 @@ def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]
     does not tell where its tokens are.
     """
     task = "query" if query else "document"
-    prompt = encoder.prompts.get(task) or ""
+    prompt = query_prompt(encoder) if query else document_prompt(encoder)
     ids, scores = _scoring(encoder, text, prompt, task)
     places = _places(encoder.tokenizer, prompt + text, ids)
     if places is None:

@@ -32,6 +32,7 @@ from optical.errors import DataError, RecipeError
 from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts, transformer
 from optical.models.layers import keep_layers
 from optical.models.precision import check_precision
+from optical.models.prompts import pools_prompt, query_prompt
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
 from optical.training.callbacks import LogPlans, StopWhenDiverged
@@ -204,6 +205,7 @@ def _arguments(
     return {
         "gradient_accumulation_steps": training.accumulation,
         "learning_rate_mapping": {_embedding_pattern(student): training.embedding_learning_rate},
+        "prompts": query_prompt(student) or None,  # X sentences are read as queries are
         "torch_compile": training.compile,
         # RowAdamW clips: it alone sees the gradient of the rows in use.
         "max_grad_norm": float("inf") if clips else 1.0,
@@ -267,12 +269,14 @@ def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors:
     Raises:
         DataError: The teacher's tokens are not those of its tokenizer.
     """
-    foreign = idf(token_ids(student.tokenizer, [p.foreign for p in chosen]), len(student.tokenizer))
+    prompts = query_prompt(student), query_prompt(teacher)
+    foreign = idf(token_ids(student.tokenizer, [prompts[0] + p.foreign for p in chosen]), len(student.tokenizer))
     special = torch.tensor(student.tokenizer.all_special_ids)
-    limit = teacher.max_seq_length
-    ids = [teacher.tokenizer(p.english, truncation=limit is not None, max_length=limit)["input_ids"] for p in chosen]
+    how: dict[str, Any] = {"truncation": teacher.max_seq_length is not None, "max_length": teacher.max_seq_length}
+    ids = [teacher.tokenizer(prompts[1] + p.english, **how)["input_ids"] for p in chosen]
     english = idf(ids, len(teacher.tokenizer))
-    rows = [english[row] for row in ids]
+    left_out = 0 if pools_prompt(teacher) else teacher.preprocess([""], prompt=prompts[1]).get("prompt_length", 0)
+    rows = [english[row[left_out:]] for row in ids]
     if any(len(row) != len(vectors.of(k)) for k, row in enumerate(rows)):
         raise DataError(
             'objective.masses = "idf" needs a teacher that keeps every token of its tokenizer; this one leaves some '

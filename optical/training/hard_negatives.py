@@ -15,6 +15,7 @@ from optical.errors import DataError
 from optical.files import checksum, file_written_whole
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
 from optical.models.precision import bfloat16
+from optical.models.prompts import document_prompt, query_prompt
 from optical.training.teacher_data import TeachingData, name_hash
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def _search(start: Encoder, pairs: Sequence[TextPair], corpus: list[str], option
             Dataset.from_dict({"query": queries, "positive": passages}),
             _single_vector(start),
             corpus=corpus,
+            query_prompt=query_prompt(start),
+            corpus_prompt=document_prompt(start),
             relative_margin=options.margin,
             num_negatives=options.negatives,
             output_format="n-tuple",

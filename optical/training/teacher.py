@@ -20,6 +20,7 @@ from optical.errors import DataError, RecipeError
 from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
+from optical.models.prompts import document_prompt, query_prompt
 from optical.training.callbacks import StopAtNaN
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 
@@ -66,7 +67,7 @@ def teach(
             return untrained(encoder, dev)
         arguments = {
             "dataloader_drop_last": True, "batch_sampler": partial(_batches, claims=claims),
-            "logging_nan_inf_filter": False,
+            "logging_nan_inf_filter": False, "prompts": _prompts(encoder, dataset.column_names),
         }  # fmt: skip
         task = Task(
             "Teaching", encoder, dataset, _loss(encoder, options), arguments, options.seed, _inputs(rows, options),
@@ -169,6 +170,12 @@ def _dataset(rows: Sequence[Sequence[str]]) -> Dataset:
     return Dataset.from_dict(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
+def _prompts(encoder: Encoder, columns: Sequence[str]) -> dict[str, str] | None:
+    """Column -> the encoder's prompt, of a query for the first and of a document for the others; None without any."""
+    query, document = query_prompt(encoder), document_prompt(encoder)
+    return {name: query if k == 0 else document for k, name in enumerate(columns)} if query or document else None
+
+
 def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
     """The library's InfoNCE for the class of the encoder; the cached one where batches are cut for memory."""
     from sentence_transformers.multi_vector_encoder import losses as late
@@ -186,6 +193,6 @@ def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
 
 
 def _inputs(rows: Sequence[Sequence[str]], options: Teaching) -> list[str]:
-    """The options that change training, and the texts."""
-    elsewhere = {"collection", "teacher", "test", "test_split", "test_queries", "out", "cache"}
+    """The options that change training, and the texts; prompts are in the fingerprint of the encoder."""
+    elsewhere = {"collection", "teacher", "test", "test_split", "test_queries", "out", "cache", "teacher_prompts"}
     return [options.model_dump_json(exclude=elsewhere), *(text for row in rows for text in row)]

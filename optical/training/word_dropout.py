@@ -52,13 +52,16 @@ class WordDropout:
             real = real & ~expanded
         limit = self.limit if expanded is None else ids.shape[1]
         random = np.random.default_rng((self.seed, int(ids.sum())))
-        rows = [self._apart(row[here].tolist(), random, limit) for row, here in zip(ids, real, strict=True)]
+        prompt = features.get("prompt_length") or 0
+        rows = [self._apart(row[here].tolist(), random, limit, prompt) for row, here in zip(ids, real, strict=True)]
         width = max(map(len, rows)) if expanded is None else ids.shape[1]
         padded = self._padded(rows, width, features)
         return {**features, **(padded if expanded is None else _expanded_again(padded, features))}
 
-    def _apart(self, row: list[int], random: np.random.Generator, limit: int) -> list[int]:
+    def _apart(self, row: list[int], random: np.random.Generator, limit: int, prompt: int) -> list[int]:
+        """Split words at random, beyond the first ``prompt`` tokens; a row that gets too long stays whole."""
         fall = random.random(len(row)) < self.probability
+        fall[:prompt] = False
         apart = [piece for i, f in zip(row, fall, strict=True) for piece in (self.pieces.get(i, (i,)) if f else (i,))]
         return apart if len(apart) <= limit else row
 

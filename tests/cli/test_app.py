@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from optical.cli.app import overrides_of
 from optical.pipeline import distill, evaluate
 from tests.cli.conftest import asked_for, snapshot, write
 
@@ -108,3 +109,10 @@ def test_a_bug_shows_its_trace(command, monkeypatch):
     monkeypatch.setattr(distill, "read_inputs", bug)
     with pytest.raises(ZeroDivisionError):
         command("distill", "--lang", "sw")
+
+
+def test_a_prompt_keeps_the_space_that_it_ends_in():
+    assert overrides_of(["teacher_prompts.query=query: ", "training.steps = 100"], {}) == {
+        "teacher_prompts.query": "query: ",
+        "training.steps": "100",
+    }

@@ -146,6 +146,13 @@ BAD = {  # what is wrong -> (option, how it is made, what the message has to say
     "a teacher that is not there": ("teacher", lambda f: str(f / "no" / "such" / "model"), ["no/such/model"]),
     "a teacher with a damaged config": ("teacher", damaged, ["config.json", "not JSON"]),
     "an unknown recipe key": ("set", lambda f: "training.stepps=3", ["training.stepps", "mean training.steps?"]),
+    "a prompt of a name that nothing reads": (
+        "set", lambda f: "teacher_prompts.passage=passage: ", ["teacher_prompts.passage", "unknown option"],
+    ),
+    "a prompt that leaves no room for a text": (
+        "set", lambda f: "teacher_prompts.query=" + "where is the market ? " * 20,
+        ["the query prompt", "reads 64", "set a shorter teacher_prompts.query"],
+    ),
     "a wrong type": ("set", lambda f: "training.steps=many", ["training.steps", "many"]),
     "a split that is not there": ("set", lambda f: "search.split=dve", ["'dve'", "dev, test"]),
 }  # fmt: skip

@@ -105,3 +105,25 @@ def test_the_recipe_of_an_old_run_is_read_whole(tmp_path):
     for name, value in tomllib.loads(old.read_text(encoding="utf-8")).items():
         assert told[name] == value if not isinstance(value, dict) else told[name].items() >= value.items()
     assert load_recipe(recipe_file(tmp_path, write_recipe(recipe))) == recipe
+
+
+def test_prompts_are_read_from_a_table_or_singly_and_written_again(tmp_path):
+    table = 'lang = "sw"\nteacher_prompts = {query = "query: ", document = "passage: "}\n'
+    recipe = load_recipe(recipe_file(tmp_path, table))
+    assert recipe.teacher_prompts.model_dump() == {"query": "query: ", "document": "passage: "}
+    given = {"lang": "sw", "teacher_prompts": '{query = "query: ", document = "passage: "}'}
+    assert load_recipe(None, given) == recipe
+    single = load_recipe(
+        recipe_file(tmp_path, table), {"teacher_prompts.query": "ask: ", "teacher_prompts.document": ""}
+    )
+    assert single.teacher_prompts.model_dump() == {"query": "ask: ", "document": ""}
+    for one in (recipe, single, Recipe(lang="sw")):
+        assert load_recipe(recipe_file(tmp_path, write_recipe(one))) == one
+    assert "teacher_prompts" not in write_recipe(Recipe(lang="sw"))
+
+
+def test_a_prompt_of_another_name_is_an_unknown_option(tmp_path):
+    with pytest.raises(RecipeError, match=r"unknown option teacher_prompts\.passage; .*teacher_prompts\."):
+        load_recipe(None, {"lang": "sw", "teacher_prompts.passage": "passage: "})
+    with pytest.raises(RecipeError, match=r"teacher_prompts\.query = 3"):
+        load_recipe(recipe_file(tmp_path, 'lang = "sw"\nteacher_prompts = {query = 3}\n'))

@@ -21,6 +21,7 @@ from optical.models import onnx_export as exporting
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, fingerprint
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import cosines, export
+from optical.models.prompts import with_prompts
 from optical.retrieval import dense
 from tests.conftest import bert
 
@@ -267,8 +268,16 @@ class TestRoundedTables:
         assert kept == {"small", "twice", "large.scale"}
 
 
-@pytest.mark.parametrize(("prompts", "default", "prefix"), [({"q": "ask: "}, "q", "ask: "), ({"q": "ask: "}, None, "")])
-def test_the_prompt_that_encode_puts_before_a_text_is_kept(teacher, prompts, default, prefix):
+@pytest.mark.parametrize(
+    ("prompts", "default", "prefix"),
+    [
+        ({"q": "ask: "}, "q", "ask: "),
+        ({"q": "ask: "}, None, ""),
+        ({"query": "find: ", "q": "ask: "}, "q", "find: "),
+        ({"query": "", "q": "ask: "}, "q", ""),
+    ],
+)
+def test_the_prompt_that_encode_query_puts_before_a_text_is_kept(teacher, prompts, default, prefix):
     teacher.prompts, teacher.default_prompt_name = prompts, default
     assert exporting._manifest(teacher).prefix == prefix
 
@@ -279,6 +288,21 @@ def test_a_late_interaction_student_has_the_prompt_and_the_length_of_its_queries
     late[0].query_length = 20
     manifest = exporting._manifest(late)
     assert (manifest.prefix, manifest.max_length, manifest.multi_vector) == ("[Q] ", 20, True)
+
+
+@pytest.mark.parametrize(("late", "pooled"), [(False, True), (False, False), (True, True)])
+def test_a_graph_of_a_student_with_a_prompt_gives_the_vectors_of_encode_query(teacher, tmp_path, late, pooled):
+    student = with_prompts(as_multi_vector(teacher) if late else teacher, {"query": "where is "})
+    for module in student:
+        if hasattr(module, "include_prompt"):
+            module.include_prompt = pooled
+    exported = export(student, tmp_path / "onnx", texts=TEXTS, int8=False)
+    assert json.loads((tmp_path / "onnx" / "onnx.json").read_text())["prefix"] == "where is "
+    found = OnnxEncoder.load(exported.folder).encode(TEXTS)
+    for row, expected in zip(found, student.encode_query(TEXTS), strict=True):
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+    without = OnnxEncoder.load(exported.folder).encode([TEXTS[0][3:]])[0]
+    assert np.shape(without) != np.shape(found[0]) or np.abs(without - found[0]).max() > 1e-3
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from optical.config.prompts import Prompts
 from optical.data.records import Query
 from optical.errors import DataError
 from optical.models import encoders
+from optical.models.save import save_encoder
 from optical.pipeline import answer
 from optical.pipeline.embed import embed_documents, load_teacher
 from optical.retrieval import dense
@@ -117,3 +119,35 @@ def test_an_index_that_finds_fewer_answers_with_fewer(single, monkeypatch):
 
     monkeypatch.setattr(dense, "nearest", fewer)
     assert answer.answer(loaded, "who plants maize ?", 3) == three[:2]
+
+
+@pytest.mark.parametrize("kind", ["single", "late"])
+def test_an_index_by_another_document_prompt_is_not_served(tmp_path, kind):
+    recipe = tiny_run(
+        tmp_path, late=kind == "late", **{"teacher_prompts.document": "the river ", "search.late_index": "on"}
+    )
+    loaded = answer.load_run(recipe)
+    assert loaded.student.prompts == {"query": "", "document": "the river "}
+    folder = recipe.folder / "index"
+    manifest = json.loads((folder / dense.MANIFEST).read_text())
+    assert manifest["document_prompt"] == "the river "
+    other = recipe.model_copy(update={"teacher_prompts": Prompts(document="the moon ")})
+    save_encoder(load_teacher(other), recipe.folder / "student")
+    if kind == "late":
+        assert loaded.late.lists is not None
+        assert answer.load_run(other).late.lists is None  # every document is compared instead, by new vectors
+        return
+    with pytest.raises(
+        DataError, match=r"with the prompt 'the river ', and .* puts 'the moon ' before them; run `optical index"
+    ):
+        answer.load_run(other)
+
+
+def test_a_question_is_asked_with_its_prompt(tmp_path):
+    recipe = tiny_run(tmp_path, **{"teacher_prompts.query": "the cow "})
+    loaded = answer.load_run(recipe)
+    found = [hit.score for hit in answer.answer(loaded, "gives milk", 3)]
+    loaded.student.prompts["query"] = ""
+    expected = [hit.score for hit in answer.answer(loaded, "the cow gives milk", 3)]
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found != pytest.approx([hit.score for hit in answer.answer(loaded, "gives milk", 3)], abs=1e-3)

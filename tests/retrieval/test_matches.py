@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from optical.models import encoders
+from optical.models.prompts import with_prompts
 from optical.retrieval.matches import Match, Span, match_words, word_spans
 from tests.conftest import bert
 
@@ -123,3 +124,11 @@ class TestMatches:
 
 def test_a_match_is_plain_data():
     assert json.loads(json.dumps(Match(Span(0, 1), Span(2, 4), 0.5))) == [[0, 1], [2, 4], 0.5]
+
+
+def test_words_of_a_question_keep_their_places_behind_a_prompt(late):
+    prompted = with_prompts(late, {"query": "where is : "})
+    question = "who writes a LETTER ?"
+    spans = word_spans(prompted, question, query=True)
+    assert len(spans) == len(encoders.encode_tokens(prompted, [question], query=True)[0])
+    assert [question[slice(*span)] for span in spans if span] == ["who", "writes", "a", "LETTER"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sentence_transformers.base.modules import Transformer
 
 from optical.errors import DataError
 from optical.models.encoders import as_multi_vector
+from optical.models.prompts import with_prompts
 from optical.training import hard_negatives
 from optical.training.hard_negatives import mine
 from optical.training.teacher_data import divide
@@ -66,3 +68,15 @@ def test_more_wrong_passages_than_there_are_is_one_message(teacher, tmp_path):
     chosen = options(held_out=0, negatives=3)
     with pytest.raises(DataError, match="has 2 wrong passages among 3; negatives = 3 asks for more; .* negatives to 2"):
         mine(teacher, divide(collection(passages=3), chosen), chosen, tmp_path)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_queries_and_passages_are_read_with_their_prompts(teacher, tmp_path, monkeypatch, late):
+    prompted = with_prompts(as_multi_vector(teacher) if late else teacher, {"query": "a ", "document": "i "})
+    chosen, found, read = options(held_out=0, negatives=1, margin=0.0), divide(collection(), options(held_out=0)), []
+    kind, inner = Transformer, Transformer.preprocess
+    monkeypatch.setattr(kind, "preprocess", lambda *a, **k: read.append((k.get("prompt"), *a[1])) or inner(*a, **k))
+    mine(prompted, found, chosen, tmp_path)
+    prompt_of = {text: prompt for prompt, *texts in read if prompt for text in texts}
+    assert {prompt_of[example.query.text] for example in found.examples} == {"a "}
+    assert {prompt_of[example.doc.full] for example in found.examples} == {"i "}

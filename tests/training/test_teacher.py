@@ -17,6 +17,7 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.load import load_encoder
 from optical.models.projection import projected
+from optical.models.prompts import document_prompt, query_prompt, with_prompts
 from optical.pipeline.dev_score import score_anew
 from optical.training import teacher as teacher_training
 from optical.training import trainer
@@ -232,3 +233,18 @@ def test_trained_in_bfloat16_it_encodes_as_the_one_that_is_loaded(teacher, tmp_p
     read = load_encoder(tmp_path / "saved", "cpu")
     for a, b in zip(*(encoders.encode_tokens(e, SENTENCES, query=False) for e in (taught, read)), strict=True):
         assert abs(a - b).max() < 1e-6
+
+
+@pytest.mark.parametrize(("late", "mini_batch"), [(False, None), (False, 2), (True, None)])
+def test_teaching_with_prompts_is_teaching_on_texts_that_have_them(tmp_path, late, mini_batch):
+    start = wordy(tmp_path / "start", ENGLISH)
+    prompted = with_prompts(start, {"query": "who ", "document": "the "})
+    written = [["who " + query, *("the " + passage for passage in passages)] for query, *passages in ROWS]
+    start, prompted = (encoders.as_multi_vector(e) if late else e for e in (start, prompted))
+    how = {"steps": 2, "mini_batch": mini_batch, "dropout": False}
+    by_prompt = teach(prompted, tmp_path / "a", **how).encoder
+    by_text = teach(start, tmp_path / "b", written, **how).encoder
+    without = teach(start, tmp_path / "c", **how).encoder
+    torch.testing.assert_close(weights(by_prompt), weights(by_text), rtol=0, atol=1e-6)
+    assert (weights(by_prompt) - weights(without)).abs().max() > 1e-5
+    assert (query_prompt(by_prompt), document_prompt(by_prompt)) == ("who ", "the ")

@@ -107,3 +107,10 @@ def test_an_expanded_query_that_would_outgrow_its_length_stays(encoder):
     plain, features = many.preprocess(texts, task="query"), dropped(many, 1.0)(texts, task="query")
     for name in ("input_ids", "attention_mask", "query_expansion_positions"):
         assert torch.equal(features[name], plain[name])
+
+
+def test_the_words_of_a_prompt_stay_whole(encoder):
+    features = dropped(encoder, 1.0)(["i drink maji ."], prompt="kitabu : ")
+    tokens = encoder.tokenizer.convert_ids_to_tokens(features["input_ids"][0])
+    assert tokens[:3] == ["[CLS]", "kitabu", "[UNK]"]
+    assert "maji" not in tokens
