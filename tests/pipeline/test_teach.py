@@ -287,3 +287,13 @@ def test_rows_that_are_no_table_are_one_message(world, rows, says):
 def test_the_python_api_names_a_wrong_option(world):
     with pytest.raises(RecipeError, match="steps"):
         optical.teach(world / "start", rows=ROWS, options={"stepz": 3})
+
+
+def test_a_taught_encoder_keeps_the_prompts_that_it_was_taught_with(world, tmp_path):
+    given = {"teacher_prompts": '{query = "who ", document = "in "}', "steps": 1, "batch_size": 4, "held_out": 2}
+    given |= {"collection": str(world / "collection"), "teacher": str(world / "start"), "device": "cpu"}
+    given |= {"out": str(tmp_path / "run"), "cache": str(tmp_path / "cache")}
+    options = load_options(Teaching, None, given)
+    teach.teach_run(options, progress=False)
+    assert load_encoder(tmp_path / "run" / "teacher", "cpu").prompts == {"query": "who ", "document": "in "}
+    assert load_options(Teaching, tmp_path / "run" / "recipe.toml") == options
