@@ -16,6 +16,7 @@ Lexicon: TypeAlias = Mapping[str, Sequence[str]]
 # Letters with their marks; an apostrophe inside holds a word together (Swahili ng'ombe), so do the invisible joiners of
 # Indic and Arabic scripts. Digits and hyphens end a word: the teacher reads numbers already.
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
+_AFTER_SIGN = regex.compile(r"(?<=[^\s\p{L}\p{M}])(?<![\p{L}\p{M}]['’ʼ\u200c\u200d])" + _WORD.pattern)
 _LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
 
 
@@ -42,6 +43,17 @@ def _punctuation() -> dict[int, None]:
 def split_words(text: str) -> list[str]:
     """The words of a text in order, as written, with straight apostrophes."""
     return [_straight(w) for w in _WORD.findall(text)]
+
+
+def words_after_signs(text: str) -> list[str]:
+    """The words of :func:`split_words` that stand right after something other than a space, as in ``(maji``."""
+    return [_straight(w) for w in _AFTER_SIGN.findall(text)]
+
+
+def first_word(text: str) -> str:
+    """The word that a text begins with; empty where it begins with something else."""
+    match = _WORD.match(text)
+    return _straight(match[0]) if match else ""
 
 
 def replace_words(text: str, replace: Callable[[str], str | None]) -> str:

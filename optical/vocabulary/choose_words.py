@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from optical.data.words import fold, split_words
+from optical.data.words import first_word, fold, split_words, words_after_signs
 
 
 class Words(NamedTuple):
@@ -15,10 +15,14 @@ class Words(NamedTuple):
     Attributes:
         forms: Written forms of each word as they occur in the bitext, ``folded word -> forms``.
         counts: How often each word occurs on the X side.
+        inside: Written forms that occur right after something other than a space, as in ``(maji``.
+        first: Written forms that occur at the start of a sentence.
     """
 
     forms: dict[str, list[str]]
     counts: dict[str, int]
+    inside: frozenset[str] = frozenset()
+    first: frozenset[str] = frozenset()
 
 
 def choose_words(
@@ -52,4 +56,9 @@ def choose_words(
     kept = [w for w, n in counts.items() if n >= min_count and 2 * repeated[w] < n]
     kept.sort(key=lambda w: (-counts[w], w))
     kept = kept[:max_words]
-    return Words({w: sorted(forms[w] | {w}) for w in kept}, {w: counts[w] for w in kept})
+    return Words(
+        {w: sorted(forms[w] | {w}) for w in kept},
+        {w: counts[w] for w in kept},
+        frozenset(w for sentence in foreign for w in words_after_signs(sentence)),
+        frozenset(w for sentence in foreign if (w := first_word(sentence))),
+    )

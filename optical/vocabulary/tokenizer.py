@@ -9,7 +9,8 @@ import copy
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import regex
@@ -21,6 +22,7 @@ from optical.data.words import is_latin, split_words
 from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.subwords import choose_pieces, cut
+from optical.vocabulary.word_boundaries import INSIDE, Boundaries, boundaries_of, set_boundaries
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
@@ -63,7 +65,7 @@ def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
     words = Counter(w for text in texts for w in split_words(text))
     if not words:
         return Fit(0.0, 0.0, 0)
-    ids = token_ids(tokenizer, list(words))
+    ids = token_ids(tokenizer, [f" {word}" for word in words])  # some pieces contain the space before a word
     tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
     nothing: Any = tokenizer.unk_token_id
     unknown = sum(row.count(nothing) * n for row, n in zip(ids, words.values(), strict=True))
@@ -102,28 +104,30 @@ def extend(
     """
     backend = backend_of(base)
     plain = backend.normalizer
-    if backend.normalizer is not None or romanise:
+    straighten = any("'" in word for word in words.forms) if boundaries_of(backend).space else plain is not None
+    if straighten or romanise:
         backend.normalizer = _normalizer(backend.normalizer, romanise)
-    spelling = {word: _read_as(word, backend.normalizer, plain) for word in words.forms}
+    read = partial(_read_as, full=backend.normalizer, plain=plain)
+    spelling = {word: read(word) for word in words.forms}
     pieces: list[str] = []
     if piece_types and isinstance(backend.model, models.WordPiece):
-        read = sorted(set(spelling.values()) - {""})
-        pieces = choose_pieces(cut(read), set(backend.get_vocab()), min_types=piece_types)
-        pieces = _without_english(backend, pieces, read, sorted(set(english) - words.forms.keys()))
+        seen = sorted(set(spelling.values()) - {""})
+        pieces = choose_pieces(cut(seen), set(backend.get_vocab()), min_types=piece_types)
+        pieces = _without_english(backend, pieces, seen, sorted(set(english) - words.forms.keys()))
         backend = _with_pieces(backend, pieces)
+    boundaries = boundaries_of(backend)
+    set_boundaries(backend, boundaries, list(words.forms))
     tokenizer = wrap(base, backend)
-    spelled = {word: _surfaces(forms, backend.normalizer, plain) for word, forms in words.forms.items()}
-    known = tokenizer.get_vocab()
-    new = {s: raw for surfaces in spelled.values() for s, raw in surfaces.items() if s not in known}
-    added: list[Any] = [AddedToken(s, single_word=True, normalized=not raw) for s, raw in new.items()]
-    tokenizer.add_tokens(added)
+    appearances = {word: _appearances(word, words, read, boundaries, romanise) for word in words.forms}
+    at = _add(tokenizer, {s: raw for of_word in appearances.values() for s, raw in of_word.items()}, boundaries)
     known = tokenizer.get_vocab()
     if len(set(known.values())) != max(known.values()) + 1:
         raise DataError(
             f"the ids of the teacher's tokenizer ({len(base)} tokens) have gaps or repeat, so new tokens would take "
             'the place of old ones; save the teacher with consecutive ids, or set vocabulary.mode = "off"'
         )
-    ids = {word: [known[s] for s in surfaces] for word, surfaces in spelled.items() if surfaces}
+    found = {word: [at[s] for s in surfaces if s in at] for word, surfaces in appearances.items()}
+    ids = {word: of_word for word, of_word in found.items() if of_word}
     return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in pieces})
 
 
@@ -194,15 +198,45 @@ def _read_as(form: str, full: Normalizer | None, plain: Normalizer | None) -> st
     return "" if " " in surface else surface
 
 
-def _surfaces(forms: Sequence[str], full: Normalizer | None, plain: Normalizer | None) -> dict[str, bool]:
+def _appearances(
+    word: str, words: Words, read: Callable[[str], str], boundaries: Boundaries, romanise: str
+) -> dict[str, bool]:
     """How a word appears in text that the tokenizer looks at -> whether that is the raw text."""
-    surfaces = {}
-    for form in forms:
-        raw = not is_latin(form)
-        surface = form if raw else _read_as(form, full, plain)
-        if surface and " " not in surface:
-            surfaces[surface] = raw
-    return surfaces
+    found = {}
+    for form in words.forms[word]:
+        raw = any(c in romanise for c in form) if boundaries.space else not is_latin(form)
+        surface = form if raw else read(form)
+        if not surface or " " in surface:
+            continue
+        if raw:
+            found[surface] = True
+        else:
+            contents = boundaries.contents(surface, inside=form in words.inside, first=form in words.first)
+            found |= dict.fromkeys(contents, False)
+    return found
+
+
+def _add(tokenizer: PreTrainedTokenizerFast, appearances: dict[str, bool], boundaries: Boundaries) -> dict[str, int]:
+    """Add words to a tokenizer, in place, unless it reads them as one token already; appearance -> id."""
+    vocab = tokenizer.get_vocab()
+    known = {s: vocab[s] for s, raw in appearances.items() if s in vocab and (raw or not boundaries.space)}
+    left: set[str] = set()
+    if boundaries.space:
+        after_space = [s for s, raw in appearances.items() if not raw and s.startswith(boundaries.space)]
+        encoded = tokenizer.backend_tokenizer.encode_batch_fast(after_space, add_special_tokens=False)
+        single = {s: e.ids[0] for s, e in zip(after_space, encoded, strict=True) if len(e.ids) == 1}
+        single = {s: i for s, i in single.items() if i != tokenizer.unk_token_id}
+        # Added without its space alone, the word would be found after the space too, and leave the space by itself.
+        left = {INSIDE + s.removeprefix(boundaries.space) for s in single}
+        known |= single
+    new: list[Any] = [
+        AddedToken(s, single_word=True, normalized=not raw, lstrip=raw and bool(boundaries.space))
+        for s, raw in appearances.items()
+        if s not in known and s not in left
+    ]
+    tokenizer.add_tokens(new)
+    vocab = tokenizer.get_vocab()
+    return known | {token.content: vocab[token.content] for token in new}
 
 
 def _without_english(

@@ -33,6 +33,7 @@ from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Extension, Fit, extend, replace, token_ids, unread_letters
 from optical.vocabulary.translation_table import Hints, TranslationTable
 from optical.vocabulary.trim import choose_ids, keep_ids, trim
+from optical.vocabulary.word_boundaries import piece_texts
 
 DEFAULTS = Vocabulary()
 # X gets the row of a piece of the teacher that it uses at least so often, and more than so many times as often as
@@ -264,23 +265,24 @@ def _extend_student(
 ) -> tuple[int, int]:
     """Give the student an extended tokenizer and rows for its words and pieces; how many were aligned, overwritten."""
     base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
-    size = len(tokenizer)
+    size, own = len(tokenizer), min(len(base), len(old))  # some models have rows to spare after the last token's
     one = np.arange(size)
     for ids in extension.ids.values():
         one[ids] = ids[0]  # all written forms of a word count together
     new = np.empty((max(size, len(old)), old.shape[1]), dtype=old.dtype)
-    new[: len(old)] = old
+    new[:own] = old[:own]
     # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing.
-    new[len(old) :] = old.mean(axis=0)
+    new[own:size] = old[:own].mean(axis=0)
+    new[size:] = old[size:]
     if mixing.align is None:
-        fresh = np.arange(len(old), size)
+        fresh = np.arange(own, size)
         new[fresh] = random_rows(old, size, mixing.seed)[one[fresh]]
         mixed = {}
     else:
         mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
         new[list(mixed)] = list(mixed.values())
     _install(student, tokenizer, new)
-    return len(mixed), sum(i < len(old) for i in mixed)
+    return len(mixed), sum(i < own for i in mixed)
 
 
 def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int, np.ndarray]:
@@ -302,7 +304,7 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
     of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
     english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)
-    kept = kept_rows(counts[one], english_counts, len(old))
+    kept = kept_rows(counts[one], english_counts, min(len(base), len(old)))
     of_words = {i: k for i, k in of_words.items() if not kept[i]}
     return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
 
@@ -348,8 +350,8 @@ def _letters(base, tokenizer, extension, first):
     special = set(base.all_special_tokens)
     ours, theirs = (
         [
-            "" if t in special or t.startswith("##") else t.lstrip("▁")
-            for t in tok.convert_ids_to_tokens(list(range(len(tok))))
+            "" if token in special or token.startswith("##") else text
+            for token, text in zip(*_tokens_and_texts(tok), strict=True)
         ]
         for tok in (tokenizer, base)
     )
@@ -360,7 +362,13 @@ def _letters(base, tokenizer, extension, first):
 
 def _punctuation(base) -> np.ndarray:
     """Which of the tokenizer's ids have neither a letter nor a digit."""
-    return np.array([not any(c.isalnum() for c in t) for t in base.convert_ids_to_tokens(list(range(len(base))))])
+    return np.array([not any(c.isalnum() for c in text) for text in _tokens_and_texts(base)[1]])
+
+
+def _tokens_and_texts(tokenizer: Any) -> tuple[list[str], list[str]]:
+    """The tokens of all ids, and what they spell."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return tokens, piece_texts(tokenizer.backend_tokenizer, tokens)
 
 
 def size_of(encoder: Encoder) -> Size:

@@ -1,4 +1,4 @@
-"""Tiny teachers of the three kinds that matter, made from configuration: no network, no checkpoint."""
+"""Tiny teachers of the four kinds that matter, made from configuration: no network, no checkpoint."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertModel,
     BertTokenizerFast,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaModel,
@@ -57,7 +59,9 @@ def wordpiece(lowercase: bool, folder) -> BertTokenizerFast:
 
 def unigram() -> PreTrainedTokenizerFast:
     pieces = [(t, 0.0) for t in ("<s>", "<pad>", "</s>", "<unk>")] + [("▁", -3.0)]
-    pieces += [(c, -6.0) for c in LETTERS + LETTERS.upper() + "'.,?!-0123456789क"] + [("▁" + w, -5.0) for w in ENGLISH]
+    pieces += [(c, -6.0) for c in LETTERS + LETTERS.upper() + "'.,?!-()0123456789क"] + [
+        ("▁" + w, -5.0) for w in ENGLISH
+    ]
     backend = Tokenizer(models.Unigram(pieces, unk_id=3))
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -74,6 +78,41 @@ def unigram() -> PreTrainedTokenizerFast:
         sep_token="</s>",
         pad_token="<pad>",
         unk_token="<unk>",
+    )
+
+
+def byte_level(split: str | None = None) -> PreTrainedTokenizerFast:
+    """Byte-level pieces as ModernBERT's, or with a regular expression of its own, as Qwen's."""
+    backend = Tokenizer(models.BPE())
+    backend.normalizer = normalizers.NFC()
+    if split is None:
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(split), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([f"{w} {w} {w.capitalize()}" for w in ENGLISH] * 3, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=64,
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        mask_token="[MASK]",
+        unk_token="[UNK]",
     )
 
 
@@ -122,7 +161,28 @@ def xlmr(tmp_path_factory) -> SentenceTransformer:
     )
 
 
-@pytest.fixture(params=["bert", "mbert", "xlmr"])
+@pytest.fixture(scope="session")
+def modernbert(tmp_path_factory) -> SentenceTransformer:
+    """Byte-level byte-pair encoding, and more rows than there are tokens, as ModernBERT has."""
+    folder = tmp_path_factory.mktemp("modernbert")
+    tokenizer = byte_level()
+    torch.manual_seed(3)
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer) + 60,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+        global_attn_every_n_layers=2,
+        local_attention=8,
+        reference_compile=False,
+        **SHAPE,
+    )
+    return encoder(tokenizer, folder, ModernBertModel(config))
+
+
+@pytest.fixture(params=["bert", "mbert", "xlmr", "modernbert"])
 def teacher(request) -> SentenceTransformer:
     """Each kind in turn."""
     return request.getfixturevalue(request.param)

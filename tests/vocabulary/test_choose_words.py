@@ -39,3 +39,9 @@ def test_rare_words_go_first_and_ties_are_alphabetical():
     foreign, english = ["b b b a a c c d"], [""]
     assert list(choose_words(foreign, english, max_words=2).forms) == ["b", "a"]
     assert list(choose_words(foreign, english, min_count=3).forms) == ["b"]
+
+
+def test_words_are_told_that_stand_at_the_start_or_after_a_sign():
+    words = choose_words(["Maji (ya) mto-mto 'ng'ombe", '"Nani ni?'], ["", ""])
+    assert words.inside == {"ya", "mto", "ng'ombe", "Nani"}
+    assert words.first == {"Maji"}

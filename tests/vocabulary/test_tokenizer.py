@@ -167,6 +167,12 @@ def test_fit_counts_running_words(bert):
     assert fit(bert.tokenizer, ["1 2 3"]).words == 0
 
 
+def test_fit_reads_a_word_as_it_stands_in_a_sentence(modernbert):
+    """Byte-level pieces contain the space, and so do added words."""
+    tokenizer = extend(modernbert.tokenizer, words(), romanise="").tokenizer
+    assert fit(tokenizer, ["ya maji ya"]).tokens_per_word == 1
+
+
 def test_ids_are_whole_whatever_the_length_limit(bert):
     bert.tokenizer(["the"], truncation=True, padding="max_length", max_length=8)
     assert len(token_ids(bert.tokenizer, ["the cat " * 100, "the"])[0]) == 200

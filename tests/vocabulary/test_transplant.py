@@ -15,6 +15,7 @@ from optical.errors import DataError
 from optical.models.encoders import as_multi_vector
 from optical.models.load import load_encoder
 from optical.vocabulary.transplant import english_cosines, kept_rows, transplant
+from optical.vocabulary.word_boundaries import piece_texts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "sw"
 PAIRS = [
@@ -60,6 +61,26 @@ def test_rows_of_the_teacher_stay_and_words_mean_their_translations(bert):
     assert [nearest(w) for w in ("maji", "maziwa", "nani")] == ["water", "milk", "who"]
     assert "nairobi" in bert.tokenizer.get_vocab()
     assert done.student.tokenizer("Nairobi")["input_ids"] == bert.tokenizer("Nairobi")["input_ids"]
+
+
+def test_rows_of_every_kind_of_teacher(teacher):
+    """Words get rows of their own, spare rows of the teacher's matrix too, and its own rows stay."""
+    more = [Pair("is water", "ni maji"), Pair("is (water", "ni (maji"), Pair("is", "ni")] * 2
+    done = transplant(teacher, [*PAIRS, *more, Pair("is born", "ni kuzaliwa")], steps=10)
+    base, tokenizer = teacher.tokenizer, done.student.tokenizer
+    old, new = matrix(teacher), matrix(done.student)
+    np.testing.assert_array_equal(new[: len(base)], old[: len(base)])
+    assert len(new) == max(len(old), len(tokenizer))
+    assert done.added == len(tokenizer) - len(base) > 0
+    assert done.overwritten == 0
+    after_space, inside, once = (
+        tokenizer(text, add_special_tokens=False)["input_ids"][-1] for text in ("ni maji", "x (maji", "ni kuzaliwa")
+    )
+    assert not np.allclose(new[once], old[: len(base)].mean(axis=0))
+    np.testing.assert_array_equal(new[after_space], new[inside])
+    unit = old[: len(base)] / np.maximum(np.linalg.norm(old[: len(base)], axis=1, keepdims=True), 1e-9)
+    nearest = int((unit @ new[inside]).argmax())
+    assert piece_texts(base.backend_tokenizer, base.convert_ids_to_tokens([nearest])) == ["water"]
 
 
 def test_a_piece_that_x_hardly_uses_keeps_its_row_and_one_that_x_uses_changes(bert):
@@ -210,9 +231,9 @@ def test_random_rows_are_seeded_and_align_nothing(teacher):
         transplant(teacher, PAIRS, Vocabulary(rows="random", piece_types=2), seed=seed) for seed in (0, 0, 1)
     )
     aligned = transplant(teacher, PAIRS, Vocabulary(piece_types=2))
-    count = len(matrix(teacher))
+    count = len(teacher.tokenizer)
     np.testing.assert_array_equal(matrix(first.student), matrix(again.student))
-    np.testing.assert_array_equal(matrix(first.student)[:count], matrix(teacher))
+    np.testing.assert_array_equal(matrix(first.student)[:count], matrix(teacher)[:count])
     assert first.aligned == 0
     assert first.student.tokenizer(HARD)["input_ids"] == aligned.student.tokenizer(HARD)["input_ids"]
     assert not np.isclose(matrix(first.student)[count:], matrix(other.student)[count:]).any(axis=1).all()
