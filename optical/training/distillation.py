@@ -129,6 +129,8 @@ def make_start(
     if options.layers is not None:
         shallow = keep_layers(start.student, options.layers)
         start = start._replace(student=shallow, size_after=size_of(shallow))
+    if start.reason:
+        say(f"vocabulary mode: {start.mode}, because {start.reason}")
     say(
         f"vocabulary: {start.added} words added, {start.size_before.rows} -> {start.size_after.rows} rows, from "
         f"{len(pairs)} pairs in {start.seconds:.0f} s; {start.fertility()}; cosine of teacher and student on English "

@@ -11,12 +11,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
@@ -26,20 +25,16 @@ from optical.models.encoders import Encoder, encode_queries, transformer
 from optical.vocabulary.align_ibm1 import align_ibm1
 from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
+from optical.vocabulary.choose_mode import choose_mode
 from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
-from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
-from optical.vocabulary.subwords import letters, parts_of
+from optical.vocabulary.rows import mix_rows, random_rows
 from optical.vocabulary.tokenizer import Extension, Fit, extend, replace, token_ids, unread_letters
-from optical.vocabulary.translation_table import Hints, TranslationTable
+from optical.vocabulary.translation_table import TranslationTable
 from optical.vocabulary.trim import choose_ids, keep_ids, trim
-from optical.vocabulary.word_boundaries import piece_texts
 
 DEFAULTS = Vocabulary()
-# X gets the row of a piece of the teacher that it uses at least so often, and more than so many times as often as
-# English does: chosen on held-out pairs of five languages (experiments/LOG.md, 2026-11-29).
-LEAST_USES = 3
-MORE_THAN_ENGLISH = 2.0
 ENGLISH_SENTENCES = 200  # that teacher and student are compared on
 ALIGNMENTS: dict[str, Callable[..., TranslationTable]] = {
     "ibm1": align_ibm1,
@@ -62,22 +57,13 @@ class Size(NamedTuple):
     megabytes: float
 
 
-class _Mixing(NamedTuple):
-    """How the rows of new words are made; ``align`` is None where they are drawn at random."""
-
-    align: Callable[..., TranslationTable] | None
-    top: int
-    lean: float
-    seed: int
-
-
 class Transplant(NamedTuple):
     """A student and what was done to make it.
 
     Attributes:
         student: A copy of the teacher with the new vocabulary; the teacher is not touched.
-        mode: ``extend``, ``replace``, ``trim`` or ``off``.
-        added: Rows that the embedding matrix gained (``extend``) or has (``replace``); 0 for ``trim``.
+        mode: ``extend``, ``replace``, ``trim``, ``trim+extend`` or ``off``.
+        added: Tokens that were added (``extend``) or that there are (``replace``); 0 for ``trim``.
         pieces: Of these, parts of words for unseen ones to fall apart into.
         aligned: Rows whose embedding was mixed from aligned English pieces.
         overwritten: Of these, rows of the teacher's own pieces, which are words of X too.
@@ -90,6 +76,7 @@ class Transplant(NamedTuple):
         size_before: How large the teacher is.
         size_after: How large the student is.
         seconds: Wall time of the whole transplant.
+        reason: Why the mode was chosen, where the options said ``auto``.
     """
 
     student: Encoder
@@ -105,6 +92,7 @@ class Transplant(NamedTuple):
     size_before: Size
     size_after: Size
     seconds: float
+    reason: str = ""
 
     def fertility(self) -> str:
         """How the tokenizers fit held-out sentences, in words."""
@@ -121,6 +109,7 @@ class Transplant(NamedTuple):
         before, after = self.before, self.after
         return {
             "mode": self.mode,
+            **({"mode_chosen_because": self.reason} if self.reason else {}),
             "words_added": self.added - self.pieces,
             "pieces_added": self.pieces,
             "rows_aligned": self.aligned,
@@ -156,7 +145,8 @@ def transplant(
 
     ``extend`` keeps every piece of the teacher and adds whole words; ``replace`` trains a tokenizer of the same kind
     on X and gives every piece of it an aligned embedding; ``trim`` keeps the pieces of a multilingual teacher that
-    English and X use (Abdaoui et al. 2020); ``off`` copies the teacher. Word alignment runs between the teacher's
+    English and X use (Abdaoui et al. 2020), ``trim+extend`` adds words to these; ``off`` copies the teacher, and
+    ``auto`` chooses (:func:`optical.vocabulary.choose_mode.choose_mode`). Word alignment runs between the teacher's
     pieces of the English side and the student's own tokens of the X side, so that names, numbers and punctuation
     explain each other and not the words. Relatives: RAMEN (Tran 2020), WECHSEL (Minixhofer et al. 2022), FOCUS
     (Dobler & de Melo 2023).
@@ -175,41 +165,42 @@ def transplant(
     started = time.perf_counter()
     if not pairs:
         raise DataError("a transplant needs bitext, received no pairs; give at least a few hundred sentence pairs")
-    mixing = _Mixing(_aligner(options, steps), top, options.lean, seed)
+    reason = ""
+    if options.mode == "auto":
+        mode, reason = choose_mode(teacher.tokenizer, pairs, seed=seed)
+        options = options.model_copy(update={"mode": mode})
+    mixing = Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
-    base, mode = teacher.tokenizer, options.mode
     # Trimming makes the copy itself: it never holds the matrix whole.
-    student = (
-        trim(teacher, english + foreign, min_count=options.min_count) if mode == "trim" else copy.deepcopy(teacher)
-    )
-    unread, total, pieces, aligned, overwritten = "", len(base), 0, 0, 0
-    if mode == "extend":
+    trimmed = options.mode in ("trim", "trim+extend")
+    student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
+    base, unread, added, pieces, aligned, overwritten = student.tokenizer, "", 0, 0, 0, 0
+    if options.mode in ("extend", "trim+extend"):
         extension, unread = _extended(base, english, foreign, options)
-        total, pieces = len(extension.tokenizer), len(extension.pieces)
-        aligned, overwritten = _extend_student(student, extension, english, foreign, mixing)
-    elif mode == "replace":
+        added, pieces = len(extension.tokenizer) - len(base), len(extension.pieces)
+        rows, aligned, overwritten = extended_rows(base, extension, _embeddings(student), english, foreign, mixing)
+        _install(student, extension.tokenizer, rows)
+    elif options.mode == "replace":
         tokenizer = replace(base, foreign, options.size)
-        total = len(tokenizer)
+        added = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    before, after = held_out_fit(base, pairs, partial(_tokenizer, base, options), seed=seed) or (None, None)
-    added = total if mode == "replace" else total - len(base)
+    make = partial(_tokenizer, teacher.tokenizer, options)
+    before, after = held_out_fit(teacher.tokenizer, pairs, make, seed=seed) or (None, None)
     cosines = english_cosines(teacher, student, english, seed=seed)
     sizes = size_of(teacher), size_of(student)
-    seconds = time.perf_counter() - started
     return Transplant(
-        student, mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes, seconds
-    )
+        student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
+        time.perf_counter() - started, reason,
+    )  # fmt: skip
 
 
 def _tokenizer(base: Any, options: Vocabulary, english: list[str], foreign: list[str]) -> Any:
     """The tokenizer that these sentences give the student."""
-    if options.mode == "extend":
-        return _extended(base, english, foreign, options)[0].tokenizer
     if options.mode == "replace":
         return replace(base, foreign, options.size)
-    if options.mode == "trim":
-        return keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
-    return base
+    if options.mode in ("trim", "trim+extend"):
+        base = keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
+    return _extended(base, english, foreign, options)[0].tokenizer if options.mode.endswith("extend") else base
 
 
 def _extended(base, english, foreign, options: Vocabulary) -> tuple[Extension, str]:
@@ -260,72 +251,7 @@ def _aligner(options: Vocabulary, steps: int | None) -> Callable[..., Translatio
     return method if steps is None else partial(method, steps=steps)
 
 
-def _extend_student(
-    student: Encoder, extension: Extension, english: list[str], foreign: list[str], mixing: _Mixing
-) -> tuple[int, int]:
-    """Give the student an extended tokenizer and rows for its words and pieces; how many were aligned, overwritten."""
-    base, tokenizer, old = student.tokenizer, extension.tokenizer, _embeddings(student)
-    size, own = len(tokenizer), min(len(base), len(old))  # some models have rows to spare after the last token's
-    one = np.arange(size)
-    for ids in extension.ids.values():
-        one[ids] = ids[0]  # all written forms of a word count together
-    new = np.empty((max(size, len(old)), old.shape[1]), dtype=old.dtype)
-    new[:own] = old[:own]
-    # A word that no pair short enough explains starts in the middle of the vocabulary, where it means nothing.
-    new[own:size] = old[:own].mean(axis=0)
-    new[size:] = old[size:]
-    if mixing.align is None:
-        fresh = np.arange(own, size)
-        new[fresh] = random_rows(old, size, mixing.seed)[one[fresh]]
-        mixed = {}
-    else:
-        mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
-        new[list(mixed)] = list(mixed.values())
-    _install(student, tokenizer, new)
-    return len(mixed), sum(i < own for i in mixed)
-
-
-def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int, np.ndarray]:
-    """Id of each aligned word and piece -> its row."""
-    tokenizer, size = extension.tokenizer, len(one)
-    first = {word: ids[0] for word, ids in extension.ids.items()}
-    parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
-    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean)
-    foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
-    english_ids = token_ids(base, english)
-    table = mixing.align(english_ids, foreign_ids, hints=hints)
-    empty = _punctuation(base)
-    rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
-    part_rows, part_mixed = mix_rows(pool_parts(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
-    counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
-    rows = lean_on(parts, rows, part_rows, part_mixed, counts, mixing.lean)
-    index = {name: k for k, name in enumerate(parts.names)}
-    of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
-    # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
-    of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
-    english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)
-    kept = kept_rows(counts[one], english_counts, min(len(base), len(old)))
-    of_words = {i: k for i, k in of_words.items() if not kept[i]}
-    return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
-
-
-def kept_rows(foreign: Int[np.ndarray, " s"], english: Int[np.ndarray, " s"], rows: int) -> Bool[np.ndarray, " s"]:
-    """The ids whose rows stay the teacher's: its own pieces, unless X clearly uses them more than English does.
-
-    A word of X that is a piece of the teacher too ("me", "sold") has one row for both languages. X gets it where the
-    word occurs at least ``LEAST_USES`` times on the X side, and more than ``MORE_THAN_ENGLISH`` times as often as the
-    piece on the English side.
-
-    Args:
-        foreign: Occurrences of each id on the X side.
-        english: Occurrences on the English side, as a piece of longer words too.
-        rows: Rows of the teacher; ids from there on are new.
-    """
-    of_x = (foreign >= LEAST_USES) & (foreign > MORE_THAN_ENGLISH * english)
-    return (np.arange(len(foreign)) < rows) & ~of_x
-
-
-def _replace_student(student: Encoder, tokenizer: Any, english: list[str], foreign: list[str], mixing: _Mixing) -> int:
+def _replace_student(student: Encoder, tokenizer: Any, english: list[str], foreign: list[str], mixing: Mixing) -> int:
     """Give the student a new tokenizer and its rows; how many of them were aligned.
 
     Special tokens keep the teacher's rows; what was never aligned has the mean of them all.
@@ -343,32 +269,6 @@ def _replace_student(student: Encoder, tokenizer: Any, english: list[str], forei
             new[ours[token]] = old[theirs[token]]
     _install(student, tokenizer, new)
     return int((mixed > 0).sum())
-
-
-def _letters(base, tokenizer, extension, first):
-    """Character pairs of the X ids and of the teacher's pieces that begin a word."""
-    special = set(base.all_special_tokens)
-    ours, theirs = (
-        [
-            "" if token in special or token.startswith("##") else text
-            for token, text in zip(*_tokens_and_texts(tok), strict=True)
-        ]
-        for tok in (tokenizer, base)
-    )
-    for word, i in first.items():
-        ours[i] = extension.spelling[word]
-    return letters(ours), letters(theirs)
-
-
-def _punctuation(base) -> np.ndarray:
-    """Which of the tokenizer's ids have neither a letter nor a digit."""
-    return np.array([not any(c.isalnum() for c in text) for text in _tokens_and_texts(base)[1]])
-
-
-def _tokens_and_texts(tokenizer: Any) -> tuple[list[str], list[str]]:
-    """The tokens of all ids, and what they spell."""
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return tokens, piece_texts(tokenizer.backend_tokenizer, tokens)
 
 
 def size_of(encoder: Encoder) -> Size:

@@ -14,7 +14,7 @@ from optical.data.bitext import Pair, read_bitext
 from optical.errors import DataError
 from optical.models.encoders import as_multi_vector
 from optical.models.load import load_encoder
-from optical.vocabulary.transplant import english_cosines, kept_rows, transplant
+from optical.vocabulary.transplant import english_cosines, transplant
 from optical.vocabulary.word_boundaries import piece_texts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "sw"
@@ -35,7 +35,7 @@ def matrix(encoder) -> np.ndarray:
     return encoder[0].auto_model.get_input_embeddings().weight.detach().numpy()
 
 
-@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "off"])
+@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "trim+extend", "auto", "off"])
 def test_the_teacher_is_untouched_and_the_student_reloads_the_same(teacher, tmp_path, mode):
     weights, vocabulary = matrix(teacher).copy(), teacher.tokenizer.backend_tokenizer.to_str()
     student = transplant(teacher, PAIRS, Vocabulary(mode=mode, size=100, piece_types=2)).student
@@ -83,6 +83,34 @@ def test_rows_of_every_kind_of_teacher(teacher):
     assert piece_texts(base.backend_tokenizer, base.convert_ids_to_tokens([nearest])) == ["water"]
 
 
+def test_trimmed_and_extended_is_extended_with_fewer_rows(teacher):
+    """The same tokens with the same rows, for both sides of the bitext; none for what neither side uses."""
+    pairs = [Pair(p.english, f"{p.foreign} ni") for p in PAIRS]
+    extended, both = (transplant(teacher, pairs, Vocabulary(mode=mode), steps=5) for mode in ("extend", "trim+extend"))
+    assert both.mode == "trim+extend"
+    assert len(both.student.tokenizer) == len(matrix(both.student)) < len(extended.student.tokenizer)
+    assert (both.added, both.pieces, both.aligned) == (extended.added, extended.pieces, extended.aligned)
+    texts = [text for pair in pairs for text in pair] + ["maji", "(maji)", "the child"]
+    rows = []
+    for student in (extended.student, both.student):
+        ids = [i for text in texts for i in student.tokenizer(text)["input_ids"]]
+        rows.append((student.tokenizer.convert_ids_to_tokens(ids), matrix(student)[ids]))
+    assert rows[0][0] == rows[1][0]
+    np.testing.assert_allclose(rows[0][1], rows[1][1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both.english, extended.english, atol=1e-5)
+
+
+def test_auto_says_what_it_chose_and_why(bert, xlmr):
+    done = transplant(bert, PAIRS, Vocabulary(mode="auto"))
+    assert done.mode == done.report()["mode"] == "extend"
+    assert "does not read X well" in done.report()["mode_chosen_because"]
+    english = [Pair(p.english, p.english.replace("water", "maji")) for p in PAIRS]
+    done = transplant(xlmr, english, Vocabulary(mode="auto"))
+    assert done.mode == "trim+extend"
+    assert done.size_after.rows < done.size_before.rows
+    assert "mode_chosen_because" not in transplant(bert, PAIRS).report()
+
+
 def test_a_piece_that_x_hardly_uses_keeps_its_row_and_one_that_x_uses_changes(bert):
     """ "dog" stands once in X by mistake; "in" is a word of X for "house" that English hardly uses here."""
     pairs = [*PAIRS, Pair("the cat drinks", "dog anakunywa"), *[Pair("house", "in")] * 9]
@@ -101,13 +129,6 @@ def test_a_piece_that_both_sides_use_as_much_stays_the_teachers(bert):
     np.testing.assert_array_equal(matrix(done.student)[row], matrix(bert)[row])
     np.testing.assert_allclose(done.english, 1, atol=1e-6)
     assert done.overwritten == 0
-
-
-def test_rows_are_kept_by_how_often_each_side_uses_them():
-    foreign = np.array([3, 2, 3, 30, 20, 21, 0, 0])
-    english = np.array([0, 0, 3, 1, 10, 10, 0, 5])
-    # X's, too seldom, as often in English, X's, twice as often, X's, never in X; the last id is new, not the teacher's.
-    assert kept_rows(foreign, english, 7).tolist() == [False, True, True, False, True, False, True, False]
 
 
 def test_cosines_with_the_teacher_are_one_until_a_row_of_english_changes(bert):
@@ -143,12 +164,13 @@ def test_the_vocabulary_comes_from_all_pairs_and_its_fit_from_held_out_ones(bert
     assert done.after.tokens_per_word == (1 + 6) / 2
 
 
-@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "off"])
+@pytest.mark.parametrize("mode", ["extend", "replace", "trim", "trim+extend", "auto", "off"])
 def test_the_fit_of_every_mode_is_measured_on_held_out_sentences(bert, mode):
     pairs = [Pair(p.english, f"{p.foreign} {'abcdefgh'[n]}") for n in range(8) for p in PAIRS]
     done = transplant(bert, pairs, Vocabulary(mode=mode, size=120))
     assert done.before.words == done.after.words > 0
     assert (done.after == done.before) == (mode in ("trim", "off"))
+    assert done.after.tokens_per_word == 1 or not mode.endswith("extend")
 
 
 @pytest.mark.slow
