@@ -118,9 +118,11 @@ def _token_by_token(encoder: Encoder) -> MultiVectorEncoder:
 
     if isinstance(encoder, MultiVectorEncoder):
         return copy.deepcopy(encoder)
+    # The library keeps None for no prompt, and its annotation does not say so.
+    own: Any = {**(encoder.prompts or {}), "query": prompts.query_prompt(encoder)}
     return MultiVectorEncoder(
         modules=[copy.deepcopy(encoder[0]), MultiVectorMask(), Normalize("token_embeddings")],
-        prompts={**(encoder.prompts or {}), "query": prompts.query_prompt(encoder)},
+        prompts=own,
         device=str(encoder.device),
     )
 

@@ -6,7 +6,7 @@ The projection is fitted to a sample of texts, so that MaxSim is already close t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -44,7 +44,8 @@ def projected(encoder: Encoder, texts: Sequence[str], dimension: int) -> MultiVe
         module_input_name="token_embeddings",
     )  # fmt: skip
     transformer, *rest = raw
-    return MultiVectorEncoder(modules=[transformer, linear, *rest], prompts=dict(raw.prompts), device=str(raw.device))
+    prompts: Any = dict(raw.prompts)  # the library keeps None for no prompt, and its annotation does not say so
+    return MultiVectorEncoder(modules=[transformer, linear, *rest], prompts=prompts, device=str(raw.device))
 
 
 def principal_directions(vectors: Float[Tensor, "t d"], dimension: int) -> Float[Tensor, "k d"]:
