@@ -75,7 +75,7 @@ def _times(index: dense.DenseIndex, queries: np.ndarray, options: Options) -> li
 
 
 def _looked_up(ids: list[str], scores: np.ndarray, rows: np.ndarray) -> list[list[tuple[str, float]]]:
-    """What :func:`optical.retrieval.dense.index.search` gives, as a user of faiss would write it."""
+    """Look up ids as a user of faiss would; as :func:`optical.retrieval.dense.index.search` returns them."""
     return [
         [(ids[row], score) for row, score in zip(*pair, strict=True) if row >= 0]
         for pair in zip(rows.tolist(), scores.tolist(), strict=True)

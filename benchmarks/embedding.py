@@ -70,7 +70,7 @@ def _encode_in_bfloat16(encoder: Encoder, texts: list[str]) -> np.ndarray:
 def _ours(
     encoder: Encoder, texts: list[str], batch_size: int | None, batch_tokens: int | None, compute: Compute = "float32"
 ) -> np.ndarray:
-    """What a shard does: batches, put in order."""
+    """Encode texts as a shard is encoded: in batches of about one length, put back in the order of the texts."""
     vectors = np.empty((len(texts), int(encoder.get_embedding_dimension() or 0)), dtype=np.float32)
     for rows, found in encoded_batches(encoder, texts, batch_size, batch_tokens, compute):
         vectors[rows] = found

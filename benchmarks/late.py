@@ -124,7 +124,7 @@ def _ours(work: Workload, folder: Path, precision: str, pool_factor: float = 1) 
 
 
 def _faiss(work: Workload, path: Path, options: Options) -> Candidate:
-    """What one writes in twenty lines: token search, then exact MaxSim of the documents of the tokens found."""
+    """Twenty lines of faiss: search for tokens, then exact MaxSim of the documents of the tokens found."""
     import faiss
 
     faiss.omp_set_num_threads(options.threads)

@@ -29,7 +29,7 @@ AN_INDEX = 50_000_000  # vectors at most; a larger collection is several of them
 
 
 class Cost(NamedTuple):
-    """What one size took: seconds of the processor, bytes on disk, megabytes that memory grew by at most."""
+    """Cost of one size: seconds of the processor, bytes on disk, megabytes that memory grew by at most."""
 
     texts: int
     seconds: float

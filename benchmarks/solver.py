@@ -194,7 +194,7 @@ def table(names: list[str], grid: list[Problem], measured: list[dict], *, share:
 
 
 def floor(cases: list[tuple[str, Problem, dict]], options: Options) -> str:
-    """What counting allows, from rates measured on tensors as large as the batch's, so in the same cache."""
+    """Least time that counting allows, from rates measured on tensors as large as the batch's, so in the same cache."""
     rows = []
     for name, p, found in cases:
         rates = machine(p.C, options)

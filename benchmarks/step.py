@@ -33,7 +33,7 @@ VOCABULARIES: dict[str, Literal["extend", "off"]] = {"transplanted": "extend", "
 
 
 class Measured(NamedTuple):
-    """What one process found: seconds of each step, pairs of a step, peak memory in MB, share of the solver."""
+    """Figures of one process: seconds of each step, pairs of a step, peak memory in MB, share of the solver."""
 
     seconds: list[float]
     pairs: int

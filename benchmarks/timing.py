@@ -23,7 +23,7 @@ class CannotRunError(Exception):
 
 
 class Options(NamedTuple):
-    """What every benchmark is told.
+    """Options that every benchmark is given.
 
     Attributes:
         repeats: Timed rounds of each candidate.

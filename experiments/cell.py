@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 
 
 class Setting(NamedTuple):
-    """What all cells of a language share.
+    """Data that all cells of a language share.
 
     Attributes:
         lang: The language.

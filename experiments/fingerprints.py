@@ -1,4 +1,4 @@
-"""What decides the figure of a cell beside its recipe: the code that makes it, and the files that it reads.
+"""Checksums of what decides a cell's figure beside its recipe: the code that makes it, the files that it reads.
 
 A cell is read again only while both are the same. Of the code, what counts is every file that ``experiments/cell.py``
 imports, directly or through others. Comments, docstrings, the descriptions of options and the texts of errors do not

@@ -175,7 +175,7 @@ def teach(
 
 
 def _name(teacher: Any) -> str:
-    """What messages call a teacher."""
+    """Return the name of a teacher for messages: its path or name, or that it was given as an encoder."""
     return str(teacher) if isinstance(teacher, str | Path) else "the encoder given"
 
 

@@ -2,7 +2,7 @@
 
 
 class OpticalError(Exception):
-    """What is wrong, what was received (``path:line`` for data), how to fix it."""
+    """An error whose message says what is wrong, what was received (``path:line`` for data) and how to fix it."""
 
 
 class DataError(OpticalError):

@@ -45,7 +45,7 @@ _OLD_CACHE = {
 
 
 class Marker(NamedTuple):
-    """What a folder's marker says.
+    """Contents of a folder's marker.
 
     Attributes:
         files: Names of what was written there, relative to the folder.
@@ -98,7 +98,7 @@ def entries(folder: Path) -> Iterator[str]:
 
 
 def marker_of(folder: Path) -> Marker:
-    """What the marker of a folder says; of an old folder without one, a marker is made first."""
+    """Read the marker of a folder; an old folder without one is given its marker first."""
     found = read_marker(folder)
     if found is None and folder.is_dir():
         for run in (folder, *folder.parents[:2]):
@@ -137,7 +137,7 @@ def _adopt_folder(folder: Path, patterns: Sequence[str]) -> None:
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """What the marker of a folder says; None without one that this program wrote."""
+    """Read the marker of a folder as it is; None without one that this program wrote."""
     try:
         found = json.loads((folder / MARKER).read_bytes())
         if str(found["made_by"]).startswith("optical"):

@@ -1,4 +1,4 @@
-"""What an installation puts where, built by setuptools itself: no network, no virtual environment."""
+"""Files of an installation and their places, built by setuptools itself: no network, no virtual environment."""
 
 from __future__ import annotations
 

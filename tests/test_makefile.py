@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 def make(*arguments: str, **environment: str) -> str:
-    """What make prints, run in the repository with this environment and no LANG but a given one."""
+    """Run make in the repository with this environment, no LANG but a given one; return what it prints."""
     clean = {k: v for k, v in os.environ.items() if k not in ("LANG", "LC_ALL", "MAKEFLAGS", "MAKELEVEL")}
     done = subprocess.run(
         ["make", "--no-print-directory", *arguments], cwd=ROOT, env={**clean, **environment},

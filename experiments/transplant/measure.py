@@ -124,7 +124,7 @@ def kept_at(data: Path, part: str, lang: str) -> Path:
 
 
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """What has been measured already."""
+    """Read the rows that have been measured already; none where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

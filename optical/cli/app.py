@@ -1,4 +1,4 @@
-"""What all verbs share: the program, common options, reading the recipe, printing results and errors."""
+"""Code that all verbs share: the program, common options, reading the recipe, printing results and errors."""
 
 from __future__ import annotations
 

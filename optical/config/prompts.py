@@ -8,7 +8,7 @@ from optical.config.section import Section
 
 
 class Prompts(Section):
-    """What is put before the texts that the teacher, and every student of it, reads."""
+    """Prompts: words put before the queries and documents that the teacher, and every student of it, reads."""
 
     query: str | None = Field(
         default=None, description='before a query, as "query: "; "" for nothing; default what the model is saved with'

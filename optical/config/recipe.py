@@ -118,7 +118,7 @@ class Recipe(Section):
 
     @property
     def student(self) -> StudentOptions:
-        """How the student is made."""
+        """Options by which the student is made, taken from the sections of the recipe."""
         return StudentOptions(self.vocabulary, self.objective, self.robustness, self.training, self.layers, self.seed)
 
     def of(self, lang: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""What all sections of options share."""
+"""The base of all sections of options: they are frozen, and unknown names are refused."""
 
 from __future__ import annotations
 

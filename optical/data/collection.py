@@ -173,7 +173,7 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
 
 
 def _id_fault(documents: Documents, doc: Doc) -> str:
-    """What is wrong with an id; the first use is looked up again, so that millions of line numbers need not be held."""
+    """Say what is wrong with an id; its first use is looked up again, so that no line numbers need be held."""
     if not doc.id:
         return "no document id"
     first = next(number for number, other in documents.read() if other.id == doc.id)

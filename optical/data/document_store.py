@@ -48,7 +48,7 @@ class Spooled(Sequence[Doc]):
         self._start = start
 
     def __len__(self) -> int:
-        """How many documents there are."""
+        """Number of documents."""
         return len(self.ids)
 
     @overload
@@ -86,14 +86,14 @@ class Spooled(Sequence[Doc]):
 
 
 class FullTexts(Sequence[str]):
-    """What a document encoder reads of each document (:attr:`Doc.full`), made when it is asked for."""
+    """The text that a document encoder reads of each document (:attr:`Doc.full`), made when it is asked for."""
 
     def __init__(self, docs: Sequence[Doc]) -> None:
         """Of documents, which are not copied."""
         self._docs = docs
 
     def __len__(self) -> int:
-        """How many documents there are."""
+        """Number of documents."""
         return len(self._docs)
 
     @overload

@@ -17,7 +17,7 @@ class Doc(NamedTuple):
 
     @property
     def full(self) -> str:
-        """What a document encoder reads: title and text, or the text alone where there is no title."""
+        """The text that a document encoder reads: title and text, or the text alone where there is no title."""
         return f"{self.title} {self.text}" if self.title else self.text
 
 

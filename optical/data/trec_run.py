@@ -57,7 +57,7 @@ def rank(scores: Sequence[tuple[str, SupportsFloat]]) -> dict[str, float]:
 
 
 def _decimals(magnitude: float) -> int:
-    """How many decimals, at most six, single precision keeps up to twice this magnitude (ties push scores down)."""
+    """Number of decimals, not above six, that float32 keeps up to twice this magnitude (ties push scores down)."""
     # Twice m * 2**e with m < 1 lies below 2**(e + 1), where neighbouring float32 numbers are 2**(e + 1 - 24) apart.
     exponent = max(math.frexp(magnitude)[1], 0)  # below 1/2 all six are kept, and 2**e may underflow
     spacing = 2.0 ** (exponent + 1 - 24)

@@ -21,7 +21,7 @@ COMPARED = 64  # documents that are also encoded in float32, to measure what bfl
 
 
 class EmbedOptions(NamedTuple):
-    """How documents are encoded and stored; None takes the default.
+    """Options of encoding and storing documents; None takes the default.
 
     Attributes:
         precision: Of what is stored: float32 (default of sentences), float16 (default of tokens) or int8 with a scale

@@ -28,7 +28,7 @@ _SAME = ("kind", "precision", "compute", "encoder", "shard_size")  # must be equ
 
 
 class ShardPlan(NamedTuple):
-    """What the shards of a folder have in common.
+    """Plan that all shards of a folder have in common.
 
     Attributes:
         encoder: Fingerprint of the encoder, of its document side.
@@ -49,7 +49,7 @@ class ShardPlan(NamedTuple):
     agreement: Mapping[str, float] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest of a shard says about this plan."""
+        """Return the entries of this plan in the manifest of a shard, by which shards of other plans are known."""
         return {key: getattr(self, key) for key in _SAME}
 
 

@@ -1,4 +1,4 @@
-"""How well runs answer queries: measures by query, paired tests, tables.
+"""Measure how well runs answer queries: measures by query, paired tests, tables.
 
 - :mod:`optical.evaluation.measures`: AP, nDCG, recall and others, by ir-measures.
 - :mod:`optical.evaluation.significance`: paired randomisation test, t-test, Holm's correction.

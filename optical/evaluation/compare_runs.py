@@ -41,7 +41,7 @@ class ComparedRuns(NamedTuple):
     unknown: dict[str, int]
 
     def notes(self) -> list[str]:
-        """What does not fit: missing queries, unjudged ones, unknown documents; a sentence each."""
+        """List what does not fit, a sentence each: missing queries, unjudged ones, unknown documents."""
         lines = []
         for name, scores in self.scores.items():
             odd = {

@@ -1,4 +1,4 @@
-"""What systems lose when their queries are perturbed: each beside itself on the queries as they are.
+"""Scores that systems lose when their queries are perturbed: each beside itself on the queries as they are.
 
 The same queries are perturbed several times, once for each seed. Average precision is averaged over the seeds within
 each query, so a query counts once in the test, however many seeds there are.

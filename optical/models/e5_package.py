@@ -54,7 +54,7 @@ class Pieces(NamedTuple):
 
 
 class Package(NamedTuple):
-    """What the file holds: matrices as float16 (rows, columns), vectors as float32, by the file's own names."""
+    """Contents of the file: matrices as float16 (rows, columns), vectors as float32, by the file's own names."""
 
     sizes: Sizes
     pieces: Pieces

@@ -104,7 +104,7 @@ def as_multi_vector(encoder: Encoder, query_length: int | None = None) -> MultiV
 
 
 def query_width(encoder: Encoder) -> int | None:
-    """How many tokens every query of a late-interaction model has; None where that differs from query to query."""
+    """Number of tokens of every query of a late-interaction model; None where it differs from query to query."""
     expansion = getattr(transformer(encoder), "query_expansion", None)
     return expansion["length"] if expansion and expansion["strategy"] == "fixed" else None
 
@@ -235,7 +235,7 @@ def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
 
 
 def _tokenization(tokenizer: Any) -> str:
-    """What turns text into ids, without the padding and truncation that the last call left behind."""
+    """Describe what turns text into ids, without the padding and truncation that the last call left behind."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return repr(sorted(tokenizer.get_vocab().items()))

@@ -43,7 +43,7 @@ ONE_FILE = 2**31 - 2**20  # bytes: a larger ONNX model keeps its weights in a se
 
 
 class Check(NamedTuple):
-    """How well the vectors of a graph agree with those of torch.
+    """Agreement of the vectors of a graph with those of torch, and the graph's size.
 
     Attributes:
         megabytes: Size of the graph's files.

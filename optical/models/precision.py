@@ -1,4 +1,4 @@
-"""Whether to compute in bfloat16: only on devices where it is faster than float32."""
+"""The choice between bfloat16 and float32: bfloat16 only on devices where it is faster."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ _FAMILIES = (
 
 
 def query_prompt(encoder: Encoder) -> str:
-    """What ``encode_query`` of an encoder puts before a text."""
+    """Return the prompt that ``encode_query`` of an encoder puts before a text; empty where it puts none."""
     return _prompt(encoder, ("query",))
 
 
 def document_prompt(encoder: Encoder) -> str:
-    """What ``encode_document`` of an encoder puts before a text."""
+    """Return the prompt that ``encode_document`` of an encoder puts before a text; empty where it puts none."""
     return _prompt(encoder, DOCUMENT_NAMES)
 
 

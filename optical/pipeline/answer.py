@@ -73,7 +73,7 @@ def opened(
 
 
 class Late(NamedTuple):
-    """What late interaction needs besides the student.
+    """The documents' side of late interaction, which it needs besides the student.
 
     Attributes:
         embedder: Of the documents; its tokenizer says where the words of a passage are.

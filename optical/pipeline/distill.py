@@ -105,7 +105,7 @@ def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> N
 
 
 def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], clock: Clock) -> dict[str, Any]:
-    """What the manifest says of the inputs and of the student; of several languages, of each."""
+    """Collect what the manifest says of the inputs and of the student; of several languages, of each."""
     named = {lang: c and {"name": c.name, "checksum": c.checksum} for lang, c in inputs.collections.items()}
     trained = distilled.trained
     facts: dict[str, Any] = {

@@ -169,7 +169,7 @@ def compare_with(
 
 
 class Line(NamedTuple):
-    """What one row of the table is measured with.
+    """Encoder, queries and vectors that one row of the table is measured with.
 
     Attributes:
         encoder: Of the queries.

@@ -234,7 +234,7 @@ def _measured_on(collection: Collection, split: str) -> str:
 
 
 def _queries(recipe: Recipe, collection: Collection | None) -> tuple[list[Query], str]:
-    """What the graphs are compared on, and its name: the judged questions, or else sentences of the bitext."""
+    """Texts to compare the graphs on, and their name: the judged questions, or else sentences of the bitext."""
     if collection is None:
         pairs = read_bitext(bitext_path(recipe), recipe.lang).pairs[:BITEXT_TEXTS]
         return [Query(f"s{k}", pair.foreign) for k, pair in enumerate(pairs)], f"{recipe.lang} sentences of the bitext"

@@ -108,7 +108,7 @@ def _wants_late_index(search: Search, documents: int) -> bool:
 
 
 def search_params(search: Search) -> SearchParams:
-    """How far indexes are searched, and where they are read from."""
+    """Return how far indexes are searched and where they are read from, as the recipe says."""
     return SearchParams(search.probe, search.candidates, search.mapped)
 
 

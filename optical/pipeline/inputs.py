@@ -1,4 +1,4 @@
-"""What a run is made from: where bitext and collection of a recipe are, what is read there and what is left out."""
+"""Bitext and collections of a run: where those of a recipe are, what is read there and what is left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOWNLOADS = Path("data/bitext")
 
 
 class Inputs(NamedTuple):
-    """What a run is made from.
+    """Bitext and collections that a run is made from.
 
     Attributes:
         bitexts: Language -> its pairs, of which no side is a query of a collection.
@@ -144,7 +144,7 @@ def first_judged(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
 
 
 def no_collection(lang: str) -> DataError:
-    """What to raise where the languages of a recipe have to have a collection and have none."""
+    """Return the error to raise where the languages of a recipe have to have a collection and have none."""
     return DataError(
         f"no collection for {lang!r}: give a folder with documents, queries and judgements by --collection "
         "(make: COLLECTION=path)"

@@ -143,7 +143,7 @@ def answer(run: ExportedRun, question: str, depth: int, candidates: int | None =
 
 
 def _facts(run: Path, collection: Collection, student: Encoder) -> dict[str, Any]:
-    """What is kept with a collection there to know it by, as in the manifest of an index."""
+    """Fingerprints kept with a collection there to know it by, as in the manifest of an index."""
     made = {"teacher_fingerprint": _teacher_of(run), "collection_checksum": collection.checksum}
     own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
     return {**made, **own}

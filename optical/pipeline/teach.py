@@ -39,7 +39,7 @@ DEPTH = 100
 
 
 class TaughtScores(NamedTuple):
-    """What was measured on one set of queries.
+    """Scores of all encoders on one set of queries.
 
     Attributes:
         title: Which.

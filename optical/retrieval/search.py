@@ -20,7 +20,7 @@ from optical.retrieval.late.store import LateIndex
 
 
 class SearchParams(NamedTuple):
-    """How far an approximate index is searched, and where it is read from; None takes the default of the index.
+    """Options of a search: how far an index is searched, where it is read from; None takes the index's default.
 
     Attributes:
         probe: Clusters of an IVF index, or lists of tokens for each query token.

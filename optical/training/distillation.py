@@ -252,7 +252,7 @@ def _check_objective(objective: Objective, ranked: np.ndarray | None) -> None:
 
 
 def _repeats(mixture: Mixture, training: Training) -> np.ndarray:
-    """How often each usable pair is drawn in an epoch."""
+    """Count how often each usable pair is drawn in an epoch."""
     given = [1] * len(mixture.pairs) if mixture.weights is None else mixture.weights
     drawn = zip(mixture.pairs, given, strict=True)
     return np.array([w * (training.question_repeats if p.is_question else 1) for p, w in drawn if fits(p, training)])

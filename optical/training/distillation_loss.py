@@ -41,7 +41,7 @@ BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
 
 
 class Rarity(NamedTuple):
-    """How rare each token is on its own side of the bitext, for ``masses = "idf"``.
+    """Rarity of each token on its own side of the bitext, for ``masses = "idf"``.
 
     Attributes:
         foreign: Weight of each id of the student's tokenizer, ``(v,)``.

@@ -1,4 +1,4 @@
-"""What a judged collection has to teach: pairs to learn from, held-out queries, passages to mine wrong ones among.
+"""Lessons of a judged collection: pairs to learn from, held-out queries, passages to mine wrong ones among.
 
 Pairs and held-out queries share no right passage. Both are drawn by hash, so that the same collection is always divided
 in the same way.

@@ -22,7 +22,7 @@ MORE_THAN_ENGLISH = 2.0
 
 
 class Mixing(NamedTuple):
-    """How the rows of new words are made; ``align`` is None where they are drawn at random."""
+    """Options of making the rows of new words; ``align`` is None where they are drawn at random."""
 
     align: Callable[..., TranslationTable] | None
     top: int

@@ -1,4 +1,4 @@
-"""How well the student's vocabulary fits sentences of X that it was not made from.
+"""Measure how well the student's vocabulary fits sentences of X that it was not made from.
 
 On its own bitext the fertility of a vocabulary with a row for every word is near 1 by construction, so it is measured
 on held-out pairs, with a tokenizer made in the same way from all the others. Nothing is aligned for it, and the

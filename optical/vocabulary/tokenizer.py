@@ -31,7 +31,7 @@ _FOREIGN_LETTER = regex.compile(r"(?!\p{Latin})[\p{L}\p{M}]")
 
 
 class Fit(NamedTuple):
-    """How well a tokenizer fits a language.
+    """Fit of a tokenizer to a language, measured on running text.
 
     Attributes:
         tokens_per_word: Mean number of tokens of a word in running text (its fertility); 1 is best.
@@ -201,7 +201,7 @@ def _read_as(form: str, full: Normalizer | None, plain: Normalizer | None) -> st
 def _appearances(
     word: str, words: Words, read: Callable[[str], str], boundaries: Boundaries, romanise: str
 ) -> dict[str, bool]:
-    """How a word appears in text that the tokenizer looks at -> whether that is the raw text."""
+    """Map each form in which the tokenizer meets a word to whether it is looked up in the raw text."""
     found = {}
     for form in words.forms[word]:
         raw = any(c in romanise for c in form) if boundaries.space else not is_latin(form)

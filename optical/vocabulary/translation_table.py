@@ -39,7 +39,7 @@ class TranslationTable(NamedTuple):
 
 
 class Hints(NamedTuple):
-    """What the spelling of words says before any sentence is read.
+    """Hints from the spelling of words, taken before any sentence is read.
 
     Attributes:
         parts: Halves that words share; rare words lean on them.

@@ -44,7 +44,7 @@ ALIGNMENTS: dict[str, Callable[..., TranslationTable]] = {
 
 
 class Size(NamedTuple):
-    """How large an encoder is.
+    """Size of an encoder, counted and in memory.
 
     Attributes:
         rows: Rows of the embedding matrix.
@@ -95,7 +95,7 @@ class Transplant(NamedTuple):
     reason: str = ""
 
     def fertility(self) -> str:
-        """How the tokenizers fit held-out sentences, in words."""
+        """Say in words how the tokenizers, before and after, fit held-out sentences."""
         before, after = self.before, self.after
         if before is None or after is None:
             return "tokens per word not measured: too few pairs to hold any out"

@@ -27,7 +27,7 @@ PROBES = 1000  # words that are tokenized before and after, to see that no piece
 
 
 class Boundaries(NamedTuple):
-    """How a tokenizer has to be changed so that added words can contain the space before them.
+    """Changes that a tokenizer needs so that added words can contain the space before them.
 
     Attributes:
         space: What an added word that follows a space begins with; empty where pieces hold no spaces (WordPiece).
@@ -61,7 +61,7 @@ class Boundaries(NamedTuple):
 
 
 def boundaries_of(backend: Tokenizer) -> Boundaries:
-    """How to set words apart in a tokenizer, which is not changed.
+    """Find the changes that set words apart in a tokenizer, which is itself left as it is.
 
     Raises:
         DataError: A Unigram tokenizer that does not split at spaces.

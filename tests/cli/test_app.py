@@ -1,4 +1,4 @@
-"""What all commands share: one message for what a user can mend, its trace for a bug."""
+"""Errors of every command: one message for what a user can mend, its trace for a bug."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_run_without_a_student(command, finished, tmp_path, verb):
 
 
 def disk_full(kind: str):
-    """What the libraries raise on a full disk: each its own."""
+    """Return the error that a library raises on a full disk; each raises its own."""
     from safetensors import SafetensorError
 
     return {

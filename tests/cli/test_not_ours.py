@@ -1,4 +1,4 @@
-"""What a user has put where a command would write is refused before any work, and stays as it was."""
+"""Files of a user where a command would write: it refuses before any work, and they stay as they were."""
 
 from __future__ import annotations
 

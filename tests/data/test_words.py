@@ -1,4 +1,4 @@
-"""What counts as a word, and what makes two words or two texts the same."""
+"""Words: which strings count as one, and which words or texts count as the same."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ TABLE = {
 
 
 class Written(NamedTuple):
-    """What was written: every tensor as float64 by hand, scores of the pieces."""
+    """Contents of the file written: every tensor as float64, computed by hand, and the scores of the pieces."""
 
     tensors: dict[str, np.ndarray]
     scores: list[float]

@@ -69,7 +69,7 @@ def write_collection(folder, docs_lang, queries, unjudged=()):
 
 @pytest.fixture
 def finished(tmp_path, models):
-    """What makes a recipe of a finished run over a collection, single vectors or late interaction."""
+    """A function that makes the recipe of a finished run over a collection, single vectors or late interaction."""
 
     def make(collection, *, late=False, lang="xx", **more):
         named = {"lang": lang, "teacher": str(models / "teacher"), "collection": collection, "device": "cpu"}

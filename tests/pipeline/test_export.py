@@ -1,4 +1,4 @@
-"""What an export is worth: the table, its signs, the times, and the texts that stand for queries."""
+"""The report on an export: the table, its signs, the times, and the texts that stand for queries."""
 
 from __future__ import annotations
 

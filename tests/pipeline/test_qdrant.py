@@ -165,7 +165,7 @@ def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
 
 
 class Server:
-    """What a server is told when a collection is made there."""
+    """A stand-in for a server that keeps what it is told when a collection is made there."""
 
     def __init__(self, **options):
         self.options, self.made = options, {}

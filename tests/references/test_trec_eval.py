@@ -74,7 +74,7 @@ def by_trec_eval(run: Run, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
 
 
 def by_rank(run: Run, qrels: list[Qrel], reciprocal: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What trec_eval does not print, on the ranking that it reads: reciprocal rank cut at 10, and who was judged."""
+    """Compute what trec_eval does not print, on its own ranking: reciprocal rank cut at 10, share judged of 10."""
     judged = {(qrel.query_id, qrel.doc_id) for qrel in qrels}
     first = {
         query_id: [d for _, d in sorted(((np.float32(s), d) for d, s in ranking.items()), reverse=True)][:10]

@@ -30,7 +30,7 @@ def ends(teacher):
 
 
 def moved(student, start) -> float:
-    """How far the weights are from the start, as a share of the way to the student."""
+    """Distance of the weights from the start, as a share of the way to the student."""
     distances = [(v - start[k]).mean() for k, v in student.state_dict().items() if v.is_floating_point()]
     return float(torch.stack(distances).mean())
 

@@ -1,4 +1,4 @@
-"""What the solvers share: their checks, the marginal error and the log-domain steps."""
+"""Parts that the solvers share: their checks, the marginal error and the log-domain steps."""
 
 from __future__ import annotations
 

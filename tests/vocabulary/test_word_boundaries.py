@@ -53,7 +53,7 @@ def extended(base) -> PreTrainedTokenizerFast:
 
 
 def read(tokenizer, text: str) -> list[str]:
-    """What the tokens of a text spell, without spaces."""
+    """Return what the tokens of a text spell, without spaces."""
     tokens = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"])
     return [t for t in piece_texts(tokenizer.backend_tokenizer, tokens) if t]
 

@@ -90,7 +90,7 @@ class Page:
         file.write_bytes(base64.b64decode(picture))
 
     def complaints(self) -> list[str]:
-        """What the browser logged as an error: broken scripts, refused styles, requests that failed."""
+        """List what the browser logged as an error: broken scripts, refused styles, requests that failed."""
         self.run("0")
         told = []
         for event in self.events:

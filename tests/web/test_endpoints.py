@@ -34,7 +34,7 @@ def client(loaded):
 
 
 def known(loaded, **more):
-    """What is told of a run."""
+    """Return what the page is told of a run."""
     return about(loaded.recipe, loaded.lang, loaded.collection, late=loaded.late is not None, **more)
 
 

@@ -37,7 +37,7 @@ class DenseIndex(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """What a search finds, best first; where an index finds fewer, a row ends with -1.
+    """Documents that a search finds, best first; where an index finds fewer, a row ends with -1.
 
     Attributes:
         scores: Inner products, ``(q, k)``, float32.

@@ -205,7 +205,7 @@ def _name(part: int) -> str:
 
 
 def unfinished_parts(folder: Path) -> int:
-    """How many parts of the index at ``folder`` a stopped build has left."""
+    """Count the parts of the index at ``folder`` that a stopped build has left."""
     return len(list(_unfinished(folder).glob("part-*")))
 
 

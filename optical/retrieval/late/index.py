@@ -137,7 +137,7 @@ def search(
 
 
 def default_candidates(k: int) -> int:
-    """How many documents are scored exactly for k answers, so that the first hundred are nearly always all there."""
+    """Number of documents scored exactly for k answers, so that the first hundred are nearly always all there."""
     return 200 + 3 * k
 
 

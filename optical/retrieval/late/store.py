@@ -35,7 +35,7 @@ PRECISIONS = tuple(KINDS)
 
 
 class LateOptions(NamedTuple):
-    """How tokens are stored.
+    """Options of storing tokens in a late-interaction index.
 
     Attributes:
         precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.

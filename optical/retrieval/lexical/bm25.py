@@ -57,7 +57,7 @@ class Index(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What BM25 found, and which engine searched.
+    """Documents that BM25 found, and the engine that searched.
 
     Attributes:
         engine: ``lucene`` or ``bm25s``.

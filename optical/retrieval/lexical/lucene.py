@@ -49,7 +49,7 @@ class Java(NamedTuple):
 
 
 def missing() -> str:
-    """What lucene lacks here, as one clause; empty when it can run. Java is not started."""
+    """Say what lucene lacks here, as one clause; empty when it can run. Java is not started."""
     lacking = [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
     if lacking:
         return f"no {' and no '.join(lacking)} is installed"

@@ -25,7 +25,7 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "optical/documents")
 
 
 class Written(NamedTuple):
-    """What an export did.
+    """Outcome of an export.
 
     Attributes:
         place: Where the collection is.
@@ -173,5 +173,5 @@ def _vector(vectors: Vectors, row: int) -> dict[str, Any]:
 
 
 def facts_there(client: QdrantClient, name: str) -> dict[str, Any]:
-    """What a collection there says about itself; empty where it is none of our exports."""
+    """Read what a collection there says about itself; empty where it is none of our exports."""
     return client.get_collection(name).config.metadata or {}

@@ -20,7 +20,7 @@ from optical.transport.unbalanced import unbalanced
 
 
 class PlanOptions(NamedTuple):
-    """How the plan between the tokens of two sentences is made.
+    """Options of the plan between the tokens of two sentences.
 
     Attributes:
         epsilon: Entropy, in units of the cost; at 0.1 the plan is near the product coupling, 0.02 near the exact one. A

@@ -53,7 +53,7 @@ def below(folder: Path) -> list[str]:
 
 
 class Counted:
-    """How many parts were built, and a kill before one of them is."""
+    """A build that counts the parts it makes, and can be killed before one of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.built: list[str] = []

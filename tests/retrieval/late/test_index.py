@@ -37,7 +37,7 @@ def padded(rows: list[np.ndarray]) -> Tokens:
 
 
 def stored(index: late_index.LateIndex) -> list[np.ndarray]:
-    """What the index holds, as float32."""
+    """Return the token vectors that the index holds of each document, as float32."""
     tokens = (int4.unpacked(index.tokens) if index.tokens.dtype == torch.uint8 else index.tokens).float()
     tokens = tokens if index.scale is None else tokens * index.scale[:, None]
     tokens = tokens if index.rotation is None else tokens @ index.rotation.T

@@ -1,4 +1,4 @@
-"""What is written to Qdrant beside the tokens of a document."""
+"""The mean of tokens, which is written to Qdrant beside the tokens of a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of every objective of tokens, whichever it is."""
+"""Awkward tokens, and checks that every objective of tokens has to pass."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def at_angles(*degrees: float) -> Tokens:
 
 
 def one_by_one(x: Tokens, y: Tokens) -> float:
-    """What the words of the paper say, sentence by sentence and pair by pair."""
+    """Compute the value as the paper puts it in words, sentence by sentence and pair by pair."""
     total = 0.0
     for k in range(len(x.mask)):
         C = cosine_cost(x.vectors[k][x.mask[k]][None], y.vectors[k][y.mask[k]][None])[0]
