@@ -215,7 +215,7 @@ def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
 
 
 def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
-    """Sixteen hexadecimal digits that change with weights, tokenizer, length limit, prompts or class.
+    """Sixteen hexadecimal digits that change with weights, pooling, tokenizer, length limit, prompts or class.
 
     Args:
         encoder: Of either class.
@@ -227,6 +227,9 @@ def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     digest.update(f"{_tokenization(encoder.tokenizer)} {encoder.max_seq_length}".encode())
+    pooled = [mode for module in encoder.modules() if (mode := getattr(module, "pooling_mode", "mean")) != "mean"]
+    if pooled:  # of the mean, fingerprints are as they were before the pooling was part of them
+        digest.update(str(pooled).encode())
     expansion = getattr(transformer(encoder), "query_expansion", None)
     if expansion and not documents:
         digest.update(json.dumps(expansion, sort_keys=True).encode())

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from tokenizers.normalizers import Normalizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from optical.data.words import is_latin, split_words
+from optical.data.words import fold, is_latin, split_words
 from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.subwords import choose_pieces, cut
@@ -81,7 +81,13 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
 
 
 def extend(
-    base: PreTrainedTokenizerBase, words: Words, *, romanise: str, piece_types: int = 0, english: Iterable[str] = ()
+    base: PreTrainedTokenizerBase,
+    words: Words,
+    *,
+    romanise: str,
+    piece_types: int = 0,
+    english: Iterable[str] = (),
+    prompts: Sequence[str] = (),
 ) -> Extension:
     """The base tokenizer with whole words added, and for WordPiece the parts that words share.
 
@@ -98,6 +104,8 @@ def extend(
         piece_types: Words that must share a beginning to make it a piece; 0 adds no pieces, as do models other than
             WordPiece.
         english: Words, names above all, that the base's pieces should go on spelling as the English side does.
+        prompts: What the encoder puts before its texts. Their words are left out of ``words``, and no new piece is part
+            of them: a student reads its prompts by the teacher's tokens.
 
     Raises:
         DataError: The base is not a fast tokenizer, or its ids are not consecutive.
@@ -108,11 +116,14 @@ def extend(
     if straighten or romanise:
         backend.normalizer = _normalizer(backend.normalizer, romanise)
     read = partial(_read_as, full=backend.normalizer, plain=plain)
+    in_prompts = {fold(read(word)) for prompt in prompts for word in split_words(prompt)}
+    words = _beside(words, prompts, in_prompts, read)
     spelling = {word: read(word) for word in words.forms}
     pieces: list[str] = []
     if piece_types and isinstance(backend.model, models.WordPiece):
         seen = sorted(set(spelling.values()) - {""})
         pieces = choose_pieces(cut(seen), set(backend.get_vocab()), min_types=piece_types)
+        pieces = [piece for piece in pieces if not any(_is_part(fold(piece), word) for word in in_prompts)]
         pieces = _without_english(backend, pieces, seen, sorted(set(english) - words.forms.keys()))
         backend = _with_pieces(backend, pieces)
     boundaries = boundaries_of(backend)
@@ -237,6 +248,18 @@ def _add(tokenizer: PreTrainedTokenizerFast, appearances: dict[str, bool], bound
     tokenizer.add_tokens(new)
     vocab = tokenizer.get_vocab()
     return known | {token.content: vocab[token.content] for token in new}
+
+
+def _beside(words: Words, prompts: Sequence[str], in_prompts: set[str], read: Callable[[str], str]) -> Words:
+    """The words without those of the prompts; the first one of a text may follow a prompt that ends without a space."""
+    forms = {word: forms for word, forms in words.forms.items() if fold(read(word)) not in in_prompts}
+    follows = words.first if any(not prompt[-1:].isspace() for prompt in prompts if prompt) else frozenset()
+    return words._replace(forms=forms, inside=words.inside | follows)
+
+
+def _is_part(piece: str, word: str) -> bool:
+    """Whether WordPiece can find a piece in a word."""
+    return piece.removeprefix("##") in word[1:] if piece.startswith("##") else word.startswith(piece)
 
 
 def _without_english(

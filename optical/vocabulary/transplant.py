@@ -171,12 +171,13 @@ def transplant(
         options = options.model_copy(update={"mode": mode})
     mixing = Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
+    prompts = [prompt for prompt in (teacher.prompts or {}).values() if prompt]
     # Trimming makes the copy itself: it never holds the matrix whole.
     trimmed = options.mode in ("trim", "trim+extend")
     student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
     base, unread, added, pieces, aligned, overwritten = student.tokenizer, "", 0, 0, 0, 0
     if options.mode in ("extend", "trim+extend"):
-        extension, unread = _extended(base, english, foreign, options)
+        extension, unread = _extended(base, english, foreign, options, prompts)
         added, pieces = len(extension.tokenizer) - len(base), len(extension.pieces)
         rows, aligned, overwritten = extended_rows(base, extension, _embeddings(student), english, foreign, mixing)
         _install(student, extension.tokenizer, rows)
@@ -184,7 +185,7 @@ def transplant(
         tokenizer = replace(base, foreign, options.size)
         added = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    make = partial(_tokenizer, teacher.tokenizer, options)
+    make = partial(_tokenizer, teacher.tokenizer, options, prompts)
     before, after = held_out_fit(teacher.tokenizer, pairs, make, seed=seed) or (None, None)
     cosines = english_cosines(teacher, student, english, seed=seed)
     sizes = size_of(teacher), size_of(student)
@@ -194,21 +195,23 @@ def transplant(
     )  # fmt: skip
 
 
-def _tokenizer(base: Any, options: Vocabulary, english: list[str], foreign: list[str]) -> Any:
+def _tokenizer(base: Any, options: Vocabulary, prompts: list[str], english: list[str], foreign: list[str]) -> Any:
     """The tokenizer that these sentences give the student."""
     if options.mode == "replace":
         return replace(base, foreign, options.size)
     if options.mode in ("trim", "trim+extend"):
         base = keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
-    return _extended(base, english, foreign, options)[0].tokenizer if options.mode.endswith("extend") else base
+    extends = options.mode.endswith("extend")
+    return _extended(base, english, foreign, options, prompts)[0].tokenizer if extends else base
 
 
-def _extended(base, english, foreign, options: Vocabulary) -> tuple[Extension, str]:
+def _extended(base, english, foreign, options: Vocabulary, prompts: list[str]) -> tuple[Extension, str]:
     """The tokenizer with the words of X, and the letters that it spells in Latin."""
     unread = unread_letters(base, foreign) if options.romanise else ""
     words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
     known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
-    return extend(base, words, romanise=unread, piece_types=options.piece_types, english=known), unread
+    how: dict[str, Any] = {"romanise": unread, "piece_types": options.piece_types, "english": known, "prompts": prompts}
+    return extend(base, words, **how), unread
 
 
 def english_cosines(

@@ -108,6 +108,14 @@ class TestFingerprint:
         again.save(str(tmp_path / "second"))
         assert fingerprint(load_encoder(tmp_path / "second", "cpu")) == first
 
+    def test_another_pooling_of_the_same_weights_is_another_model(self, teacher):
+        """Else one would search the cached vectors of the other."""
+        found = [fingerprint(teacher)]
+        for mode in ("cls", "lasttoken", ("mean", "cls")):
+            teacher[1].pooling_mode = mode
+            found.append(fingerprint(teacher))
+        assert len(set(found)) == 4
+
     def test_one_weight_changes_it(self, teacher):
         before = fingerprint(teacher)
         with torch.no_grad():

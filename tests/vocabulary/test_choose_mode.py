@@ -15,6 +15,12 @@ def test_many_tokens_a_word_are_english_only(bert):
     assert "0.00 % are unknown, and a word takes 6.67, one of English 1.00" in choice.reason
 
 
+def test_every_kind_of_tokenizer_is_measured(teacher):
+    """WordPiece, Unigram and byte-level: the English of one, and a language that falls into letters."""
+    assert choose_mode(teacher.tokenizer, X).mode == "extend"
+    assert choose_mode(teacher.tokenizer, [Pair("the child drinks milk", "who wrote of the dog")]).mode == "trim+extend"
+
+
 def test_few_tokens_a_word_are_read(bert):
     choice = choose_mode(bert.tokenizer, [Pair("the child drinks zq", "the dog of nairobi zq")])
     assert choice.mode == "trim+extend"

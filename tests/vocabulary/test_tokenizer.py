@@ -182,3 +182,30 @@ def test_ids_are_whole_whatever_the_length_limit(bert):
 def test_a_slow_tokenizer_is_refused():
     with pytest.raises(DataError, match="not a fast tokenizer"):
         extend(object(), words(), romanise="")
+
+
+class TestPrompts:
+    PROMPTS = ("query: ", "Passage of the house: ")
+    SAID = ["query passage Quéry hapa query Passage", *(f"que{a} pass{a} {a}{a}ry {a}{a}ge" for a in "abcd")]
+
+    def extended(self, teacher, prompts=PROMPTS):
+        words = choose_words([*FOREIGN, *self.SAID], [""] * (len(FOREIGN) + len(self.SAID)))
+        return extend(teacher.tokenizer, words, romanise="", piece_types=2, prompts=prompts)
+
+    def test_are_read_by_the_teacher_s_tokens(self, teacher):
+        """Words of X that a prompt has too get no token, nor do parts of words that a prompt could fall into."""
+        free, kept = self.extended(teacher, ()), self.extended(teacher)
+        for prompt in self.PROMPTS:
+            for text in (prompt, prompt.lower(), f"{prompt}who"):
+                assert kept.tokenizer(text)["input_ids"] == teacher.tokenizer(text)["input_ids"]
+        assert any(free.tokenizer(p)["input_ids"] != teacher.tokenizer(p)["input_ids"] for p in self.PROMPTS)
+        assert not {"query", "passage"} & kept.ids.keys()
+        assert {"query", "passage", "maji", "hapa"} <= free.ids.keys()
+        assert {"maji", "hapa"} <= kept.ids.keys()
+
+    def test_the_first_word_is_found_after_a_prompt_that_ends_without_a_space(self, teacher):
+        """As in Qwen3-Embedding, whose prompt ends in "Query:"."""
+        ids = self.extended(teacher, ("Instruct: who\nQuery:",)).tokenizer("Query:Mtoto ni", add_special_tokens=False)
+        prompt = teacher.tokenizer("Query:", add_special_tokens=False)["input_ids"]
+        assert len(ids["input_ids"]) == len(prompt) + 2
+        assert ids["input_ids"][: len(prompt)] == prompt

@@ -322,3 +322,18 @@ def test_the_student_trains(bert):
 def test_no_pairs_are_refused(bert):
     with pytest.raises(DataError, match="needs bitext"):
         transplant(bert, [])
+
+
+@pytest.mark.parametrize("mode", ["extend", "trim+extend"])
+def test_a_word_of_x_that_is_in_a_prompt_leaves_the_prompt_its_rows(teacher, mode):
+    """X says "house" four times, English never does, so X would get the row that the prompt is read with."""
+    often = [Pair("the dog drinks", f"house {w} mbwa") for w in ("hapa", "hapo", "huko", "kule")]
+    free = transplant(teacher, [*PAIRS[:6], *often], Vocabulary(mode=mode), steps=5).student
+    prompted = SentenceTransformer(modules=list(teacher), prompts={"query": "house: "}, device="cpu")
+    kept = transplant(prompted, [*PAIRS[:6], *often], Vocabulary(mode=mode), steps=5).student
+
+    def rows(encoder):
+        return matrix(encoder)[encoder.tokenizer("house: ", add_special_tokens=False)["input_ids"]]
+
+    np.testing.assert_array_equal(rows(kept), rows(teacher))
+    assert not np.array_equal(rows(free), rows(teacher))
