@@ -40,7 +40,7 @@ def command(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Bitext and a collection on disk."""
+    """Bitext and a collection on disk, with the sixth question among the bitext."""
     return write_data(tmp_path_factory.mktemp("data") / "sample")
 
 

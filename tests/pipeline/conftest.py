@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.chain import MUCH_TO_LEARN, recipe_of, uncased, write_data
-from tests.cli.conftest import command  # noqa: F401 - a fixture
+from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
+from tests.cli.conftest import command, data  # noqa: F401 - fixtures
 from tests.runs import distilled
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Bitext and a collection on disk, with the sixth question among the bitext."""
-    return write_data(tmp_path_factory.mktemp("data") / "sample")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,10 @@ from transformers import (
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+BERT = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+XLMR = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>"}
+XLMR |= {"unk_token": "<unk>"}
+SPECIAL = list(BERT.values())
 ENGLISH = [
     "the",
     "water",
@@ -42,6 +45,11 @@ ENGLISH = [
     "nairobi",
     "kenya",
 ]
+
+
+def wrapped(backend: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+    """Wrap a tokenizer for transformers, with its special tokens by name; texts are cut after 64 tokens."""
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=64, **special)
 
 
 def wordpiece(lowercase: bool, folder) -> BertTokenizerFast:
@@ -69,16 +77,7 @@ def unigram() -> PreTrainedTokenizerFast:
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=64,
-        bos_token="<s>",
-        cls_token="<s>",
-        eos_token="</s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-    )
+    return wrapped(backend, **XLMR)
 
 
 def byte_level(split: str | None = None) -> PreTrainedTokenizerFast:
@@ -105,15 +104,7 @@ def byte_level(split: str | None = None) -> PreTrainedTokenizerFast:
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=64,
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        mask_token="[MASK]",
-        unk_token="[UNK]",
-    )
+    return wrapped(backend, **BERT)
 
 
 def encoder(tokenizer, folder, model) -> SentenceTransformer:

@@ -31,6 +31,7 @@ from optical.errors import DataError
 from optical.vocabulary.tokenizer import fit
 from optical.vocabulary.transplant import transplant
 from optical.vocabulary.trim import choose_ids, keep_ids, trim
+from tests.vocabulary.conftest import BERT, XLMR, wrapped
 
 ENGLISH = ["The children drink cold water.", "Where is the old market?", "She wrote 12 long letters in 1986!"]
 SWAHILI = ["Watoto wanakunywa maji baridi.", "Soko la zamani liko wapi?", "Aliandika barua 12 ndefu mwaka 1986!"]
@@ -45,13 +46,7 @@ SHAPE = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
     "max_position_embeddings": 70, "initializer_range": 0.5,
 }  # fmt: skip
-XLMR = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>"}
-XLMR |= {"unk_token": "<unk>", "mask_token": "<mask>"}
-BERT = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-
-
-def fast(backend: Tokenizer, special: dict[str, str]) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=64, **special)
+MASKED = {**XLMR, "mask_token": "<mask>"}
 
 
 def wordpiece(special: tuple[str, ...] = tuple(BERT.values())) -> PreTrainedTokenizerFast:
@@ -66,7 +61,7 @@ def wordpiece(special: tuple[str, ...] = tuple(BERT.values())) -> PreTrainedToke
     )
     ends = [(token, backend.token_to_id(token)) for token in ("[SEP]", "[CLS]")]
     backend.post_processor = processors.BertProcessing(*ends)
-    return fast(backend, BERT)
+    return wrapped(backend, **BERT)
 
 
 def unigram(before: tuple[str, ...] = ("<s>", "<pad>")) -> PreTrainedTokenizerFast:
@@ -83,7 +78,7 @@ def unigram(before: tuple[str, ...] = ("<s>", "<pad>")) -> PreTrainedTokenizerFa
     ends = [(token, backend.token_to_id(token)) for token in ("<s>", "</s>")]
     template = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     backend.post_processor = processors.Sequence([template])
-    return fast(backend, XLMR)
+    return wrapped(backend, **MASKED)
 
 
 def byte_level() -> PreTrainedTokenizerFast:
@@ -98,7 +93,7 @@ def byte_level() -> PreTrainedTokenizerFast:
     backend.train_from_iterator((TEXTS + OTHERS) * 3, trainer)
     ends = [(token, backend.token_to_id(token)) for token in ("</s>", "<s>")]
     backend.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=False)
-    return fast(backend, XLMR)
+    return wrapped(backend, **MASKED)
 
 
 def network(tokenizer: PreTrainedTokenizerFast):
@@ -193,7 +188,7 @@ def test_bytes_stay():
     fallback = json.loads(TOKENIZERS["unigram"].backend_tokenizer.to_str())
     fallback["model"]["byte_fallback"] = True
     fallback["model"]["vocab"] += [[f"<0x{b:02X}>", -9.0] for b in range(256)]
-    base = fast(Tokenizer.from_str(json.dumps(fallback)), XLMR)
+    base = wrapped(Tokenizer.from_str(json.dumps(fallback)), **MASKED)
     student = keep_ids(base, choose_ids(base, ["a"]))
     assert pieces(student, ["蟹"]) == pieces(base, ["蟹"])
     assert "<0xE8>" in pieces(student, ["蟹"])[0]
@@ -223,7 +218,7 @@ def test_an_unknown_letter_costs_a_unigram_model_what_it_did():
     scores |= {"▁ww": -24.0, "wwxyyyy": -24.0, "rarest": -40.0}
     backend = Tokenizer(models.Unigram([*scores.items()], unk_id=3))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    base, text = fast(backend, XLMR), "wwwwxyyyy"
+    base, text = wrapped(backend, **MASKED), "wwwwxyyyy"
     assert pieces(base, [text]) == [["▁ww", "wwxyyyy"]]
     student = keep_ids(base, choose_ids(base, [text, "wwwwyyyy"]))
     assert pieces(student, [text, "wwwwyyyy"]) == [["▁ww", "wwxyyyy"], ["▁wwww", "yyyy"]]
@@ -259,7 +254,7 @@ def test_padding_behind_pieces_that_nobody_uses_stays_where_positions_need_it(tm
     teacher = encoder(unigram(("<s>", *unused[:2], "<pad>", *unused[2:])), tmp_path / "teacher")
     backend = json.loads(teacher.tokenizer.backend_tokenizer.to_str())
     backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in unused]
-    teacher[0].processor = fast(Tokenizer.from_str(json.dumps(backend)), XLMR)
+    teacher[0].processor = wrapped(Tokenizer.from_str(json.dumps(backend)), **MASKED)
     student = trim(teacher, TEXTS)
     student.save(str(tmp_path / "student"))
     again = SentenceTransformer(str(tmp_path / "student"), device="cpu")
@@ -279,7 +274,7 @@ def test_padding_that_moves_takes_every_mention_along(tmp_path):
         "strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 13, "pad_type_id": 0,
         "pad_token": "[PAD]",
     }  # fmt: skip
-    teacher = encoder(fast(Tokenizer.from_str(json.dumps(backend)), BERT), tmp_path / "teacher")
+    teacher = encoder(wrapped(Tokenizer.from_str(json.dumps(backend)), **BERT), tmp_path / "teacher")
     student = trim(teacher, TEXTS)
     model = student[0].auto_model
     assert teacher[0].auto_model.config.pad_token_id == 13
@@ -382,4 +377,4 @@ def test_what_cannot_be_trimmed_is_refused(multilingual, tmp_path):
 )
 def test_other_kinds_of_tokenizers_are_refused(model):
     with pytest.raises(DataError, match="can be trimmed"):
-        choose_ids(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model)), ["a"])
+        choose_ids(wrapped(Tokenizer(model)), ["a"])

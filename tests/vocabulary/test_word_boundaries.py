@@ -12,7 +12,7 @@ from optical.errors import DataError
 from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.tokenizer import extend
 from optical.vocabulary.word_boundaries import piece_texts
-from tests.vocabulary.conftest import byte_level, unigram
+from tests.vocabulary.conftest import byte_level, unigram, wrapped
 
 FOREIGN = ["Mtoto anakunywa maji ya mto.", "(maji) ya mto-mto", "Ng'ombe wa Dàda", "été 'été' नदी"]
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -153,6 +153,6 @@ def test_a_tokenizer_whose_pieces_would_change_is_refused():
     backend = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁", -3.0), *((c, -5.0) for c in "majitox()-,.'/12"),
                                         ("▁maji▁mto", -1.0), ("▁mto▁maji", -1.0)], unk_id=0))  # fmt: skip
     backend.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
-    base = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    base = wrapped(backend, unk_token="<unk>")
     with pytest.raises(DataError, match="no words can be added"):
         extend(base, choose_words(["maji mto"], [""]), romanise="")

@@ -1,4 +1,4 @@
-"""Documents as token vectors for the tests of late interaction: different lengths, some empty, one there twice."""
+"""Sizes and ids of the documents of the late-interaction tests, and an index built of them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,6 @@ def ids(count: int = N) -> list[str]:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def some_documents() -> list[np.ndarray]:
-    """Token matrices of different lengths, some without tokens, one there twice."""
-    generator = np.random.default_rng(0)
-    lengths = generator.integers(1, 14, N)
-    made = [unit(generator.normal(size=(length, D))).astype(np.float16) for length in lengths]
-    for row in EMPTY:
-        made[row] = np.zeros((0, D), np.float16)
-    made[30] = made[9].copy()
-    return made
-
-
-def some_queries() -> list[np.ndarray]:
-    """Token matrices, one of them without tokens."""
-    generator = np.random.default_rng(1)
-    made = [unit(generator.normal(size=(length, D))).astype(np.float32) for length in (3, 1, 8, 5)]
-    return [*made[:2], np.zeros((0, D), np.float32), *made[2:]]
 
 
 def flat(documents: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,17 +13,7 @@ from optical.models.tokens import Tokens
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import int4, inverted_lists, maxsim, pooling, products, store
 from optical.retrieval.late.store import LateOptions
-from tests.retrieval.late.late_documents import EMPTY, D, N, built, flat, ids, some_documents, some_queries, unit
-
-
-@pytest.fixture
-def documents() -> list[np.ndarray]:
-    return some_documents()
-
-
-@pytest.fixture
-def queries() -> list[np.ndarray]:
-    return some_queries()
+from tests.retrieval.late.late_documents import EMPTY, D, N, built, flat, ids, unit
 
 
 def padded(rows: list[np.ndarray]) -> Tokens:

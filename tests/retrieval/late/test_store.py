@@ -13,17 +13,7 @@ from optical.marker import MARKER
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.store import LateOptions
-from tests.retrieval.late.late_documents import MANIFEST, D, N, built, ids, some_documents, some_queries
-
-
-@pytest.fixture
-def documents() -> list[np.ndarray]:
-    return some_documents()
-
-
-@pytest.fixture
-def queries() -> list[np.ndarray]:
-    return some_queries()
+from tests.retrieval.late.late_documents import MANIFEST, D, N, built, ids
 
 
 def test_the_manifest_keeps_what_it_was_told_and_adds_what_it_knows(tmp_path: Path, documents: list) -> None:
