@@ -1,5 +1,5 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, COLLECTION,
-# TEACHER, STUDENT, OUT, RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the
+# TEACHER, STUDENT (another encoder to start from; of evaluate, another student), OUT, RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the
 # virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
@@ -21,6 +21,7 @@ OPTICAL := $(BIN)/optical
 settings = $(foreach pair,$(SET),--set '$(pair)')
 given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $(BITEXT),--bitext '$(BITEXT)') \
 	$(if $(TEACHER),--teacher '$(TEACHER)')
+student = $(if $(STUDENT),--student '$(STUDENT)')
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
@@ -41,14 +42,14 @@ data: setup ## download public sentence pairs for LANG; needs a network
 	$(OPTICAL) data --lang '$(X)'
 
 transplant: setup ## give the teacher LANG's words, without training
-	$(OPTICAL) transplant $(given) $(settings)
+	$(OPTICAL) transplant $(given) $(student) $(settings)
 
 distill: setup ## make LANG's student and measure it: transplant, training, index, search, table
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
-	$(OPTICAL) distill $(given) $(collection) $(settings)
+	$(OPTICAL) distill $(given) $(student) $(collection) $(settings)
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
-	$(OPTICAL) evaluate '$(OUT)' $(collection) $(if $(STUDENT),--student '$(STUDENT)') $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
+	$(OPTICAL) evaluate '$(OUT)' $(collection) $(student) $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
 
 search: setup ## search for one question: make search LANG=sw Q='swali'
 	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)

@@ -30,7 +30,14 @@ MEASURED_ON = {
     "held-out": "MAP is the mean over the kinds of held-out pairs (and languages); of all passages the one "
     "that the teacher ranks first for the English side is relevant, and no test judgement is read; ",
 }
-STARTS = ("vocabulary.", "layers", "late_interaction", "query_length", "teacher")  # options that change the start
+STARTS = (
+    "vocabulary.",
+    "layers",
+    "late_interaction",
+    "query_length",
+    "teacher",
+    "student",
+)  # options that change the start
 
 
 def main() -> None:

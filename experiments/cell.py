@@ -161,7 +161,7 @@ def run_cell(
         folder / f"training-{_name(row.name)}-{setting.lang}-{seed}", Path(recipe.cache), progress=False
     )
     passages = [] if recipe.late_interaction else [_passages(setting)]
-    done = distill(teacher, some, recipe.student, workspace, passages=passages, dev=dev, start=start)
+    done = distill(teacher, some, recipe.student_options, workspace, passages=passages, dev=dev, start=start)
     seconds, trained = round(time.perf_counter() - begun, 1), done.trained
     say(f"{row.name} {setting.lang} seed {seed}: dev {trained.start:.4f} -> {trained.best:.4f}, {seconds} s")
     found = {"dev": {"start": trained.start, "best": trained.best, "share": trained.share}}
@@ -223,15 +223,23 @@ def _passages(setting: Setting) -> np.ndarray:
 
 def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     """The student before training, from the cache where it is there."""
+    body = embed.load_body(recipe, teacher)
+    options = recipe.student_options._replace(seed=0)  # all seeds of a row begin with the same student
+    made_of = [encoders.fingerprint(teacher), recipe.vocabulary.model_dump_json(), str(recipe.layers)]
+    if body is not None:  # its map is fitted to sentences of the lengths that are trained on
+        made_of += [
+            encoders.fingerprint(body.encoder),
+            recipe.training.model_dump_json(include={"min_words", "max_words"}),
+        ]
+        made_of += [fingerprints.code("optical.training.body")]
     key = checksum(
-        [encoders.fingerprint(teacher), recipe.vocabulary.model_dump_json(), str(recipe.layers)]
-        + [fingerprints.code("optical.vocabulary.transplant"), fingerprints.code("optical.models.layers")]
+        [*made_of, fingerprints.code("optical.vocabulary.transplant"), fingerprints.code("optical.models.layers")]
         + [f"{p.english}\t{p.foreign}" for p in pairs]
     )
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
-        # All seeds of a row begin with the same student.
-        save_encoder(make_start(teacher, pairs, recipe.student._replace(seed=0), lambda _: None).student, folder)
+        workspace = Workspace(folder, Path(recipe.cache), progress=False)
+        save_encoder(make_start(teacher, pairs, options, workspace, body).student, folder)
     return load_encoder(folder, recipe.device)
 
 

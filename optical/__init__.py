@@ -40,6 +40,7 @@ __all__ = ["__version__", "distill", "teach"]
 def distill(
     teacher: str | Path | Encoder = "all-MiniLM-L6-v2",
     *,
+    student: str | Path | Encoder | None = None,
     bitext: Sentences | Mapping[str, Sentences],
     lang: str = "xx",
     documents: Iterable[str] | None = None,
@@ -47,6 +48,7 @@ def distill(
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     teacher_prompts: Mapping[str, str] | None = None,
+    student_prompts: Mapping[str, str] | None = None,
     layers: int | None = None,
     vocabulary: Mapping[str, Any] | None = None,
     objective: Mapping[str, Any] | None = None,
@@ -59,6 +61,8 @@ def distill(
 
     Args:
         teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
+        student: Another encoder that reads X, which the student starts from: loaded, a folder, a hub id or a packaged
+            name. A linear map takes its vectors into the teacher's space. Without it, the teacher itself.
         bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads; for one student of
             several languages a mapping, language code -> pairs or path. Small languages are then drawn more often than
             they are large, by ``training.language_temperature``.
@@ -72,7 +76,8 @@ def distill(
         cache: Where the teacher's vectors are kept; without it they are computed again next time.
         teacher_prompts: What the teacher and the student read before a text, ``{"query": "query: ", "document":
             "passage: "}``; without it, what the teacher is saved with.
-        layers: Layers of the student, evenly taken from the teacher's; without it, all of them.
+        student_prompts: The same of ``student``, which keeps prompts of its own.
+        layers: Layers of the student, evenly taken from those it starts with; without it, all of them.
         vocabulary: Options of :class:`optical.config.recipe.Vocabulary`.
         objective: Options of :class:`optical.config.recipe.Objective`.
         robustness: Options of :class:`optical.config.recipe.Robustness`.
@@ -90,6 +95,7 @@ def distill(
     from optical.config.recipe import load_recipe
     from optical.files import check_replaceable
     from optical.models import encoders
+    from optical.models.linear_map import body_for
     from optical.models.load import load_encoder
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
@@ -97,20 +103,28 @@ def distill(
     from optical.training.trainer import Workspace
 
     sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
-    sections |= {"teacher_prompts": teacher_prompts}
+    sections |= {"teacher_prompts": teacher_prompts, "student_prompts": student_prompts}
     given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
+    named = {} if student is None else {"student": _name(student)}
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
-    recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **given})
+    recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **named, **given})
     if folder is not None:
         check_replaceable(Path(folder))
     loaded = load_encoder(teacher) if isinstance(teacher, str | Path) else teacher
     loaded = with_prompts(loaded, recipe.teacher_prompts.model_dump(), _name(teacher))
+    body = None
+    if student is not None:
+        body = load_encoder(student) if isinstance(student, str | Path) else student
+        body = with_prompts(body, recipe.student_prompts.model_dump(), _name(student), "student_prompts")
+        body = body_for(body, loaded)
     texts = list(documents or ()) if not encoders.is_multi_vector(loaded) else []
     passages = [encoders.encode_sentences(loaded, texts, query=False)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         pairs = _pairs(bitext, recipe)
-        done = distillation.distill(loaded, pairs, recipe.student, workspace, passages=passages, dev=dev)
+        done = distillation.distill(
+            loaded, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body
+        )
     if folder is not None:
         save_encoder(done.student, Path(folder))
     return done.student
@@ -174,9 +188,9 @@ def teach(
     return taught.encoder
 
 
-def _name(teacher: Any) -> str:
-    """Return the name of a teacher for messages: its path or name, or that it was given as an encoder."""
-    return str(teacher) if isinstance(teacher, str | Path) else "the encoder given"
+def _name(encoder: Any) -> str:
+    """Return the name of an encoder for messages: its path or name, or that it was given as an encoder."""
+    return str(encoder) if isinstance(encoder, str | Path) else "the encoder given"
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:

@@ -110,7 +110,7 @@ def cased(folder):
     return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"), None)
 
 
-def unigram(folder):
+def unigram(folder, dim: int = 32):
     """A teacher as XLM-R is: Unigram pieces with a metaspace, other special tokens, positions after the padding id."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -135,12 +135,12 @@ def unigram(folder):
     )  # fmt: skip
     torch.manual_seed(3)
     config = XLMRobertaConfig(
-        vocab_size=len(pieces), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        vocab_size=len(pieces), hidden_size=dim, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
         max_position_embeddings=80, pad_token_id=1, bos_token_id=0, eos_token_id=2, initializer_range=0.3,
     )  # fmt: skip
     XLMRobertaModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32)], device="cpu"), None)
+    return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(dim)], device="cpu"), None)
 
 
 def recipe_of(folder: Path, data: Path, teacher: Path, **more: object) -> Recipe:

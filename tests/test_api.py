@@ -9,7 +9,7 @@ import optical
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import encode_queries
-from tests.chain import DOCUMENTS, PAIRS, uncased
+from tests.chain import DOCUMENTS, PAIRS, uncased, unigram
 from tests.conftest import bert
 
 
@@ -83,6 +83,22 @@ def test_prompts_are_the_teachers_own_or_given_and_the_student_keeps_them(tmp_pa
     assert np.abs(encode_queries(other, ["where is maji"]) - encode_queries(student, ["maji"])).max() > 1e-4
     with pytest.raises(RecipeError, match=r"unknown option teacher_prompts\.passage"):
         optical.distill(teacher, teacher_prompts={"passage": "the "}, **how)
+
+
+def test_a_student_starts_from_another_encoder_loaded_or_in_a_folder(tmp_path):
+    teacher, body = uncased(tmp_path / "made"), unigram(tmp_path / "other", dim=24)
+    body.save(str(tmp_path / "body"))
+    how = {"bitext": PAIRS, "documents": DOCUMENTS, "objective": {"scores": 1.0}, "progress": False}
+    how |= {"training": {"steps": 2, "batch_size": 4}, "student_prompts": {"query": "where is "}}
+    student = optical.distill(teacher, student=body, folder=tmp_path / "student", **how)
+    assert (teacher.prompts["query"], body.prompts["query"], student.prompts["query"]) == ("", "", "where is ")
+    assert encode_queries(student, ["maji"]).shape == (1, 32)
+    again = type(teacher)(str(tmp_path / "student"), device="cpu")
+    np.testing.assert_allclose(again.encode_query(["maji"]), encode_queries(student, ["maji"]), atol=1e-6)
+    named = optical.distill(teacher, student=tmp_path / "body", **how)
+    np.testing.assert_allclose(encode_queries(named, ["maji"]), encode_queries(student, ["maji"]), atol=1e-6)
+    with pytest.raises(RecipeError, match="student_prompts"):
+        optical.distill(teacher, **how)
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import __main__ as runner
 from experiments import expected, fingerprints, grid, held_out, table
-from experiments.cell import Setting, _every_language, development, measured, setting
+from experiments.cell import Setting, _every_language, _start, development, measured, setting
 from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
@@ -22,6 +22,8 @@ from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation.tables import markdown
 from optical.models.encoders import encode_sentences, score_fingerprint
+from optical.pipeline.embed import load_teacher
+from tests.chain import PAIRS, uncased, unigram
 
 GOOD = """
 question = "which?"
@@ -241,6 +243,21 @@ def test_held_out_pairs_are_not_those_that_choose_the_checkpoint_and_not_trained
     training = {pair.foreign for pair in found.pairs}
     assert (len(choosing), len(measuring), len(training)) == (150, 150, 300)
     assert len(choosing | measuring | training) == 600
+
+
+def test_a_row_of_another_encoder_has_a_start_of_its_own_that_is_made_once(tmp_path, monkeypatch):
+    uncased(tmp_path / "t").save(str(tmp_path / "teacher"))
+    unigram(tmp_path / "b", dim=24).save(str(tmp_path / "body"))
+    given = {"lang": "sw", "teacher": str(tmp_path / "teacher"), "cache": str(tmp_path / "cache")}
+    plain, other = (load_recipe(None, {**given, **more}) for more in ({}, {"student": str(tmp_path / "body")}))
+    teacher, pairs = load_teacher(plain), [Pair(*pair) for pair in PAIRS]
+    starts = [_start(recipe, teacher, pairs) for recipe in (plain, other)]
+    assert [type(start[1]).__name__ for start in starts] == ["Pooling", "Dense"]
+    monkeypatch.setattr("experiments.cell.make_start", lambda *_: pytest.fail("it is made again"))
+    np.testing.assert_array_equal(
+        encode_sentences(_start(other, teacher, pairs), ["maji"]), encode_sentences(starts[1], ["maji"])
+    )
+    assert any("student".startswith(name) for name in runner.STARTS)
 
 
 @pytest.mark.parametrize(

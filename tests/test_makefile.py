@@ -64,6 +64,12 @@ def test_recipe_teacher_and_settings_are_passed_on():
         assert part in line
 
 
+def test_another_encoder_to_start_from_is_passed_on_where_a_student_is_made():
+    assert "--student 'multilingual-e5-small'" in distil_line(make("-n", "distill", "STUDENT=multilingual-e5-small"))
+    assert "--student 'e'" in make("-n", "transplant", "STUDENT=e")
+    assert "--student" not in make("-n", "distill")
+
+
 def test_teach_has_a_collection_and_the_folder_that_is_given():
     printed = " ".join(make("-n", "teach", "COLLECTION=my c", "RECIPE=r.toml", "OUT=o", "SET=steps=3").split())
     assert "teach --recipe 'r.toml' --collection 'my c' \\ --out 'o' --set 'steps=3'" in printed

@@ -53,6 +53,14 @@ Teacher = Annotated[
         show_default=str(Recipe.model_fields["teacher"].default),
     ),
 ]
+StudentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--student",
+        help="Folder, hub id or packaged name of another encoder, which reads LANG, that the student starts from.",
+        show_default="the teacher",
+    ),
+]
 BitextOption = Annotated[
     str | None,
     typer.Option(

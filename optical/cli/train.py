@@ -14,6 +14,7 @@ from optical.cli.app import (
     Out,
     RecipeFile,
     Settings,
+    StudentOption,
     Teacher,
     app,
     command,
@@ -61,13 +62,13 @@ def data(
     "vocabulary.size",
 )
 def transplant(
-    lang: Lang = None, bitext: BitextOption = None, teacher: Teacher = None, out: Out = None,
-    recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
+    lang: Lang = None, bitext: BitextOption = None, teacher: Teacher = None, student: StudentOption = None,
+    out: Out = None, recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
     from optical.pipeline.distill import transplant_run
 
-    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, out=out)
+    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, student=student, bitext=bitext, out=out)
     for name, value in transplant_run(chosen, say).report().items():
         console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
@@ -89,7 +90,8 @@ def transplant(
 )
 def distill(
     lang: Lang = None, bitext: BitextOption = None, collection: CollectionOption = None, teacher: Teacher = None,
-    out: Out = None, recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
+    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Make a student and measure it: transplant, training, index, search, table.
 
@@ -97,7 +99,8 @@ def distill(
     """
     from optical.pipeline.distill import distill_run
 
-    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, bitext=bitext, collection=collection, out=out)
+    named = {"teacher": teacher, "student": student, "bitext": bitext, "collection": collection, "out": out}
+    chosen = recipe_of(recipe, settings, lang=lang, **named)
     reports = distill_run(chosen, say)
     show_reports(reports)
     if not reports:

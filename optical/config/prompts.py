@@ -1,4 +1,4 @@
-"""Prompts that a recipe gives a teacher."""
+"""Prompts that a recipe gives an encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from optical.config.section import Section
 
 
 class Prompts(Section):
-    """Prompts: words put before the queries and documents that the teacher, and every student of it, reads."""
+    """Prompts: words put before the queries and documents that an encoder, and every student made of it, reads."""
 
     query: str | None = Field(
         default=None, description='before a query, as "query: "; "" for nothing; default what the model is saved with'

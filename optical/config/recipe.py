@@ -40,7 +40,7 @@ class StudentOptions(NamedTuple):
         objective: What the student is asked to do.
         robustness: Training on worse input.
         training: The loop.
-        layers: Of the student, evenly taken from the teacher's; None for all of them.
+        layers: Of the student, evenly taken from those of the encoder that it starts from; None for all of them.
         seed: Of everything random.
     """
 
@@ -60,6 +60,11 @@ class Recipe(Section):
     )
     teacher: str = Field(
         default="all-MiniLM-L6-v2", description="folder, hub id or packaged name of an encoder that reads English"
+    )
+    student: str | None = Field(
+        default=None,
+        description="folder, hub id or packaged name of an encoder that reads the languages, which the student starts "
+        "from, put into the teacher's space by a linear map; default the teacher itself",
     )
     late_interaction: bool = Field(
         default=False, description="read a single-vector teacher token by token, under MaxSim"
@@ -81,9 +86,10 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
     device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     layers: int | None = Field(
-        default=None, ge=1, description="layers of the student, evenly taken from the teacher's; default all"
+        default=None, ge=1, description="layers of the student, evenly taken from those it starts with; default all"
     )
     teacher_prompts: Prompts = Prompts()
+    student_prompts: Prompts = Prompts()
     vocabulary: Vocabulary = Vocabulary()
     objective: Objective = Objective()
     robustness: Robustness = Robustness()
@@ -96,6 +102,15 @@ class Recipe(Section):
         if length is not None and not info.data.get("late_interaction"):
             raise ValueError("single vectors have no query to expand: set late_interaction = true, or leave this out")
         return length
+
+    @model_validator(mode="after")
+    def _has_own_prompts(self) -> Recipe:
+        if self.student is None and self.student_prompts != Prompts():
+            raise ValueError(
+                "student_prompts are of another encoder that the student starts from, and none is given: name it by "
+                "student, or set teacher_prompts, which a student of the teacher has too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_be_shifted(self) -> Recipe:
@@ -117,7 +132,7 @@ class Recipe(Section):
         return tuple(self.lang.split(","))
 
     @property
-    def student(self) -> StudentOptions:
+    def student_options(self) -> StudentOptions:
         """Options by which the student is made, taken from the sections of the recipe."""
         return StudentOptions(self.vocabulary, self.objective, self.robustness, self.training, self.layers, self.seed)
 

@@ -93,7 +93,7 @@ def as_multi_vector(encoder: Encoder, query_length: int | None = None) -> MultiV
         if multi.tokenizer.mask_token_id is None or query_length > limit:
             mask = multi.tokenizer.mask_token
             raise DataError(
-                f"queries cannot be expanded to {query_length} tokens by this teacher, whose mask token is {mask} and "
+                f"queries cannot be expanded to {query_length} tokens by this encoder, whose mask token is {mask} and "
                 f"whose limit is {limit} tokens; lower query_length, or leave it out"
             )
         module = transformer(multi)

@@ -27,7 +27,7 @@ def keep_layers(encoder: Encoder, count: int) -> Encoder:
     layers = _layers(transformer(encoder).auto_model)
     if count > len(layers):
         raise DataError(
-            f"the teacher has {len(layers)} layers, the student cannot have {count}; set layers to {len(layers)} at "
+            f"the encoder has {len(layers)} layers, the student cannot have {count}; set layers to {len(layers)} at "
             "most, or leave it out"
         )
     kept = evenly(len(layers), count)
@@ -71,7 +71,7 @@ def _check_alike(layers: nn.ModuleList, kept: list[int]) -> None:
     builds = [[(name, p.shape) for name, p in layer.named_parameters()] for layer in layers]
     if any(builds[old] != builds[new] for new, old in enumerate(kept)):
         raise DataError(
-            f"the layers of the teacher are not alike, so {len(kept)} of its {len(layers)} cannot take the places of "
+            f"the layers of the encoder are not alike, so {len(kept)} of its {len(layers)} cannot take the places of "
             "the others; leave layers out to keep all"
         )
 

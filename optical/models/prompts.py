@@ -54,7 +54,12 @@ def document_prompt(encoder: Encoder) -> str:
     return _prompt(encoder, DOCUMENT_NAMES)
 
 
-def with_prompts(encoder: Encoder, given: Mapping[str, str | None], model: str = "the encoder given") -> Encoder:
+def with_prompts(
+    encoder: Encoder,
+    given: Mapping[str, str | None],
+    model: str = "the encoder given",
+    option: str = "teacher_prompts",
+) -> Encoder:
     """The encoder with a prompt under each of the names ``query`` and ``document``; empty where it reads none.
 
     The prompts are those given, else the model's own. A model that calls its document prompt ``passage`` or ``corpus``
@@ -65,6 +70,7 @@ def with_prompts(encoder: Encoder, given: Mapping[str, str | None], model: str =
         encoder: Of either class; is not changed. What is returned shares its weights.
         given: ``query``, ``document`` or both; None leaves a prompt as the model has it, an empty one removes it.
         model: What messages call the encoder.
+        option: The section of a recipe that gives its prompts, for messages.
 
     Raises:
         RecipeError: A prompt of another name, or one that leaves no room for a text.
@@ -72,7 +78,7 @@ def with_prompts(encoder: Encoder, given: Mapping[str, str | None], model: str =
     if unknown := [name for name in given if name not in ("query", "document")]:
         raise RecipeError(
             f"{model} has no use for a prompt called {unknown[0]!r}; a prompt is called query or document, as in "
-            'teacher_prompts = {query = "query: ", document = "passage: "}'
+            f'{option} = {{query = "query: ", document = "passage: "}}'
         )
     own = {name: text or "" for name, text in (encoder.prompts or {}).items()}
     passage = document_prompt(encoder) or next((own[name] for name in DOCUMENT_NAMES if own.get(name)), "")
@@ -81,14 +87,14 @@ def with_prompts(encoder: Encoder, given: Mapping[str, str | None], model: str =
         own = {name: text for name, text in own.items() if name not in DOCUMENT_NAMES}
     prompts: dict[str, str | None] = {**own, "query": query_prompt(encoder), "document": passage, **chosen}
     if not chosen:
-        _warn_of_missing(encoder, prompts, model)
+        _warn_of_missing(encoder, prompts, model, option)
     if prompts == encoder.prompts:
         return encoder
     prompted = copy.copy(encoder)
     prompted.prompts = prompts
     if prompted.default_prompt_name not in prompts:
         prompted.default_prompt_name = None
-    _check_room(prompted, model)
+    _check_room(prompted, model, option)
     return prompted
 
 
@@ -111,7 +117,7 @@ def _prompt(encoder: Encoder, names: tuple[str, ...]) -> str:
     return prompts.get(there[0] if there else encoder.default_prompt_name or "") or ""
 
 
-def _check_room(encoder: Any, model: str) -> None:
+def _check_room(encoder: Any, model: str, option: str) -> None:
     """Refuse a prompt that fills all that the encoder reads of a text."""
     expansion = getattr(encoder[0], "query_expansion", None) or {}
     fixed = expansion.get("length") if expansion.get("strategy") == "fixed" else None
@@ -123,18 +129,18 @@ def _check_room(encoder: Any, model: str) -> None:
         if limit and taken >= limit:
             raise RecipeError(
                 f"the {name} prompt {prompt[:60]!r} is {taken} tokens long, and {model} reads {limit} of a text: "
-                f"nothing of it would be read; set a shorter teacher_prompts.{name}"
+                f"nothing of it would be read; set a shorter {option}.{name}"
             )
 
 
-def _warn_of_missing(encoder: Any, prompts: Mapping[str, str | None], model: str) -> None:
+def _warn_of_missing(encoder: Any, prompts: Mapping[str, str | None], model: str, option: str) -> None:
     if prompts["query"] or prompts["document"]:
         return
     if named := [name for name, text in prompts.items() if text]:
         logger.warning(
             "%s has prompts called %s and none called query or document, so its texts are read without; set "
-            'teacher_prompts = {query = "...", document = "..."}',
-            model, ", ".join(named),
+            '%s = {query = "...", document = "..."}',
+            model, ", ".join(named), option,
         )  # fmt: skip
         return
     names = f"{model}\n{getattr(getattr(encoder[0], 'auto_model', None), 'name_or_path', '')}".lower()
@@ -142,8 +148,8 @@ def _warn_of_missing(encoder: Any, prompts: Mapping[str, str | None], model: str
     if wanted:
         logger.warning(
             "%s was trained with prompts, and none is configured, so its vectors are worse than they could be; set "
-            "teacher_prompts = {query = %s, document = %s}",
-            model, _quoted(wanted.query), _quoted(wanted.document),
+            "%s = {query = %s, document = %s}",
+            model, option, _quoted(wanted.query), _quoted(wanted.document),
         )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
             f"`optical index {recipe.folder}`"
         )
     made, wanted = index.manifest.get("document_prompt", ""), document_prompt(run.student)
-    if made != wanted:
+    if made != wanted and recipe.student is None:  # a student of another encoder has other prompts than its teacher
         raise DataError(
             f"{folder} is of documents with the prompt {made!r}, and {recipe.folder / 'student'} is of a teacher that "
             f"puts {wanted!r} before them; run `optical index {recipe.folder}`"

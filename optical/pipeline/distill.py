@@ -17,12 +17,13 @@ from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
 from optical.files import strict_json, write_text, written_whole
+from optical.models import encoders
 from optical.models.encoders import is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
-from optical.pipeline.embed import embed_each, load_teacher
+from optical.pipeline.embed import embed_each, load_body, load_teacher
 from optical.pipeline.evaluate import compare_languages
 from optical.pipeline.export import export_colbert
 from optical.pipeline.index import build_indexes
@@ -30,20 +31,21 @@ from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_distill, check_transplant
 from optical.pipeline.sides import embeddable, judged
-from optical.training.distillation import Distilled, distill, make_start
+from optical.training.distillation import Distilled, Start, distill, make_start
 from optical.training.trainer import Workspace
-from optical.vocabulary.transplant import Transplant
 
 
-def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Transplant:
-    """Give the teacher the words of the recipe's languages and save that student, untrained, in the run folder.
+def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, *, progress: bool = True) -> Start:
+    """Make the recipe's student without training and save it in the run folder.
 
     Raises:
         DataError: Inputs that cannot be used.
     """
     check_transplant(recipe.folder)
     pairs = read_inputs(recipe, say).pairs
-    start = make_start(load_teacher(recipe), pairs, recipe.student, say)
+    workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
+    teacher = load_teacher(recipe)
+    start = make_start(teacher, pairs, recipe.student_options, workspace, load_body(recipe, teacher))
     save_encoder(start.student, recipe.folder / "transplant")
     return start
 
@@ -65,6 +67,7 @@ def distill_run(
     inputs = read_inputs(recipe, say)
     measured = judged(inputs.collections, recipe.search.split, say)
     teacher = load_teacher(recipe)
+    body = load_body(recipe, teacher)
     check_precision(recipe.training.precision, teacher.device.type)
     clock("read")
     searched = embed_each(recipe, teacher, inputs.collections, progress)
@@ -75,11 +78,13 @@ def distill_run(
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
-    distilled = distill(teacher, pairs, recipe.student, workspace, passages=passages, dev=dev)
+    distilled = distill(teacher, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body)
     clock.include(distilled.seconds)
     _save(recipe, distilled, say)
     save_lexicons(recipe, pairs, measured)
     facts = _facts(distilled, inputs, pairs, clock)
+    if body is not None:
+        facts |= {"student_of": recipe.student, "student_of_fingerprint": encoders.fingerprint(body.encoder)}
     reports = {}
     if measured:
         indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)

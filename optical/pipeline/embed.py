@@ -23,6 +23,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection, unembedde
 from optical.embeddings.vectors import Vectors
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.models.linear_map import Body, body_for
 from optical.models.load import load_encoder
 from optical.models.prompts import with_prompts
 from optical.pipeline.inputs import collection_path, distinct, no_collection
@@ -35,6 +36,15 @@ def load_teacher(recipe: Recipe) -> Encoder:
     if recipe.late_interaction:
         teacher = encoders.as_multi_vector(teacher, recipe.query_length)
     return with_prompts(teacher, recipe.teacher_prompts.model_dump(), recipe.teacher)
+
+
+def load_body(recipe: Recipe, teacher: Encoder) -> Body | None:
+    """The encoder that the recipe's student starts from, with its own prompts; None where that is the teacher."""
+    if recipe.student is None:
+        return None
+    encoder = load_encoder(recipe.student, recipe.device)
+    encoder = with_prompts(encoder, recipe.student_prompts.model_dump(), recipe.student, "student_prompts")
+    return body_for(encoder, teacher)
 
 
 def load_student(recipe: Recipe) -> Encoder:

@@ -31,10 +31,12 @@ from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts, transformer
 from optical.models.layers import keep_layers
+from optical.models.linear_map import Body, LinearMap
 from optical.models.precision import check_precision
 from optical.models.prompts import pools_prompt, query_prompt
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
+from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import DistillationLoss, Rarity, idf
 from optical.training.mixture import Mixture, fits, mix, usable
@@ -43,7 +45,31 @@ from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
-from optical.vocabulary.transplant import Transplant, size_of, transplant
+from optical.vocabulary.transplant import Transplant, english_cosines, size_of, transplant
+
+
+class Start(NamedTuple):
+    """A student before training.
+
+    Attributes:
+        transplant: Of the teacher, or of another encoder, put into the teacher's space.
+        linear: What put it there; None for a student of the teacher itself.
+    """
+
+    transplant: Transplant
+    linear: LinearMap | None
+
+    @property
+    def student(self) -> Encoder:
+        """The student."""
+        return self.transplant.student
+
+    def report(self) -> dict[str, float | int | str | None]:
+        """The figures of the transplant, and how well the map fits."""
+        if self.linear is None:
+            return self.transplant.report()
+        fit = {"map_cosine_held_out": round(self.linear.cosine, 4), "map_sentences": self.linear.fitted}
+        return {**self.transplant.report(), **fit, "map_ridge": self.linear.ridge}
 
 
 class Distilled(NamedTuple):
@@ -52,7 +78,7 @@ class Distilled(NamedTuple):
     Attributes:
         student: The encoder with the best development score.
         start: The encoder before training.
-        transplant: What the transplant reports; empty where ``start`` was given.
+        transplant: What the start reports; empty where it was given.
         trained: Development scores, and what the trainer logged.
         mixture: The pairs that the student was made from.
         pairs: How many of them were trained on, repeats not counted.
@@ -76,7 +102,7 @@ def distill(
     *,
     passages: Sequence[np.ndarray | Rows] = (),
     dev: DevScore | None = None,
-    start: Encoder | None = None,
+    start: Encoder | Body | None = None,
 ) -> Distilled:
     """Make a student of a teacher: give it the words of X, then train it to reproduce the teacher's vectors.
 
@@ -94,7 +120,8 @@ def distill(
             objective is left out.
         dev: Higher is better; called before training and at every evaluation. A checkpoint is resumed only with a score
             of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
-        start: The student before training, where it was made already; is not changed.
+        start: The student before training, where it was made already, or the encoder that it is made of instead of the
+            teacher; is not changed.
 
     Raises:
         DataError: No or too few usable pairs, or a file of synonyms that cannot be used.
@@ -109,9 +136,9 @@ def distill(
         workspace.say(f"languages and their shares of training: {'; '.join(drawn)}")
     begun = time.perf_counter()
     facts: dict[str, Any] = {}
-    if start is None:
-        grown = make_start(teacher, mixture.pairs, options, workspace.say)
-        start, facts = grown.student, grown.report()
+    if start is None or isinstance(start, Body):
+        made_now = make_start(teacher, mixture.pairs, options, workspace, start)
+        start, facts = made_now.student, made_now.report()
     made = time.perf_counter()
     ranked = draw_passages(passages, options)
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
@@ -122,13 +149,21 @@ def distill(
 
 
 def make_start(
-    teacher: Encoder, pairs: Sequence[Pair], options: StudentOptions, say: Callable[[str], None]
-) -> Transplant:
-    """Make the student before training: transplant the words of X, and keep the layers that are asked for."""
-    start = transplant(teacher, pairs, options.vocabulary, seed=options.seed)
+    teacher: Encoder, pairs: Sequence[Pair], options: StudentOptions, workspace: Workspace, body: Body | None = None
+) -> Start:
+    """Make the student before training: transplant the words of X, and keep the layers that are asked for.
+
+    It is made of the teacher, or of a body, which is then put into the teacher's space.
+    """
+    linear, say = None, workspace.say
+    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, seed=options.seed)
     if options.layers is not None:
         shallow = keep_layers(start.student, options.layers)
         start = start._replace(student=shallow, size_after=size_of(shallow))
+    if body is not None:
+        student, linear = in_teachers_space(start.student, teacher, pairs, options, workspace)
+        english = english_cosines(teacher, student, [p.english for p in pairs], seed=options.seed)
+        start = start._replace(student=student, size_after=size_of(student), english=english)
     if start.reason:
         say(f"vocabulary mode: {start.mode}, because {start.reason}")
     say(
@@ -136,7 +171,7 @@ def make_start(
         f"{len(pairs)} pairs in {start.seconds:.0f} s; {start.fertility()}; cosine of teacher and student on English "
         f"sentences: mean {start.english.mean():.3f}, least {start.english.min():.3f}"
     )
-    return start
+    return Start(start, linear)
 
 
 def draw_passages(passages: Sequence[np.ndarray | Rows], options: StudentOptions) -> np.ndarray | None:

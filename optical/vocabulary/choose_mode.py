@@ -47,5 +47,5 @@ def choose_mode(base: Any, pairs: Sequence[Pair], *, seed: int = 0) -> Choice:
         f"{x.tokens_per_word:.2f}, one of English {english.tokens_per_word:.2f}"
     )
     if x.words and x.unknown_rate < UNKNOWN and x.tokens_per_word <= MORE_THAN_ENGLISH * english.tokens_per_word:
-        return Choice("trim+extend", f"the teacher's tokenizer reads X ({measured})")
-    return Choice("extend", f"the teacher's tokenizer does not read X well ({measured})")
+        return Choice("trim+extend", f"the encoder's tokenizer reads X ({measured})")
+    return Choice("extend", f"the encoder's tokenizer does not read X well ({measured})")

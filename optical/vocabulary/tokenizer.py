@@ -134,8 +134,8 @@ def extend(
     known = tokenizer.get_vocab()
     if len(set(known.values())) != max(known.values()) + 1:
         raise DataError(
-            f"the ids of the teacher's tokenizer ({len(base)} tokens) have gaps or repeat, so new tokens would take "
-            'the place of old ones; save the teacher with consecutive ids, or set vocabulary.mode = "off"'
+            f"the ids of the encoder's tokenizer ({len(base)} tokens) have gaps or repeat, so new tokens would take "
+            'the place of old ones; save the encoder with consecutive ids, or set vocabulary.mode = "off"'
         )
     found = {word: [at[s] for s in surfaces if s in at] for word, surfaces in appearances.items()}
     ids = {word: of_word for word, of_word in found.items() if of_word}
@@ -306,8 +306,8 @@ def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
     backend = getattr(base, "backend_tokenizer", None)
     if backend is None:
         raise DataError(
-            f"the teacher's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it cannot be changed; save "
-            'the teacher with a fast tokenizer, or set vocabulary.mode = "off"'
+            f"the encoder's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it cannot be changed; save "
+            'the encoder with a fast tokenizer, or set vocabulary.mode = "off"'
         )
     return copy.deepcopy(backend)
 

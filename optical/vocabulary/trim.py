@@ -47,8 +47,8 @@ def trim(teacher: Encoder, texts: Sequence[str], *, min_count: int = 1) -> Encod
     kept = choose_ids(base, texts, min_count=min_count, always=_fixed_ids(teacher, len(embeddings)))
     if kept[-1] >= len(embeddings):
         raise DataError(
-            f"the teacher's tokenizer has the id {kept[-1]}, its embeddings have {len(embeddings)} rows; save the "
-            'teacher with a row for every token, or set vocabulary.mode = "extend"'
+            f"the encoder's tokenizer has the id {kept[-1]}, its embeddings have {len(embeddings)} rows; save the "
+            'encoder with a row for every token, or set vocabulary.mode = "extend"'
         )
     tokenizer = keep_ids(base, kept)
     rows = embeddings.detach()[torch.as_tensor(kept, device=embeddings.device)]
@@ -116,8 +116,8 @@ def _pieces(model: dict[str, Any]) -> dict[str, int]:
     if model["type"] == "WordPiece" or (model["type"] == "BPE" and not marks):
         return model["vocab"]
     raise DataError(
-        f"the teacher's tokenizer is of the kind {model['type']}{f' with the mark {marks}' if marks else ''}; "
-        "WordPiece, Unigram and byte-pair encoding without marks can be trimmed: use another teacher, or set "
+        f"the encoder's tokenizer is of the kind {model['type']}{f' with the mark {marks}' if marks else ''}; "
+        "WordPiece, Unigram and byte-pair encoding without marks can be trimmed: use another encoder, or set "
         'vocabulary.mode to "extend" or "off"'
     )
 
@@ -223,7 +223,7 @@ def _refuse_other_uses(teacher: Encoder, embeddings: nn.Parameter) -> None:
         names.append(f"config.vocab_size ({getattr(config, 'vocab_size', None)})")
     if names:
         raise DataError(
-            f"the teacher has {len(embeddings)} rows of embeddings, and something else that may count in pieces: "
+            f"the encoder has {len(embeddings)} rows of embeddings, and something else that may count in pieces: "
             f'{", ".join(names[:3])}; it cannot be trimmed: set vocabulary.mode to "extend" or "off"'
         )
 

@@ -186,6 +186,6 @@ def _ids(backend: Tokenizer, texts: list[str]) -> list[list[int]]:
 
 def _no_room(what: str) -> DataError:
     return DataError(
-        f"no words can be added to the teacher's tokenizer ({what}); use another teacher, or set vocabulary.mode to "
+        f"no words can be added to the encoder's tokenizer ({what}); use another encoder, or set vocabulary.mode to "
         '"trim" or "off"'
     )

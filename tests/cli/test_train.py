@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from optical.config.recipe import load_recipe
-from tests.chain import OWN
+from optical.models.encoders import as_multi_vector, transformer
+from optical.vocabulary.tokenizer import wrap
+from tests.chain import OWN, unigram
 from tests.cli.conftest import asked_for, snapshot, write
+from tests.conftest import bert
 from tests.runs import tiny_run
 
 
@@ -122,6 +125,23 @@ def foul_utf8(folder: Path) -> str:
     return write(folder / "b.tsv", b"good\tnzuri\nbad\tmb\xffaya\n")
 
 
+def late_encoder(folder: Path) -> str:
+    as_multi_vector(bert(folder / "made")).save(str(folder / "late"))
+    return str(folder / "late")
+
+
+def no_room(folder: Path) -> str:
+    """An encoder whose Unigram pieces know no spaces, so that no whole word can be told from its parts."""
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    encoder = unigram(folder / "made")
+    backend = Tokenizer.from_str(encoder.tokenizer.backend_tokenizer.to_str())
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformer(encoder).processor = wrap(encoder.tokenizer, backend)
+    encoder.save(str(folder / "no-room"))
+    return str(folder / "no-room")
+
+
 BAD = {  # what is wrong -> (option, how it is made, what the message has to say)
     "missing bitext": ("bitext", lambda f: str(f / "none.tsv"), ["none.tsv", "no such file"]),
     "a folder without bitext": ("bitext", empty, ["empty", ".tsv"]),
@@ -145,6 +165,15 @@ BAD = {  # what is wrong -> (option, how it is made, what the message has to say
     "a teacher folder without a model": ("teacher", empty, ["no config.json", "empty"]),
     "a teacher that is not there": ("teacher", lambda f: str(f / "no" / "such" / "model"), ["no/such/model"]),
     "a teacher with a damaged config": ("teacher", damaged, ["config.json", "not JSON"]),
+    "a student that is not there": ("student", lambda f: str(f / "no" / "such" / "model"), ["no/such/model"]),
+    "a student that is a decoder": ("student", gpt, ["GPT2LMHeadModel", "not an encoder"]),
+    "a student of another class": ("student", late_encoder, ["late interaction", "late_interaction = true"]),
+    "a student without room for words": (
+        "student", no_room, ["no words can be added", "encoder's tokenizer", "vocabulary.mode"],
+    ),
+    "prompts of a student that is none": (
+        "set", lambda f: "student_prompts.query=query: ", ["student_prompts", "set teacher_prompts"],
+    ),
     "an unknown recipe key": ("set", lambda f: "training.stepps=3", ["training.stepps", "mean training.steps?"]),
     "a prompt of a name that nothing reads": (
         "set", lambda f: "teacher_prompts.passage=passage: ", ["teacher_prompts.passage", "unknown option"],
@@ -177,6 +206,30 @@ def test_bad_input_gets_one_message_and_leaves_an_earlier_run_as_it_was(what, co
     assert len(err.strip().splitlines()) == 1, err
     assert [part for part in says if part not in err] == []
     assert snapshot(finished.folder) == before
+
+
+def test_prompts_that_a_student_cannot_carry_are_refused_by_their_own_name(command, finished, tmp_path):
+    bert(tmp_path / "made").save(str(tmp_path / "body"))
+    long = "student_prompts.query=" + "where is the market ? " * 20
+    before = snapshot(finished.folder)
+    code, _, err = command(*asked_for(finished, student=str(tmp_path / "body")), "--set", long)
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1, err
+    assert "set a shorter student_prompts.query" in err
+    assert snapshot(finished.folder) == before
+
+
+def test_transplant_takes_another_encoder_and_says_how_near_it_is(command, finished, tmp_path):
+    unigram(tmp_path / "made", dim=24).save(str(tmp_path / "body"))
+    code, out, err = command(
+        "transplant", "--lang", "sw", "--teacher", finished.teacher, "--student", tmp_path / "body", "--bitext",
+        finished.bitext, "--out", tmp_path / "run", "--set", f"cache={tmp_path / 'cache'}", "--set",
+        f"collection={finished.collection}",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "linear map of 24 to 32 dimensions: mean cosine with the teacher on 1 held-out" in " ".join(out.split())
+    assert "map_sentences: 18" in out
+    assert (tmp_path / "run" / "transplant" / "1_Dense").is_dir()
 
 
 def test_an_unknown_key_of_a_recipe_file_names_the_line(command, tmp_path):

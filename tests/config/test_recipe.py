@@ -122,6 +122,18 @@ def test_prompts_are_read_from_a_table_or_singly_and_written_again(tmp_path):
     assert "teacher_prompts" not in write_recipe(Recipe(lang="sw"))
 
 
+def test_a_student_of_another_encoder_is_read_and_written_again_and_has_prompts_of_its_own(tmp_path):
+    text = 'lang = "sw"\nstudent = "multilingual-e5-small"\nstudent_prompts = {query = "query: "}\n'
+    recipe = load_recipe(recipe_file(tmp_path, text))
+    assert (recipe.student, recipe.student_prompts.query) == ("multilingual-e5-small", "query: ")
+    assert recipe.teacher_prompts.query is None
+    assert load_recipe(recipe_file(tmp_path, write_recipe(recipe))) == recipe
+    assert Recipe(lang="sw").student is None
+    assert "student" not in write_recipe(Recipe(lang="sw"))
+    with pytest.raises(RecipeError, match="none is given: name it by student, or set teacher_prompts"):
+        load_recipe(None, {"lang": "sw", "student_prompts.query": "query: "})
+
+
 def test_a_prompt_of_another_name_is_an_unknown_option(tmp_path):
     with pytest.raises(RecipeError, match=r"unknown option teacher_prompts\.passage; .*teacher_prompts\."):
         load_recipe(None, {"lang": "sw", "teacher_prompts.passage": "passage: "})

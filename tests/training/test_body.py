@@ -1,0 +1,98 @@
+"""A student that starts from another encoder: nearer to the teacher than without the map, in every mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from optical.config.objective import Objective
+from optical.config.recipe import StudentOptions
+from optical.config.vocabulary import Vocabulary
+from optical.data.bitext import Pair
+from optical.errors import DataError
+from optical.models.encoders import encode_queries
+from optical.models.linear_map import Body, body_for, mapped
+from optical.training import body as training_body
+from optical.training.distillation import distill, make_start
+from optical.training.trainer import Workspace
+from tests.chain import PAIRS, uncased, unigram
+from tests.models.test_linear_map import drawn_map
+from tests.training.distilled import parameters, training
+
+SENTENCES = [Pair(english, foreign) for english, foreign in PAIRS]
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    return uncased(tmp_path / "teacher")
+
+
+@pytest.fixture
+def body(tmp_path, teacher) -> Body:
+    made = unigram(tmp_path / "body", dim=24)
+    made.prompts = {"query": "where is ", "document": "the river "}
+    return body_for(made, teacher)
+
+
+def near(student, teacher) -> float:
+    english = [pair.english for pair in SENTENCES]
+    return float((encode_queries(student, english) * encode_queries(teacher, english)).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("mode", ["off", "extend", "trim", "trim+extend", "auto"])
+def test_the_start_is_nearer_to_the_teacher_than_an_unfitted_map(tmp_path, teacher, body, mode):
+    before = parameters(body.encoder)
+    said: list[str] = []
+    options = StudentOptions(vocabulary=Vocabulary(mode=mode), training=training(steps=0))
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", False, said.append)
+    start = make_start(teacher, SENTENCES, options, workspace, body)
+    assert near(start.student, teacher) > near(mapped(body.encoder, teacher, drawn_map(24, 32)), teacher) + 0.3
+    assert torch.equal(parameters(body.encoder), before)
+    assert start.student.prompts == body.encoder.prompts
+    report = start.report()
+    assert report["english_cosine_mean"] == pytest.approx(near(start.student, teacher), abs=1e-3)
+    assert report["rows_before"] == len(body.encoder.tokenizer)
+    assert report["parameters_after"] == sum(p.numel() for p in start.student.parameters())
+    assert any(f"{report['map_cosine_held_out']:.3f}" in line for line in said)
+
+
+def test_layers_are_the_bodys_and_the_map_is_fitted_to_those_that_are_left(tmp_path, teacher, body):
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", False)
+    start = make_start(teacher, SENTENCES, StudentOptions(layers=1, training=training()), workspace, body)
+    assert start.student[0].auto_model.config.num_hidden_layers == 1
+    assert near(start.student, teacher) > 0.3
+    with pytest.raises(DataError, match="layers"):
+        make_start(teacher, SENTENCES, StudentOptions(layers=9, training=training()), workspace, body)
+
+
+def test_of_many_sentences_some_are_drawn_and_each_is_fitted_once(tmp_path, teacher, body, monkeypatch):
+    monkeypatch.setattr(training_body, "SENTENCES", 15)
+    workspace, options = Workspace(tmp_path / "run", tmp_path / "cache", False), StudentOptions(training=training())
+    few = make_start(teacher, SENTENCES, options, workspace, body)
+    assert few.report()["map_sentences"] == 15
+    again = make_start(teacher, SENTENCES, options, workspace, body)
+    assert torch.equal(parameters(few.student), parameters(again.student))
+    monkeypatch.setattr(training_body, "SENTENCES", 100)
+    twice = [*SENTENCES, *(pair._replace(foreign=f"{pair.foreign} sana") for pair in SENTENCES)]
+    assert make_start(teacher, twice, options, workspace, body).report()["map_sentences"] == len(SENTENCES)
+    with pytest.raises(DataError, match="9 different English sentences are too few"):
+        make_start(teacher, SENTENCES[:9], options, workspace, body)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"ot": 1.0, "masses": "idf", "pooled": 0.0}, {"ot": 0.0, "greedy": 1.0}, {"ot": 0.0, "product": 1.0},
+        {"ot": 0.0, "posterior": 1.0}, {"ot": 0.0, "contrastive": 1.0},
+    ],
+)  # fmt: skip
+def test_the_map_is_trained_under_every_objective(tmp_path, teacher, body, objective):
+    how = training(steps=4, learning_rate=1e-3)
+    options = StudentOptions(objective=Objective(scores=0.0, epsilon=0.1, **objective), training=how)
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", False)
+    done = distill(teacher, {"sw": SENTENCES}, options, workspace, start=body)
+    weights = [encoder[1].linear.weight.detach().numpy() for encoder in (done.start, done.student)]
+    assert np.abs(weights[0] - weights[1]).max() > 1e-3
+    assert done.student.prompts == body.encoder.prompts
+    assert all(np.isfinite(entry["loss"]) for entry in done.trained.history if "loss" in entry)
