@@ -159,7 +159,7 @@ def mapped(body: Encoder, teacher: Encoder, linear: LinearMap) -> Encoder:
     if is_multi_vector(body):
         rest = [module for module in list(body)[1:] if not isinstance(module, Dense)]
         return MultiVectorEncoder(modules=[transformer(body), dense, *rest], **own)
-    pooling = _pooling(body)
+    pooling: Any = _pooling(body)  # its mode is one of the library's, and its annotation says text
     pooled = Pooling(len(linear.bias), pooling.pooling_mode, pooling.include_prompt)
     modules = list(teacher)
     rest = [copy.deepcopy(module) for module in modules[modules.index(_pooling(teacher)) + 1 :]]
