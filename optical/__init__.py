@@ -179,10 +179,11 @@ def teach(
         check_replaceable(Path(folder))
     start = load_encoder(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
     start = with_prompts(start, chosen.teacher_prompts.model_dump(), _name(teacher))
+    ranking = training.ranking_of(start, listed) if chosen.loss == "ranking" else None
     start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(scratch), progress)
-        taught = training.teach(start, listed, chosen, workspace, dev=dev)
+        taught = training.teach(start, listed, chosen, workspace, dev=dev, ranking=ranking)
     if folder is not None:
         save_encoder(taught.encoder, Path(folder))
     return taught.encoder

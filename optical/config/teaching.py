@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from optical.config.prompts import Prompts
 from optical.config.section import Section
@@ -47,6 +47,14 @@ class Teaching(Section):
     held_out_documents: int = Field(
         default=1000, ge=1, description="passages that they search: the right ones, and others drawn by hash"
     )
+    loss: Literal["contrastive", "ranking"] = Field(
+        default="contrastive",
+        description="contrastive: each query finds its passage in the batch; ranking: the passages of a row are ranked "
+        "as the start's sentence vectors rank them",
+    )
+    ranking_temperature: float = Field(
+        default=0.02, gt=0, description="of the start's ranking, in units of the cosine; loss ranking only"
+    )
     steps: int = Field(default=500, ge=0, description="optimizer steps; 0 saves the start, projected if that is asked")
     batch_size: int = Field(default=32, ge=2, description="pairs among which each query must find its passage")
     mini_batch: int | None = Field(
@@ -70,6 +78,14 @@ class Teaching(Section):
     report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
 
     teacher_prompts: Prompts = Prompts()
+
+    @model_validator(mode="after")
+    def _ranks_something(self) -> Teaching:
+        if self.loss == "ranking" and not self.negatives:
+            raise ValueError("loss = 'ranking' needs wrong passages to rank: set negatives to 1 or more")
+        if self.loss == "ranking" and self.mini_batch and not self.late_interaction:
+            raise ValueError("loss = 'ranking' of sentence vectors reads whole batches: leave mini_batch out")
+        return self
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,7 @@ from optical.pipeline.run_folder import check_teach
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.hard_negatives import mine
-from optical.training.teacher import at_most_tokens, beginning, teach
+from optical.training.teacher import at_most_tokens, beginning, ranking_of, teach
 from optical.training.teacher_data import HeldOut, TeachingData, divide, draw_queries
 from optical.training.trainer import Workspace
 
@@ -84,10 +84,12 @@ def teach_run(
     clock("read")
     with at_most_tokens(start, options.max_tokens):
         rows, drawn = mine(start, data, options, Path(options.cache))
+        ranking = ranking_of(start, rows) if options.loss == "ranking" else None
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
     workspace = Workspace(options.folder, Path(options.cache), progress)
-    taught = teach(encoder, rows, options, workspace, dev=score_anew(*data.held_out) if data.held_out else None)
+    dev = score_anew(*data.held_out) if data.held_out else None
+    taught = teach(encoder, rows, options, workspace, dev=dev, ranking=ranking)
     clock("training")
     save_encoder(taught.encoder, options.folder / "teacher")
     systems[TAUGHT] = taught.encoder

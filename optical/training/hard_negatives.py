@@ -96,7 +96,7 @@ def _search(start: Encoder, pairs: Sequence[TextPair], corpus: list[str], option
     with torch.autocast(start.device.type, torch.bfloat16, enabled=half):
         found: Any = mine_hard_negatives(
             Dataset.from_dict({"query": queries, "positive": passages}),
-            _single_vector(start),
+            single_vector(start),
             corpus=corpus,
             query_prompt=query_prompt(start),
             corpus_prompt=document_prompt(start),
@@ -109,7 +109,7 @@ def _search(start: Encoder, pairs: Sequence[TextPair], corpus: list[str], option
     return [list(row.values()) for row in found]
 
 
-def _single_vector(encoder: Encoder) -> SentenceTransformer:
+def single_vector(encoder: Encoder) -> SentenceTransformer:
     """The encoder itself, or the means of the token vectors of a late-interaction one."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling

@@ -12,16 +12,19 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch import nn
 
 from optical.config.teaching import Teaching
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import DevScore, Encoder, as_multi_vector, is_multi_vector
+from optical.models.encoders import DevScore, Encoder, as_multi_vector, encode_sentences, is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.projection import projected
 from optical.models.prompts import document_prompt, query_prompt
 from optical.training.callbacks import StopAtNaN
+from optical.training.hard_negatives import single_vector
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 
 if TYPE_CHECKING:
@@ -37,14 +40,16 @@ def teach(
     workspace: Workspace,
     *,
     dev: DevScore | None = None,
+    ranking: Float[np.ndarray, "r k"] | None = None,
 ) -> Trained:
-    """Train a copy of an encoder to rank the right passage of each query before the wrong ones of its batch.
+    """Train a copy of an encoder to rank the right passage of each query before the wrong ones.
 
     With ``dev``, the result is the best of the start, the best checkpoint and averages of the two.
 
-    The loss is InfoNCE over all passages of the batch (Henderson et al. 2017), under the cosine of sentence vectors or
-    under MaxSim (Khattab & Zaharia 2020). No batch holds a passage twice, nor one that was judged to answer the query
-    of another row.
+    ``options.loss`` is InfoNCE over all passages of the batch (Henderson et al. 2017), or the divergence from a given
+    ranking of the passages of a row (Santhanam et al., ColBERTv2, NAACL 2022, section 3.2); under the cosine of
+    sentence vectors or under MaxSim (Khattab & Zaharia 2020). No batch holds a passage twice, nor one that was judged
+    to answer the query of another row.
 
     Args:
         start: What training begins with (see :func:`beginning`); stays as it is.
@@ -52,6 +57,7 @@ def teach(
         options: The loop.
         workspace: Where checkpoints go; the cache is not used.
         dev: Higher is better; called before training and at every evaluation.
+        ranking: Scores of the k passages of each row (:func:`ranking_of`); needed by the loss ``ranking`` alone.
 
     Raises:
         DataError: No batch without a false negative can be made.
@@ -59,7 +65,7 @@ def teach(
         Interrupted: Stopped by Ctrl-C; the checkpoint is in the folder of the workspace.
     """
     check_precision(options.precision, start.device.type)
-    dataset, claims = _dataset(rows), claimed(rows)
+    dataset, claims = _dataset(rows, ranking if options.loss == "ranking" else None), claimed(rows)
     check_batches(dataset, claims, options)
     encoder = copy.deepcopy(start)
     with at_most_tokens(encoder, options.max_tokens):
@@ -67,7 +73,7 @@ def teach(
             return untrained(encoder, dev)
         arguments = {
             "dataloader_drop_last": True, "batch_sampler": partial(_batches, claims=claims),
-            "logging_nan_inf_filter": False, "prompts": _prompts(encoder, dataset.column_names),
+            "logging_nan_inf_filter": False, "prompts": _prompts(encoder, _columns(rows)),
         }  # fmt: skip
         task = Task(
             "Teaching", encoder, dataset, _loss(encoder, options), arguments, options.seed, _inputs(rows, options),
@@ -112,6 +118,19 @@ def beginning(start: Encoder, passages: Sequence[str], options: Teaching, name: 
         encoder = projected(start, list(dict.fromkeys(passages[: 10 * SAMPLE]))[:SAMPLE], options.dimension)
     encoder.max_seq_length = start.max_seq_length
     return encoder
+
+
+def ranking_of(start: Encoder, rows: Sequence[Sequence[str]]) -> Float[np.ndarray, "r k"]:
+    """Score the k passages of each row as an encoder does, by its own sentence vectors: cosines, ``(len(rows), k)``.
+
+    A late-interaction encoder has the means of its token vectors for them.
+    """
+    encoder = single_vector(start)
+    queries = list(dict.fromkeys(row[0] for row in rows))
+    passages = list(dict.fromkeys(passage for row in rows for passage in row[1:]))
+    of_query = dict(zip(queries, encode_sentences(encoder, queries), strict=True))
+    of_passage = dict(zip(passages, encode_sentences(encoder, passages, query=False), strict=True))
+    return np.stack([np.stack([of_passage[passage] for passage in row[1:]]) @ of_query[row[0]] for row in rows])
 
 
 def check_rows(rows: Sequence[Sequence[str]]) -> None:
@@ -162,12 +181,16 @@ def _batches(dataset: Dataset, *, claims: list[dict[str, str]], **how: Any) -> N
     return sampler
 
 
-def _dataset(rows: Sequence[Sequence[str]]) -> Dataset:
+def _dataset(rows: Sequence[Sequence[str]], ranking: Float[np.ndarray, "r k"] | None = None) -> Dataset:
     """Put the rows into columns; the library's losses read them by place, not by name."""
     from datasets import Dataset
 
-    names = ["query", "positive", *(f"negative_{k}" for k in range(1, len(rows[0]) - 1))]
-    return Dataset.from_dict(dict(zip(names, zip(*rows, strict=True), strict=True)))
+    scores = {} if ranking is None else {"label": ranking.tolist()}
+    return Dataset.from_dict(dict(zip(_columns(rows), zip(*rows, strict=True), strict=True)) | scores)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["query", "positive", *(f"negative_{k}" for k in range(1, len(rows[0]) - 1))]
 
 
 def _prompts(encoder: Encoder, columns: Sequence[str]) -> dict[str, str] | None:
@@ -177,19 +200,25 @@ def _prompts(encoder: Encoder, columns: Sequence[str]) -> dict[str, str] | None:
 
 
 def _loss(encoder: Encoder, options: Teaching) -> nn.Module:
-    """The library's InfoNCE for the class of the encoder; the cached one where batches are cut for memory."""
+    """The library's loss for the class of the encoder; the cached InfoNCE where batches are cut for memory."""
     from sentence_transformers.multi_vector_encoder import losses as late
     from sentence_transformers.sentence_transformer import losses as single
+    from sentence_transformers.util import pairwise_cos_sim
 
     multi, cut = is_multi_vector(encoder), options.mini_batch is not None
+    temperature = options.temperature or (1.0 if multi else 0.05)
+    memory = {"mini_batch_size": options.mini_batch} if cut else {}
+    if options.loss == "ranking":
+        ranked: Any = late.MultiVectorDistillKLDivLoss if multi else single.DistillKLDivLoss
+        own = memory if multi else {"similarity_fct": pairwise_cos_sim}
+        return ranked(encoder, student_temperature=temperature, teacher_temperature=options.ranking_temperature, **own)
     kinds: dict[tuple[bool, bool], Any] = {
         (False, False): single.MultipleNegativesRankingLoss,
         (False, True): single.CachedMultipleNegativesRankingLoss,
         (True, False): late.MultiVectorMultipleNegativesRankingLoss,
         (True, True): late.CachedMultiVectorMultipleNegativesRankingLoss,
     }
-    memory = {"mini_batch_size": options.mini_batch} if cut else {}
-    return kinds[multi, cut](encoder, scale=1 / (options.temperature or (1.0 if multi else 0.05)), **memory)
+    return kinds[multi, cut](encoder, scale=1 / temperature, **memory)
 
 
 def _inputs(rows: Sequence[Sequence[str]], options: Teaching) -> list[str]:

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from optical.config.teaching import Teaching
 from optical.config.toml import load_options
 from optical.data.records import Doc, Qrel, Query
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.models import encoders
 from optical.models.load import load_encoder
 from optical.models.projection import projected
@@ -248,3 +248,49 @@ def test_teaching_with_prompts_is_teaching_on_texts_that_have_them(tmp_path, lat
     torch.testing.assert_close(weights(by_prompt), weights(by_text), rtol=0, atol=1e-6)
     assert (weights(by_prompt) - weights(without)).abs().max() > 1e-5
     assert (query_prompt(by_prompt), document_prompt(by_prompt)) == ("who ", "the ")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_ranking_is_learnt_from_the_sentence_vectors_of_the_start(tmp_path, late):
+    ranker = wordy(tmp_path / "ranker", ENGLISH)
+    start = encoders.as_multi_vector(ranker) if late else copy.deepcopy(ranker)
+    with torch.no_grad():
+        for parameter in start.parameters():  # another encoder, which ranks otherwise
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    rows = [[q, p, n, SENTENCES[k - 5]] for k, (q, p, n) in enumerate(ROWS)]
+    wanted = teacher_training.ranking_of(ranker, rows)
+    assert wanted.shape == (len(rows), 3)
+
+    def divergence(encoder) -> float:
+        found = torch.tensor(_scores(encoder, rows)).log_softmax(-1)
+        aim = torch.tensor(wanted / 0.2).log_softmax(-1)
+        return float((aim.exp() * (aim - found)).sum(-1).mean())
+
+    how = {"loss": "ranking", "ranking_temperature": 0.2, "temperature": 1.0, "learning_rate": 5e-3}
+    before = divergence(start)
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", progress=False)
+    chosen = options(steps=60, batch_size=2, dropout=False, late_interaction=late, **how)
+    taught = teacher_training.teach(start, rows, chosen, workspace, ranking=wanted)
+    assert divergence(taught.encoder) < before / 2
+
+
+def _scores(encoder, rows):
+    """Scores of the passages of each row, by MaxSim or by cosines."""
+    if not encoders.is_multi_vector(encoder):
+        return teacher_training.ranking_of(encoder, rows).tolist()
+    queries = encoders.encode_tokens(encoder, [row[0] for row in rows], query=True)
+    passages = [encoders.encode_tokens(encoder, row[1:], query=False) for row in rows]
+    return [[float((q @ d.T).max(axis=1).sum()) for d in own] for q, own in zip(queries, passages, strict=True)]
+
+
+def test_another_loss_does_not_go_on_from_a_checkpoint(teacher):
+    assert checkpoint_key(teacher, loss="ranking") != checkpoint_key(teacher)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"negatives": 0}, "needs wrong passages to rank"), ({"mini_batch": 2}, "reads whole batches: leave mini_batch")],
+)
+def test_what_a_ranking_cannot_be_learnt_with_is_refused(given, message):
+    with pytest.raises(RecipeError, match=message):
+        options(loss="ranking", **given)
