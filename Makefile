@@ -1,6 +1,7 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, COLLECTION,
-# TEACHER, STUDENT (another encoder to start from; of evaluate, another student), OUT, RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the
-# virtual environment).
+# TEACHER (two with a comma: of queries, of documents), STUDENT (another encoder to start from; of evaluate, another
+# student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the
+# interpreter that makes the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -57,8 +58,8 @@ search: setup ## search for one question: make search LANG=sw Q='swali'
 serve: setup ## serve a page and JSON on 127.0.0.1: make serve LANG=sw
 	$(OPTICAL) serve '$(OUT)'
 
-export: setup ## export LANG's student as ONNX: make export LANG=sw
-	$(OPTICAL) export '$(OUT)' $(settings)
+export: setup ## export LANG's student as ONNX: make export LANG=sw; TO=router: with the teacher's document encoder
+	$(OPTICAL) export '$(OUT)' $(if $(TO),--to '$(TO)') $(settings)
 
 report: ## print the tables of every run
 	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done

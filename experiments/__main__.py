@@ -138,10 +138,10 @@ def _for(shared, experiment: Experiment, row: Row):
     same = (recipe.late_interaction, recipe.query_length, recipe.teacher)
     if same == (first.late_interaction, first.query_length, first.teacher):
         return found
-    from optical.pipeline.embed import embed_documents, load_teacher
+    from optical.pipeline.embed import embed_documents, teacher_towers
 
-    teacher = load_teacher(recipe)
-    searched = {n: embed_documents(recipe, teacher, part.collection) for n, part in found.searched.items()}
+    embedder = teacher_towers(recipe).documents
+    searched = {n: embed_documents(recipe, embedder, part.collection) for n, part in found.searched.items()}
     return found._replace(searched=searched, measured=searched)  # here they are always the same
 
 

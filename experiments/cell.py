@@ -68,7 +68,7 @@ class Setting(NamedTuple):
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
     """Read the language's bitext and collections, hold out, embed the passages."""
-    lang, teacher = recipe.lang, embed.load_teacher(recipe)
+    lang, teacher = recipe.lang, embed.teacher_towers(recipe)
     collections = {}
     for name in experiment.collections:
         # Held-out pairs are searched among all passages, whatever languages ask about them.
@@ -84,11 +84,13 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     # Not the recipe's seed: all seeds of a row are chosen by the same development sets.
     held_out = {kind: split(some, HELD_OUT, 0)[1] for kind, some in kinds.items() if len(some) > 3 * HELD_OUT}
     away = {pair for some in held_out.values() for pair in some}
-    searched = {name: embed.embed_documents(recipe, teacher, collection) for name, collection in collections.items()}
+    searched = {
+        name: embed.embed_documents(recipe, teacher.documents, collection) for name, collection in collections.items()
+    }
     judged = searched
     if experiment.split == "held-out":
         apart = {kind: held_out_queries.draw([p for p in some if p not in away]) for kind, some in kinds.items()}
-        judged = held_out_queries.as_collections(teacher, apart, lang, list(searched.values()))
+        judged = held_out_queries.as_collections(teacher.queries, apart, lang, list(searched.values()))
         away |= {pair for some in apart.values() for pair in some}
     rest = [p for p in pairs if p not in away]
     words = bitext_lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}

@@ -38,7 +38,7 @@ __all__ = ["__version__", "distill", "teach"]
 
 
 def distill(
-    teacher: str | Path | Encoder = "all-MiniLM-L6-v2",
+    teacher: str | Path | Encoder | tuple[str | Path | Encoder, str | Path | Encoder] = "all-MiniLM-L6-v2",
     *,
     student: str | Path | Encoder | None = None,
     bitext: Sentences | Mapping[str, Sentences],
@@ -60,7 +60,9 @@ def distill(
     """Distill a student that answers queries in X over documents embedded by the teacher.
 
     Args:
-        teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher.
+        teacher: A loaded sentence-transformers encoder, a folder, a hub id, or the name of the default teacher; or two,
+            one of queries and one of documents (as in DPR), as a tuple or with a comma between. A model whose
+            ``Router`` has a route for each is two as well. The student is made of the one of queries.
         student: Another encoder that reads X, which the student starts from: loaded, a folder, a hub id or a packaged
             name. A linear map takes its vectors into the teacher's space. Without it, the teacher itself.
         bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads; for one student of
@@ -96,34 +98,36 @@ def distill(
     from optical.files import check_replaceable
     from optical.models import encoders
     from optical.models.linear_map import body_for
-    from optical.models.load import load_encoder
+    from optical.models.load import load_encoder, load_towers
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
+    from optical.models.towers import check_towers, names_of, prompted_towers
     from optical.training import distillation
     from optical.training.trainer import Workspace
 
     sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
     sections |= {"teacher_prompts": teacher_prompts, "student_prompts": student_prompts}
     given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
-    named = {} if student is None else {"student": _name(student)}
+    named = {} if student is None else {"student": names_of(student)[0]}
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
     recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **named, **given})
     if folder is not None:
         check_replaceable(Path(folder))
-    loaded = load_encoder(teacher) if isinstance(teacher, str | Path) else teacher
-    loaded = with_prompts(loaded, recipe.teacher_prompts.model_dump(), _name(teacher))
+    names, towers = names_of(teacher), load_towers(teacher)
+    check_towers(towers, names)
+    towers = prompted_towers(towers, recipe.teacher_prompts.model_dump(), names)
     body = None
     if student is not None:
-        body = load_encoder(student) if isinstance(student, str | Path) else student
-        body = with_prompts(body, recipe.student_prompts.model_dump(), _name(student), "student_prompts")
-        body = body_for(body, loaded)
-    texts = list(documents or ()) if not encoders.is_multi_vector(loaded) else []
-    passages = [encoders.encode_sentences(loaded, texts, query=False)] if texts else []
+        body = load_encoder(student)
+        body = with_prompts(body, recipe.student_prompts.model_dump(), names_of(student)[0], "student_prompts")
+        body = body_for(body, towers.queries)
+    texts = list(documents or ()) if not encoders.is_multi_vector(towers.documents) else []
+    passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         pairs = _pairs(bitext, recipe)
         done = distillation.distill(
-            loaded, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body
+            towers.queries, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body
         )
     if folder is not None:
         save_encoder(done.student, Path(folder))
@@ -168,6 +172,7 @@ def teach(
     from optical.models.load import load_encoder
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
+    from optical.models.towers import names_of
     from optical.training import teacher as training
     from optical.training.trainer import Workspace
 
@@ -177,8 +182,8 @@ def teach(
     training.check_rows(listed)
     if folder is not None:
         check_replaceable(Path(folder))
-    start = load_encoder(teacher, chosen.device) if isinstance(teacher, str | Path) else teacher
-    start = with_prompts(start, chosen.teacher_prompts.model_dump(), _name(teacher))
+    start = load_encoder(teacher, chosen.device)
+    start = with_prompts(start, chosen.teacher_prompts.model_dump(), names_of(teacher)[0])
     ranking = training.ranking_of(start, listed) if chosen.loss == "ranking" else None
     start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
@@ -187,11 +192,6 @@ def teach(
     if folder is not None:
         save_encoder(taught.encoder, Path(folder))
     return taught.encoder
-
-
-def _name(encoder: Any) -> str:
-    """Return the name of an encoder for messages: its path or name, or that it was given as an encoder."""
-    return str(encoder) if isinstance(encoder, str | Path) else "the encoder given"
 
 
 def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:

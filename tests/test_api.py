@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 
 import optical
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
-from optical.models.encoders import encode_queries
+from optical.models.encoders import encode_queries, fingerprint
+from optical.training import distillation
 from tests.chain import DOCUMENTS, PAIRS, uncased, unigram
 from tests.conftest import bert
+from tests.towers import PROMPTS, by_hand, saved_pair, two_encoders
 
 
 def test_the_student_is_near_the_teacher(tmp_path):
@@ -99,6 +103,38 @@ def test_a_student_starts_from_another_encoder_loaded_or_in_a_folder(tmp_path):
     np.testing.assert_allclose(encode_queries(named, ["maji"]), encode_queries(student, ["maji"]), atol=1e-6)
     with pytest.raises(RecipeError, match="student_prompts"):
         optical.distill(teacher, **how)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "comma", "router"])
+def test_of_two_encoders_the_one_of_queries_is_learnt_and_the_other_is_not_touched(tmp_path, kind):
+    queries, documents = two_encoders(tmp_path)
+    teacher = (queries, documents)
+    if kind == "comma":
+        teacher = saved_pair(tmp_path)
+    if kind == "router":
+        router = Router.for_query_document([*queries], [*documents])
+        teacher = SentenceTransformer(modules=[router], prompts=PROMPTS, device="cpu")
+    before = fingerprint(documents)
+    student = optical.distill(
+        teacher, bitext=PAIRS, documents=DOCUMENTS, objective={"scores": 1.0}, progress=False,
+        training={"steps": 3, "batch_size": 6},
+    )  # fmt: skip
+    assert fingerprint(documents) == before
+    assert {name: student.prompts[name] for name in PROMPTS} == PROMPTS
+    assert student[0].auto_model.config.model_type == "bert"
+    assert len(student) == 3
+    with pytest.raises(DataError, match="have one encoder for queries and another for documents"):
+        optical.teach(teacher, rows=[("a", "b")] * 4)
+
+
+def test_the_scores_objective_ranks_what_the_encoder_of_documents_made(tmp_path, monkeypatch):
+    queries, documents = two_encoders(tmp_path)
+    real, seen = distillation.distill, []
+    monkeypatch.setattr(
+        distillation, "distill", lambda *a, **given: seen.extend(given["passages"]) or real(*a, **given)
+    )
+    optical.distill((queries, documents), bitext=PAIRS, documents=DOCUMENTS, training={"steps": 0}, progress=False)
+    np.testing.assert_allclose(seen[0], by_hand(documents, PROMPTS["document"], DOCUMENTS), atol=1e-6)
 
 
 @pytest.mark.parametrize("late", [False, True])

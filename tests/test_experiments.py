@@ -22,6 +22,7 @@ from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.evaluation.tables import markdown
 from optical.models.encoders import encode_sentences, score_fingerprint
+from optical.models.towers import Towers
 from optical.pipeline.embed import load_teacher
 from tests.chain import PAIRS, uncased, unigram
 
@@ -235,7 +236,7 @@ def test_held_out_pairs_are_not_those_that_choose_the_checkpoint_and_not_trained
     for name, lines in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(lines)
-    monkeypatch.setattr("optical.pipeline.embed.load_teacher", lambda recipe: teacher)
+    monkeypatch.setattr("optical.pipeline.embed.teacher_towers", lambda recipe: Towers(teacher, teacher))
     experiment = Experiment(question="?", langs=("sw",), collections=("c",), split="held-out", rows=(Row(name="a"),))
     found = setting(experiment, load_recipe(None, {"lang": "sw"}), folder, print)
     choosing = {pair.foreign for pair in found.held_out["questions"]}

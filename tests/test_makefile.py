@@ -81,6 +81,7 @@ def test_evaluate_export_and_search_name_the_run():
         make("-n", "evaluate", "LANG=so", "COLLECTION=c", "STUDENT=s").split()
     )
     assert "export 'runs/so' --set 'seed=1'" in " ".join(make("-n", "export", "LANG=so", "SET=seed=1").split())
+    assert "export 'runs/so' --to 'router'" in " ".join(make("-n", "export", "LANG=so", "TO=router").split())
     assert "search 'runs/so' 'swali gani'" in make("-n", "search", "LANG=so", "Q=swali gani")
 
 

@@ -31,6 +31,7 @@ from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.evaluation.tables import Table, page
 from optical.models.encoders import Encoder
+from optical.models.towers import Towers
 from optical.pipeline.dev_score import development_score
 from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.manifest import commit
@@ -183,7 +184,7 @@ def dev_part(data: Path, lang: str, teacher: Encoder) -> tuple[Score, list[Pair]
         searched = embed_documents(recipe, teacher, collections[name], progress=False)
         searched = EmbeddedCollection(searched.collection._replace(qrels={}), searched.vectors, searched.ids)
         some = [pair for pair in pairs if chosen(pair)]
-        scores[name], rest = development_score(recipe, teacher, some, searched, lambda _: None)
+        scores[name], rest = development_score(recipe, Towers(teacher, teacher), some, searched, lambda _: None)
         held_out = set(some) - set(rest)
         pairs = [pair for pair in pairs if pair not in held_out]
     return lambda student: {name: round(score(student), 4) for name, score in scores.items() if score}, pairs

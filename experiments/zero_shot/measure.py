@@ -20,7 +20,7 @@ from optical.config.recipe import load_recipe
 from optical.data.collection import judgements_of, queries_of, read_collection
 from optical.evaluation.measures import measure
 from optical.evaluation.tables import Table, markdown
-from optical.pipeline.embed import embed_documents, load_teacher
+from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.manifest import commit
 from optical.retrieval.search import search
 
@@ -38,8 +38,8 @@ def main() -> None:
     asked = parser.parse_args()
     recipe = load_recipe(Path(__file__).with_name("recipe.toml"))
     collection = read_collection(asked.data / "clir" / "xquad", list(SCRIPTS))
-    teacher = load_teacher(recipe)
-    searched = embed_documents(recipe, teacher, collection, progress=False)
+    teacher, embedder = teacher_towers(recipe)
+    searched = embed_documents(recipe, embedder, collection, progress=False)
     found, unknown = {}, {}
     for lang in SCRIPTS:
         queries = queries_of(collection, lang, "test")

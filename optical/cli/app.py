@@ -49,7 +49,7 @@ Teacher = Annotated[
     str | None,
     typer.Option(
         "--teacher",
-        help="Folder or hub id of an English encoder.",
+        help="Folder or hub id of an English encoder; QUERIES,DOCUMENTS for one of each side, as DPR has.",
         show_default=str(Recipe.model_fields["teacher"].default),
     ),
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optical.pipeline.answer import Answers
 
 Engine = Literal["own", "qdrant"]
-Target = Literal["onnx", "qdrant", "colbert"]
+Target = Literal["onnx", "qdrant", "colbert", "router"]
 QDRANT = "Qdrant"  # help panel of the options that say where it is
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Search the run's own index, or Qdrant.", rich_help_panel=QDRANT)
@@ -70,10 +70,16 @@ def serve(
 def export(
     run: Run,
     to: Annotated[
-        Target, typer.Option("--to", help="The student as onnx or as a colbert folder; the documents to qdrant.")
+        Target,
+        typer.Option(
+            "--to",
+            help="The student as onnx or as a colbert folder; with the teacher for the documents, as a router; the "
+            "documents to qdrant.",
+        ),
     ] = "onnx",
     out: Annotated[
-        str | None, typer.Option("--out", "-o", help="Folder of the export.", show_default="RUN/onnx, RUN/colbert")
+        str | None,
+        typer.Option("--out", "-o", help="Folder of the export.", show_default="RUN/onnx, RUN/colbert, RUN/router"),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="onnx: also a graph with int8 weights.")] = True,
     url: Url = None,
@@ -88,7 +94,7 @@ def export(
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
-    """Export the student as ONNX (no torch) or for ColBERT libraries, or the documents to Qdrant.
+    """Export the student as ONNX (no torch), for ColBERT libraries or as a Router, or the documents to Qdrant.
 
     ONNX comes with a table of what each file costs and loses.
     """
@@ -99,6 +105,8 @@ def export(
         export_to_qdrant(chosen, url, path, name, shards, replicas, settings)
     elif to == "colbert":
         export_to_colbert(chosen, out)
+    elif to == "router":
+        export_to_router(chosen, out)
     else:
         _export_onnx(chosen, out, int8)
 
@@ -154,3 +162,12 @@ def export_to_colbert(recipe: Recipe, out: str | None) -> None:
 
     folder = pipeline_export.export_colbert(recipe, Path(out) if out else None, say)
     console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")
+
+
+def export_to_router(recipe: Recipe, out: str | None) -> None:
+    """Write the student and the teacher's encoder of documents as one folder."""
+    from optical.pipeline import export as pipeline_export
+
+    folder = pipeline_export.export_router(recipe, Path(out) if out else None, say)
+    console.print(f"Student and teacher are in [bold]{folder}[/bold]: its encode_query is the student's, its")
+    console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False)

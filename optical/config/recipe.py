@@ -59,7 +59,9 @@ class Recipe(Section):
         description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"
     )
     teacher: str = Field(
-        default="all-MiniLM-L6-v2", description="folder, hub id or packaged name of an encoder that reads English"
+        default="all-MiniLM-L6-v2",
+        description="folder, hub id or packaged name of an encoder that reads English; with a comma, one of queries "
+        "and one of documents",
     )
     student: str | None = Field(
         default=None,

@@ -38,7 +38,7 @@ def teacher_vectors(
     Raises:
         DataError: What is there is damaged.
     """
-    folder = cache / f"teacher-{fingerprint(teacher)}-{checksum(texts)}"
+    folder = cache / f"teacher-{fingerprint(teacher, 'query')}-{checksum(texts)}"
     if not (folder / MANIFEST).is_file():
         with written_whole(folder) as unfinished:
             _write(unfinished, *_encoded(teacher, texts, batch_size, progress))
@@ -104,7 +104,7 @@ def _folder(encoder: Encoder, parts: Iterable[str], cache: Path, options: EmbedO
     """Where a collection's vectors are: named by the encoder, the documents, and precisions that were asked for."""
     kind = f"-{options.precision}" if options.precision else ""
     kind += "" if options.compute == "float32" else f"-in-{options.compute}"
-    return cache / f"documents-{fingerprint(encoder, documents=True)}-{checksum(parts)}{kind}"
+    return cache / f"documents-{fingerprint(encoder, 'document')}-{checksum(parts)}{kind}"
 
 
 def _encoded(

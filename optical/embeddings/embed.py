@@ -108,7 +108,7 @@ def _plan(encoder: Encoder, options: EmbedOptions) -> ShardPlan:
     assert options.precision, "defaults are filled in before"
     assert options.shard_size
     kind = "tokens" if is_multi_vector(encoder) else "sentences"
-    by = fingerprint(encoder, documents=True)
+    by = fingerprint(encoder, "document")
     return ShardPlan(by, kind, options.precision, options.shard_size, options.keep_empty, options.compute)
 
 

@@ -157,7 +157,7 @@ def read_shards(folder: str | Path, *, encoder: str | None = None, verify: bool 
 
     Args:
         folder: Made by :func:`optical.embeddings.embed.embed_collection`.
-        encoder: Fingerprint of the encoder whose vectors are wanted (``fingerprint(teacher, documents=True)``).
+        encoder: Fingerprint of the encoder whose vectors are wanted (``fingerprint(teacher, "document")``).
         verify: Read every file and compare its checksum; otherwise manifests and sizes are compared.
 
     Raises:

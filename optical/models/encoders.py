@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -214,13 +214,13 @@ def token_counts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return np.array(counts, dtype=np.int64)
 
 
-def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
+def fingerprint(encoder: Encoder, side: Literal["query", "document"] | None = None) -> str:
     """Sixteen hexadecimal digits that change with weights, pooling, tokenizer, length limit, prompts or class.
 
     Args:
         encoder: Of either class.
-        documents: Leave out what changes the vectors of queries only, their prompt and expansion, so that a collection
-            is embedded once.
+        side: Leave out what changes vectors of the other side only, its prompt and the expansion of queries, so that
+            texts are encoded once.
     """
     digest = hashlib.sha256(type(encoder).__name__.encode())
     for name, value in sorted(encoder.state_dict().items()):
@@ -231,9 +231,9 @@ def fingerprint(encoder: Encoder, *, documents: bool = False) -> str:
     if pooled:  # of the mean, fingerprints are as they were before the pooling was part of them
         digest.update(str(pooled).encode())
     expansion = getattr(transformer(encoder), "query_expansion", None)
-    if expansion and not documents:
+    if expansion and side != "document":
         digest.update(json.dumps(expansion, sort_keys=True).encode())
-    digest.update(prompts.described(encoder, documents=documents).encode())
+    digest.update(prompts.described(encoder, side).encode())
     return digest.hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ import torch
 from optical.errors import DataError
 from optical.models.encoders import Encoder, encode_batch
 from optical.models.packaged_teachers import packaged_teacher
+from optical.models.towers import Towers, names_of, split_routes
 
 _NOT_ENCODERS = (
     "ForSequenceClassification",
@@ -21,8 +22,8 @@ _NOT_ENCODERS = (
 )
 
 
-def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
-    """Load an encoder: a folder, a hub id, or the name of a packaged teacher.
+def load_encoder(model: str | Path | Encoder, device: str | None = None) -> Encoder:
+    """Load an encoder: a folder, a hub id, or the name of a packaged teacher; one that is loaded stays as it is.
 
     The packaged ones are ``"all-MiniLM-L6-v2"`` and ``"multilingual-e5-small"``
     (:mod:`optical.models.packaged_teachers`).
@@ -31,11 +32,42 @@ def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
     Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling.
 
     Raises:
-        DataError: No such model, or one that is no encoder of text.
+        DataError: No such model, one that is no encoder of text, or one with an encoder for each side.
     """
+    towers = load_towers(model, device)
+    if towers.apart:
+        raise DataError(
+            f"{' and '.join(names_of(model))} have one encoder for queries and another for documents, and here one has "
+            "to read both; name a single encoder without routes"
+        )
+    return towers.queries
+
+
+def load_towers(teacher: Any, device: str | None = None) -> Towers:
+    """Load what reads the queries and what reads the documents: one encoder, a ``Router``, or a pair.
+
+    Args:
+        teacher: What :func:`load_encoder` loads, a sentence-transformers model with routes for queries and documents, a
+            loaded encoder of either kind, or two of these: ``"query_model,document_model"``, or a tuple. Of two, the
+            query side of the first is taken and the document side of the second.
+        device: Of what is loaded; None for what torch finds.
+
+    Raises:
+        DataError: See :func:`load_encoder`; a third name, or a model with routes that lacks one for a side.
+    """
+    names = names_of(teacher)
+    given = teacher if isinstance(teacher, tuple | list) else names if isinstance(teacher, str) else [teacher]
+    sides = [
+        _load(str(part), device) if isinstance(part, str | Path) else split_routes(part, name)
+        for part, name in zip(given, names, strict=True)
+    ]
+    return Towers(sides[0].queries, sides[-1].documents)
+
+
+def _load(model: str, device: str | None) -> Towers:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
-    name = str(packaged_teacher(str(model)) or model)
+    name = str(packaged_teacher(model) or model)
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
         raise DataError(f"{name}: no such model folder; name the folder of a saved encoder, or a hub id")
     config = _read_config(name, "config.json")
@@ -43,17 +75,27 @@ def load_encoder(model: str | Path, device: str | None = None) -> Encoder:
     _refuse_other_models(name, config, own)
     late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in config.get("architectures", [])
     try:
-        encoder = (MultiVectorEncoder if late else SentenceTransformer)(name, device=device)
-        with torch.no_grad():
-            encoded = encode_batch(encoder, encoder.preprocess(["a"]))
+        towers = split_routes((MultiVectorEncoder if late else SentenceTransformer)(name, device=device), name)
+        for encoder in towers if towers.apart else towers[:1]:
+            _check_vectors(encoder, name)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        if "trust_remote_code" in str(error):
+            raise DataError(
+                f"{name} comes with code of its own (trust_remote_code), which is never run here; name a model whose "
+                "class is part of transformers and sentence-transformers"
+            ) from error
         raise DataError(
             f"{name} cannot be used as a text encoder ({type(error).__name__}: {str(error)[:200]}); name a folder or "
             "hub id that sentence-transformers loads"
         ) from error
+    return towers
+
+
+def _check_vectors(encoder: Encoder, name: str) -> None:
+    with torch.no_grad():
+        encoded = encode_batch(encoder, encoder.preprocess(["a"]))
     if not torch.isfinite(encoded.sentence).all():
         raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
-    return encoder
 
 
 def _read_config(name: str, file: str) -> dict[str, Any]:

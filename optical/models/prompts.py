@@ -11,7 +11,7 @@ import copy
 import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from optical.errors import RecipeError
 
@@ -103,9 +103,10 @@ def pools_prompt(encoder: Encoder) -> bool:
     return all(getattr(module, "include_prompt", True) for module in encoder)
 
 
-def described(encoder: Encoder, *, documents: bool = False) -> str:
-    """The prompts of an encoder for a fingerprint, those of documents alone if wanted; empty where there are none."""
-    prompts = {"document": document_prompt(encoder)} | ({} if documents else {"query": query_prompt(encoder)})
+def described(encoder: Encoder, side: Literal["query", "document"] | None = None) -> str:
+    """The prompts of an encoder, or that of one side, for a fingerprint; empty where there are none."""
+    prompts = {"document": document_prompt(encoder), "query": query_prompt(encoder)}
+    prompts = {name: text for name, text in prompts.items() if side in (None, name)}
     if not any(prompts.values()):
         return ""
     return f"{sorted(prompts.items())} {pools_prompt(encoder)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optical.files import written_whole
-from optical.models.encoders import Encoder, transformer
+from optical.models.encoders import Encoder
 
 NOTE = "optical_weights_note"  # key of config.json: what the card has to say of the weights; students inherit it
 
@@ -19,8 +19,10 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 def write_encoder(encoder: Encoder, folder: Path) -> None:
     """Write the files of a model into a folder; its README says what there is to say of the weights it began with."""
     encoder.save(str(folder))
-    note = getattr(getattr(transformer(encoder).auto_model, "config", None), NOTE, "")
+    networks = (module.auto_model for module in encoder.modules() if hasattr(module, "auto_model"))
+    notes = {getattr(getattr(network, "config", None), NOTE, "") for network in networks}
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    if note not in text:
-        card.write_text(f"{text}\n\n## Weights\n\n{note}\n", encoding="utf-8")
+    for note in sorted(notes):
+        text = card.read_text(encoding="utf-8") if card.is_file() else ""
+        if note not in text:
+            card.write_text(f"{text}\n\n## Weights\n\n{note}\n", encoding="utf-8")

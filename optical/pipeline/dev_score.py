@@ -22,6 +22,7 @@ from optical.embeddings.vectors import Vectors
 from optical.evaluation.measures import measure
 from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, NamedScore, score_fingerprint
+from optical.models.towers import Towers
 from optical.pipeline.sides import sides
 from optical.retrieval.search import search
 
@@ -31,7 +32,7 @@ MATES_AMONG = 2_000  # sentences that a held-out sentence must find its translat
 
 def development_scores(
     recipe: Recipe,
-    teacher: Encoder,
+    teacher: Towers,
     pairs: Mapping[str, list[Pair]],
     searched: Mapping[str, EmbeddedCollection],
     say: Callable[[str], None],
@@ -64,7 +65,7 @@ def _mean(scores: Sequence[DevScore]) -> DevScore | None:
 
 
 def development_score(
-    recipe: Recipe, teacher: Encoder, pairs: list[Pair], searched: EmbeddedCollection | None, say: Callable[[str], None]
+    recipe: Recipe, teacher: Towers, pairs: list[Pair], searched: EmbeddedCollection | None, say: Callable[[str], None]
 ) -> tuple[DevScore | None, list[Pair]]:
     """The score that chooses the checkpoint for one language, and the pairs left to train on.
 
@@ -73,7 +74,7 @@ def development_score(
     the English side; without one, it is the English side itself, among other sentences.
     """
     if searched and searched.collection.docs_lang != ENGLISH:
-        if score := _foreign_score(recipe, teacher, searched.collection, say):
+        if score := _foreign_score(recipe, teacher.queries, searched.collection, say):
             return score, pairs
         searched = None
     if searched and (queries := _dev_queries(searched.collection, recipe.lang, recipe.search.split)):
@@ -89,14 +90,14 @@ def development_score(
     queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(held_out)]
     if searched:
         asked = [Query(f"q{k}", p.english) for k, p in enumerate(held_out)]
-        first = search(teacher, asked, searched.vectors, searched.ids, 1)
+        first = search(teacher.queries, asked, searched.vectors, searched.ids, 1)
         qrels = [Qrel(query, document, 1) for query, found in first.items() for document in found]
         say(f"development score: {count} held-out sentences find the passage that their translation finds")
         return _scorer(queries, searched.vectors, searched.ids, qrels), rest
     english = list(dict.fromkeys(p.english for p in [*held_out, *rest[:MATES_AMONG]]))
     ids = [f"s{k}" for k in range(len(english))]
     row = dict(zip(english, ids, strict=True))
-    vectors = document_vectors(teacher, ids, english, Path(recipe.cache))
+    vectors = document_vectors(teacher.documents, ids, english, Path(recipe.cache))
     qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
     say(f"development score: {count} held-out sentences find their translation among {len(english)}")
     return _scorer(queries, vectors, ids, qrels), rest

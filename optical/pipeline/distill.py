@@ -23,7 +23,7 @@ from optical.models.precision import check_precision
 from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
-from optical.pipeline.embed import embed_each, load_body, load_teacher
+from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
 from optical.pipeline.evaluate import compare_languages
 from optical.pipeline.export import export_colbert
 from optical.pipeline.index import build_indexes
@@ -66,14 +66,14 @@ def distill_run(
     clock = Clock()
     inputs = read_inputs(recipe, say)
     measured = judged(inputs.collections, recipe.search.split, say)
-    teacher = load_teacher(recipe)
-    body = load_body(recipe, teacher)
+    towers = teacher_towers(recipe)
+    teacher, body = towers.queries, load_body(recipe, towers.queries)
     check_precision(recipe.training.precision, teacher.device.type)
     clock("read")
-    searched = embed_each(recipe, teacher, inputs.collections, progress)
+    searched = embed_each(recipe, towers.documents, inputs.collections, progress)
     clock("documents")
     pairs = {lang: bitext.pairs for lang, bitext in inputs.bitexts.items()}
-    dev, pairs = development_scores(recipe, teacher, pairs, searched, say)
+    dev, pairs = development_scores(recipe, towers, pairs, searched, say)
     clock("development score")
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
@@ -88,11 +88,11 @@ def distill_run(
     reports = {}
     if measured:
         indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)
-        build_indexes(recipe, teacher, {lang: searched[lang] for lang in indexed}, say)
+        build_indexes(recipe, towers.documents, {lang: searched[lang] for lang in indexed}, say)
         systems = {report.TRANSPLANT: distilled.start, report.STUDENT: distilled.student}
-        reports = compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in measured}, None, say)
+        reports = compare_languages(recipe, towers, systems, {lang: searched[lang] for lang in measured}, None, say)
         clock("index, search, measures")
-    write_manifest(recipe, teacher, facts)
+    write_manifest(recipe, teacher, facts, towers.documents)
     return reports
 
 

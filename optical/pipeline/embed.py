@@ -1,5 +1,6 @@
 """Embed the documents of a run, once: English ones by the teacher, those in X by the student of the run.
 
+Of a teacher with two towers, that of the documents embeds, and that of the queries is what students are made of.
 Vectors go to the cache and are found there by every later job with the same encoder and documents. Documents in X wait
 until there is a student.
 """
@@ -24,18 +25,31 @@ from optical.embeddings.vectors import Vectors
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.linear_map import Body, body_for
-from optical.models.load import load_encoder
+from optical.models.load import load_encoder, load_towers
 from optical.models.prompts import with_prompts
+from optical.models.towers import Towers, check_towers, names_of, prompted_towers
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
 
 
-def load_teacher(recipe: Recipe) -> Encoder:
-    """The teacher as the recipe reads it: with its prompts, as it is, or token by token."""
-    teacher = load_encoder(recipe.teacher, recipe.device)
+def teacher_towers(recipe: Recipe) -> Towers:
+    """The teacher as the recipe reads it: with its prompts, as it is, or token by token.
+
+    Raises:
+        DataError: It cannot be loaded, or its two encoders have vectors that cannot be compared.
+    """
+    names = names_of(recipe.teacher)
+    queries, documents = towers = load_towers(recipe.teacher, recipe.device)
     if recipe.late_interaction:
-        teacher = encoders.as_multi_vector(teacher, recipe.query_length)
-    return with_prompts(teacher, recipe.teacher_prompts.model_dump(), recipe.teacher)
+        queries = encoders.as_multi_vector(queries, recipe.query_length)
+        towers = Towers(queries, encoders.as_multi_vector(documents) if towers.apart else queries)
+    check_towers(towers, names)
+    return prompted_towers(towers, recipe.teacher_prompts.model_dump(), names)
+
+
+def load_teacher(recipe: Recipe) -> Encoder:
+    """The teacher's encoder of queries, which also reads the documents where it has no other."""
+    return teacher_towers(recipe).queries
 
 
 def load_body(recipe: Recipe, teacher: Encoder) -> Body | None:
@@ -54,7 +68,7 @@ def load_student(recipe: Recipe) -> Encoder:
 
 def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
     """The encoder of the documents of a finished run: the teacher where they are English, else its student."""
-    return load_teacher(recipe) if collection.docs_lang == ENGLISH else load_student(recipe)
+    return teacher_towers(recipe).documents if collection.docs_lang == ENGLISH else load_student(recipe)
 
 
 def embed_documents(
@@ -67,11 +81,14 @@ def embed_documents(
 
 
 def embed_each(
-    recipe: Recipe, teacher: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
+    recipe: Recipe, embedder: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
 ) -> dict[str, EmbeddedCollection]:
-    """Language -> its collection, embedded if it is English; one that languages share is embedded once."""
+    """Language -> its collection, embedded if it is English; one that languages share is embedded once.
+
+    ``embedder`` is the teacher's encoder of documents.
+    """
     done = {
-        id(one): embed_documents(recipe, teacher, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
+        id(one): embed_documents(recipe, embedder, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
         for one in distinct(collections)
     }
     return {lang: done[id(one)] for lang, one in collections.items() if one}
@@ -95,11 +112,11 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
         check_english(str(path), documents_of(path).lang)
     local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
     device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
-    teacher = load_teacher(recipe.model_copy(update={"device": device}))
+    embedder = teacher_towers(recipe.model_copy(update={"device": device})).documents
     options = _options(recipe.search)._replace(shard_size=recipe.search.shard_size)
     return [
         stream_vectors(
-            teacher, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
+            embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
             progress=True,
         )
         for path in paths

@@ -22,8 +22,9 @@ from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.load import load_encoder
+from optical.models.towers import Towers
 from optical.pipeline.bm25_rows import fused, lexical_runs
-from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
+from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
 from optical.pipeline.run_folder import COMPARED, check_evaluate
@@ -42,9 +43,9 @@ def evaluate_run(
     check_evaluate(recipe.folder)
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
-    teacher, collections = load_teacher(recipe), judged(found, recipe.search.split, say)
+    teacher, collections = teacher_towers(recipe), judged(found, recipe.search.split, say)
     systems = load_systems(recipe, student)
-    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher, collections), student, say)
+    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher.documents, collections), student, say)
 
 
 def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
@@ -64,7 +65,7 @@ def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None
 
 
 def compare_languages(
-    recipe: Recipe, teacher: Encoder, systems: dict[str, Encoder], searched: Mapping[str, EmbeddedCollection],
+    recipe: Recipe, teacher: Towers, systems: dict[str, Encoder], searched: Mapping[str, EmbeddedCollection],
     student: Path | None, say: Callable[[str], None],
 ) -> dict[str, Report]:  # fmt: skip
     """A report for each language, and for several a summary beside them."""
@@ -83,7 +84,7 @@ def compare_languages(
 
 def compare_systems(
     recipe: Recipe,
-    teacher: Encoder,
+    teacher: Towers,
     systems: dict[str, Encoder],
     searched: EmbeddedCollection,
     folder: Path,
@@ -102,7 +103,7 @@ def compare_systems(
     qrels = judgements_of(queries, collection.qrels[name])
     params, depth = search_params(recipe.search), recipe.search.depth
     lines = dict(_lines(recipe, teacher, systems, searched, queries, say))
-    late = is_multi_vector(teacher)
+    late = is_multi_vector(teacher.queries)
     opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
     runs = {
         system: search(
@@ -186,7 +187,7 @@ class Line(NamedTuple):
 
 def _lines(
     recipe: Recipe,
-    teacher: Encoder,
+    teacher: Towers,
     systems: Mapping[str, Encoder],
     searched: EmbeddedCollection,
     queries: list[Query],
@@ -198,22 +199,23 @@ def _lines(
     are embedded by each system; English questions about them are the teacher's to ask.
     """
     collection, index = searched.collection, index_folder(recipe.folder, recipe.lang)
-    systems = {report.ZERO_SHOT: teacher, **systems}
+    systems = {report.ZERO_SHOT: teacher.queries, **systems}
     if collection.docs_lang != ENGLISH:
         say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
         teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
         asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
         say(f"the {asks} the {len(searched.ids)} documents")
         for system, encoder in systems.items():
-            documents = embed_documents(recipe, encoder, collection).vectors
-            own = index if serves(index, encoder, searched) else None
-            yield system, Line(teacher if teacher_asks else encoder, queries, documents, own)
+            embedder = teacher.documents if encoder is teacher.queries else encoder
+            documents = embed_documents(recipe, embedder, collection).vectors
+            own = index if serves(index, embedder, searched) else None
+            yield system, Line(teacher.queries if teacher_asks else encoder, queries, documents, own)
         return
-    shared = index if serves(index, teacher, searched) else None
+    shared = index if serves(index, teacher.documents, searched) else None
     ids = {query.id for query in queries}
     english = [query for query in collection.queries.get(ENGLISH, []) if query.id in ids]
     if len(english) == len(queries):
-        yield report.CEILING, Line(teacher, english, searched.vectors, shared)
+        yield report.CEILING, Line(teacher.queries, english, searched.vectors, shared)
     else:
         missing = len(queries) - len(english)
         say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")

@@ -1,4 +1,4 @@
-"""Export the student of a finished run as ONNX graphs, which are measured, or in ColBERT's format.
+"""Export the student of a finished run: as ONNX graphs, which are measured, in ColBERT's format, or as a Router.
 
 Beside the graphs (:mod:`optical.models.onnx_export`) is written what they cost and what they lose: size, agreement with
 torch, MAP on the run's collection, and the time of one query on one thread. A graph encodes queries in X, so a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,9 @@ from optical.models.encoders import Encoder, encode_queries
 from optical.models.load import load_encoder
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export
-from optical.pipeline.embed import embed_documents, load_teacher
+from optical.models.router_format import save_router
+from optical.models.towers import Towers, check_towers
+from optical.pipeline.embed import embed_documents, load_student, teacher_towers
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
 from optical.pipeline.manifest import versions
 from optical.pipeline.sides import check_split
@@ -37,6 +40,7 @@ from optical.retrieval.search import search_vectors
 TORCH = "torch"
 BITEXT_TEXTS = 200  # sentences that stand for queries where there is no collection
 TIMED = 100  # queries that are timed, each alone
+CHECKED = 200  # passages that a saved Router is checked on
 
 
 class Latency(NamedTuple):
@@ -107,6 +111,38 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Callable[[st
     folder = folder or recipe.folder / "colbert"
     check_replaceable(folder)
     colbert_format.save_combined(load_encoder(recipe.folder / "student", "cpu"), folder, say)
+    return folder
+
+
+def export_router(recipe: Recipe, folder: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Save the student of a finished run and the teacher's encoder of English documents as one model with two routes.
+
+    It is checked on the run's questions and passages, or on sentences of the bitext where there are none.
+
+    Args:
+        recipe: Of the run.
+        folder: Where it goes; default RUN/router.
+        say: Called with each line of progress.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: The run has no student, or one whose vectors cannot be compared with the teacher's, the saved model
+            gives others, or the folder holds something else.
+    """
+    folder = folder or recipe.folder / "router"
+    check_replaceable(folder)
+    recipe = first_judged(recipe, say).model_copy(update={"device": "cpu"})
+    towers = Towers(load_student(recipe), teacher_towers(recipe).documents)
+    check_towers(towers, ["the student", recipe.teacher])
+    collection = _collection(recipe, lambda _: None)
+    texts = [query.text for query in _queries(recipe, collection)[0]]
+    passages = texts
+    if collection and collection.docs_lang == ENGLISH:
+        passages = [doc.full for doc in islice(collection.docs, CHECKED)]
+    save_router(towers, folder, texts, passages, say)
+    say(f"in Python: sentence_transformers.{type(towers.queries).__name__}({str(folder)!r})")
     return folder
 
 
@@ -245,7 +281,7 @@ def _scores(
     recipe: Recipe, student: Encoder, collection: Collection, queries: list[Query], vectors: Mapping[str, Any]
 ) -> dict[str, Scores]:
     """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
-    embedder = load_teacher(recipe) if collection.docs_lang == ENGLISH else student
+    embedder = teacher_towers(recipe).documents if collection.docs_lang == ENGLISH else student
     _, documents, ids = embed_documents(recipe, embedder, collection, False)
     qrels = judgements_of(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]

@@ -14,7 +14,7 @@ from optical.files import remove_whole, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt
-from optical.pipeline.embed import embed_documents, embed_each, load_student, load_teacher
+from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.inputs import collection_path, run_collections
 from optical.pipeline.run_folder import check_index
 from optical.pipeline.sides import embeddable
@@ -35,8 +35,8 @@ def index_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> li
     """
     check_index(recipe)
     collections = embeddable(run_collections(recipe), recipe.langs, say)
-    teacher = load_teacher(recipe)
-    folders = build_indexes(recipe, teacher, embed_each(recipe, teacher, collections), say)
+    embedder = teacher_towers(recipe).documents
+    folders = build_indexes(recipe, embedder, embed_each(recipe, embedder, collections), say)
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 
@@ -49,14 +49,17 @@ def index_folder(run: Path, lang: str) -> Path:
 
 def build_indexes(
     recipe: Recipe,
-    teacher: Encoder,
+    embedder: Encoder,
     searched: Mapping[str, EmbeddedCollection],
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Build one index for a collection that all languages share, or one for each language."""
+    """Build one index for a collection that all languages share, or one for each language.
+
+    ``embedder`` is the teacher's encoder of documents.
+    """
     shared = len({id(one.collection) for one in searched.values()}) == 1
     built = (
-        _build_index(recipe.of(lang), teacher, one, recipe.folder / ("index" if shared else f"index-{lang}"), say)
+        _build_index(recipe.of(lang), embedder, one, recipe.folder / ("index" if shared else f"index-{lang}"), say)
         for lang, one in (list(searched.items())[:1] if shared else searched.items())
     )
     return [folder for folder in built if folder]
@@ -64,7 +67,7 @@ def build_indexes(
 
 def _build_index(
     recipe: Recipe,
-    teacher: Encoder,
+    embedder: Encoder,
     searched: EmbeddedCollection,
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
@@ -73,15 +76,15 @@ def _build_index(
 
     Documents in X are embedded for it by the student in the folder of the run.
     """
-    late = encoders.is_multi_vector(teacher)
+    late = encoders.is_multi_vector(embedder)
     if late and not _wants_late_index(recipe.search, len(searched.ids)):
         if (folder / dense.MANIFEST).is_file():  # of an earlier recipe; it would be searched
             remove_whole(folder)
         return None
     manifest = {
         "teacher": recipe.teacher,
-        "teacher_fingerprint": encoders.fingerprint(teacher),
-        "document_prompt": document_prompt(teacher),
+        "teacher_fingerprint": encoders.fingerprint(embedder),
+        "document_prompt": document_prompt(embedder),
         "collection": collection_path(recipe),
         "collection_checksum": searched.collection.checksum,
     }

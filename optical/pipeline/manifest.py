@@ -22,12 +22,21 @@ PACKAGES = (  # whose versions a manifest names, where they are installed
     "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy",
 )  # fmt: skip
 
+DOCUMENTS = "teacher_documents_fingerprint"  # a fact of teachers with a second encoder, of documents
 
-def write_manifest(recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any]) -> None:
-    """Write what the run was made of: versions, commit, seed, machine, teacher, and the facts given."""
+
+def write_manifest(
+    recipe: Recipe | Teaching, teacher: Encoder, facts: dict[str, Any], documents: Encoder | None = None
+) -> None:
+    """Write what the run was made of: versions, commit, seed, machine, teacher, and the facts given.
+
+    ``documents`` is the teacher's encoder of documents, where it may be another than that of queries.
+    """
     known = {"optical": __version__, "commit": commit(), "python": platform.python_version()}
     known |= {"packages": versions(PACKAGES), "machine": platform.platform(), "seed": recipe.seed}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
+    if documents not in (None, teacher):
+        known |= {DOCUMENTS: encoders.fingerprint(documents)}
     write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
 
 

@@ -27,7 +27,7 @@ from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
-from optical.pipeline.embed import embed_documents, load_teacher
+from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.evaluate import evaluation_folder, load_systems
 from optical.pipeline.inputs import read_inputs, run_collections
 from optical.pipeline.run_folder import PERTURBED, check_evaluate
@@ -71,7 +71,7 @@ def perturb_run(
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
     check_evaluate(recipe.folder, PERTURBED)
-    teacher = load_teacher(recipe)
+    embedder = teacher_towers(recipe).documents
     split = recipe.search.split
     asked = _asked(judged(run_collections(recipe), split, say), split, say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
@@ -83,7 +83,7 @@ def perturb_run(
         wanted = [(kind, rate) for kind in dict.fromkeys(kinds) for rate in dict.fromkeys(rates)]
         cases = [perturb_queries(queries, kind, rate, seeds, words) for kind, rate in wanted]
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
-        shared = embed_documents(own, teacher, collection, False) if collection.docs_lang == ENGLISH else None
+        shared = embed_documents(own, embedder, collection, False) if collection.docs_lang == ENGLISH else None
         searched = {n: shared or embed_documents(own, one, collection, False) for n, one in systems.items()}
         measures = {
             name: _measure(own.search, encoder, queries, cases, searched[name]) for name, encoder in systems.items()

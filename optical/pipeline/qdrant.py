@@ -19,6 +19,7 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.inputs import first_collection
+from optical.pipeline.manifest import DOCUMENTS
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
 from optical.retrieval.qdrant.search import CANDIDATES, check, search
@@ -150,10 +151,11 @@ def _facts(run: Path, collection: Collection, student: Encoder) -> dict[str, Any
 
 
 def _teacher_of(run: Path) -> str:
-    """Fingerprint of the teacher that a run was made with."""
+    """Fingerprint of the teacher that a run was made with: of its encoder of documents, where it has two."""
     file = run / "manifest.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["teacher_fingerprint"]
+        made = json.loads(file.read_text(encoding="utf-8"))
+        return made.get(DOCUMENTS) or made["teacher_fingerprint"]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{file} does not say by which teacher the run was made ({type(error).__name__}); name a folder that "

@@ -28,11 +28,11 @@ def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engi
         late: Whether scores are MaxSim sums instead of cosines.
         engine: ``own`` for the run's index, or ``qdrant``.
     """
-    folder = Path(recipe.teacher)
+    towers = [recipe.teacher] if Path(recipe.teacher).is_dir() else recipe.teacher.split(",")
     measures = {lang: _measures(recipe, collection, lang) for lang in recipe.langs}
     return {
         "engine": engine,
-        "teacher": folder.name if folder.is_dir() else recipe.teacher,
+        "teacher": ",".join(Path(one).name if Path(one).is_dir() else one for one in towers),
         "languages": list(recipe.langs),
         "late_interaction": late,
         "collection": collection.name,

@@ -28,7 +28,7 @@ def test_vectors_are_those_of_the_encoder_whatever_the_batch(teacher, tmp_path, 
     encoder = as_multi_vector(teacher) if late else teacher
     shards = embed_collection(encoder, iter(DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4, **options))
     assert [part.manifest["count"] for part in shards.parts] == [4, 4, 4, 3]
-    found = sharded_vectors(read_shards(tmp_path / "v", encoder=fingerprint(encoder, documents=True), verify=True))
+    found = sharded_vectors(read_shards(tmp_path / "v", encoder=fingerprint(encoder, "document"), verify=True))
     if late:
         for k, row in enumerate(encode_tokens(encoder, texts, query=False)):
             np.testing.assert_allclose(found.of(k), row, atol=1e-3)  # float16
@@ -85,7 +85,7 @@ def test_a_function_gives_the_documents_anew_and_the_second_call_encodes_nothing
     for _ in range(2):
         embed_collection(teacher, lambda: iter(DOCUMENTS), tmp_path / "v", EmbedOptions(shard_size=4))
         monkeypatch.setattr(encode, "encode_batch", refuse)
-    other = fingerprint(bert(tmp_path / "other", text="other words"), documents=True)
+    other = fingerprint(bert(tmp_path / "other", text="other words"), "document")
     with pytest.raises(DataError, match="vectors of another encoder: its fingerprint is"):
         read_shards(tmp_path / "v", encoder=other)
 

@@ -197,8 +197,8 @@ class TestQueryLength:
         for a, b in zip(*(encode_tokens(m, TEXTS, query=True) for m in (many, again)), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
         assert len({fingerprint(m) for m in (plain, many, as_multi_vector(teacher, 13))}) == 3
-        assert len({fingerprint(m, documents=True) for m in (plain, many)}) == 1
-        assert fingerprint(plain) == fingerprint(plain, documents=True)
+        assert len({fingerprint(m, "document") for m in (plain, many)}) == 1
+        assert fingerprint(plain) == fingerprint(plain, "document")
 
     def test_a_model_of_another_length_takes_the_new_one(self, teacher):
         capped = as_multi_vector(teacher)

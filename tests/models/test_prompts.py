@@ -83,7 +83,7 @@ def test_cached_vectors_and_fingerprints_are_of_their_prompts(teacher, tmp_path)
     query, document = with_prompts(teacher, {"query": "a "}), with_prompts(teacher, {"document": "a "})
     both = [teacher, query, document]
     assert len({fingerprint(encoder) for encoder in both}) == 3
-    by_documents = [fingerprint(encoder, documents=True) for encoder in both]
+    by_documents = [fingerprint(encoder, "document") for encoder in both]
     assert by_documents[0] == by_documents[1] != by_documents[2]
     folders = [document_vectors(encoder, IDS, TEXTS, tmp_path).folder for encoder in both]
     assert folders[0] == folders[1] != folders[2]

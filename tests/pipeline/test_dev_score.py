@@ -11,7 +11,8 @@ from optical.data.records import Doc, Qrel, Query
 from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import unembedded
 from optical.evaluation.measures import measure
-from optical.models.encoders import score_fingerprint
+from optical.models.encoders import Encoder, encode_queries, encode_sentences, score_fingerprint
+from optical.models.towers import Towers
 from optical.pipeline import dev_score
 from optical.pipeline.dev_score import development_score, development_scores
 from optical.retrieval.search import search
@@ -32,10 +33,15 @@ def recipe_of(tmp_path, lang: str, **more):
     return load_recipe(None, {"lang": lang, "cache": str(tmp_path / "cache"), "training.held_out": 1, **more})
 
 
+def both(encoder: Encoder) -> Towers:
+    """A teacher that reads queries and documents alike."""
+    return Towers(encoder, encoder)
+
+
 def test_the_score_of_several_languages_is_the_mean_of_each(tmp_path, teacher):
     recipe, said = recipe_of(tmp_path, "aa,bb"), []
-    score, left = development_scores(recipe, teacher, PAIRS, {}, said.append)
-    single = {lang: development_score(recipe.of(lang), teacher, PAIRS[lang], None, said.append) for lang in PAIRS}
+    score, left = development_scores(recipe, both(teacher), PAIRS, {}, said.append)
+    single = {lang: development_score(recipe.of(lang), both(teacher), PAIRS[lang], None, said.append) for lang in PAIRS}
     alone = {lang: found[0](teacher) for lang, found in single.items()}
     assert len(set(alone.values())) == 2, "the two scores must differ for a mean to be seen"
     assert score(teacher) == pytest.approx(sum(alone.values()) / 2)
@@ -46,8 +52,8 @@ def test_the_score_of_several_languages_is_the_mean_of_each(tmp_path, teacher):
 
 def test_one_language_has_its_own_score_and_no_name(tmp_path, teacher):
     recipe, said = recipe_of(tmp_path, "aa"), []
-    score, left = development_scores(recipe, teacher, {"aa": PAIRS["aa"]}, {}, said.append)
-    expected, rest = development_score(recipe, teacher, PAIRS["aa"], None, said.append)
+    score, left = development_scores(recipe, both(teacher), {"aa": PAIRS["aa"]}, {}, said.append)
+    expected, rest = development_score(recipe, both(teacher), PAIRS["aa"], None, said.append)
     assert score(teacher) == expected(teacher)
     assert left == {"aa": rest}
     assert said[0] == said[1]
@@ -55,22 +61,33 @@ def test_one_language_has_its_own_score_and_no_name(tmp_path, teacher):
 
 def test_a_pair_held_out_for_one_language_is_trained_on_for_none(tmp_path, teacher):
     recipe = recipe_of(tmp_path, "aa,bb")
-    _, rest = development_score(recipe.of("aa"), teacher, PAIRS["aa"], None, lambda _: None)
+    _, rest = development_score(recipe.of("aa"), both(teacher), PAIRS["aa"], None, lambda _: None)
     (held_out,) = set(PAIRS["aa"]) - set(rest)
     shared = {"aa": PAIRS["aa"], "bb": [*PAIRS["bb"], held_out]}
-    _, left = development_scores(recipe, teacher, shared, {}, lambda _: None)
+    _, left = development_scores(recipe, both(teacher), shared, {}, lambda _: None)
     assert held_out not in left["aa"] + left["bb"]
 
 
 def test_a_language_with_too_few_pairs_has_no_part_in_the_mean(tmp_path, teacher):
     recipe, said = recipe_of(tmp_path, "aa,bb"), []
-    score, left = development_scores(recipe, teacher, PAIRS | {"bb": PAIRS["bb"][:5]}, {}, said.append)
-    alone, _ = development_score(recipe.of("aa"), teacher, PAIRS["aa"], None, said.append)
+    score, left = development_scores(recipe, both(teacher), PAIRS | {"bb": PAIRS["bb"][:5]}, {}, said.append)
+    alone, _ = development_score(recipe.of("aa"), both(teacher), PAIRS["aa"], None, said.append)
     assert score(teacher) == alone(teacher)
     assert left["bb"] == PAIRS["bb"][:5]
     assert "bb: too few pairs for a development score" in said
-    nothing, _ = development_scores(recipe, teacher, {lang: p[:5] for lang, p in PAIRS.items()}, {}, said.append)
+    nothing, _ = development_scores(recipe, both(teacher), {lang: p[:5] for lang, p in PAIRS.items()}, {}, said.append)
     assert nothing is None
+
+
+def test_sentences_to_be_found_are_read_by_the_encoder_of_documents(tmp_path, teacher, student):
+    recipe = recipe_of(tmp_path, "aa")
+    score, left = development_score(recipe, Towers(teacher, student), PAIRS["aa"], None, lambda _: None)
+    (held_out,) = set(PAIRS["aa"]) - set(left)
+    english = [held_out.english, *(pair.english for pair in left)]
+    found = (encode_queries(teacher, [held_out.foreign]) @ encode_sentences(student, english, query=False).T)[0]
+    assert score(teacher) == pytest.approx(1 / (1 + int((found > found[0]).sum())))
+    alike, _ = development_score(recipe, both(teacher), PAIRS["aa"], None, lambda _: None)
+    assert score_fingerprint(score) != score_fingerprint(alike)
 
 
 @pytest.fixture
@@ -85,7 +102,7 @@ def documents():
 
 def test_documents_in_x_are_embedded_anew_for_each_score(tmp_path, teacher, student, documents):
     recipe, said = recipe_of(tmp_path, "bb"), []
-    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    score, left = development_score(recipe, both(teacher), PAIRS["bb"], unembedded(documents), said.append)
     assert (left, said) == (PAIRS["bb"], ["development score: MAP of 3 dev queries, 12 bb documents"])
     ids, texts = [doc.id for doc in documents.docs], [doc.text for doc in documents.docs]
     for encoder in (teacher, student):
@@ -98,27 +115,27 @@ def test_documents_in_x_are_embedded_anew_for_each_score(tmp_path, teacher, stud
 def test_questions_in_x_are_the_encoders_own_where_no_english_one_is_judged(tmp_path, teacher, documents):
     recipe = recipe_of(tmp_path, "bb")
     own = documents._replace(queries={"bb": documents.queries["bb"]})
-    score, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(own), lambda _: None)
+    score, _ = development_score(recipe, both(teacher), PAIRS["bb"], unembedded(own), lambda _: None)
     assert score(teacher) == 1.0, "each question is its document, word for word"
-    english, _ = development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), lambda _: None)
+    english, _ = development_score(recipe, both(teacher), PAIRS["bb"], unembedded(documents), lambda _: None)
     assert english(teacher) < 1.0
 
 
 def test_judged_documents_come_before_others(tmp_path, teacher, documents, monkeypatch):
     recipe, said = recipe_of(tmp_path, "bb"), []
     monkeypatch.setattr(dev_score, "MATES_AMONG", 5)
-    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    development_score(recipe, both(teacher), PAIRS["bb"], unembedded(documents), said.append)
     assert said == ["development score: MAP of 3 dev queries, 5 bb documents"]
     monkeypatch.setattr(dev_score, "MATES_AMONG", 2)
-    development_score(recipe, teacher, PAIRS["bb"], unembedded(documents), said.append)
+    development_score(recipe, both(teacher), PAIRS["bb"], unembedded(documents), said.append)
     assert said[1] == "development score: MAP of 3 dev queries, 3 bb documents"
 
 
 def test_documents_in_x_without_dev_queries_leave_held_out_pairs(tmp_path, teacher, documents):
     recipe, said = recipe_of(tmp_path, "bb"), []
     bare = documents._replace(qrels={"test": documents.qrels["test"]})
-    score, left = development_score(recipe, teacher, PAIRS["bb"], unembedded(bare), said.append)
-    expected, rest = development_score(recipe, teacher, PAIRS["bb"], None, said.append)
+    score, left = development_score(recipe, both(teacher), PAIRS["bb"], unembedded(bare), said.append)
+    expected, rest = development_score(recipe, both(teacher), PAIRS["bb"], None, said.append)
     assert (score(teacher), left) == (expected(teacher), rest)
     assert said[0] == said[1] == "development score: 1 held-out sentences find their translation among 12"
 
@@ -131,7 +148,7 @@ def fingerprints(recipe, teacher, *searched):
         if collection.docs_lang == "en":
             ids, texts = [doc.id for doc in collection.docs], [doc.text for doc in collection.docs]
             one = one._replace(vectors=document_vectors(teacher, ids, texts, recipe.folder / "vectors"))
-        score, _ = development_score(recipe, teacher, PAIRS["bb"], one, lambda _: None)
+        score, _ = development_score(recipe, both(teacher), PAIRS["bb"], one, lambda _: None)
         found.append(score_fingerprint(score))
     return found
 
@@ -158,7 +175,7 @@ def test_the_mean_of_several_languages_is_known_by_each(tmp_path, teacher):
     recipe = recipe_of(tmp_path, "aa,bb")
     changed = PAIRS | {"bb": [Pair(english, f"{foreign} r") for english, foreign, *_ in PAIRS["bb"]]}
     key, again, other, one = (
-        score_fingerprint(development_scores(recipe, teacher, pairs, {}, lambda _: None)[0])
+        score_fingerprint(development_scores(recipe, both(teacher), pairs, {}, lambda _: None)[0])
         for pairs in (PAIRS, PAIRS, changed, PAIRS | {"bb": PAIRS["bb"][:5]})
     )
     assert key == again

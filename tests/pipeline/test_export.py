@@ -158,7 +158,7 @@ def found_by(encoder, documents_by):
 
 @pytest.mark.parametrize("langs", [["zz"], ["en", "zz"]])
 def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkeypatch, langs):
-    monkeypatch.setattr(pipeline_export, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    monkeypatch.setattr(pipeline_export, "teacher_towers", lambda *_: pytest.fail("the teacher was loaded"))
     said = []
     result = pipeline_export.export_onnx(over(run, "zz", langs), say=said.append)
     assert (result.texts, result.text_count, result.collection) == ("zz questions", 3, "passages (test, zz documents)")
@@ -171,9 +171,12 @@ def test_documents_in_x_are_embedded_by_torch_and_asked_in_x(run, single, monkey
     assert "MAP on passages (test, zz documents)" in (result.folder / "table.md").read_text(encoding="utf-8")
 
 
-def test_english_documents_are_embedded_by_the_teacher(run, single, student):
+@pytest.mark.parametrize("pair", [False, True])
+def test_english_documents_are_embedded_by_the_teacher(run, single, student, pair):
     chosen = over(run, "en", ["zz"])
     student.save(chosen.teacher)  # another encoder
+    if pair:
+        chosen = chosen.model_copy(update={"teacher": f"{run.folder / 'student'},{chosen.teacher}"})
     result = pipeline_export.export_onnx(chosen)
     assert result.collection == "passages (test)"
     assert result.systems["torch"].scores.per_query["AP"] == pytest.approx(found_by(single[0], student))

@@ -281,7 +281,7 @@ def foreign(request, tmp_path, finished):
 
 def test_documents_in_x_are_the_students(foreign, monkeypatch):
     recipe, place = foreign
-    monkeypatch.setattr(embed, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    monkeypatch.setattr(embed, "teacher_towers", lambda *_: pytest.fail("the teacher was loaded"))
     assert qdrant.export_qdrant(recipe, place)[1:] == (len(ENGLISH), len(ENGLISH), 0)
     student = load_encoder(recipe.folder / "student", "cpu")
     with connect(place) as client:
