@@ -33,7 +33,8 @@ def in_teachers_space(
 
     From multilingual-e5-small to all-MiniLM-L6-v2, on 1,000 other sentences of Swahili bitext: 1,000 sentences give a
     mean cosine of .63, 4,000 .69 and 8,000 .70, and the teacher's vector is found among 1,000 with a mean reciprocal
-    rank of .94, .99 and .99. Targets of unit length gain .003 of cosine, no intercept loses .001.
+    rank of .94, .99 and .99. Targets of unit length gain .003 of cosine, no intercept loses .001. A map fitted to the X
+    side, alone or beside the English one, finds no more on the sample.
 
     Args:
         student: With its vocabulary and layers, in a space of its own; shares its weights with what is returned.
