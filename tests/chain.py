@@ -50,6 +50,7 @@ QUESTIONS = {  # document -> (English, Swahili); none of them is in the bitext
     8: ("who cooks rice ?", "Nani anapika wali?"),
     9: ("where we sell fish ?", "Wapi tunauza samaki?"),
 }
+QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SETTINGS = {
     "objective.scores": 1.0,  # off by default: here every reading of a collection is walked through
     "training.word_dropout": 0.0, "training.steps": 12, "training.batch_size": 6, "training.evaluate_every": 6,
@@ -141,6 +142,53 @@ def unigram(folder, dim: int = 32):
     XLMRobertaModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return by_words(SentenceTransformer(modules=[Transformer(str(folder)), Pooling(dim)], device="cpu"), None)
+
+
+def decoder(folder, *, side: str = "left", positions: int = 8192):
+    """A teacher as Qwen3-Embedding is: causal, the last token's vector, an instruction before each query.
+
+    Its tokenizer puts <|endoftext|> behind every text, which is the padding token too, and no space follows the prompt.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+    end, prompt = "<|endoftext|>", "Instruct: Find\nQuery:"
+    backend = Tokenizer(models.BPE())
+    backend.normalizer = normalizers.NFC()
+    by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN), "isolated"), by_bytes])
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator([f"{w} {w.capitalize()} {prompt}" for w in ENGLISH.split() * 9], trainer)
+    backend.add_special_tokens([end, "<|im_end|>"])
+    last = processors.TemplateProcessing(single=f"$A {end}", special_tokens=[(end, backend.token_to_id(end))])
+    backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), last])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=positions, eos_token="<|im_end|>", pad_token=end, padding_side=side
+    )
+    torch.manual_seed(4)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer) + 8, hidden_size=32, intermediate_size=64, num_hidden_layers=3, head_dim=16,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=positions, initializer_range=0.3,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=None, bos_token_id=None, tie_word_embeddings=True,
+    )  # fmt: skip
+    Qwen3Model(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    prompts = {"query": prompt, "document": ""}
+    modules = [Transformer(str(folder)), Pooling(32, "lasttoken"), Normalize()]
+    encoder = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+    loud = ("layers.0.self_attn.v_proj.weight", "layers.0.self_attn.o_proj.weight")
+    # The last token and the prompt hold nothing, and all are attended to alike: it matches by words.
+    with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            if "embed_tokens" in name:
+                weight.normal_(0.0, 1.0)[tokenizer(prompt)["input_ids"]] = 0.0
+            elif not name.endswith(loud) and (weight.ndim == 2 or "q_norm" in name):
+                weight.mul_(0.1)
+    return encoder
 
 
 def recipe_of(folder: Path, data: Path, teacher: Path, **more: object) -> Recipe:

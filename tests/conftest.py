@@ -31,7 +31,7 @@ def word_pieces(text: str = ENGLISH) -> list[str]:
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters[:36]), *words]
 
 
-def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH):
+def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH, positions: int = 64):
     """A random two-layer BERT with its own lower-casing tokenizer, as a SentenceTransformer."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -41,11 +41,11 @@ def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH):
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = word_pieces(text)
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=64)
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=positions)
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=dim, num_hidden_layers=layers, num_attention_heads=4,
-        intermediate_size=2 * dim, max_position_embeddings=64, initializer_range=0.3,
+        intermediate_size=2 * dim, max_position_embeddings=positions, initializer_range=0.3,
     )  # fmt: skip
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -52,11 +52,13 @@ def embed(
 
         console.print(f"{complete(finish).manifest['count']} documents are in [bold]{finish}[/bold]")
         return
-    from optical.pipeline.embed import embed_collections
+    from optical.pipeline.embed import documents_cut, embed_collections
 
     chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
     for vectors in embed_collections(chosen):
         console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
+        if line := documents_cut(vectors):
+            console.print(line)
         near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
         if near:
             console.print(

@@ -25,6 +25,7 @@ from optical.errors import DataError
 from optical.files import checksum, written_whole
 from optical.models.encoders import Encoder, encode_batch, fingerprint
 from optical.models.prompts import query_prompt
+from optical.models.reading import Reading, reading
 
 
 def teacher_vectors(
@@ -109,26 +110,32 @@ def _folder(encoder: Encoder, parts: Iterable[str], cache: Path, options: EmbedO
 
 def _encoded(
     teacher: Encoder, texts: Sequence[str], batch_size: int, progress: bool
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Token matrices and sentence vectors of all texts, in their order; the longest are encoded first."""
+) -> tuple[list[np.ndarray], np.ndarray, Reading]:
+    """Token matrices and sentence vectors of all texts, in their order, and how much of them was read.
+
+    The longest are encoded first.
+    """
     from tqdm.auto import tqdm
 
     order = np.argsort([-len(text) for text in texts], kind="stable")
     tokens: list[np.ndarray] = [np.zeros((0, 1))] * len(texts)
     sentences: list[np.ndarray] = [np.zeros(0)] * len(texts)
+    lengths = [0] * len(texts)
     teacher.eval()
     with torch.inference_mode():
         for k in tqdm(range(0, len(order), batch_size), desc="Teacher vectors", disable=not progress):
             rows = order[k : k + batch_size]
             features = teacher.preprocess([texts[i] for i in rows], prompt=query_prompt(teacher), task="query")
+            for i, mask in zip(rows, features["attention_mask"], strict=True):
+                lengths[i] = int(mask.sum())
             encoded = encode_batch(teacher, features, task="query")
             for i, vectors, mask, sentence in zip(rows, *encoded.tokens, encoded.sentence, strict=True):
                 tokens[i] = vectors[mask].cpu().numpy().astype(np.float16)
                 sentences[i] = torch.nn.functional.normalize(sentence.float(), dim=-1).cpu().numpy()
-    return tokens, np.stack(sentences)
+    return tokens, np.stack(sentences), reading(teacher, texts, lengths, query_prompt(teacher))
 
 
-def _write(folder: Path, tokens: Sequence[np.ndarray], sentences: np.ndarray) -> None:
+def _write(folder: Path, tokens: Sequence[np.ndarray], sentences: np.ndarray, read: Reading) -> None:
     start = np.concatenate([[0], np.cumsum([len(row) for row in tokens])])
     dimension = tokens[0].shape[1]
     with (folder / TOKENS).open("wb") as file:  # row by row: writing to a memory map of a full disk kills the process
@@ -138,7 +145,8 @@ def _write(folder: Path, tokens: Sequence[np.ndarray], sentences: np.ndarray) ->
             file.write(np.ascontiguousarray(row, dtype="<f2").tobytes())
     np.save(folder / START, start)
     np.save(folder / SENTENCES, sentences)
-    (folder / MANIFEST).write_text(json.dumps({"texts": len(tokens), "tokens": int(start[-1])}), encoding="utf-8")
+    facts = {"texts": len(tokens), "tokens": int(start[-1]), "reading": read._asdict()}
+    (folder / MANIFEST).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def read_vectors(folder: Path) -> Vectors:
@@ -152,7 +160,8 @@ def read_vectors(folder: Path) -> Vectors:
         mode = "r" if manifest["tokens"] else None  # an empty file cannot be mapped
         tokens = np.load(folder / TOKENS, mmap_mode=mode)
         start, sentences = np.load(folder / START), np.load(folder / SENTENCES)
-    except (OSError, ValueError, EOFError, KeyError) as error:
+        read = Reading(**manifest["reading"]) if "reading" in manifest else None
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder}: cached vectors cannot be read ({error}); remove this folder, it is made again"
         ) from error
@@ -160,4 +169,4 @@ def read_vectors(folder: Path) -> Vectors:
         raise DataError(
             f"{folder}: cached vectors are not those that were written; remove this folder, it is made again"
         )
-    return Vectors(tokens, start, sentences, folder)
+    return Vectors(tokens, start, sentences, folder, read)

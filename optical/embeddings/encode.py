@@ -11,6 +11,7 @@ import torch
 from optical.embeddings.shard import Batch
 from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vector
 from optical.models.prompts import document_prompt
+from optical.models.reading import Reading, reading
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
@@ -31,7 +32,7 @@ def encoded_batches(
 ) -> Iterator[Batch]:
     """Encode documents in batches of similar length, the longest first.
 
-    Texts are tokenized many at a time and then cut into batches, so lengths are exact and nothing is tokenized twice.
+    Texts are tokenized many at a time and then cut into batches, so lengths are exact.
 
     Args:
         encoder: Of either class.
@@ -41,7 +42,7 @@ def encoded_batches(
         compute: Precision of the matrix products.
 
     Yields:
-        Row numbers and their unit vectors, float32.
+        Row numbers and their unit vectors, float32; how much is read of texts tokenized together, with the first batch.
     """
     encoder.eval()
     if batch_size is None and batch_tokens is None:
@@ -52,10 +53,13 @@ def encoded_batches(
     for k in range(0, len(order), together):
         some = order[k : k + together]
         features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
-        for rows in _of_one_length(features, len(some), batch_size, batch_tokens):
+        lengths = features["attention_mask"].sum(dim=1).tolist()
+        read = reading(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
+        for rows in _of_one_length(lengths, batch_size, batch_tokens):
             with torch.autocast(encoder.device.type, torch.bfloat16, enabled=compute == "bfloat16"):
                 encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
-            yield [some[i] for i in rows], _unit(encoder, encoded)
+            yield Batch([some[i] for i in rows], _unit(encoder, encoded), read)
+            read = Reading()
 
 
 def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[str, float]:
@@ -63,7 +67,7 @@ def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[
     made: list[dict[int, np.ndarray]] = []
     for how in (compute, "float32"):
         batches = encoded_batches(encoder, texts, compute=how)
-        made.append({row: np.atleast_2d(v) for rows, vectors in batches for row, v in zip(rows, vectors, strict=True)})
+        made.append({row: np.atleast_2d(v) for batch in batches for row, v in zip(*batch[:2], strict=True)})
     cosines = np.concatenate([np.ones(0), *((made[0][row] * exact).sum(axis=1) for row, exact in made[1].items())])
     cosines = cosines if len(cosines) else np.ones(1)  # late interaction, and no text has a scoring token
     return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
@@ -79,13 +83,10 @@ def _document_side(encoder: Encoder) -> _Side:
     return _Side({"prompt": document_prompt(encoder), "task": "document"}, {"task": "document"})
 
 
-def _of_one_length(
-    features: dict[str, Any], count: int, batch_size: int | None, batch_tokens: int | None
-) -> list[list[int]]:
+def _of_one_length(lengths: list[int], batch_size: int | None, batch_tokens: int | None) -> list[list[int]]:
     """Rows in batches, the longest first, within both limits; a row that is too long is a batch of its own."""
-    lengths = features["attention_mask"].sum(dim=1).tolist()
     batches: list[list[int]] = [[]]
-    for row in sorted(range(count), key=lambda i: -lengths[i]):
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         batch = batches[-1]
         width = lengths[batch[0]] if batch else 0
         many = batch_size is not None and len(batch) >= batch_size

@@ -12,11 +12,9 @@ from jaxtyping import Float, Int, Shaped
 
 from optical.errors import DataError
 from optical.files import file_checksum, written_whole
+from optical.models.reading import Reading, together
 
 Precision: TypeAlias = Literal["float32", "float16", "int8"]
-Batch: TypeAlias = "tuple[Sequence[int], Sequence[np.ndarray] | np.ndarray]"
-"""Row numbers, and for each a vector ``(e,)`` or a token matrix ``(n_i, d)``, float32."""
-
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 FORMAT = 1
 MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES = (
@@ -24,6 +22,20 @@ MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES = (
 )  # fmt: skip
 _KNOWN = ("kind", "precision", "compute", "encoder", "texts", "count", "rows", "dimension")  # of every manifest
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
+
+
+class Batch(NamedTuple):
+    """Some texts, encoded.
+
+    Attributes:
+        rows: Their numbers.
+        vectors: For each a vector ``(e,)`` or a token matrix ``(n_i, d)``, float32.
+        reading: How much of the texts was read since the last batch that says so.
+    """
+
+    rows: Sequence[int]
+    vectors: Sequence[np.ndarray] | np.ndarray
+    reading: Reading = Reading()
 
 
 class Cast(NamedTuple):
@@ -71,6 +83,7 @@ class ShardVectors(NamedTuple):
     scales: Float[np.ndarray, " t"] | None
     start: Int[np.ndarray, " n_plus_1"] | None
     cosine: Float[np.ndarray, " t"]
+    reading: Reading
 
 
 def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> ShardVectors:
@@ -80,8 +93,10 @@ def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *
         DataError: A vector holds NaN or infinity.
     """
     parts: list[Cast] = []
+    readings: list[Reading] = []
     where: list[tuple[int, int, int]] = [(0, 0, 0)] * len(ids)  # document -> its part; first row and end there
-    for rows, vectors in batches:
+    for rows, vectors, reading in batches:
+        readings.append(reading)
         lengths = [len(v) for v in vectors] if tokens else [1] * len(rows)
         flat = np.concatenate(list(vectors)) if tokens else np.asarray(vectors)
         ends = np.cumsum(lengths)
@@ -99,7 +114,8 @@ def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *
     index = np.concatenate(order)  # (t,) stored row -> row as it came
     scales = np.concatenate([p.scales for p in parts if p.scales is not None])[index] if precision == "int8" else None
     start = np.concatenate([[0], np.cumsum([len(rows) for rows in order])]) if tokens else None
-    return ShardVectors(_in_order(parts, index), scales, start, np.concatenate([part.cosine for part in parts]))
+    cosine = np.concatenate([part.cosine for part in parts])
+    return ShardVectors(_in_order(parts, index), scales, start, cosine, together(readings))
 
 
 def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
@@ -136,6 +152,7 @@ def write_shard(folder: Path, ids: Sequence[str], held: ShardVectors, facts: dic
             "rows": len(held.values),
             "dimension": int(held.values.shape[1]),
             "cosine": {"min": float(cosine.min()), "mean": float(cosine.mean(dtype=np.float64))},
+            "reading": held.reading._asdict(),
             "files": files,
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -128,7 +128,8 @@ class Shards(NamedTuple):
         folder: Where they are.
         manifest: Its ``optical.json``: ``kind`` (sentences or tokens), ``precision``, ``dimension``, ``encoder``,
             ``count`` of documents, ``rows`` of vectors, ``empty`` documents, ``texts`` (a checksum), ``cosine`` (min
-            and mean of what is stored with what was encoded), ``shards``.
+            and mean of what is stored with what was encoded), ``reading`` (how much of the texts was read, see
+            :class:`optical.models.reading.Reading`; not in collections embedded before it was counted), ``shards``.
         parts: The shards in order.
     """
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from optical.embeddings.shards import Rows, Shards
 from optical.models.encoders import Encoded
+from optical.models.reading import Reading
 from optical.models.tokens import Tokens
 
 
@@ -23,12 +24,14 @@ class Vectors(NamedTuple):
         start: Text i has the rows ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
         sentences: One unit vector a text, ``(n, e)``, float32 unless another precision was chosen.
         folder: Where they are stored.
+        reading: How much of the texts the encoder has read; None where it was not counted.
     """
 
     tokens: Float[np.ndarray, "t d"] | Rows
     start: Int[np.ndarray, " n_plus_1"]
     sentences: Float[np.ndarray, "n e"] | Rows
     folder: Path
+    reading: Reading | None = None
 
     def batch(self, rows: Sequence[int]) -> Encoded:
         """The given texts as one padded batch, float32."""
@@ -47,10 +50,11 @@ def no_vectors(count: int) -> Vectors:
 
 def sharded_vectors(shards: Shards) -> Vectors:
     """The vectors of shards; start positions are read into memory, vectors when they are asked for."""
-    found, count = shards.vectors(), shards.manifest["count"]
+    found, count, kept = shards.vectors(), shards.manifest["count"], shards.manifest.get("reading")
+    read = None if kept is None else Reading(**kept)
     if shards.manifest["kind"] == "tokens":
-        return Vectors(found, shards.start(), np.zeros((count, 0), dtype=np.float32), shards.folder)
-    return Vectors(np.zeros((0, 1), dtype=np.float16), np.zeros(count + 1, dtype=np.int64), found, shards.folder)
+        return Vectors(found, shards.start(), np.zeros((count, 0), dtype=np.float32), shards.folder, read)
+    return Vectors(np.zeros((0, 1), dtype=np.float16), np.zeros(count + 1, dtype=np.int64), found, shards.folder, read)
 
 
 def padded(rows: Sequence[Float[np.ndarray, "n_i d"]]) -> Tokens:

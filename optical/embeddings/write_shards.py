@@ -18,6 +18,7 @@ from optical.embeddings.shard import DOCID, FORMAT, MANIFEST, Batch, Precision, 
 from optical.embeddings.shards import Shards, read_shards
 from optical.errors import DataError
 from optical.files import check_writable, checksum, file_written_whole
+from optical.models.reading import Reading, together
 
 Document: TypeAlias = tuple[str, str]
 Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
@@ -309,6 +310,9 @@ def _manifest(parts: Sequence[Shard]) -> dict[str, Any]:
             "mean": sum(fact["cosine"]["mean"] * fact["rows"] for fact in facts) / max(1, rows),
         },
         **({"agreement": facts[0]["agreement"]} if "agreement" in facts[0] else {}),
+        # Shards made before it was counted do not say.
+        **({"reading": together(Reading(**fact["reading"]) for fact in facts)._asdict()}
+           if all("reading" in fact for fact in facts) else {}),
         "shards": [{"name": part.folder.name, "count": part.manifest["count"], "texts": part.manifest["texts"]}
                    for part in parts],
     }  # fmt: skip

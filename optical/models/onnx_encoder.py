@@ -17,7 +17,7 @@ from optical.errors import DataError
 MANIFEST, TOKENIZER = "onnx.json", "tokenizer.json"  # optical.json marks an index
 KIND = "onnx query encoder"
 Precision = Literal["fp32", "int8"]
-BATCH = 64  # texts that go through the graph at once, longest first
+BATCH, BATCH_TOKENS = 64, 32_768  # texts, and tokens with padding, that go through the graph at once, longest first
 
 
 class Manifest(NamedTuple):
@@ -89,8 +89,9 @@ class OnnxEncoder:
         ids = self._token_ids(texts)
         order = np.argsort([-len(row) for row in ids], kind="stable")
         rows: list[np.ndarray] = [np.zeros(0)] * len(ids)
-        for k in range(0, len(order), BATCH):
-            batch = order[k : k + BATCH]
+        while len(order):
+            together = min(BATCH, max(1, BATCH_TOKENS // max(1, len(ids[order[0]]))))
+            batch, order = order[:together], order[together:]
             vectors, *mask = self.session.run(None, self._inputs([ids[i] for i in batch]))
             for place, i in enumerate(batch):
                 rows[i] = vectors[place][mask[0][place].astype(bool)] if mask else vectors[place]

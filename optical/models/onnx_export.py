@@ -39,6 +39,7 @@ GRAPHS: dict[Precision, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 LEAST_COSINE = 0.9999  # of every float32 vector with torch's; less is another model, not rounding
 BLOCK = 32  # weights, and activations, that share a scale
 TABLE_ROWS = 1000  # a matrix with this many rows that is only looked up is an embedding table worth rounding
+LONG = 512  # words of the longest text that a graph is checked on: attention takes the square of them in memory
 ONE_FILE = 2**31 - 2**20  # bytes: a larger ONNX model keeps its weights in a second file
 
 
@@ -265,8 +266,12 @@ def _round_tables(model: onnx.ModelProto) -> None:
 def _compare(
     encoder: Encoder, folder: Path, names: Sequence[Precision], texts: Sequence[str], max_length: int
 ) -> dict[Precision, Check]:
-    """Compare each graph with torch; an empty text and one longer than the student reads must agree in float32 too."""
-    asked = [*texts, "", " ".join([max(texts, key=len) or "a"] * max_length)]
+    """Compare each graph with torch; an empty text and a long one must agree in float32 too.
+
+    The long one is longer than the student reads, or has ``LONG`` words.
+    """
+    words = (max(texts, key=len) or "a").split()
+    asked = [*texts, "", " ".join(words * (min(max_length, LONG) // len(words) + 1))]
     expected = encode_queries(encoder, asked)
     checks: dict[Precision, Check] = {}
     for name in names:

@@ -70,7 +70,7 @@ def distill_run(
     teacher, body = towers.queries, load_body(recipe, towers.queries)
     check_precision(recipe.training.precision, teacher.device.type)
     clock("read")
-    searched = embed_each(recipe, towers.documents, inputs.collections, progress)
+    searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
     clock("documents")
     pairs = {lang: bitext.pairs for lang, bitext in inputs.bitexts.items()}
     dev, pairs = development_scores(recipe, towers, pairs, searched, say)
@@ -85,6 +85,8 @@ def distill_run(
     facts = _facts(distilled, inputs, pairs, clock)
     if body is not None:
         facts |= {"student_of": recipe.student, "student_of_fingerprint": encoders.fingerprint(body.encoder)}
+    read = {one.collection.name: one.vectors.reading for one in searched.values()}
+    facts["reading"] = {name: of_documents and of_documents._asdict() for name, of_documents in read.items()}
     reports = {}
     if measured:
         indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)

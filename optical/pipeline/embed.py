@@ -8,7 +8,7 @@ until there is a student.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -72,23 +72,41 @@ def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:
 
 
 def embed_documents(
-    recipe: Recipe, encoder: Encoder, collection: Collection, progress: bool = True
+    recipe: Recipe,
+    encoder: Encoder,
+    collection: Collection,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> EmbeddedCollection:
-    """The vectors of the documents, whatever their language, by any encoder; from the cache where they are there."""
+    """The vectors of the documents, whatever their language, by any encoder; from the cache where they are there.
+
+    How many of them are cut is said.
+    """
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
     vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), _options(recipe.search), progress=progress)
+    if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
+        say(line)
     return EmbeddedCollection(collection, vectors, ids)
 
 
+def documents_cut(vectors: Vectors, reader: str = "teacher") -> str:
+    """The line that says how many documents are longer than their encoder reads; empty where none is."""
+    return vectors.reading.said("documents", reader) if vectors.reading else ""
+
+
 def embed_each(
-    recipe: Recipe, embedder: Encoder, collections: Mapping[str, Collection | None], progress: bool = True
+    recipe: Recipe,
+    embedder: Encoder,
+    collections: Mapping[str, Collection | None],
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, EmbeddedCollection]:
     """Language -> its collection, embedded if it is English; one that languages share is embedded once.
 
     ``embedder`` is the teacher's encoder of documents.
     """
     done = {
-        id(one): embed_documents(recipe, embedder, one, progress) if one.docs_lang == ENGLISH else unembedded(one)
+        id(one): embed_documents(recipe, embedder, one, progress, say) if one.docs_lang == ENGLISH else unembedded(one)
         for one in distinct(collections)
     }
     return {lang: done[id(one)] for lang, one in collections.items() if one}

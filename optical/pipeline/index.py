@@ -36,7 +36,7 @@ def index_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> li
     check_index(recipe)
     collections = embeddable(run_collections(recipe), recipe.langs, say)
     embedder = teacher_towers(recipe).documents
-    folders = build_indexes(recipe, embedder, embed_each(recipe, embedder, collections), say)
+    folders = build_indexes(recipe, embedder, embed_each(recipe, embedder, collections, say=say), say)
     write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
     return folders
 
@@ -90,9 +90,10 @@ def _build_index(
     }
     if searched.collection.docs_lang != ENGLISH:
         student = load_student(recipe)
-        searched = embed_documents(recipe, student, searched.collection)
+        searched = embed_documents(recipe, student, searched.collection, say=say)
         manifest["student_fingerprint"] = encoders.fingerprint(student)
     vectors, ids = searched.vectors, searched.ids
+    manifest["reading"] = vectors.reading and vectors.reading._asdict()
     if late:
         late_index.build(
             vectors.tokens, vectors.start, ids, folder,

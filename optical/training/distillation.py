@@ -34,6 +34,7 @@ from optical.models.layers import keep_layers
 from optical.models.linear_map import Body, LinearMap
 from optical.models.precision import check_precision
 from optical.models.prompts import pools_prompt, query_prompt
+from optical.models.reading import reading
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
 from optical.training.body import in_teachers_space
@@ -212,6 +213,8 @@ def train_student(
     chosen, repeats = usable(mixture.pairs, training), _repeats(mixture, training)
     words = _replacements(robustness, mixture.pairs)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
+    lengths = token_counts(student, [p.foreign for p in chosen])
+    _say_cut(student, [p.foreign for p in chosen], lengths, vectors, workspace.say)
     ranked = ranked if objective.scores else None
     loss = DistillationLoss(
         student, vectors, ranked, objective, robustness=robustness,
@@ -220,12 +223,23 @@ def train_student(
     optimizer = _optimizer(student, training)
     task = Task(
         "Distilling", student, _dataset(chosen), loss,
-        _arguments(student, chosen, repeats, training, clips=not isinstance(optimizer, contextlib.nullcontext)), seed,
+        _arguments(student, lengths, repeats, training, clips=not isinstance(optimizer, contextlib.nullcontext)), seed,
         _inputs(chosen, vectors, options, repeats, ranked),
         callbacks=[StopWhenDiverged(loss), LogPlans(loss)], optimizer=optimizer,
         tokenization=partial(_changed_tokenization, student, options, words),
     )  # fmt: skip
     return train(task, training, workspace, dev)
+
+
+def _say_cut(
+    student: Encoder, foreign: Sequence[str], lengths: np.ndarray, vectors: Vectors, say: Callable[[str], None]
+) -> None:
+    """Say how many sentences of the bitext are longer than teacher and student read, where there are any."""
+    read = reading(student, foreign, lengths.tolist(), query_prompt(student))
+    english = vectors.reading.said("English sentences", "teacher") if vectors.reading else ""
+    for line in (english, read.said("sentences of X", "student")):
+        if line:
+            say(line)
 
 
 def _dataset(chosen: Sequence[Pair]) -> Any:
@@ -235,10 +249,9 @@ def _dataset(chosen: Sequence[Pair]) -> Any:
 
 
 def _arguments(
-    student: Encoder, chosen: Sequence[Pair], repeats: np.ndarray, training: Training, *, clips: bool
+    student: Encoder, lengths: np.ndarray, repeats: np.ndarray, training: Training, *, clips: bool
 ) -> dict[str, Any]:
     """Arguments of the trainer for distillation alone; ``clips`` says that the optimizer clips gradients."""
-    lengths = token_counts(student, [p.foreign for p in chosen])
     return {
         "gradient_accumulation_steps": training.accumulation,
         "learning_rate_mapping": {_embedding_pattern(student): training.embedding_learning_rate},

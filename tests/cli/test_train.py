@@ -72,6 +72,7 @@ def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     assert code == 0
     assert "12 documents are in" in out
     assert "bfloat16 beside float32" not in out
+    assert "not read" not in out
     (shards,) = (tmp_path / "cache").glob("documents-*")
     code, out, _ = command("embed", *common, "--collection", finished.collection, "--set", "search.compute=bfloat16")
     assert code == 0

@@ -9,6 +9,7 @@ import torch
 from optical.embeddings import encode
 from optical.embeddings.encode import agreement, encoded_batches
 from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences
+from optical.models.reading import Reading, together
 
 TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
 DOCUMENTS = [f"{text} {'she cooks rice . ' * (k % 3)}" for k, text in enumerate(TEXTS * 3)]
@@ -33,7 +34,7 @@ def test_a_batch_keeps_to_its_tokens_and_holds_one_length(teacher, monkeypatch):
         return encode_batch(encoder, features, **options)
 
     monkeypatch.setattr(encode, "encode_batch", watched)
-    rows = [row for batch, _ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24) for row in batch]
+    rows = [row for batch, *_ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24) for row in batch]
     assert sorted(rows) == list(range(len(DOCUMENTS)))
     assert all(count * width <= 24 for (count, width), _ in shapes)
     assert len(shapes) < len(DOCUMENTS)
@@ -41,13 +42,13 @@ def test_a_batch_keeps_to_its_tokens_and_holds_one_length(teacher, monkeypatch):
 
 
 def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(teacher):
-    batches = [rows for rows, _ in encoded_batches(teacher, ["she cooks rice .", "q", "q q"], batch_tokens=1)]
+    batches = [rows for rows, *_ in encoded_batches(teacher, ["she cooks rice .", "q", "q q"], batch_tokens=1)]
     assert batches == [[0], [2], [1]]
 
 
 def test_bfloat16_is_near_float32_and_ends_with_each_batch(teacher):
     found = np.zeros((len(DOCUMENTS), 32), dtype=np.float32)
-    for rows, vectors in encoded_batches(teacher, DOCUMENTS, batch_tokens=24, compute="bfloat16"):
+    for rows, vectors, _ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24, compute="bfloat16"):
         assert not torch.is_autocast_enabled("cpu"), "whoever takes the batch computes as before"
         found[rows] = vectors
     exact = encode_sentences(teacher, DOCUMENTS)
@@ -59,3 +60,13 @@ def test_bfloat16_is_near_float32_and_ends_with_each_batch(teacher):
 
 def test_the_agreement_of_documents_without_a_token_that_counts(teacher):
     assert agreement(as_multi_vector(teacher), [], "bfloat16") == {"compared": 0, "min": 1.0, "mean": 1.0}
+
+
+def test_documents_that_are_cut_are_counted_once(teacher, monkeypatch):
+    """Over several sets of texts that are tokenized together, each cut into several batches."""
+    monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
+    long = ["the moon " * 40, "the moon " * 50]
+    batches = list(encoded_batches(teacher, [*TEXTS, *long], batch_size=2))
+    found = together(batch.reading for batch in batches)
+    whole = [len(ids) for ids in teacher.tokenizer([*TEXTS, *long], truncation=False)["input_ids"]]
+    assert found == Reading(7, 2, sum(whole), 82 + 102 - 2 * 64, 64)

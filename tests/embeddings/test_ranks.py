@@ -25,13 +25,14 @@ import sys
 from pathlib import Path
 import numpy as np
 from optical.embeddings.ranks import ranks_of_environment
+from optical.embeddings.shard import Batch
 from optical.embeddings.write_shards import ShardPlan, make_shards
 folder = Path(sys.argv[1])
 ranks = ranks_of_environment()
 def encode(texts):
     with (folder.parent / f"encoded-{{ranks[0]}}").open("a") as file:
         file.write("".join(f"{{text}}\\n" for text in texts))
-    yield range(len(texts)), np.array([[float(text), 1.0] for text in texts], dtype=np.float32)
+    yield Batch(range(len(texts)), np.array([[float(text), 1.0] for text in texts], dtype=np.float32))
 documents = ((f"d{{k}}", str(k)) for k in range({COUNT}))
 plan = ShardPlan("f1", "sentences", "float32", 2)
 shards = make_shards(documents, folder, encode, plan, ranks=ranks._replace(wait=60.0))

@@ -11,7 +11,7 @@ import pytest
 
 from optical.embeddings import write_shards
 from optical.embeddings.ranks import Ranks
-from optical.embeddings.shard import PRECISIONS, cast, read_shard, restored
+from optical.embeddings.shard import PRECISIONS, Batch, cast, read_shard, restored
 from optical.embeddings.shards import read_shards
 from optical.embeddings.write_shards import ShardPlan, finish, make_shards
 from optical.errors import DataError
@@ -38,13 +38,13 @@ class Encoder:
     def __init__(self, kind: str = "sentences") -> None:
         self.kind, self.seen = kind, []
 
-    def __call__(self, texts: list[str]) -> Iterator[tuple[list[int], list[np.ndarray] | np.ndarray]]:
+    def __call__(self, texts: list[str]) -> Iterator[Batch]:
         self.seen.append(texts)
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         for k in range(0, len(order), 3):
             rows = order[k : k + 3]
             found = [(vector if self.kind == "sentences" else matrix)(texts[i]) for i in rows]
-            yield rows, np.stack(found) if self.kind == "sentences" else found
+            yield Batch(rows, np.stack(found) if self.kind == "sentences" else found)
 
 
 def made(folder: Path, plan: ShardPlan = SENTENCES, documents=DOCUMENTS, encoder=None, **options):
@@ -278,9 +278,9 @@ class TestDocuments:
 
     def test_a_broken_vector_names_its_document(self, tmp_path):
         def broken(texts):
-            for rows, vectors in Encoder("tokens")(texts):
-                vectors[-1][-1, 0] = np.nan
-                yield rows, vectors
+            for batch in Encoder("tokens")(texts):
+                batch.vectors[-1][-1, 0] = np.nan
+                yield batch
 
         with pytest.raises(DataError, match="NaN or infinity for document 'dé1'; encode in float32, or mend"):
             made(tmp_path / "v", TOKENS, encoder=broken)

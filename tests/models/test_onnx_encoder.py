@@ -59,6 +59,16 @@ class TestVectors:
         monkeypatch.setattr("optical.models.onnx_encoder.BATCH", 3)
         np.testing.assert_allclose(graph.encode(AWKWARD), whole, atol=1e-5)
 
+    def test_short_texts_are_not_padded_to_a_very_long_one(self, single, monkeypatch):
+        graph, shapes = OnnxEncoder.load(single[1].folder), []
+        original = graph._inputs
+        monkeypatch.setattr(graph, "_inputs", lambda ids: shapes.append((len(ids), len(ids[0]))) or original(ids))
+        monkeypatch.setattr("optical.models.onnx_encoder.BATCH_TOKENS", 64)
+        graph.encode(AWKWARD)
+        assert shapes[0] == (1, 64)
+        assert all(count * width <= 64 for count, width in shapes)
+        assert len(shapes) < len(AWKWARD)
+
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
     def test_token_matrices_hold_the_real_tokens_of_each_text(self, multi, precision):
         encoder, exported = multi

@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from optical.config.objective import Objective
+from optical.config.recipe import StudentOptions
 from optical.config.training import Robustness
+from optical.config.vocabulary import Vocabulary
+from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_batch
 from optical.training import distillation
-from optical.training.distillation import check_enough
+from optical.training.distillation import check_enough, distill
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, usable
+from optical.training.trainer import Workspace
 from tests.training.distilled import OBJECTIVE, PAIRS, parameters, trained, training
 
 
@@ -269,3 +273,18 @@ def test_a_compiled_student_learns_the_same(student, teacher, tmp_path):
     moved = (parameters(plain.student) - parameters(student)).norm()
     assert (parameters(plain.student) - parameters(compiled.student)).norm() < 0.02 * moved
     assert compiled.student.state_dict().keys() == plain.student.state_dict().keys()
+
+
+def test_sentences_beyond_the_limit_are_said_on_both_sides(student, teacher, tmp_path):
+    pairs = [*PAIRS, Pair("she cooks rice . " * 20, "anapika wali . " * 30)]
+    said: list[str] = []
+    options = StudentOptions(Vocabulary(mode="off"), OBJECTIVE, Robustness(), training(steps=1, max_words=200))
+    for _ in range(2):  # the second time, the teacher's vectors come from the cache
+        said.clear()
+        workspace = Workspace(tmp_path / "run", tmp_path / "cache", False, said.append)
+        distill(teacher, {"sw": pairs}, options, workspace)
+        cut = [line for line in said if "are not read" in line]
+        assert [line.split(";")[0] for line in cut] == [
+            "1 of 9 English sentences are longer than the 64 tokens the teacher reads",
+            "1 of 9 sentences of X are longer than the 64 tokens the student reads",
+        ]

@@ -12,10 +12,10 @@ from optical.errors import DataError
 from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.tokenizer import extend
 from optical.vocabulary.word_boundaries import piece_texts
+from tests.chain import QWEN
 from tests.vocabulary.conftest import byte_level, unigram, wrapped
 
 FOREIGN = ["Mtoto anakunywa maji ya mto.", "(maji) ya mto-mto", "Ng'ombe wa Dàda", "été 'été' नदी"]
-QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def metaspace(scheme: str, *, after_spaces: bool) -> PreTrainedTokenizerFast:

@@ -1,0 +1,61 @@
+"""How much of some texts an encoder reads: what is longer than its limit is cut, and that is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from optical.models.encoders import Encoder
+
+
+class Reading(NamedTuple):
+    """What an encoder has read of some texts; special tokens and prompt are tokens.
+
+    Attributes:
+        texts: Number of texts.
+        cut: Of these, the ones that are longer than what is read.
+        tokens: Of all texts, whole.
+        unread: Of these, the ones that are not read.
+        limit: Tokens that are read of a text that is cut; 0 where none is.
+    """
+
+    texts: int = 0
+    cut: int = 0
+    tokens: int = 0
+    unread: int = 0
+    limit: int = 0
+
+    def said(self, what: str, reader: str) -> str:
+        """The figures in one line, such as for the documents that the teacher reads; empty where nothing is cut."""
+        if not self.cut:
+            return ""
+        return (
+            f"{self.cut:,} of {self.texts:,} {what} are longer than the {self.limit:,} tokens the {reader} reads; "
+            f"{100 * self.unread / self.tokens:.1f} % of the tokens are not read"
+        )
+
+
+def reading(encoder: Encoder, texts: Sequence[str], read: Sequence[int], prompt: str) -> Reading:
+    """Compare what was read of some texts, tokenized together, with their whole length.
+
+    Only the texts with the most tokens can have been cut, so only these are tokenized again.
+
+    Args:
+        encoder: Whose tokenizer it is.
+        texts: Without prompt.
+        read: Tokens read of each.
+        prompt: That was put before each.
+    """
+    limit = max(read, default=0)
+    longest = [prompt + text for text, count in zip(texts, read, strict=True) if count == limit]
+    whole = encoder.tokenizer(longest, truncation=False, padding=False, verbose=False)["input_ids"] if longest else []
+    unread = [more for ids in whole if (more := len(ids) - limit) > 0]
+    return Reading(len(texts), len(unread), sum(read) + sum(unread), sum(unread), limit if unread else 0)
+
+
+def together(readings: Iterable[Reading]) -> Reading:
+    """The figures of several sets of texts as one."""
+    many = [*readings, Reading()]
+    texts, cut, tokens, unread, limits = zip(*many, strict=True)
+    return Reading(sum(texts), sum(cut), sum(tokens), sum(unread), max(limits))
