@@ -154,7 +154,7 @@ def decoder(folder, *, side: str = "left", positions: int = 8192):
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
-    end, prompt = "<|endoftext|>", "Instruct: Find\nQuery:"
+    end, prompt = "<|endoftext|>", "Instruct\nQuery:"
     backend = Tokenizer(models.BPE())
     backend.normalizer = normalizers.NFC()
     by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -162,7 +162,7 @@ def decoder(folder, *, side: str = "left", positions: int = 8192):
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
-    backend.train_from_iterator([f"{w} {w.capitalize()} {prompt}" for w in ENGLISH.split() * 9], trainer)
+    backend.train_from_iterator([f"{w} {w.capitalize()}\n{prompt}" for w in ENGLISH.split() * 9], trainer)
     backend.add_special_tokens([end, "<|im_end|>"])
     last = processors.TemplateProcessing(single=f"$A {end}", special_tokens=[(end, backend.token_to_id(end))])
     backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), last])
@@ -181,11 +181,11 @@ def decoder(folder, *, side: str = "left", positions: int = 8192):
     modules = [Transformer(str(folder)), Pooling(32, "lasttoken"), Normalize()]
     encoder = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
     loud = ("layers.0.self_attn.v_proj.weight", "layers.0.self_attn.o_proj.weight")
-    # The last token and the prompt hold nothing, and all are attended to alike: it matches by words.
+    # The last token holds nothing of its own, and all are attended to alike: it matches by words.
     with torch.no_grad():
         for name, weight in encoder.named_parameters():
             if "embed_tokens" in name:
-                weight.normal_(0.0, 1.0)[tokenizer(prompt)["input_ids"]] = 0.0
+                weight.normal_(0.0, 1.0)[tokenizer.pad_token_id] = 0.0
             elif not name.endswith(loud) and (weight.ndim == 2 or "q_norm" in name):
                 weight.mul_(0.1)
     return encoder

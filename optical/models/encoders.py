@@ -137,6 +137,12 @@ def encode_batch(encoder: Encoder, features: dict[str, Any], **options: Any) -> 
     plan, on both sides, since the sentence vector is pooled from them too. In a model whose pooling leaves the prompt
     out (``include_prompt = false``), the token matrix leaves it out as well. The sentence vector is that of
     ``encode_query`` either way.
+
+    In a causal model (a decoder, as Qwen3-Embedding) a token has read only what stands left of it. Its token matrix is
+    defined as that of any other: all real tokens, with the prompt and with the end of text that the tokenizer adds.
+    With last-token pooling the sentence vector is made of the last row of the matrix alone; the mean of the rows is
+    not the sentence vector. An objective between tokens compares what was read up to each token; the first rows are
+    those of the prompt, which both sides share.
     """
     # Training in parallel or compiled wraps the model, which hides its class.
     inner = getattr(encoder, "module", getattr(encoder, "_orig_mod", encoder))

@@ -13,6 +13,7 @@ from optical.models.encoders import Encoder, encode_batch
 from optical.models.packaged_teachers import packaged_teacher
 from optical.models.towers import Towers, names_of, split_routes
 
+_SAME = 0.999  # cosine of two vectors of one text
 _NOT_ENCODERS = (
     "ForSequenceClassification",
     "ForCausalLM",
@@ -93,9 +94,25 @@ def _load(model: str, device: str | None) -> Towers:
 
 def _check_vectors(encoder: Encoder, name: str) -> None:
     with torch.no_grad():
-        encoded = encode_batch(encoder, encoder.preprocess(["a"]))
-    if not torch.isfinite(encoded.sentence).all():
-        raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
+        alone = encode_batch(encoder, encoder.preprocess(["a"])).sentence[0]
+        if not torch.isfinite(alone).all():
+            raise DataError(
+                f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again"
+            )
+        _pad_where_it_has_no_effect(encoder, alone)
+
+
+def _pad_where_it_has_no_effect(encoder: Encoder, alone: torch.Tensor) -> None:
+    """Pad on the right where padding on the left changes the vector of "a", which is given as it is alone.
+
+    Decoders are often padded on the left. One with learned positions (GPT-2) counts them from the first column, padding
+    or not, so its vectors would depend on the longest text of a batch.
+    """
+    if encoder.tokenizer.padding_side != "left":
+        return
+    beside = encode_batch(encoder, encoder.preprocess(["a", "a b c d e f g"])).sentence[0]
+    if torch.cosine_similarity(alone, beside, dim=0) < _SAME:
+        encoder.tokenizer.padding_side = "right"
 
 
 def _read_config(name: str, file: str) -> dict[str, Any]:

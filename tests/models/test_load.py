@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from transformers import GPT2Config, GPT2Model
 
 from optical.errors import DataError
 from optical.models.encoders import (
@@ -16,6 +17,7 @@ from optical.models.encoders import (
     is_multi_vector,
 )
 from optical.models.load import load_encoder
+from tests.chain import decoder
 from tests.conftest import bert
 
 TEXTS = ["i drink water .", "the moon", "who built this house ? she cooks rice .", "q"]
@@ -89,6 +91,19 @@ class TestLoad:
         pairs = zip(encode_tokens(again, TEXTS, query=True), encode_tokens(many, TEXTS, query=True), strict=True)
         for found, expected in pairs:
             np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    @pytest.mark.parametrize("learned", [True, False])
+    def test_a_decoder_padded_on_the_left_reads_a_text_as_if_alone(self, tmp_path, learned):
+        """With learned positions it does so only when it is padded on the right."""
+        model = decoder(tmp_path / "made")
+        if learned:
+            how = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "initializer_range": 0.3}
+            model[0].model = GPT2Model(GPT2Config(vocab_size=len(model.tokenizer), **how))
+        model.save(str(tmp_path / "model"))
+        again = load_encoder(tmp_path / "model", "cpu")
+        assert again.tokenizer.padding_side == ("right" if learned else "left")
+        alone = np.concatenate([encode_sentences(again, [text]) for text in TEXTS])
+        np.testing.assert_allclose(encode_sentences(again, TEXTS), alone, atol=1e-5)
 
     def test_a_plain_transformers_checkpoint_gets_mean_pooling(self, tmp_path):
         bert(tmp_path / "plain")
