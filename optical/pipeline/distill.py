@@ -33,6 +33,7 @@ from optical.pipeline.run_folder import check_distill, check_transplant
 from optical.pipeline.sides import embeddable, judged
 from optical.training.distillation import Distilled, Start, distill, make_start
 from optical.training.trainer import Workspace
+from optical.vocabulary.transplant import check_tokenizer
 
 
 def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, *, progress: bool = True) -> Start:
@@ -69,6 +70,7 @@ def distill_run(
     towers = teacher_towers(recipe)
     teacher, body = towers.queries, load_body(recipe, towers.queries)
     check_precision(recipe.training.precision, teacher.device.type)
+    check_tokenizer((body.encoder if body else teacher).tokenizer, recipe.vocabulary.mode)
     clock("read")
     searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
     clock("documents")

@@ -7,6 +7,7 @@ teacher that reads X already is trimmed instead (:mod:`optical.vocabulary.trim`)
 from __future__ import annotations
 
 import copy
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -30,9 +31,10 @@ from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
 from optical.vocabulary.rows import mix_rows, random_rows
-from optical.vocabulary.tokenizer import Extension, Fit, extend, replace, token_ids, unread_letters
+from optical.vocabulary.tokenizer import Extension, Fit, backend_of, extend, replace, token_ids, unread_letters
 from optical.vocabulary.translation_table import TranslationTable
-from optical.vocabulary.trim import choose_ids, keep_ids, trim
+from optical.vocabulary.trim import choose_ids, keep_ids, pieces_of, trim
+from optical.vocabulary.word_boundaries import boundaries_of
 
 DEFAULTS = Vocabulary()
 ENGLISH_SENTENCES = 200  # that teacher and student are compared on
@@ -165,6 +167,7 @@ def transplant(
     started = time.perf_counter()
     if not pairs:
         raise DataError("a transplant needs bitext, received no pairs; give at least a few hundred sentence pairs")
+    check_tokenizer(teacher.tokenizer, options.mode)
     reason = ""
     if options.mode == "auto":
         mode, reason = choose_mode(teacher.tokenizer, pairs, seed=seed)
@@ -193,6 +196,19 @@ def transplant(
         student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
         time.perf_counter() - started, reason,
     )  # fmt: skip
+
+
+def check_tokenizer(base: Any, mode: str) -> None:
+    """Refuse a tokenizer that a mode cannot change, before any other work.
+
+    Raises:
+        DataError: It is not a fast one, or of a kind that words cannot be added to or pieces not be taken from.
+    """
+    backend = backend_of(base)
+    if mode.endswith("extend"):
+        boundaries_of(backend)
+    if mode.startswith("trim"):
+        pieces_of(json.loads(backend.to_str())["model"])
 
 
 def _tokenizer(base: Any, options: Vocabulary, prompts: list[str], english: list[str], foreign: list[str]) -> Any:

@@ -74,7 +74,7 @@ def choose_ids(base: Any, texts: Sequence[str], *, min_count: int = 1, always: I
     """
     state = json.loads(backend_of(base).to_str())
     model = state["model"]
-    pieces = _pieces(model)
+    pieces = pieces_of(model)
     counts = np.zeros(max([len(base) - 1, *pieces.values()]) + 1, dtype=np.int64)
     for k in range(0, len(texts), _CHUNK):
         found = [np.asarray(ids, dtype=np.int64) for ids in token_ids(base, texts[k : k + _CHUNK])]
@@ -108,7 +108,7 @@ def keep_ids(base: Any, kept: Sequence[int]) -> Any:
     return wrap(base, Tokenizer.from_str(json.dumps(state)))
 
 
-def _pieces(model: dict[str, Any]) -> dict[str, int]:
+def pieces_of(model: dict[str, Any]) -> dict[str, int]:
     """Piece -> id of the model in a tokenizer's JSON."""
     if model["type"] == "Unigram":
         return {piece: i for i, (piece, _) in enumerate(model["vocab"])}
@@ -155,7 +155,7 @@ def _merged(piece: str, rank: dict[tuple[str, ...], int]) -> set[str]:
 
 def _short(model: dict[str, Any], counts: dict[str, int]) -> set[int]:
     """Ids of the short pieces, at the start of a word and inside, of scripts in use; of signs, digits and bytes."""
-    pieces = _pieces(model)
+    pieces = pieces_of(model)
     prefix = model.get("continuing_subword_prefix") or "▁"
     bare = {piece: piece.removeprefix(prefix) for piece in pieces}
     scripts: Counter[str] = Counter()
