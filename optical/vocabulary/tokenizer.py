@@ -306,8 +306,8 @@ def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
     backend = getattr(base, "backend_tokenizer", None)
     if backend is None:
         raise DataError(
-            f"the encoder's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it has no room for words; use an "
-            "encoder whose folder has a tokenizer.json"
+            f"the encoder's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it has no room for words; "
+            "use an encoder whose folder has a tokenizer.json"
         )
     return copy.deepcopy(backend)
 

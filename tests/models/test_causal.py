@@ -75,6 +75,16 @@ def test_a_token_has_read_what_stands_left_of_it(sides):
     assert not torch.allclose(vectors[0][-1], vectors[1][-1], atol=0.01)
 
 
+def test_a_text_that_is_cut_keeps_the_end_of_text(sides, monkeypatch):
+    """Its vector is the sentence's, so it must not be what is cut."""
+    for encoder in sides.values():
+        end = encoder.preprocess(["the moon"])["input_ids"][0, -1]
+        monkeypatch.setattr(encoder, "max_seq_length", 8)
+        ids = encoder.preprocess(["the moon " * 9])["input_ids"][0]
+        assert len(ids) == 8
+        assert ids[-1] == end
+
+
 def test_the_padded_side_changes_no_token_matrix(sides):
     left, right = (encode_batch(sides[side], queries(sides[side])).tokens for side in ("left", "right"))
     assert left.mask[:, -1].all()
