@@ -254,6 +254,8 @@ def test_a_row_of_another_encoder_has_a_start_of_its_own_that_is_made_once(tmp_p
     teacher, pairs = load_teacher(plain), [Pair(*pair) for pair in PAIRS]
     starts = [_start(recipe, teacher, pairs) for recipe in (plain, other)]
     assert [type(start[1]).__name__ for start in starts] == ["Pooling", "Dense"]
+    third = other.model_copy(update={"student": str(tmp_path / "teacher")})
+    assert _start(third, teacher, pairs)[1].in_features == 32
     monkeypatch.setattr("experiments.cell.make_start", lambda *_: pytest.fail("it is made again"))
     np.testing.assert_array_equal(
         encode_sentences(_start(other, teacher, pairs), ["maji"]), encode_sentences(starts[1], ["maji"])
