@@ -23,6 +23,7 @@ from optical.data.bitext import Pair
 from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.encoders import Encoder, encode_queries, transformer
+from optical.models.prompts import document_prompt, query_prompt
 from optical.vocabulary.align_ibm1 import align_ibm1
 from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
@@ -174,7 +175,7 @@ def transplant(
         options = options.model_copy(update={"mode": mode})
     mixing = Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
-    prompts = [prompt for prompt in (teacher.prompts or {}).values() if prompt]
+    prompts = [prompt for prompt in (query_prompt(teacher), document_prompt(teacher)) if prompt]
     # Trimming makes the copy itself: it never holds the matrix whole.
     trimmed = options.mode in ("trim", "trim+extend")
     student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)

@@ -329,7 +329,8 @@ def test_a_word_of_x_that_is_in_a_prompt_leaves_the_prompt_its_rows(teacher, mod
     """X says "house" four times, English never does, so X would get the row that the prompt is read with."""
     often = [Pair("the dog drinks", f"house {w} mbwa") for w in ("hapa", "hapo", "huko", "kule")]
     free = transplant(teacher, [*PAIRS[:6], *often], Vocabulary(mode=mode), steps=5).student
-    prompted = SentenceTransformer(modules=list(teacher), prompts={"query": "house: "}, device="cpu")
+    prompts = {"query": "house: ", "clustering": "hapa: "}
+    prompted = SentenceTransformer(modules=list(teacher), prompts=prompts, device="cpu")
     kept = transplant(prompted, [*PAIRS[:6], *often], Vocabulary(mode=mode), steps=5).student
 
     def rows(encoder):
@@ -337,3 +338,5 @@ def test_a_word_of_x_that_is_in_a_prompt_leaves_the_prompt_its_rows(teacher, mod
 
     np.testing.assert_array_equal(rows(kept), rows(teacher))
     assert not np.array_equal(rows(free), rows(teacher))
+    # A prompt that nothing here is read with leaves X its words.
+    assert len(kept.tokenizer(" hapa", add_special_tokens=False)["input_ids"]) == 1
