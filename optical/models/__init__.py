@@ -4,8 +4,8 @@
 - :mod:`optical.models.packaged_teachers`: the teachers that packages carry, one of them read by
   :mod:`optical.models.e5_package`, converted by :mod:`optical.models.e5_convert`, its characters replaced by
   :mod:`optical.models.charsmap`.
-- :mod:`optical.models.towers`, :mod:`optical.models.router_format`: one encoder of queries and another of documents,
-  and the folder that holds both.
+- :mod:`optical.models.towers`, :mod:`optical.models.dpr`, :mod:`optical.models.router_format`: one encoder of queries
+  and another of documents, read as DPR's, and written to a folder that holds both.
 - :mod:`optical.models.encoders`: turn text into tokens or vectors, by either class of encoder.
 - :mod:`optical.models.tokens`: a batch of token vectors, pooled or compared by MaxSim.
 - :mod:`optical.models.layers`: a student of fewer layers.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from optical.errors import DataError
+from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch
 from optical.models.packaged_teachers import packaged_teacher
 from optical.models.towers import Towers, names_of, split_routes
@@ -30,7 +31,7 @@ def load_encoder(model: str | Path | Encoder, device: str | None = None) -> Enco
     (:mod:`optical.models.packaged_teachers`).
 
     Single-vector models become a ``SentenceTransformer``; late-interaction ones (sentence-transformers, PyLate or
-    Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling.
+    Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling, DPR's [CLS].
 
     Raises:
         DataError: No such model, one that is no encoder of text, or one with an encoder for each side.
@@ -76,9 +77,13 @@ def _load(model: str, device: str | None) -> Towers:
     _refuse_other_models(name, config, own)
     late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in config.get("architectures", [])
     try:
-        towers = split_routes((MultiVectorEncoder if late else SentenceTransformer)(name, device=device), name)
-        for encoder in towers if towers.apart else towers[:1]:
-            _check_vectors(encoder, name)
+        if is_dpr(config) and not own:
+            encoder = load_dpr(name, config, device)
+        else:
+            encoder = (MultiVectorEncoder if late else SentenceTransformer)(name, device=device)
+        towers = split_routes(encoder, name)
+        for one in towers if towers.apart else towers[:1]:
+            _check_vectors(one, name)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         if "trust_remote_code" in str(error):
             raise DataError(

@@ -101,8 +101,8 @@ def check_towers(towers: Towers, names: Sequence[str]) -> None:
     query, document = map(_dimension, towers)
     if query != document:
         raise DataError(
-            f"vectors of queries have {query} dimensions and those of documents {document} (teachers {names[0]} and "
-            f"{names[-1]}), so they cannot be compared; name two models that were trained together"
+            f"vectors of queries ({names[0]}) have {query} dimensions and those of documents ({names[-1]}) {document}, "
+            "so they cannot be compared; name two models that were trained together"
         )
 
 

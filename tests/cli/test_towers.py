@@ -35,7 +35,7 @@ BAD = {  # what is wrong -> the teacher, and words of the message
     ),
     "dimensions": (
         lambda folder: f"{saved(folder / 'a')},{saved(folder / 'b', dim=16)}",
-        "vectors of queries have 32 dimensions and those of documents 16",
+        "model) have 32 dimensions and those of documents (",
     ),
     "own code": (with_own_code, "comes with code of its own (trust_remote_code), which is never run here"),
     "a third name": (lambda folder: f"{saved(folder)},b,c", "3 names in the teacher"),

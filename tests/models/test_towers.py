@@ -72,7 +72,7 @@ def test_routes_that_the_model_maps_and_modules_before_a_router(tmp_path):
     router = Router({"a": [small], "b": [large]}, route_mappings={("query", None): "a", ("document", "text"): "b"})
     towers = split_routes(SentenceTransformer(modules=[first, *pooling, router], device="cpu"), "r")
     assert [list(encoder) for encoder in towers] == [[first, *pooling, small], [first, *pooling, large]]
-    with pytest.raises(DataError, match=r"have 4 dimensions and those of documents 8 \(teachers q and d\)"):
+    with pytest.raises(DataError, match=r"of queries \(q\) have 4 dimensions and those of documents \(d\) 8"):
         check_towers(towers, ["q", "d"])
 
 
