@@ -77,7 +77,8 @@ def extended_rows(
         mixed = {}
     else:
         mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
-        new[list(mixed)] = list(mixed.values())
+        for row, values in mixed.items():
+            new[row] = values
     return ExtendedRows(new, len(mixed), sum(i < own for i in mixed))
 
 

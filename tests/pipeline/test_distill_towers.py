@@ -84,6 +84,8 @@ def test_the_teacher_is_as_it_was_to_the_last_bit_and_the_manifest_names_both(ru
     assert manifest["teacher"] == recipe.teacher
     assert manifest["teacher_fingerprint"] == fingerprint(towers.queries) == fingerprint(load_teacher(recipe))
     assert manifest["teacher_documents_fingerprint"] == fingerprint(towers.documents)
+    index = json.loads((recipe.folder / "index" / "optical.json").read_text(encoding="utf-8"))
+    assert index["teacher_fingerprint"] == fingerprint(towers.documents)
     cached = {path.name.rsplit("-", 1)[0] for path in Path(recipe.cache).glob("*-*") if path.is_dir()}
     assert f"teacher-{fingerprint(towers.queries, 'query')}" in cached
     embedded = {name for name in cached if name.startswith("documents-")}

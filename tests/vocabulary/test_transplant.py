@@ -319,6 +319,13 @@ def test_the_student_trains(bert):
     assert weight.grad[student.tokenizer.get_vocab()["maji"]].any()
 
 
+def test_an_encoder_that_has_every_word_already_stays_as_it_is(bert):
+    known = [Pair("the child drinks", "the dog drinks")]  # no word of X to add or to mix
+    grown = transplant(bert, known, Vocabulary(min_count=2, piece_types=2))
+    assert grown.added == 0
+    np.testing.assert_array_equal(matrix(grown.student), matrix(bert))
+
+
 def test_no_pairs_are_refused(bert):
     with pytest.raises(DataError, match="needs bitext"):
         transplant(bert, [])
