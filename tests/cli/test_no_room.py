@@ -6,23 +6,16 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    BertConfig,
-    BertModel,
-    CanineConfig,
-    CanineModel,
-    CanineTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import BertConfig, BertModel, ByT5Tokenizer, PreTrainedTokenizerFast
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 TOKENS = ["[UNK]", "[PAD]", "the", "farmer", "plants", "maize", "▁", "a", "e"]
 
 
 def characters():
-    """CANINE, whose tokenizer has no fast version."""
-    how = {"max_position_embeddings": 128, "num_hash_functions": 4, "num_hash_buckets": 64, "downsampling_rate": 1}
-    return CanineModel(CanineConfig(**SHAPE, **how)), CanineTokenizer(model_max_length=64)
+    """A tokenizer of bytes that has no fast version, as CANINE's of characters has none."""
+    made = ByT5Tokenizer(model_max_length=64)
+    return BertModel(BertConfig(vocab_size=len(made), **SHAPE)), made
 
 
 def tokenizer(model, split):
