@@ -56,6 +56,11 @@ class Objective(Section):
     distance: Literal["cosine", "squared"] = Field(
         default="cosine", description="distance of sentence vectors: cosine or squared"
     )
+    centre: bool = Field(
+        default=False,
+        description="subtract the mean of the teacher's vectors before tokens and sentences are compared, for teachers "
+        "whose vectors all point one way (E5)",
+    )
     temperature: float = Field(default=0.05, gt=0, description="of the score distributions, in units of the score")
     contrastive_temperature: float = Field(default=0.05, gt=0, description="of contrastive, in units of the cosine")
     false_negative: float = Field(

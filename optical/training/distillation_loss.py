@@ -39,6 +39,8 @@ BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
 }
 """Objectives that compare token matrices and have no options, by their names in the recipe."""
 
+_ROWS = 65_536  # token vectors that are summed at a time
+
 
 class Rarity(NamedTuple):
     """Rarity of each token on its own side of the bitext, for ``masses = "idf"``.
@@ -50,6 +52,33 @@ class Rarity(NamedTuple):
 
     foreign: Float[Tensor, " v"]
     english: Sequence[Float[np.ndarray, " m_i"]]
+
+
+class Centre(NamedTuple):
+    """Mean of the teacher's vectors, which the objectives subtract from both sides before they compare.
+
+    Attributes:
+        tokens: Mean token vector, ``(d,)``.
+        sentence: Mean unit sentence vector, ``(e,)``.
+    """
+
+    tokens: Float[Tensor, " d"]
+    sentence: Float[Tensor, " e"]
+
+    def subtracted(self, encoded: Encoded) -> Encoded:
+        """Move token vectors and unit sentence vectors by the means; neither has unit length after it."""
+        unit = torch.nn.functional.normalize(encoded.sentence.float(), dim=-1)
+        tokens = encoded.tokens._replace(vectors=encoded.tokens.vectors - self.tokens.to(unit.device))
+        return Encoded(tokens, unit - self.sentence.to(unit.device))
+
+
+def centre_of(vectors: Vectors) -> Centre:
+    """Compute the centre of the teacher's vectors of the English sides, over all tokens and all sentences."""
+    total = np.zeros(vectors.tokens.shape[1])
+    for begin in range(0, len(vectors.tokens), _ROWS):
+        total += np.asarray(vectors.tokens[begin : begin + _ROWS], dtype=np.float64).sum(axis=0)
+    means = total / max(1, len(vectors.tokens)), np.asarray(vectors.sentences[:], dtype=np.float64).mean(axis=0)
+    return Centre(*(torch.from_numpy(mean.astype(np.float32)) for mean in means))
 
 
 class Health(NamedTuple):
@@ -112,6 +141,7 @@ class DistillationLoss(nn.Module):
         self.robustness = robustness or Robustness()
         self.rarity = rarity
         self.seed = seed
+        self.centre = centre_of(vectors) if objective.centre else None
         self.plan = (0.0, 0.0)
         self.health = Health()
         passages = None if documents is None else torch.from_numpy(np.ascontiguousarray(documents, dtype=np.float32))
@@ -141,8 +171,11 @@ class DistillationLoss(nn.Module):
 
     def _losses(self, x: Encoded, y: Encoded, features: dict[str, Tensor], rows: list[int]) -> dict[str, Tensor]:
         chosen, losses = self.objective, {}
+        a, b = self._masses(x, y, features, rows) if chosen.ot else (None, None)
+        whole_x, whole_y = x.sentence, y.sentence  # a ranking does not change with the centre
+        if self.centre is not None:
+            x, y = self.centre.subtracted(x), self.centre.subtracted(y)
         if chosen.ot:
-            a, b = self._masses(x, y, features, rows)
             options = PlanOptions(chosen.epsilon, chosen.marginals, chosen.slack, chosen.share, chosen.solver)
             transport = ot(x.tokens, y.tokens, options, a=a, b=b)
             losses["ot"] = chosen.ot * transport.loss
@@ -156,8 +189,8 @@ class DistillationLoss(nn.Module):
             value = contrastive(x.sentence, y.sentence, chosen.contrastive_temperature, chosen.false_negative)
             losses["contrastive"] = chosen.contrastive * value
         if chosen.scores and self.documents is not None:
-            unit = torch.nn.functional.normalize(x.sentence.float(), dim=-1)
-            losses["scores"] = chosen.scores * scores(unit, y.sentence, self.documents, chosen.temperature)
+            unit = torch.nn.functional.normalize(whole_x.float(), dim=-1)
+            losses["scores"] = chosen.scores * scores(unit, whole_y, self.documents, chosen.temperature)
         return losses
 
     def _masses(self, x: Encoded, y: Encoded, features: dict[str, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:

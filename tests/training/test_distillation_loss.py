@@ -13,6 +13,8 @@ from optical.config.training import Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.models.encoders import encode_batch
 from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss, Rarity, idf
+from optical.training.losses.ot import ot
+from optical.training.losses.pooled import pooled
 
 SENTENCES = ["i drink water .", "where is the market ?", "the cow gives milk .", "rain falls in april ."]
 NONE = {"ot": 0.0, "pooled": 0.0, "scores": 0.0}
@@ -148,3 +150,21 @@ def test_health_is_the_spread_of_the_student_beside_the_teachers(asked, student,
         student[0].auto_model.get_input_embeddings().weight.zero_()
     _, loss = asked({"pooled": 1.0})
     assert loss.health.spread < 0.5
+
+
+def test_objectives_are_taken_about_the_mean_of_the_teachers_vectors(asked, student, teacher, tmp_path):
+    vectors = teacher_vectors(teacher, SENTENCES, tmp_path / "cache")
+    y, x = vectors.batch([0, 1, 2, 3]), encode_batch(student, student.preprocess(SENTENCES))
+    sentence = y.sentence.mean(dim=0)
+    token = torch.from_numpy(np.asarray(vectors.tokens[:], dtype=np.float32)).mean(dim=0)
+    assert sentence.norm() > 0.1
+    found, loss = asked({"pooled": 1.0, "ot": 1.0, "centre": True})
+    unit = torch.nn.functional.normalize(x.sentence, dim=-1)
+    torch.testing.assert_close(found["pooled"], pooled(unit - sentence, y.sentence - sentence))
+    near, far = (t._replace(vectors=t.vectors - token) for t in (x.tokens, y.tokens))
+    torch.testing.assert_close(found["ot"], ot(near, far).loss)
+    assert loss.health == asked({"pooled": 1.0})[1].health
+
+
+def test_a_ranking_is_the_same_about_any_mean(asked):
+    torch.testing.assert_close(asked({"scores": 1.0, "centre": True})[0], asked({"scores": 1.0})[0])
