@@ -13,10 +13,10 @@ class Vocabulary(Section):
     """Options of the transplant (:func:`optical.vocabulary.transplant.transplant`)."""
 
     mode: Literal["extend", "replace", "trim", "trim+extend", "auto", "off"] = Field(
-        default="extend",
+        default="auto",
         description="extend keeps the teacher's pieces and adds words, replace learns other pieces, trim keeps the "
-        "pieces in use (multilingual teacher), trim+extend adds words to these, auto measures whether the teacher's "
-        "tokenizer reads X (then trim+extend, else extend), off changes nothing",
+        "pieces in use (multilingual teacher), trim+extend adds words to these, auto is trim+extend for a multilingual "
+        "tokenizer that reads X and extend for others, off changes nothing",
     )
     min_count: int = Field(
         default=1,

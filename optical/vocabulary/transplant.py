@@ -172,6 +172,7 @@ def transplant(
     reason = ""
     if options.mode == "auto":
         mode, reason = choose_mode(teacher.tokenizer, pairs, seed=seed)
+        check_tokenizer(teacher.tokenizer, mode)
         options = options.model_copy(update={"mode": mode})
     mixing = Mixing(_aligner(options, steps), top, options.lean, seed)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]

@@ -290,7 +290,14 @@ def test_a_late_interaction_student_has_the_prompt_and_the_length_of_its_queries
     assert (manifest.prefix, manifest.max_length, manifest.multi_vector) == ("[Q] ", 20, True)
 
 
-@pytest.mark.parametrize(("late", "pooled"), [(False, True), (False, False), (True, True)])
+@pytest.mark.parametrize(
+    ("late", "pooled"),
+    [
+        (False, True),
+        pytest.param(False, False, marks=pytest.mark.slow),
+        pytest.param(True, True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_graph_of_a_student_with_a_prompt_gives_the_vectors_of_encode_query(teacher, tmp_path, late, pooled):
     student = with_prompts(as_multi_vector(teacher) if late else teacher, {"query": "where is "})
     for module in student:

@@ -38,6 +38,7 @@ np.save("many.npy", np.concatenate(tokens))
 """
 
 
+@pytest.mark.slow
 def test_the_students_load_where_optical_is_not_installed(run, late, tmp_path):
     single, many = run[0].folder / "student", late[0].folder / "student"
     code = WITHOUT_OPTICAL.format(single=str(single), many=str(many), asked=ASKED)

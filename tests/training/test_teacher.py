@@ -269,7 +269,7 @@ def test_a_ranking_is_learnt_from_the_sentence_vectors_of_the_start(tmp_path, la
     how = {"loss": "ranking", "ranking_temperature": 0.2, "temperature": 1.0, "learning_rate": 5e-3}
     before = divergence(start)
     workspace = Workspace(tmp_path / "run", tmp_path / "cache", progress=False)
-    chosen = options(steps=60, batch_size=2, dropout=False, late_interaction=late, **how)
+    chosen = options(steps=40, batch_size=2, dropout=False, late_interaction=late, **how)
     taught = teacher_training.teach(start, rows, chosen, workspace, ranking=wanted)
     assert divergence(taught.encoder) < before / 2
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
+
 from optical.data.bitext import Pair
+from optical.vocabulary import choose_mode as module
 from optical.vocabulary.choose_mode import choose_mode
 
 X = [Pair("the child drinks milk", f"mtoto {w} maziwa") for w in ("anakunywa", "alikunywa", "atakunywa")]
+
+
+@pytest.fixture(autouse=True)
+def small_vocabularies_count(request, monkeypatch):
+    """Take the tiny vocabularies of the tests for multilingual ones."""
+    if "small" not in request.node.name:
+        monkeypatch.setattr(module, "MULTILINGUAL", 0)
+
+
+def test_a_small_vocabulary_is_kept_whole(bert):
+    choice = choose_mode(bert.tokenizer, [Pair("the child drinks zq", "the dog of nairobi zq")])
+    assert choice.mode == "extend"
+    assert f"has {len(bert.tokenizer)} pieces" in choice.reason
 
 
 def test_many_tokens_a_word_are_english_only(bert):

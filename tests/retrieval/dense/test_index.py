@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
+from optical.embeddings.shard import Batch
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.marker import MARKER
@@ -267,7 +268,7 @@ def test_an_index_of_shards_is_that_of_their_vectors(tmp_path: Path, vectors: np
     plan = ShardPlan("f1", "sentences", "float32", 10)
 
     def encode(ids):
-        return [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
+        return [Batch(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
 
     shards = make_shards(texts, tmp_path / "shards", encode, plan)
     for factory in ("Flat", "IVF3,SQ8"):

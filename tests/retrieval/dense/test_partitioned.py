@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optical.embeddings.shard import Batch
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.files import held_alone
@@ -165,7 +166,7 @@ class TestFolder:
         row = dict(zip(names(), vectors, strict=True))
 
         def encode(ids):
-            return [(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
+            return [Batch(range(len(ids)), np.stack([row[doc_id] for doc_id in ids]))]
 
         texts = [(doc_id, doc_id) for doc_id in names()]
         shards = make_shards(texts, tmp_path / "shards", encode, ShardPlan("f1", "sentences", "float16", 10))
