@@ -77,7 +77,7 @@ def test_defaults_are_written_as_one_would_give_them(command):
     _, out, _ = command("distill", "--help-all")
     flat = re.sub(r"[\s│]+", " ", out)
     for told in (
-        "optimizer steps; 0 saves the transplant as the student (default 300)", "(default extend)", "(default false)",
+        "optimizer steps; 0 saves the transplant as the student (default 300)", "(default auto)", "(default false)",
         "folder of the run (default runs/<lang>, runs/sw+so for several)",
     ):  # fmt: skip
         assert told in flat

@@ -143,7 +143,7 @@ def test_every_option_is_described_with_its_default():
     assert found["lang"].endswith("(required)")
     assert [name for name, text in found.items() if "None" in text] == []
     assert found["vocabulary.romanise"].endswith("(default true)")
-    assert found["vocabulary.mode"].endswith("(default extend)")
+    assert found["vocabulary.mode"].endswith("(default auto)")
     assert found["layers"].endswith("(default all)")
 
 
