@@ -23,4 +23,5 @@ Text:
 
 - :mod:`optical.data.lines`: text files line by line, plain or gzip.
 - :mod:`optical.data.words`: words split, replaced and compared.
+- :mod:`optical.data.spellings`: which words are alike in their letters.
 """
