@@ -26,6 +26,7 @@ from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vec
 from optical.models.precision import bfloat16
 from optical.training.averaging import SHARES, average
 from optical.training.callbacks import Interruption, Progress, early_stopping, whole_checkpoints
+from optical.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
@@ -226,6 +227,8 @@ def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:
     last = next(iter(whole_checkpoints(run)), None)
     if last:
         logger.warning("going on from %s", last)
+    if trainer.args.device.type == "cpu":
+        keep_freed_memory()
     with interruption, _attention(trainer.args.device.type):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     interruption.raise_if_interrupted(run)
