@@ -1,7 +1,7 @@
-# `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, COLLECTION,
-# TEACHER (two with a comma: of queries, of documents), STUDENT (another encoder to start from; of evaluate, another
-# student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the
-# interpreter that makes the virtual environment).
+# `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
+# dictionary), COLLECTION, TEACHER (two with a comma: of queries, of documents), STUDENT (another encoder to start from;
+# of evaluate, another student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"),
+# PYTHON (the interpreter that makes the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -21,7 +21,7 @@ OUT ?= runs/$(subst $(comma),+,$(X))
 OPTICAL := $(BIN)/optical
 settings = $(foreach pair,$(SET),--set '$(pair)')
 given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $(BITEXT),--bitext '$(BITEXT)') \
-	$(if $(TEACHER),--teacher '$(TEACHER)')
+	$(if $(LEXICON),--lexicon '$(LEXICON)') $(if $(TEACHER),--teacher '$(TEACHER)')
 student = $(if $(STUDENT),--student '$(STUDENT)')
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 

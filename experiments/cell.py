@@ -32,6 +32,7 @@ from optical.models.encoders import DevScore, Encoder, NamedScore
 from optical.models.load import load_encoder
 from optical.models.save import save_encoder
 from optical.pipeline import embed
+from optical.pipeline.inputs import read_dictionaries
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.distillation import distill, make_start
@@ -227,7 +228,9 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     """The student before training, from the cache where it is there."""
     body = embed.load_body(recipe, teacher)
     options = recipe.student_options._replace(seed=0)  # all seeds of a row begin with the same student
+    dictionaries = read_dictionaries(recipe, dict.fromkeys(recipe.langs, pairs), lambda _: None)
     made_of = [encoders.fingerprint(teacher), recipe.vocabulary.model_dump_json(), str(recipe.layers)]
+    made_of += [digest for one in dictionaries.values() for digest in one.sources.values()]
     if body is not None:  # its map is fitted to sentences of the lengths that are trained on
         made_of += [
             encoders.fingerprint(body.encoder),
@@ -241,6 +244,7 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
     folder = Path(recipe.cache) / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
         workspace = Workspace(folder, Path(recipe.cache), progress=False)
+        options = options._replace(entries=[entry for one in dictionaries.values() for entry in one.entries])
         save_encoder(make_start(teacher, pairs, options, workspace, body).student, folder)
     return load_encoder(folder, recipe.device)
 

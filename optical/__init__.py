@@ -102,6 +102,7 @@ def distill(
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
     from optical.models.towers import check_towers, names_of, prompted_towers
+    from optical.pipeline.inputs import read_dictionaries
     from optical.training import distillation
     from optical.training.trainer import Workspace
 
@@ -126,9 +127,10 @@ def distill(
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         pairs = _pairs(bitext, recipe)
-        done = distillation.distill(
-            towers.queries, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body
-        )
+        dictionaries = read_dictionaries(recipe, pairs, lambda _: None)
+        entries = [entry for dictionary in dictionaries.values() for entry in dictionary.entries]
+        options = recipe.student_options._replace(entries=entries)
+        done = distillation.distill(towers.queries, pairs, options, workspace, passages=passages, dev=dev, start=body)
     if folder is not None:
         save_encoder(done.student, Path(folder))
     return done.student

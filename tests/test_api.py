@@ -38,6 +38,17 @@ def test_the_student_is_near_the_teacher(tmp_path):
     assert not list((tmp_path / "student").glob("checkpoints-*"))
 
 
+def test_words_that_only_a_dictionary_has_get_a_row(tmp_path):
+    (tmp_path / "a.tsv").write_text("moon\tkibalamwezi\nwater\tmaji\n", encoding="utf-8")
+    how = {"training": {"steps": 0}, "progress": False}
+    teacher = uncased(tmp_path / "made")
+    student = optical.distill(teacher, bitext=PAIRS, vocabulary={"lexicon": str(tmp_path / "a.tsv")}, **how)
+    assert student.tokenizer.tokenize("kibalamwezi") == ["kibalamwezi"]
+    (tmp_path / "a.tsv").write_text("maji\twater\nsoko\tmarket\n", encoding="utf-8")
+    with pytest.raises(DataError, match="swapped"):
+        optical.distill(teacher, bitext=PAIRS, vocabulary={"lexicon": str(tmp_path / "a.tsv")}, **how)
+
+
 def test_it_makes_shallow_students(tmp_path):
     teacher = uncased(tmp_path / "made")
     student = optical.distill(teacher, bitext=PAIRS, layers=1, training={"steps": 0}, progress=False)

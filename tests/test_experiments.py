@@ -256,6 +256,9 @@ def test_a_row_of_another_encoder_has_a_start_of_its_own_that_is_made_once(tmp_p
     assert [type(start[1]).__name__ for start in starts] == ["Pooling", "Dense"]
     third = other.model_copy(update={"student": str(tmp_path / "teacher")})
     assert _start(third, teacher, pairs)[1].in_features == 32
+    (tmp_path / "words.tsv").write_text("moon\tkibalamwezi\n", encoding="utf-8")
+    with_words = load_recipe(None, {**given, "vocabulary.lexicon": str(tmp_path / "words.tsv")})
+    assert "kibalamwezi" in _start(with_words, teacher, pairs).tokenizer.get_vocab()
     monkeypatch.setattr("experiments.cell.make_start", lambda *_: pytest.fail("it is made again"))
     np.testing.assert_array_equal(
         encode_sentences(_start(other, teacher, pairs), ["maji"]), encode_sentences(starts[1], ["maji"])

@@ -43,9 +43,12 @@ def test_the_default_is_said_and_a_given_language_is_not():
 
 
 def test_language_and_paths_of_the_command_line_are_passed_on():
-    line = distil_line(make("-n", "distill", "LANG=so", "BITEXT=my bitext", "COLLECTION=y", LANG="C.UTF-8"))
+    line = distil_line(
+        make("-n", "distill", "LANG=so", "BITEXT=my bitext", "LEXICON=l.tsv", "COLLECTION=y", LANG="C.UTF-8")
+    )
     assert "--lang 'so'" in line
     assert "--bitext 'my bitext'" in line
+    assert "--lexicon 'l.tsv'" in line
     assert "--collection 'y'" in line
     assert "--out 'runs/so'" in line
 

@@ -6,7 +6,8 @@ project, one core:
     OMP_NUM_THREADS=1 python -m experiments.transplant.measure DATA --langs sw so mr --part dev
     OMP_NUM_THREADS=1 python -m experiments.transplant.measure DATA --langs sw so mr --part test
 
-DATA holds ``bitext/<lang>`` and ``clir/{afriqa,ntrex_doc,flores_doc}``. Figures go to ``runs/transplant``, where they
+DATA holds ``bitext/<lang>``, ``clir/{afriqa,ntrex_doc,flores_doc}`` and perhaps dictionaries, ``lexicon/<lang>``: each
+file of them is a row, and all together at several weights. Figures go to ``runs/transplant``, where they
 are found again: a row that is there is not measured twice with the same code and data. ``--part table`` writes
 results.md and expected.toml from what is there.
 """
@@ -26,6 +27,7 @@ from optical.config.recipe import load_recipe
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair, read_bitext, without
 from optical.data.collection import judgements_of, queries_of, read_collection
+from optical.data.dictionary import read_dictionary
 from optical.data.words import split_words
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
@@ -42,6 +44,7 @@ COLLECTIONS = ("afriqa", "ntrex_doc", "flores_doc")
 CACHE = "runs/cache"
 OUT = Path("runs/transplant")
 HELD_OUT = 200
+WEIGHTS = (0.3, 1.0, 3.0)  # of dictionaries
 
 ROWS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -92,7 +95,7 @@ def main() -> None:
         write_tables(asked.data, asked.langs)
         return
     for lang in asked.langs:
-        rows = ROWS | (ROMANISATION if lang in NOT_LATIN else {})
+        rows = ROWS | (ROMANISATION if lang in NOT_LATIN else {}) | lexicon_rows(asked.data, lang)
         wanted = {name: rows[name] for name in asked.rows or rows if name in rows}
         measure_language(asked.data, lang, asked.part, wanted)
 
@@ -114,8 +117,19 @@ def measure_language(data: Path, lang: str, part: str, rows: dict[str, dict[str,
         path.write_text(json.dumps(read_rows(path) | {name: row}, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+def lexicon_rows(data: Path, lang: str) -> dict[str, dict[str, Any]]:
+    """Rows of the dictionaries of a language: each by itself, then all of them at several weights."""
+    folder = data / "lexicon" / lang
+    files = sorted(folder.glob("*.tsv.gz"))
+    rows = {f"lexicon {file.name.split('.')[0]}": {"lexicon": str(file)} for file in files if len(files) > 1}
+    weights = {f"lexicon, weight {w:g}": {"lexicon": str(folder), "lexicon_weight": w} for w in WEIGHTS if files}
+    return rows | weights
+
+
 def _grown(teacher: Encoder, pairs: Sequence[Pair], seed: int = 0, **options: Any) -> Transplant:
-    return transplant(teacher, pairs, Vocabulary(**options), seed=seed)
+    chosen = Vocabulary(**options)
+    entries = read_dictionary(chosen.lexicon, "", pairs).entries if chosen.lexicon else []
+    return transplant(teacher, pairs, chosen, entries=entries, seed=seed)
 
 
 def kept_at(data: Path, part: str, lang: str) -> Path:

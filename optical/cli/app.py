@@ -69,6 +69,14 @@ BitextOption = Annotated[
         show_default="data/bitext/LANG, then the sample",
     ),
 ]
+LexiconOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lexicon",
+        help="Dictionary of English and LANG, for words that the sentence pairs lack: English<TAB>LANG, FreeDict's "
+        ".index or .dict.dz, or a folder.",
+    ),
+]
 CollectionOption = Annotated[
     str | None,
     typer.Option(

@@ -11,6 +11,7 @@ from optical.cli.app import (
     BitextOption,
     CollectionOption,
     Lang,
+    LexiconOption,
     Out,
     RecipeFile,
     Settings,
@@ -62,13 +63,15 @@ def data(
     "vocabulary.size",
 )
 def transplant(
-    lang: Lang = None, bitext: BitextOption = None, teacher: Teacher = None, student: StudentOption = None,
-    out: Out = None, recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
+    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, teacher: Teacher = None,
+    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
     from optical.pipeline.distill import transplant_run
 
-    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, student=student, bitext=bitext, out=out)
+    named = {"teacher": teacher, "student": student, "bitext": bitext, "vocabulary.lexicon": lexicon, "out": out}
+    chosen = recipe_of(recipe, settings, lang=lang, **named)
     for name, value in transplant_run(chosen, say).report().items():
         console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
@@ -89,9 +92,9 @@ def transplant(
     "search.split",
 )
 def distill(
-    lang: Lang = None, bitext: BitextOption = None, collection: CollectionOption = None, teacher: Teacher = None,
-    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
-    help_all: HelpAll = False,
+    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None,
+    collection: CollectionOption = None, teacher: Teacher = None, student: StudentOption = None, out: Out = None,
+    recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Make a student and measure it: transplant, training, index, search, table.
 
@@ -100,6 +103,7 @@ def distill(
     from optical.pipeline.distill import distill_run
 
     named = {"teacher": teacher, "student": student, "bitext": bitext, "collection": collection, "out": out}
+    named |= {"vocabulary.lexicon": lexicon}
     chosen = recipe_of(recipe, settings, lang=lang, **named)
     reports = distill_run(chosen, say)
     show_reports(reports)

@@ -6,7 +6,7 @@ that it was made by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -42,6 +42,7 @@ class StudentOptions(NamedTuple):
         training: The loop.
         layers: Of the student, evenly taken from those of the encoder that it starts from; None for all of them.
         seed: Of everything random.
+        entries: Of a dictionary, (English, X), for words that the bitext lacks or has seldom.
     """
 
     vocabulary: Vocabulary = Vocabulary()
@@ -50,6 +51,7 @@ class StudentOptions(NamedTuple):
     training: Training = Training()
     layers: int | None = None
     seed: int = 0
+    entries: Sequence[tuple[str, str]] = ()
 
 
 class Recipe(Section):
@@ -141,7 +143,9 @@ class Recipe(Section):
     def of(self, lang: str) -> Recipe:
         """The recipe as it reads for one language: ``{lang}`` in its paths is that language; the folder stays."""
         paths = {"bitext": self.bitext, "collection": self.collection}
-        own = {name: path.replace("{lang}", lang) for name, path in paths.items() if path}
+        own: dict[str, Any] = {name: path.replace("{lang}", lang) for name, path in paths.items() if path}
+        if lexicon := self.vocabulary.lexicon:
+            own["vocabulary"] = self.vocabulary.model_copy(update={"lexicon": lexicon.replace("{lang}", lang)})
         return self.model_copy(update={"lang": lang, "out": str(self.folder), **own})
 
 

@@ -41,6 +41,15 @@ class Vocabulary(Section):
         description="of words and pieces: ibm1 (IBM model 1), symmetric (IBM models 1 of both directions, agreed), ot "
         "(transport on co-occurrence)",
     )
+    lexicon: str | None = Field(
+        default=None,
+        description="dictionary of English and X, {lang} in it for each language: .tsv (English<TAB>X), FreeDict's "
+        ".index or .dict.dz, or a folder; extend only: words that the bitext lacks get a row by it, rare ones lean on "
+        "it in the alignment",
+    )
+    lexicon_weight: float = Field(
+        default=1.0, gt=0, description="occurrences that the translations of a word in the lexicon are worth"
+    )
     rows: Literal["aligned", "random"] = Field(
         default="aligned", description="embeddings of new words: aligned (mixed by alignment) or random (ablation)"
     )

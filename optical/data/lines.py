@@ -60,7 +60,7 @@ def json_object(text: str) -> dict:
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """A file, or what a ``.gz`` file holds, as a buffered stream of bytes; what fails while reading is a DataError."""
-    compressed = path.name.lower().endswith(".gz")
+    compressed = path.suffix.lower() in (".gz", ".dz")  # dictzip's .dz is gzip with an index of its own
     try:
         # GzipFile takes a Python call for each line; the reader around it has none, and halves the time.
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
@@ -69,8 +69,8 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"no such file: {path}; check the path, which is relative to {Path.cwd()}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
-            f"damaged gzip file ({error}): {path}; fetch or compress it again, or drop the .gz from its name if it is"
-            " plain text"
+            f"damaged gzip file ({error}): {path}; fetch or compress it again, or drop the {path.suffix} from its name"
+            " if it is plain text"
         ) from error
     except OSError as error:
         raise DataError(

@@ -7,12 +7,13 @@ last checkpoint) is used again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from optical.config.recipe import Recipe, write_recipe
-from optical.data.bitext import Pair
+from optical.config.recipe import Recipe, StudentOptions, write_recipe
+from optical.data.bitext import Bitext, Pair
+from optical.data.dictionary import Dictionary
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
@@ -43,10 +44,11 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, 
         DataError: Inputs that cannot be used.
     """
     check_transplant(recipe.folder)
-    pairs = read_inputs(recipe, say).pairs
+    inputs = read_inputs(recipe, say)
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     teacher = load_teacher(recipe)
-    start = make_start(teacher, pairs, recipe.student_options, workspace, load_body(recipe, teacher))
+    body = load_body(recipe, teacher)
+    start = make_start(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
     save_encoder(start.student, recipe.folder / "transplant")
     return start
 
@@ -80,7 +82,7 @@ def distill_run(
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
-    distilled = distill(teacher, pairs, recipe.student_options, workspace, passages=passages, dev=dev, start=body)
+    distilled = distill(teacher, pairs, _options(recipe, inputs), workspace, passages=passages, dev=dev, start=body)
     clock.include(distilled.seconds)
     _save(recipe, distilled, say)
     save_lexicons(recipe, pairs, measured)
@@ -100,6 +102,10 @@ def distill_run(
     return reports
 
 
+def _options(recipe: Recipe, inputs: Inputs) -> StudentOptions:
+    return recipe.student_options._replace(entries=inputs.entries)
+
+
 def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> None:
     with written_whole(recipe.folder / "transplant") as start, written_whole(recipe.folder / "student") as end:
         write_encoder(distilled.start, start)
@@ -113,6 +119,11 @@ def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> N
             say(f"no folder for PyLate and Stanford's ColBERT: {error}")
 
 
+def _sources(read: Iterable[Bitext | Dictionary]) -> dict[str, str]:
+    """Path -> SHA-256 of all files that were read."""
+    return {file: checksum for one in read for file, checksum in one.sources.items()}
+
+
 def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], clock: Clock) -> dict[str, Any]:
     """Collect what the manifest says of the inputs and of the student; of several languages, of each."""
     named = {lang: c and {"name": c.name, "checksum": c.checksum} for lang, c in inputs.collections.items()}
@@ -121,7 +132,8 @@ def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], c
         "transplant": distilled.transplant,
         "development": {"start": trained.start, "best": trained.best, "share": trained.share},
         "trained_pairs": distilled.pairs,
-        "bitext": {file: checksum for bitext in inputs.bitexts.values() for file, checksum in bitext.sources.items()},
+        "bitext": _sources(inputs.bitexts.values()),
+        "dictionary": _sources(inputs.dictionaries.values()),
         "pairs": len(distilled.mixture.pairs),
         "seconds": clock.seconds,  # the stages to come are added to it
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from optical.config.recipe import Recipe
 from optical.data.bitext import Bitext, Pair, read_bitext, unnamed_files, without
 from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
+from optical.data.dictionary import Dictionary, Entry, read_dictionary
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.pipeline.sides import embeddable, judged
@@ -24,15 +25,22 @@ class Inputs(NamedTuple):
     Attributes:
         bitexts: Language -> its pairs, of which no side is a query of a collection.
         collections: Language -> its collection, one object where languages share it; None where there is none.
+        dictionaries: Language -> its dictionary; empty where the recipe has none.
     """
 
     bitexts: dict[str, Bitext]
     collections: dict[str, Collection | None]
+    dictionaries: dict[str, Dictionary]
 
     @property
     def pairs(self) -> list[Pair]:
         """The pairs of all languages, one language after the other."""
         return [pair for bitext in self.bitexts.values() for pair in bitext.pairs]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of all dictionaries, one language after the other."""
+        return [entry for dictionary in self.dictionaries.values() for entry in dictionary.entries]
 
 
 def bitext_path(recipe: Recipe) -> str:
@@ -82,7 +90,24 @@ def read_inputs(recipe: Recipe, say: Callable[[str], None]) -> Inputs:
         if left := len(bitext.pairs) - len(kept):
             say(f"{of[lang]}: {left} pairs left out, a side is a query of the collection")
         bitexts[lang] = bitext._replace(pairs=kept)
-    return Inputs(bitexts, collections)
+    return Inputs(bitexts, collections, read_dictionaries(recipe, {x: one.pairs for x, one in bitexts.items()}, say))
+
+
+def read_dictionaries(
+    recipe: Recipe, pairs: Mapping[str, Sequence[Pair]], say: Callable[[str], None]
+) -> dict[str, Dictionary]:
+    """Language -> its dictionary, compared with its bitext; what was left out is said.
+
+    Raises:
+        DataError: See :func:`optical.data.dictionary.read_dictionary`.
+    """
+    found = {}
+    for lang, own in pairs.items():
+        if path := recipe.of(lang).vocabulary.lexicon:
+            found[lang] = read_dictionary(path, lang, own)
+            for reason, count in found[lang].skipped.items():
+                say(f"{path}: {count} left out, {reason} (first at {found[lang].examples[reason]})")
+    return found
 
 
 def read_collections(recipe: Recipe) -> dict[str, Collection | None]:

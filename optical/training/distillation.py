@@ -25,6 +25,7 @@ from optical.config.objective import WEIGHTS, Objective
 from optical.config.recipe import StudentOptions
 from optical.config.training import Robustness, Training
 from optical.data.bitext import Pair
+from optical.data.dictionary import Entry
 from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
@@ -157,7 +158,8 @@ def make_start(
     It is made of the teacher, or of a body, which is then put into the teacher's space.
     """
     linear, say = None, workspace.say
-    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, seed=options.seed)
+    entries = [Entry(*entry) for entry in options.entries]
+    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, entries=entries, seed=options.seed)
     if options.layers is not None:
         shallow = keep_layers(start.student, options.layers)
         start = start._replace(student=shallow, size_after=size_of(shallow))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from optical.data.dictionary import Entry
+from optical.vocabulary.dictionary_prior import prior_of
 from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Extension, token_ids
-from optical.vocabulary.translation_table import Hints, TranslationTable
+from optical.vocabulary.translation_table import Hints, TranslationTable, with_prior
 from optical.vocabulary.word_boundaries import piece_texts
 
 # X gets the row of a piece of the teacher that it uses at least so often, and more than so many times as often as
@@ -22,12 +24,18 @@ MORE_THAN_ENGLISH = 2.0
 
 
 class Mixing(NamedTuple):
-    """Options of making the rows of new words; ``align`` is None where they are drawn at random."""
+    """Options of making the rows of new words, and what a dictionary says of them.
+
+    ``align`` is None where rows are drawn at random; ``weight`` is that of
+    :class:`optical.vocabulary.translation_table.Prior`.
+    """
 
     align: Callable[..., TranslationTable] | None
     top: int
     lean: float
     seed: int
+    entries: Sequence[Entry] = ()
+    weight: float = 1.0
 
 
 class ExtendedRows(NamedTuple):
@@ -87,15 +95,18 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     tokenizer, size = extension.tokenizer, len(one)
     first = {word: ids[0] for word, ids in extension.ids.items()}
     parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
-    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean)
+    prior = prior_of(mixing.entries, first, base, english, mixing.weight) if mixing.entries else None
+    hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean, prior=prior)
     foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
     english_ids = token_ids(base, english)
     table = mixing.align(english_ids, foreign_ids, hints=hints)
+    table = table if prior is None else with_prior(table, prior)
     empty = _punctuation(base)
     rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
     part_rows, part_mixed = mix_rows(pool_parts(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
     counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
-    rows = lean_on(parts, rows, part_rows, part_mixed, counts, mixing.lean)
+    worth = counts if prior is None else counts + prior.occurrences(size)
+    rows = lean_on(parts, rows, part_rows, part_mixed, worth, mixing.lean)
     index = {name: k for k, name in enumerate(parts.names)}
     of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.

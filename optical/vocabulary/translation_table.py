@@ -38,20 +38,52 @@ class TranslationTable(NamedTuple):
         return self.probability * self.reverse**REVERSE
 
 
+class Prior(NamedTuple):
+    """Translations that are known before any sentence is read, as distinct pairs of ids.
+
+    Attributes:
+        foreign: X id of each pair, ``(k,)``.
+        english: English id of each pair.
+        share: ``d(english | foreign)``; sums to 1 over the pairs of one X id.
+        weight: Occurrences that the known translations of a word are worth, w.
+    """
+
+    foreign: Int[np.ndarray, " k"]
+    english: Int[np.ndarray, " k"]
+    share: Float[np.ndarray, " k"]
+    weight: float
+
+    def of(self, f: Int[np.ndarray, " n"], e: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """``d(e | f)`` of pairs of ids, 0 where nothing is known of them."""
+        width = 1 + int(max(self.english.max(initial=0), e.max(initial=0)))
+        keys, asked = self.foreign * width + self.english, f * width + e
+        order = np.argsort(keys)
+        if not len(keys):
+            return np.zeros(len(asked), dtype=np.float32)
+        at = order[np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)]
+        return np.where(keys[at] == asked, self.share[at], 0).astype(np.float32)
+
+    def occurrences(self, size: int) -> Float[np.ndarray, " f"]:
+        """Occurrences that each of ``size`` X ids gains: w where a translation is known, else 0."""
+        return np.bincount(self.foreign, weights=self.weight * self.share, minlength=size)
+
+
 class Hints(NamedTuple):
-    """Hints from the spelling of words, taken before any sentence is read.
+    """Hints from the spelling of words, and from what is known of them, taken before any sentence is read.
 
     Attributes:
         parts: Halves that words share; rare words lean on them.
         letters: Character pairs of X ids and of English ids; words that look alike probably mean the same.
         alike: Weight of looking alike in the start: ``t0 ~ 1 + alike * dice^2``.
         lean: Occurrences that a word needs before its own counts weigh more than its halves'.
+        prior: Known translations; they start as if they looked alike, and add to the counts of each step.
     """
 
     parts: WordParts
     letters: tuple[UInt64[np.ndarray, "f 12"], UInt64[np.ndarray, "e 12"]]
     alike: float = 20.0
     lean: float = 1.0
+    prior: Prior | None = None
 
 
 def apply_hints(hints: Hints | None, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> tuple[np.ndarray, Smooth]:
@@ -64,14 +96,36 @@ def apply_hints(hints: Hints | None, f: Int[np.ndarray, " k"], e: Int[np.ndarray
 
     Returns:
         Start ``(k,)``, at least 1, and a function from expected counts ``(k,)`` to the occurrences ``(k,)`` that shared
-        parts add to them.
+        parts and known translations add to them.
     """
     start = np.ones(len(f), dtype=np.float32)
     if hints is None:
         return start, np.zeros_like
     start += hints.alike * likeness(*hints.letters, f, e) ** 2
     smooth = borrow(hints.parts, f, e)
-    return start, lambda counts: hints.lean * smooth(counts)
+    if (prior := hints.prior) is None:
+        return start, lambda counts: hints.lean * smooth(counts)
+    known = prior.of(f, e)
+    start += hints.alike * known
+    return start, lambda counts: hints.lean * smooth(counts) + prior.weight * known
+
+
+def with_prior(table: TranslationTable, prior: Prior) -> TranslationTable:
+    """Add known translations to a table: what a word never met in a sentence counts as it does where it was met.
+
+    Counts grow by ``w d(e | f)``; so ``t(e | f)`` of a pair that never met is ``w d / (c(f) + w)``, and a word that the
+    bitext lacks has ``d``. What the alignment had as a hint is in its probabilities already.
+    """
+    f, e = np.concatenate([table.foreign, prior.foreign]), np.concatenate([table.english, prior.english])
+    size, width = 1 + int(f.max(initial=0)), 1 + int(e.max(initial=0))
+    met = np.isin(prior.foreign * width + prior.english, table.foreign * width + table.english)
+    kept = np.concatenate([np.full(len(table.foreign), True), ~met])
+    known = prior.weight * prior.of(table.foreign, table.english)
+    mass = np.bincount(table.foreign, weights=table.counts + known, minlength=size)[table.foreign]
+    added = prior.weight * prior.share[~met]
+    counts = np.concatenate([table.counts + known, added]).astype(np.float32)
+    f, e = f[kept], e[kept]
+    return sorted_table(f, e, counts, per_id(np.concatenate([mass * table.probability, added]), f))
 
 
 def empty_table() -> TranslationTable:

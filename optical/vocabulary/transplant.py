@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
+from optical.data.dictionary import Entry
 from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.encoders import Encoder, encode_queries, transformer
@@ -29,6 +30,7 @@ from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_mode import choose_mode
 from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.dictionary_prior import add_entries
 from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
 from optical.vocabulary.rows import mix_rows, random_rows
@@ -80,6 +82,7 @@ class Transplant(NamedTuple):
         size_after: How large the student is.
         seconds: Wall time of the whole transplant.
         reason: Why the mode was chosen, where the options said ``auto``.
+        looked_up: Words that were added by a dictionary alone.
     """
 
     student: Encoder
@@ -96,6 +99,7 @@ class Transplant(NamedTuple):
     size_after: Size
     seconds: float
     reason: str = ""
+    looked_up: int = 0
 
     def fertility(self) -> str:
         """Say in words how the tokenizers, before and after, fit held-out sentences."""
@@ -114,6 +118,7 @@ class Transplant(NamedTuple):
             "mode": self.mode,
             **({"mode_chosen_because": self.reason} if self.reason else {}),
             "words_added": self.added - self.pieces,
+            **({"words_from_lexicon": self.looked_up} if self.looked_up else {}),
             "pieces_added": self.pieces,
             "rows_aligned": self.aligned,
             "teacher_rows_overwritten": self.overwritten,
@@ -140,6 +145,7 @@ def transplant(
     pairs: Sequence[Pair],
     options: Vocabulary = DEFAULTS,
     *,
+    entries: Sequence[Entry] = (),
     seed: int = 0,
     top: int = 8,
     steps: int | None = None,
@@ -158,6 +164,8 @@ def transplant(
         teacher: Any encoder with a fast tokenizer; stays as it is.
         pairs: Bitext.
         options: The mode, and which words get a row, how it is aligned and what it is mixed from.
+        entries: Of a dictionary: words that the bitext lacks are added too, and rare ones lean on it
+            (:mod:`optical.vocabulary.dictionary_prior`); modes that extend only.
         seed: Of random rows.
         top: English pieces mixed into a row.
         steps: Iterations of the alignment; None for the default of the method.
@@ -174,15 +182,15 @@ def transplant(
         mode, reason = choose_mode(teacher.tokenizer, pairs, seed=seed)
         check_tokenizer(teacher.tokenizer, mode)
         options = options.model_copy(update={"mode": mode})
-    mixing = Mixing(_aligner(options, steps), top, options.lean, seed)
+    mixing = Mixing(_aligner(options, steps), top, options.lean, seed, entries, options.lexicon_weight)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
     prompts = [prompt for prompt in (query_prompt(teacher), document_prompt(teacher)) if prompt]
     # Trimming makes the copy itself: it never holds the matrix whole.
     trimmed = options.mode in ("trim", "trim+extend")
     student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
-    base, unread, added, pieces, aligned, overwritten = student.tokenizer, "", 0, 0, 0, 0
+    base, unread, added, pieces, aligned, overwritten, looked_up = student.tokenizer, "", 0, 0, 0, 0, 0
     if options.mode in ("extend", "trim+extend"):
-        extension, unread = _extended(base, english, foreign, options, prompts)
+        extension, unread, looked_up = _extended(base, english, foreign, options, prompts, entries)
         added, pieces = len(extension.tokenizer) - len(base), len(extension.pieces)
         rows, aligned, overwritten = extended_rows(base, extension, _embeddings(student), english, foreign, mixing)
         _install(student, extension.tokenizer, rows)
@@ -190,13 +198,13 @@ def transplant(
         tokenizer = replace(base, foreign, options.size)
         added = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    make = partial(_tokenizer, teacher.tokenizer, options, prompts)
+    make = partial(_tokenizer, teacher.tokenizer, options, prompts, entries)
     before, after = held_out_fit(teacher.tokenizer, pairs, make, seed=seed) or (None, None)
     cosines = english_cosines(teacher, student, english, seed=seed)
     sizes = size_of(teacher), size_of(student)
     return Transplant(
         student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
-        time.perf_counter() - started, reason,
+        time.perf_counter() - started, reason, looked_up,
     )  # fmt: skip
 
 
@@ -213,23 +221,32 @@ def check_tokenizer(base: Any, mode: str) -> None:
         pieces_of(json.loads(backend.to_str())["model"])
 
 
-def _tokenizer(base: Any, options: Vocabulary, prompts: list[str], english: list[str], foreign: list[str]) -> Any:
+def _tokenizer(
+    base: Any,
+    options: Vocabulary,
+    prompts: list[str],
+    entries: Sequence[Entry],
+    english: list[str],
+    foreign: list[str],
+) -> Any:
     """The tokenizer that these sentences give the student."""
     if options.mode == "replace":
         return replace(base, foreign, options.size)
     if options.mode in ("trim", "trim+extend"):
         base = keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
     extends = options.mode.endswith("extend")
-    return _extended(base, english, foreign, options, prompts)[0].tokenizer if extends else base
+    return _extended(base, english, foreign, options, prompts, entries)[0].tokenizer if extends else base
 
 
-def _extended(base, english, foreign, options: Vocabulary, prompts: list[str]) -> tuple[Extension, str]:
-    """The tokenizer with the words of X, and the letters that it spells in Latin."""
+def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], entries) -> tuple[Extension, str, int]:
+    """The tokenizer with the words of X, the letters that it spells in Latin, and how many words were looked up."""
     unread = unread_letters(base, foreign) if options.romanise else ""
     words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
+    words = add_entries(words, entries, foreign, english, max_words=options.max_words)
     known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
     how: dict[str, Any] = {"romanise": unread, "piece_types": options.piece_types, "english": known, "prompts": prompts}
-    return extend(base, words, **how), unread
+    extension = extend(base, words, **how)
+    return extension, unread, sum(not words.counts[word] for word in extension.ids)
 
 
 def english_cosines(

@@ -52,12 +52,14 @@ def test_transplant_says_what_too_few_pairs_do_not_show(command, finished, tmp_p
     few = tmp_path / "few.tsv"
     few.write_text("".join(Path(finished.bitext).read_text(encoding="utf-8").splitlines(keepends=True)[:10]), "utf-8")
     code, out, _ = command(
-        "transplant", "--lang", "sw", "--teacher", finished.teacher, "--bitext", few, "--out", tmp_path / "grown"
-    )
+        "transplant", "--lang", "sw", "--teacher", finished.teacher, "--bitext", few, "--out", tmp_path / "grown",
+        "--lexicon", write(tmp_path / "words.tsv", "the moon\tmwezi\nto drink\tkunywa\n"),
+    )  # fmt: skip
     assert code == 0
     assert "tokens per word not measured: too few pairs to hold any out" in " ".join(out.split())
     assert "tokens_per_word_after: not measured" in out
     assert "held_out_words: 0" in out
+    assert "words_from_lexicon: " in out
 
 
 @pytest.mark.usefixtures("with_bfloat16")
@@ -182,6 +184,11 @@ BAD = {  # what is wrong -> (option, how it is made, what the message has to say
     "a prompt that leaves no room for a text": (
         "set", lambda f: "teacher_prompts.query=" + "where is the market ? " * 20,
         ["the query prompt", "reads 64", "set a shorter teacher_prompts.query"],
+    ),
+    "a dictionary that is not there": ("lexicon", lambda f: str(f / "none.tsv"), ["none.tsv", "no such dictionary"]),
+    "a binary dictionary": ("lexicon", lambda f: write(f / "l.tsv", b"a\0\tb"), ["l.tsv:1", "binary"]),
+    "a dictionary with swapped columns": (
+        "lexicon", lambda f: write(f / "l.tsv", "maji\twater\nsoko\tmarket\n"), ["l.tsv:1", "swapped", "awk"],
     ),
     "a wrong type": ("set", lambda f: "training.steps=many", ["training.steps", "many"]),
     "a split that is not there": ("set", lambda f: "search.split=dve", ["'dve'", "dev, test"]),

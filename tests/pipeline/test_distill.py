@@ -178,9 +178,13 @@ def test_a_trimmed_student_of_fewer_layers_goes_the_same_way(kind, tmp_path, dat
 def test_without_a_collection_nothing_is_measured(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
-    recipe = recipe_of(tmp_path, data, tmp_path / "teacher", **{"training.steps": 2})
+    words = tmp_path / "words.tsv"
+    words.write_text("moon\tmwezi\n", encoding="utf-8")
+    recipe = recipe_of(tmp_path, data, tmp_path / "teacher", **{"training.steps": 2, "vocabulary.lexicon": str(words)})
     said = []
     assert distilled(recipe.model_copy(update={"collection": None}), said.append, progress=False) is None
+    manifest = json.loads((recipe.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["dictionary"] == {str(words): hashlib.sha256(words.read_bytes()).hexdigest()}
     assert (recipe.folder / "student" / "modules.json").is_file()
     assert any("held-out" in line for line in said)
 

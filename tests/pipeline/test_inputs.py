@@ -108,6 +108,18 @@ def test_paths_with_the_language_in_them(data):
     assert first_judged(load_recipe(None, {"lang": "so", "bitext": "a/{lang}"}), print).bitext == "a/so"
 
 
+def test_each_language_has_its_own_dictionary(data):
+    for lang, lines in {"sw": "water\tmaji\nhouse\tnyumba sana mno mno mno mno", "so": "rain\troob"}.items():
+        (data / "lexicon" / lang).mkdir(parents=True)
+        (data / "lexicon" / lang / "a.tsv").write_text(lines, encoding="utf-8")
+    for path in ("lexicon", "lexicon/{lang}/a.tsv"):
+        found, said = read(recipe_of(data, **{"vocabulary.lexicon": str(data / path)}))
+        assert found.entries == [("water", "maji"), ("rain", "roob")]
+        (line,) = [line for line in said if "explanation" in line]
+        assert line.endswith(f"1 left out, an explanation, not a translation (first at {data}/lexicon/sw/a.tsv:2)")
+    assert read(recipe_of(data))[0].dictionaries == {}
+
+
 def test_a_language_without_a_collection_of_its_own_has_none(data):
     write_collection(data / "own" / "so", "en", "so")
     collections = read_collections(recipe := recipe_of(data, collection=str(data / "own" / "{lang}")))
