@@ -84,10 +84,10 @@ check: setup ## run the formatter, the linter and the type checker
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 test: setup ## run the tests that take seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-all: setup ## run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/LANG, clir/COLLECTION)
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)'

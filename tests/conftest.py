@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import gc
 import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -10,6 +17,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 ENGLISH = (
     "i drink water . the children read books . where is the market ? the farmer plants maize . she cooks rice . "
@@ -32,31 +42,86 @@ def word_pieces(text: str = ENGLISH) -> list[str]:
 
 
 def bert(folder, *, dim: int = 32, layers: int = 2, text: str = ENGLISH, positions: int = 64):
-    """A random two-layer BERT with its own lower-casing tokenizer, as a SentenceTransformer."""
+    """A random two-layer BERT with its own lower-casing tokenizer, as a SentenceTransformer; its files in a folder."""
+    made = _bert(dim, layers, text, positions)
+    shutil.copytree(made.folder.name, folder, dirs_exist_ok=True)
+    torch.set_rng_state(made.after)
+    return copy.deepcopy(made.encoder)
+
+
+class Made(NamedTuple):
+    """An encoder that is made once and copied, its files, and how torch's random numbers go on after it."""
+
+    folder: tempfile.TemporaryDirectory
+    encoder: SentenceTransformer
+    after: torch.Tensor
+
+
+@functools.cache
+def _bert(dim: int, layers: int, text: str, positions: int) -> Made:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = word_pieces(text)
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=positions)
+    folder = tempfile.TemporaryDirectory()
+    vocabulary = Path(folder.name, "vocab.txt")
+    vocabulary.write_text("\n".join(word_pieces(text)), encoding="utf-8")
+    tokenizer = BertTokenizer(str(vocabulary), do_lower_case=True, model_max_length=positions)
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=dim, num_hidden_layers=layers, num_attention_heads=4,
         intermediate_size=2 * dim, max_position_embeddings=positions, initializer_range=0.3,
     )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    transformer = Transformer(str(folder))
-    return SentenceTransformer(modules=[transformer, Pooling(dim), Normalize()], device="cpu")
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder.name)
+    tokenizer.save_pretrained(folder.name)
+    modules = [Transformer(folder.name), Pooling(dim), Normalize()]
+    encoder = SentenceTransformer(modules=modules, device="cpu")
+    return Made(folder, encoder, torch.get_rng_state())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _template_of_model_cards_compiled_once():
+    """Every checkpoint has a card, and the library compiles its template anew for each."""
+    import jinja2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", functools.lru_cache(jinja2.Environment.compile))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_imported_is_not_searched_for_garbage():
+    """A training collects garbage twice, and with torch and transformers in the heap that was half of its time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
 def with_bfloat16(monkeypatch):
     """A processor that says it has bfloat16: a tiny model is quick enough in it on any."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Bitext and a collection on disk, with the sixth question among the bitext."""
+    from tests.chain import write_data
+
+    return write_data(tmp_path_factory.mktemp("data") / "sample")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, data):
+    """The recipe of a finished run, its report, and what it said; who changes its files puts them back."""
+    from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
+    from tests.runs import distilled
+
+    folder = tmp_path_factory.mktemp("chain")
+    torch.manual_seed(0)
+    uncased(folder / "made").save(str(folder / "teacher"))
+    recipe, said = recipe_of(folder, data, folder / "teacher", **MUCH_TO_LEARN), []
+    return recipe, distilled(recipe, said.append, progress=False), said
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The program as a shell calls it, and a finished run to call it on."""
+"""The program as a shell calls it, and the finished run to call it on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from optical import cli
-from optical.config.recipe import load_recipe
-from tests.chain import MUCH_TO_LEARN, uncased, write_data
-from tests.runs import distilled
 
 
 @pytest.fixture
@@ -38,26 +34,10 @@ def command(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Bitext and a collection on disk, with the sixth question among the bitext."""
-    return write_data(tmp_path_factory.mktemp("data") / "sample")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, data):
-    """A finished run and the teacher it was made by."""
-    folder = tmp_path_factory.mktemp("cli")
-    torch.manual_seed(0)
-    uncased(folder / "made").save(str(folder / "teacher"))
-    named = {
-        "lang": "sw", "teacher": str(folder / "teacher"), "bitext": str(data / "bitext.tsv"),
-        "collection": str(data / "collection"), "out": str(folder / "run"), "cache": str(folder / "cache"),
-        "training.batch_size": 6, "objective.scores": 1.0,
-    }  # fmt: skip
-    recipe = load_recipe(None, {**named, **MUCH_TO_LEARN})
-    distilled(recipe, progress=False)
-    return recipe
+@pytest.fixture
+def finished(run):
+    """The recipe of the finished run."""
+    return run[0]
 
 
 def snapshot(folder: Path) -> dict[str, str]:

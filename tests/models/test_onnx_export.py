@@ -293,7 +293,7 @@ def test_a_late_interaction_student_has_the_prompt_and_the_length_of_its_queries
 @pytest.mark.parametrize(
     ("late", "pooled"),
     [
-        (False, True),
+        pytest.param(False, True, marks=pytest.mark.slow),
         pytest.param(False, False, marks=pytest.mark.slow),
         pytest.param(True, True, marks=pytest.mark.slow),
     ],

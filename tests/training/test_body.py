@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from optical.errors import DataError
 from optical.models.encoders import encode_queries
 from optical.models.linear_map import Body, body_for, mapped
 from optical.training import body as training_body
-from optical.training.distillation import distill, make_start
+from optical.training.distillation import make_start, train_student
+from optical.training.mixture import Mixture
 from optical.training.trainer import Workspace
 from tests.chain import PAIRS, uncased, unigram
 from tests.models.test_linear_map import drawn_map
@@ -30,9 +33,22 @@ def teacher(tmp_path):
 
 @pytest.fixture
 def body(tmp_path, teacher) -> Body:
-    made = unigram(tmp_path / "body", dim=24)
+    return _body(tmp_path / "body", teacher)
+
+
+def _body(folder, teacher) -> Body:
+    made = unigram(folder, dim=24)
     made.prompts = {"query": "where is ", "document": "the river "}
     return body_for(made, teacher)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A student of another encoder before training, made once."""
+    folder = tmp_path_factory.mktemp("start")
+    teacher = uncased(folder / "teacher")
+    workspace = Workspace(folder / "run", folder / "cache", False)
+    return make_start(teacher, SENTENCES, StudentOptions(), workspace, _body(folder / "body", teacher)).student
 
 
 def near(student, teacher) -> float:
@@ -90,12 +106,11 @@ def test_of_many_sentences_some_are_drawn_and_each_is_fitted_once(tmp_path, teac
         {"ot": 0.0, "posterior": 1.0}, {"ot": 0.0, "contrastive": 1.0},
     ],
 )  # fmt: skip
-def test_the_map_is_trained_under_every_objective(tmp_path, teacher, body, objective):
-    how = training(steps=4, learning_rate=1e-3)
-    options = StudentOptions(objective=Objective(scores=0.0, epsilon=0.1, **objective), training=how)
+def test_the_map_is_trained_under_every_objective(tmp_path, teacher, body, start, objective):
+    options = StudentOptions(objective=Objective(scores=0.0, epsilon=0.1, **objective), training=training(steps=1))
     workspace = Workspace(tmp_path / "run", tmp_path / "cache", False)
-    done = distill(teacher, {"sw": SENTENCES}, options, workspace, start=body)
-    weights = [encoder[1].linear.weight.detach().numpy() for encoder in (done.start, done.student)]
-    assert np.abs(weights[0] - weights[1]).max() > 1e-3
-    assert done.student.prompts == body.encoder.prompts
-    assert all(np.isfinite(entry["loss"]) for entry in done.trained.history if "loss" in entry)
+    done = train_student(copy.deepcopy(start), teacher, Mixture(SENTENCES, None, {}), options, workspace)
+    weights = [encoder[1].linear.weight.detach().numpy() for encoder in (start, done.encoder)]
+    assert np.abs(weights[0] - weights[1]).max() > 5e-4  # Adam's first step is the learning rate, 1e-3
+    assert done.encoder.prompts == body.encoder.prompts
+    assert [entry["loss"] for entry in done.history if "loss" in entry][0] > 0
