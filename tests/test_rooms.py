@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "embeddings": "errors files data models",
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
-    "retrieval": "errors files data models embeddings",
+    "retrieval": "errors files data transport models embeddings",
     "training": "errors files config data transport models embeddings vocabulary",
     "pipeline": "errors version files config data models embeddings vocabulary training retrieval evaluation",
     "web": "errors version config data retrieval evaluation pipeline",

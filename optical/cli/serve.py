@@ -55,7 +55,9 @@ def serve(
         from optical.web.endpoints import create_app
         from optical.web.facts import about
 
-        facts = about(chosen, answers.lang, answers.collection, late=answers.late, engine=engine)
+        facts = about(
+            chosen, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
+        )
         application = create_app(answers.answer, facts, server.names(host))
         if not server.is_local(host):
             console.print(

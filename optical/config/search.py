@@ -59,6 +59,15 @@ class Search(Section):
         default="float32",
         description="documents are encoded in float32, or in bfloat16: faster on a GPU or processor that has it",
     )
+    hubness: Literal["auto", "none", "csls", "sinkhorn", "centre"] = Field(
+        default="none",
+        description="single vectors: take off a document's scores how near it is to every question of a bank from the "
+        "bitext: to its 10 nearest (csls), to the mean (centre), or by transport (sinkhorn); auto takes what the "
+        "development score gains by",
+    )
+    hubness_bank: int = Field(
+        default=500, ge=20, description="most questions of the bank, for each language; sentences where they are few"
+    )
     bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
         default="auto", description="baseline on words: lucene (needs Java 21), bm25s or off; auto takes what is there"
     )

@@ -25,6 +25,7 @@ from optical.pipeline.inputs import collection_path, first_collection
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
+from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
 from optical.retrieval.matches import Hit, match_words, word_spans
@@ -39,6 +40,7 @@ class Answers(NamedTuple):
         lang: The language, of several, whose collection is searched.
         collection: Where the passages are from.
         late: Whether scores are sums of MaxSim, not cosines.
+        penalised: Whether scores are cosines less a penalty of the document.
         answer: ``answer(question, depth)`` gives passages, best first. Not for several threads at once: an encoder
             takes one question at a time.
     """
@@ -46,6 +48,7 @@ class Answers(NamedTuple):
     lang: str
     collection: Collection
     late: bool
+    penalised: bool
     answer: Callable[[str, int], list[Hit]]
 
 
@@ -66,10 +69,11 @@ def opened(
     """
     if place is None:
         run = load_run(recipe, say)
-        yield Answers(run.lang, run.collection, run.late is not None, partial(answer, run))
+        penalised = run.dense_index is not None and HUBNESS in run.dense_index.manifest
+        yield Answers(run.lang, run.collection, run.late is not None, penalised, partial(answer, run))
         return
     with qdrant.opened(recipe, place, say) as there:
-        yield Answers(there.lang, there.collection, there.late, partial(qdrant.answer, there))
+        yield Answers(there.lang, there.collection, there.late, there.penalised, partial(qdrant.answer, there))
 
 
 class Late(NamedTuple):
@@ -151,6 +155,12 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
         raise DataError(
             f"{folder} is of another student than {recipe.folder / 'student'} is now, who embeds documents in "
             f"{collection.docs_lang}; run `optical index {recipe.folder}`"
+        )
+    hubness = index.manifest.get(HUBNESS)
+    if hubness is not None and hubness["asked_by"] != encoders.fingerprint(run.student, "query"):
+        raise DataError(
+            f"{folder} has penalties (search.hubness) by another student than {recipe.folder / 'student'} is now; run "
+            f"`optical index {recipe.folder}`"
         )
     ids = np.array(ids_of(collection.docs), dtype=object)  # the same words, held once
     return index._replace(ids=ids)

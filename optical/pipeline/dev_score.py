@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, split
@@ -19,7 +20,7 @@ from optical.data.records import ENGLISH, Doc, Qrel, Query
 from optical.embeddings.cache import document_vectors
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
-from optical.evaluation.measures import measure
+from optical.evaluation.measures import Scores, measure
 from optical.files import checksum
 from optical.models.encoders import DevScore, Encoder, NamedScore, score_fingerprint
 from optical.models.towers import Towers
@@ -56,9 +57,48 @@ def development_scores(
     return _mean(scores), left
 
 
+class DevSet(NamedTuple):
+    """Queries of one language, and the embedded documents that they are judged on."""
+
+    queries: Sequence[Query]
+    vectors: Vectors
+    ids: Sequence[str]
+    qrels: Sequence[Qrel]
+
+    def measured(self, encoder: Encoder, vectors: Vectors | None = None) -> Scores:
+        """AP of each query that an encoder asks, over these documents or the same ones with other vectors."""
+        found = search(encoder, self.queries, self.vectors if vectors is None else vectors, self.ids, DEPTH)
+        return measure(found, self.qrels, ("AP",))
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the queries, the documents and the judgements."""
+        documents = [self.vectors.folder.name, *self.ids]  # the folder is named by the encoder and the texts
+        return _checksum(self.queries, documents, self.qrels)
+
+
+class SetsScore(NamedTuple):
+    """A development score over documents that stay as they are: MAP, the mean of the sets where there are several."""
+
+    sets: Sequence[DevSet]
+
+    def __call__(self, encoder: Encoder) -> float:
+        """The score of an encoder."""
+        return sum(one.measured(encoder).mean["AP"] for one in self.sets) / len(self.sets)
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the sets."""
+        own = [one.fingerprint for one in self.sets]
+        return own[0] if len(own) == 1 else checksum(own)
+
+
 def _mean(scores: Sequence[DevScore]) -> DevScore | None:
     if len(scores) < 2:
         return scores[0] if scores else None
+    known = [one for one in scores if isinstance(one, SetsScore)]
+    if len(known) == len(scores):
+        return SetsScore([one for score in known for one in score.sets])
     return NamedScore(
         lambda encoder: sum(score(encoder) for score in scores) / len(scores), checksum(map(score_fingerprint, scores))
     )
@@ -139,7 +179,7 @@ def score_anew(
     def score(encoder: Encoder) -> float:
         with TemporaryDirectory() as passing:  # of use for this score only
             vectors = document_vectors(encoder, ids, texts, Path(passing))
-            return _map(asking or encoder, queries, vectors, ids, qrels)
+            return DevSet(queries, vectors, ids, qrels).measured(asking or encoder).mean["AP"]
 
     return NamedScore(score, _checksum(queries, chain(ids, texts), qrels))
 
@@ -150,18 +190,8 @@ def _dev_queries(collection: Collection, lang: str, reported: str) -> list[Query
     return queries_of(collection, lang, "dev") if there else []
 
 
-def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> DevScore:
-    judged = judgements_of(queries, qrels)
-    return NamedScore(
-        lambda encoder: _map(encoder, queries, vectors, ids, judged),
-        _checksum(queries, [vectors.folder.name, *ids], judged),  # the folder is named by the encoder and the texts
-    )
-
-
-def _map(
-    encoder: Encoder, queries: Sequence[Query], vectors: Vectors, ids: Sequence[str], qrels: Sequence[Qrel]
-) -> float:
-    return measure(search(encoder, queries, vectors, ids, DEPTH), qrels, ("AP",)).mean["AP"]
+def _scorer(queries: list[Query], vectors: Vectors, ids: list[str], qrels: list[Qrel]) -> SetsScore:
+    return SetsScore([DevSet(queries, vectors, ids, judgements_of(queries, qrels))])
 
 
 def _checksum(queries: Sequence[Query], documents: Iterable[str], qrels: Sequence[Qrel]) -> str:

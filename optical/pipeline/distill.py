@@ -27,6 +27,7 @@ from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
 from optical.pipeline.evaluate import compare_languages
 from optical.pipeline.export import export_colbert
+from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, save_banks
 from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
@@ -71,6 +72,7 @@ def distill_run(
     measured = judged(inputs.collections, recipe.search.split, say)
     towers = teacher_towers(recipe)
     teacher, body = towers.queries, load_body(recipe, towers.queries)
+    check_hubness(recipe.search.hubness, towers.documents)
     check_precision(recipe.training.precision, teacher.device.type)
     check_tokenizer((body.encoder if body else teacher).tokenizer, recipe.vocabulary.mode)
     clock("read")
@@ -78,6 +80,7 @@ def distill_run(
     clock("documents")
     pairs = {lang: bitext.pairs for lang, bitext in inputs.bitexts.items()}
     dev, pairs = development_scores(recipe, towers, pairs, searched, say)
+    banks = draw_banks(recipe, pairs)
     clock("development score")
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
@@ -86,7 +89,13 @@ def distill_run(
     clock.include(distilled.seconds)
     _save(recipe, distilled, say)
     save_lexicons(recipe, pairs, measured)
-    facts = _facts(distilled, inputs, pairs, clock)
+    save_banks(recipe.folder, banks)
+    hubness = choose(recipe, distilled.student, dev, banks)
+    if recipe.search.hubness == AUTO:
+        say(f"hubness: {hubness.method}; {hubness.reason}")
+    recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"hubness": hubness.method})})
+    clock("hubness")
+    facts = _facts(distilled, inputs, pairs, clock) | {"hubness": hubness._asdict()}
     if body is not None:
         facts |= {"student_of": recipe.student, "student_of_fingerprint": encoders.fingerprint(body.encoder)}
     read = {one.collection.name: one.vectors.reading for one in searched.values()}

@@ -25,6 +25,7 @@ from optical.models.load import load_encoder
 from optical.models.towers import Towers
 from optical.pipeline.bm25_rows import fused, lexical_runs
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
+from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
 from optical.pipeline.run_folder import COMPARED, check_evaluate
@@ -199,7 +200,14 @@ def _lines(
     are embedded by each system; English questions about them are the teacher's to ask.
     """
     collection, index = searched.collection, index_folder(recipe.folder, recipe.lang)
+    hubness = hubness_of(recipe)
     systems = {report.ZERO_SHOT: teacher.queries, **systems}
+
+    def line(encoder: Encoder, lang: str, asked: list[Query], embedder: Encoder, documents: Vectors) -> Line:
+        """Each asks with its own bank in the language of its questions, so an index with penalties is the student's."""
+        served = serves(index, embedder, searched, hubness.facts(encoder, lang))
+        return Line(encoder, asked, hubness.penalised(encoder, lang, documents), index if served else None)
+
     if collection.docs_lang != ENGLISH:
         say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
         teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
@@ -208,16 +216,15 @@ def _lines(
         for system, encoder in systems.items():
             embedder = teacher.documents if encoder is teacher.queries else encoder
             documents = embed_documents(recipe, embedder, collection).vectors
-            own = index if serves(index, embedder, searched) else None
-            yield system, Line(teacher.queries if teacher_asks else encoder, queries, documents, own)
+            asking, lang = (teacher.queries, ENGLISH) if teacher_asks else (encoder, recipe.lang)
+            yield system, line(asking, lang, queries, embedder, documents)
         return
-    shared = index if serves(index, teacher.documents, searched) else None
     ids = {query.id for query in queries}
     english = [query for query in collection.queries.get(ENGLISH, []) if query.id in ids]
     if len(english) == len(queries):
-        yield report.CEILING, Line(teacher.queries, english, searched.vectors, shared)
+        yield report.CEILING, line(teacher.queries, ENGLISH, english, teacher.documents, searched.vectors)
     else:
         missing = len(queries) - len(english)
         say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")
     for system, encoder in systems.items():
-        yield system, Line(encoder, queries, searched.vectors, shared)
+        yield system, line(encoder, recipe.lang, queries, teacher.documents, searched.vectors)

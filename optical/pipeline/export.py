@@ -32,6 +32,7 @@ from optical.models.onnx_export import Check, export
 from optical.models.router_format import save_router
 from optical.models.towers import Towers, check_towers
 from optical.pipeline.embed import embed_documents, load_student, teacher_towers
+from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
 from optical.pipeline.manifest import versions
 from optical.pipeline.sides import check_split
@@ -283,6 +284,7 @@ def _scores(
     """MAP of each form's query vectors over the same documents: English ones by the teacher, those in X by torch."""
     embedder = teacher_towers(recipe).documents if collection.docs_lang == ENGLISH else student
     _, documents, ids = embed_documents(recipe, embedder, collection, False)
+    documents = hubness_of(recipe).penalised(student, recipe.lang, documents)
     qrels = judgements_of(queries, collection.qrels[recipe.search.split])
     asked = [query.id for query in queries]
     return {

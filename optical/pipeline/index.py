@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from optical.config.recipe import Recipe, write_recipe
 from optical.config.search import Search
@@ -15,11 +16,13 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
+from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import collection_path, run_collections
 from optical.pipeline.run_folder import check_index
 from optical.pipeline.sides import embeddable
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
+from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateOptions
 from optical.retrieval.search import SearchParams
@@ -74,7 +77,7 @@ def _build_index(
 ) -> Path | None:
     """Build an index of single vectors, or lists of tokens; None for late interaction that compares all documents.
 
-    Documents in X are embedded for it by the student in the folder of the run.
+    Documents in X are embedded for it by the student in the folder of the run, which also measures hubness.
     """
     late = encoders.is_multi_vector(embedder)
     if late and not _wants_late_index(recipe.search, len(searched.ids)):
@@ -93,6 +96,10 @@ def _build_index(
         searched = embed_documents(recipe, student, searched.collection, say=say)
         manifest["student_fingerprint"] = encoders.fingerprint(student)
     vectors, ids = searched.vectors, searched.ids
+    if (hubness := hubness_of(recipe)).method != NONE:
+        student = load_student(recipe)
+        vectors = hubness.penalised(student, recipe.lang, vectors)
+        manifest[HUBNESS] = hubness.facts(student, recipe.lang)
     manifest["reading"] = vectors.reading and vectors.reading._asdict()
     if late:
         late_index.build(
@@ -121,11 +128,13 @@ def factory_of(index: Path) -> str | None:
     return json.loads((index / dense.MANIFEST).read_text(encoding="utf-8")).get("factory")
 
 
-def serves(index: Path, encoder: Encoder, searched: EmbeddedCollection) -> bool:
-    """Whether an index on disk is of exactly these documents, by this encoder."""
+def serves(
+    index: Path, encoder: Encoder, searched: EmbeddedCollection, hubness: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether an index on disk is of exactly these documents, by this encoder, with these penalties or with none."""
     if not (index / dense.MANIFEST).is_file():
         return False
     manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
     by = manifest.get("student_fingerprint", manifest.get("teacher_fingerprint"))
-    made_of = (by, manifest.get("collection_checksum"), manifest.get("count"))
-    return made_of == (encoders.fingerprint(encoder), searched.collection.checksum, len(searched.ids))
+    made_of = (by, manifest.get("collection_checksum"), manifest.get("count"), manifest.get(HUBNESS))
+    return made_of == (encoders.fingerprint(encoder), searched.collection.checksum, len(searched.ids), hubness)

@@ -29,6 +29,7 @@ from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.evaluate import evaluation_folder, load_systems
+from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import read_inputs, run_collections
 from optical.pipeline.run_folder import PERTURBED, check_evaluate
 from optical.pipeline.sides import judged, sides, without_faults
@@ -75,7 +76,7 @@ def perturb_run(
     split = recipe.search.split
     asked = _asked(judged(run_collections(recipe), split, say), split, say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
-    systems = load_systems(recipe, student)
+    systems, hubness = load_systems(recipe, student), hubness_of(recipe)
     found = []
     for lang, (collection, queries) in asked.items():
         own = recipe.of(lang)
@@ -85,6 +86,10 @@ def perturb_run(
         say(f"{lang}: {len(queries)} queries, {len(cases)} perturbations, {seeds} seeds each")
         shared = embed_documents(own, embedder, collection, False) if collection.docs_lang == ENGLISH else None
         searched = {n: shared or embed_documents(own, one, collection, False) for n, one in systems.items()}
+        searched = {
+            name: one._replace(vectors=hubness.penalised(systems[name], lang, one.vectors))
+            for name, one in searched.items()
+        }
         measures = {
             name: _measure(own.search, encoder, queries, cases, searched[name]) for name, encoder in systems.items()
         }

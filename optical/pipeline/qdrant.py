@@ -18,8 +18,10 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
+from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import first_collection
 from optical.pipeline.manifest import DOCUMENTS
+from optical.retrieval.dense.penalised import HUBNESS, asked
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
 from optical.retrieval.qdrant.search import CANDIDATES, check, search
@@ -41,6 +43,7 @@ class ExportedRun(NamedTuple):
         student: The query side.
         place: Where they are.
         client: Connected to it.
+        penalised: Whether documents there have a penalty as their last dimension.
     """
 
     lang: str
@@ -48,6 +51,7 @@ class ExportedRun(NamedTuple):
     student: Encoder
     place: Place
     client: QdrantClient
+    penalised: bool = False
 
     @property
     def late(self) -> bool:
@@ -92,12 +96,16 @@ def export_qdrant(
         Unavailable: The place does not answer, or refuses.
     """
     check_folder(place)
-    _, collection = first_collection(recipe, say, "exporting")
-    embedder = document_encoder(recipe, collection)
+    lang, collection = first_collection(recipe, say, "exporting")
+    embedder, hubness = document_encoder(recipe, collection), hubness_of(recipe)
     facts = _facts(recipe.folder, collection, embedder)
     if collection.docs_lang == ENGLISH:
         _check_teacher(recipe, embedder)
     embedded = embed_documents(recipe, embedder, collection)
+    if hubness.method != NONE:
+        student = load_student(recipe)
+        embedded = embedded._replace(vectors=hubness.penalised(student, lang, embedded.vectors))
+        facts[HUBNESS] = hubness.facts(student, lang)
     return write_documents(place, embedded, facts, shards=shards, replicas=replicas, say=say)
 
 
@@ -117,10 +125,12 @@ def opened(recipe: Recipe, place: Place, say: Callable[[str], None] = lambda _: 
     """
     lang, collection = first_collection(recipe, say, "searching")
     with connect(place, PATIENCE) as client:
-        student = load_student(recipe)
+        student, hubness = load_student(recipe), hubness_of(recipe).facts
+        facts = _facts(recipe.folder, collection, student)
+        facts |= {HUBNESS: made} if (made := hubness(student, lang)) else {}
         with explained(place):
-            check(client, place, _facts(recipe.folder, collection, student), own=[STUDENT])
-        yield ExportedRun(lang, collection, student, place, client)
+            check(client, place, facts, own=[STUDENT, HUBNESS])
+        yield ExportedRun(lang, collection, student, place, client, HUBNESS in facts)
 
 
 def answer(run: ExportedRun, question: str, depth: int, candidates: int | None = CANDIDATES) -> list[Hit]:
@@ -138,6 +148,7 @@ def answer(run: ExportedRun, question: str, depth: int, candidates: int | None =
         Unavailable: The place does not answer, or refuses; it may do so at the next question.
     """
     query = encoders.encode_queries(run.student, [question])[0]
+    query = asked(query[None], len(query) + 1)[0] if run.penalised else query
     with explained(run.place):
         found = search(run.client, run.place.name, query, depth, candidates)
     return [Hit(doc, score, []) for doc, score in found]

@@ -15,6 +15,7 @@ RESULTS = [
 PERTURBED = ["evaluation/*/perturbed.json", "evaluation/*/perturbed.md"]
 COMPARED = ["evaluation/*/comparison.md"]
 DESCRIPTION = ["recipe.toml", "training.json", "manifest.json"]
+BANK = "bank.tsv"  # questions of the bitext by which hubness is measured: language, English, X
 
 
 def check_distill(recipe: Recipe) -> None:
@@ -25,7 +26,7 @@ def check_distill(recipe: Recipe) -> None:
     """
     lexicons = [f"lexicon-{lang}.tsv" for lang in recipe.langs]
     models = ["transplant", "student", *(["colbert"] if recipe.late_interaction else [])]
-    check_writable(recipe.folder, [*DESCRIPTION, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
+    check_writable(recipe.folder, [*DESCRIPTION, BANK, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
 
 
 def check_transplant(run: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from optical.embeddings.vectors import Vectors, padded
 from optical.errors import DataError
 from optical.retrieval import dense
+from optical.retrieval.dense.penalised import Penalised, asked
 from optical.retrieval.late import maxsim
 
 NUMBERS_AT_ONCE = 2**26  # of padded document tokens in late interaction, of scores otherwise: 256 MB of float32
@@ -51,6 +52,8 @@ def nearest(vectors: np.ndarray, documents: Vectors, depth: int) -> dense.Neares
         DataError: Queries and documents differ in dimension.
     """
     count, size = documents.sentences.shape
+    if isinstance(documents.sentences, Penalised) and vectors.shape[1] == size - 1:
+        vectors = asked(vectors, size)
     if vectors.shape[1] != size:
         raise DataError(
             f"queries have {vectors.shape[1]} dimensions, the documents {size}; encode the queries with a student of "

@@ -48,7 +48,8 @@ class Hit(NamedTuple):
 
     Attributes:
         doc: The passage.
-        score: Cosine of single vectors, or MaxSim: a sum over the tokens of the question.
+        score: Cosine of single vectors, less the penalty of the passage where the index has any; or MaxSim: a sum over
+            the tokens of the question.
         matches: Words of the question and of ``doc.full`` that found each other; empty for single vectors.
     """
 

@@ -61,6 +61,45 @@ def sinkhorn(
     Raises:
         ValueError: Shapes that do not fit, an epsilon that is not positive, masses whose totals differ.
     """
+    P, _, steps, a, b = _scheduled(C, a, b, epsilon, Stop(tolerance, max_steps, check_every))
+    return Plan(P, marginal_error(P, a, b), steps)
+
+
+def column_potentials(
+    C: Float[Tensor, "b n m"],
+    a: Float[Tensor, "b n"],
+    b: Float[Tensor, "b m"],
+    epsilon: float | Sequence[float] = 0.05,
+    *,
+    tolerance: float = 1e-3,
+    max_steps: int = 200,
+) -> Float[Tensor, "b m"]:
+    r"""Dual potentials g of the columns: the plan is ``a_i b_j exp((f_i + g_j - C_ij) / epsilon)``.
+
+    They are in units of the cost. Those of the rows follow, of rows that were not in the problem too, by the soft
+    c-transform :math:`f_i = -\epsilon \log \sum_j b_j \exp((g_j - C_{ij}) / \epsilon)` (Peyre & Cuturi 2019, section 4.4).
+
+    Args:
+        C: As for :func:`sinkhorn`.
+        a: As for :func:`sinkhorn`.
+        b: As for :func:`sinkhorn`.
+        epsilon: As for :func:`sinkhorn`.
+        tolerance: As for :func:`sinkhorn`.
+        max_steps: As for :func:`sinkhorn`.
+
+    Returns:
+        Potentials, detached, up to one constant a problem; of no meaning where b is 0.
+
+    Raises:
+        ValueError: As :func:`sinkhorn`.
+    """
+    return _scheduled(C, a, b, epsilon, Stop(tolerance, max_steps, 10))[1][:, 0]
+
+
+def _scheduled(
+    C: Tensor, a: Tensor, b: Tensor, epsilon: float | Sequence[float], stop: Stop
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Plans, column potentials and iterations of checked problems, one epsilon after the other; the masses as cast."""
     schedule = checked_schedule(epsilon)
     dtype = torch.promote_types(C.dtype, torch.float32)
     C, a, b = (t.detach().to(dtype) for t in (C, a, b))
@@ -69,9 +108,9 @@ def sinkhorn(
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
     with torch.autocast(C.device.type, enabled=False):  # its products would be in half precision
         for value in schedule:
-            P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, Stop(tolerance, max_steps, check_every))
+            P, g, taken = _solve(C, a[:, None, :], b[:, None, :], g, value, stop)
             steps += taken
-    return Plan(P, marginal_error(P, a, b), steps)
+    return P, g, steps, a, b  # pyright: ignore[reportReturnType] - a schedule is not empty
 
 
 class _Live(NamedTuple):

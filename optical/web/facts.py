@@ -18,7 +18,9 @@ from optical.version import __version__
 EXAMPLES = 4  # questions of the collection that the page suggests
 
 
-def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engine: str = "own") -> dict[str, Any]:
+def about(
+    recipe: Recipe, lang: str, collection: Collection, *, late: bool, penalised: bool = False, engine: str = "own"
+) -> dict[str, Any]:
     """Collect teacher, languages, number of documents, the student's measures by language, and example questions.
 
     Args:
@@ -26,6 +28,7 @@ def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engi
         lang: The language whose collection is searched.
         collection: The collection that is searched.
         late: Whether scores are MaxSim sums instead of cosines.
+        penalised: Whether scores are cosines less a penalty of the document (``search.hubness``).
         engine: ``own`` for the run's index, or ``qdrant``.
     """
     towers = [recipe.teacher] if Path(recipe.teacher).is_dir() else recipe.teacher.split(",")
@@ -35,6 +38,7 @@ def about(recipe: Recipe, lang: str, collection: Collection, *, late: bool, engi
         "teacher": ",".join(Path(one).name if Path(one).is_dir() else one for one in towers),
         "languages": list(recipe.langs),
         "late_interaction": late,
+        "penalised": penalised,
         "collection": collection.name,
         "documents": len(collection.docs),
         "documents_language": collection.docs_lang,

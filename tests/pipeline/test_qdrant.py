@@ -10,17 +10,20 @@ import pytest
 
 pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 
+from optical.config.recipe import load_recipe
 from optical.errors import DataError, Unavailable
 from optical.models import encoders
 from optical.models.load import load_encoder
 from optical.pipeline import answer, embed, index, qdrant
 from optical.pipeline.embed import embed_documents, load_teacher
+from optical.pipeline.hubness import save_banks
 from optical.pipeline.inputs import run_collections
 from optical.pipeline.manifest import write_manifest
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant import search, write
 from optical.retrieval.qdrant.place import Place, connect
 from tests.pipeline.test_evaluate import ENGLISH, QUESTIONS, finished, in_x, models, write_collection  # noqa: F401 - fixtures
+from tests.pipeline.test_hubness import SENTENCES
 from tests.runs import DOCUMENTS, tiny_run
 
 ASKED = ("who plants maize ?", "the dog", "rain in april", "zebra", "?")
@@ -70,6 +73,24 @@ def test_the_answers_are_those_of_the_run(exported):
                         [f._replace(matches=[]) for f in own]
                     )
     assert ask(recipe, place, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
+
+
+def test_penalties_are_a_dimension_there_too(tmp_path):
+    recipe = tiny_run(tmp_path)
+    place, plain = Place(None, tmp_path / "qdrant", "tiny"), recipe
+    save_banks(recipe.folder, {"sw": SENTENCES})
+    recipe = load_recipe(recipe.folder / "recipe.toml", {"search.hubness": "sinkhorn"})
+    index.index_run(recipe)
+    qdrant.export_qdrant(recipe, place)
+    loaded = answer.load_run(recipe)
+    for question in ASKED:
+        own = answer.answer(loaded, question, 100)
+        assert comparable(ask(recipe, place, question, 100)) == comparable(own)
+    with (
+        pytest.raises(DataError, match=r"of another hubness: \{'method': 'sinkhorn', .*\}, where the run has None"),
+        qdrant.opened(plain, place),
+    ):
+        pass
 
 
 def test_candidates_by_the_mean_give_the_best_of_all(exported):

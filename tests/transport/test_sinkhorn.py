@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optical.transport import sinkhorn as solver
 from optical.transport.cost import uniform_mass
 from optical.transport.plan import Stop, marginal_error
-from optical.transport.sinkhorn import sinkhorn
+from optical.transport.sinkhorn import column_potentials, sinkhorn
 
 
 def problem(dtype=torch.float64, seed=0):
@@ -39,6 +39,18 @@ def test_plan_has_the_marginals_it_was_asked_for(epsilon):
     torch.testing.assert_close(plan.coupling.sum(-1), a, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(plan.coupling.sum(-2), b, rtol=1e-6, atol=1e-9)
     assert (plan.error <= 1e-9).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 0.02, 0.002, (0.5, 0.05)])  # 0.002 overflows, and is solved by its logarithms
+def test_a_plan_follows_from_the_potentials_of_its_columns(epsilon):
+    C, a, b = problem()
+    C, a, b = C[:4], a[:4], b[:4]  # an empty pair has none
+    last = epsilon[-1] if isinstance(epsilon, tuple) else epsilon
+    g = column_potentials(C, a, b, epsilon, **TIGHT)
+    z = (g[:, None, :] - C) / last
+    f = -torch.logsumexp(z + b.log()[:, None, :], -1, keepdim=True)  # as the documentation says
+    expected = sinkhorn(C, a, b, epsilon, **TIGHT).coupling
+    torch.testing.assert_close(a[:, :, None] * b[:, None, :] * (f + z).exp(), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_masked_mass_is_exactly_zero():

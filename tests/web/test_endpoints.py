@@ -140,6 +140,7 @@ def test_what_is_known_of_the_run(client, loaded):
     assert told["teacher"] == "teacher", "the folder's name, not where it lies"
     assert told["languages"] == ["sw"]
     assert told["late_interaction"] == (loaded.late is not None)
+    assert (told["penalised"], known(loaded, penalised=True)["penalised"]) == (False, True)
     assert (told["documents"], told["documents_language"]) == (len(DOCUMENTS), "en")
     assert (told["engine"], known(loaded, engine="qdrant")["engine"]) == ("own", "qdrant")
     assert told["examples"] == ["who plants maize ?", "who writes a letter ?"]

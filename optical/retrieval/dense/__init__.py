@@ -2,6 +2,7 @@
 
 - :mod:`optical.retrieval.dense.index`: one faiss index, built, loaded and searched; its names are exported here.
 - :mod:`optical.retrieval.dense.factory`: which kind of index suits how many documents, and how it is trained.
+- :mod:`optical.retrieval.dense.penalised`: a penalty for each document, one more dimension of its vector.
 - :mod:`optical.retrieval.dense.partitioned`: build and open an index of any size, in one part or in several.
 """
 

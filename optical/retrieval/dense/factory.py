@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ ROWS_A_CLUSTER = 64  # sampled where there are more clusters than that; faiss wa
 FLAT_BELOW = 200_000  # vectors of one index; see :func:`choose`
 MOST_CLUSTERS = 16_384
 EF_SEARCH = 64  # candidates of HNSW, or k if that is more; faiss's default 16 loses answers for k = 10
+MOST_PADDING = 257  # dimensions tried for vectors with penalties: PQ of 256 parts needs at most 255 zeros
 REFINED = 8  # times k documents that PQ finds are scored again by the finer codes
 
 
@@ -57,23 +59,41 @@ def probes(clusters: int) -> int:
     return max(1024, clusters // 8)
 
 
-def filled(vectors: Matrix, factory: str) -> Any:
-    """A trained index that holds the vectors."""
+def planned(vectors: Matrix, factory: str, *, pads: bool) -> tuple[str, int]:
+    """The factory, where ``auto`` asked for one, and the dimension of its index.
+
+    Vectors with penalties (``pads``) have an odd dimension where others are even, which product quantisers cannot
+    divide: zeros fill them up to the next dimension that the factory takes.
+    """
+    count, width = vectors.shape
+    if factory == "auto":
+        factory = choose(count, width + width % 2 if pads else width)
+    if pads:
+        faiss = load_faiss()
+        for wider in range(width, width + MOST_PADDING):
+            with contextlib.suppress(RuntimeError):
+                faiss.index_factory(wider, factory, faiss.METRIC_INNER_PRODUCT)
+                return factory, wider
+    return factory, int(width)
+
+
+def filled(vectors: Matrix, factory: str, dimension: int) -> Any:
+    """A trained index that holds the vectors, with zeros up to the dimension."""
     faiss = load_faiss()
     if "IDMap" in factory:
         raise RecipeError(f"rows of this index are positions, so it cannot be an IDMap; got {factory!r}; leave it out")
     try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise RecipeError(
-            f"faiss does not know this kind of index for {vectors.shape[1]} dimensions; got {factory!r}; "
+            f"faiss does not know this kind of index for {dimension} dimensions; got {factory!r}; "
             "'Flat', 'HNSW32' and 'IVF1024,SQ8' are kinds that it knows"
         ) from error
     clusters = _prepare(index)
     try:
         if not index.is_trained:
             step = -(-len(vectors) // max(TRAINING_ROWS, ROWS_A_CLUSTER * clusters))
-            sample = np.ascontiguousarray(vectors[::step], dtype=np.float32)
+            sample = _widened(vectors[::step], dimension)
             check_finite(sample, "document", step=step)
             index.train(sample)
     except RuntimeError as error:
@@ -82,10 +102,17 @@ def filled(vectors: Matrix, factory: str) -> Any:
             "use the factory 'Flat', or fewer clusters"
         ) from error
     for start in range(0, len(vectors), ROWS_AT_ONCE):
-        block = np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE], dtype=np.float32)
+        block = _widened(vectors[start : start + ROWS_AT_ONCE], dimension)
         check_finite(block, "document", start)
         index.add(block)
     return index
+
+
+def _widened(block: np.ndarray, dimension: int) -> np.ndarray:
+    """Rows as faiss takes them, with zeros up to the dimension."""
+    block = np.ascontiguousarray(block, dtype=np.float32)
+    more = dimension - block.shape[1]
+    return np.pad(block, ((0, 0), (0, more))) if more else block
 
 
 def set_parameter(index: Any, name: str, value: int | None, folder: Path) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable, written_whole
-from optical.retrieval.dense.factory import check_finite, choose, filled, first_line, load_faiss, set_parameter
+from optical.retrieval.dense.factory import check_finite, filled, first_line, load_faiss, planned, set_parameter
+from optical.retrieval.dense.penalised import HUBNESS, QUERY_DIMENSION, asked, query_dimension
 
 INDEX, DOCID, MANIFEST = "index", "docid", "optical.json"
 
@@ -63,6 +64,7 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
         factory: The kind of index, in faiss's notation (``Flat``, ``HNSW32``, ``IVF4096,SQ8``), or ``auto``:
             :func:`optical.retrieval.dense.factory.choose`.
         manifest: What to store beside the index: teacher, checksum of the collection, ...; anything that JSON holds.
+            ``hubness`` in it says that the vectors are those of :mod:`optical.retrieval.dense.penalised`.
 
     Raises:
         DataError: vectors, ids and folder do not fit the above, or there are too few vectors to train the index.
@@ -71,9 +73,9 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
     folder = Path(folder)
     check_documents(vectors, ids)
     check_replaceable(folder)
-    factory = choose(len(ids), vectors.shape[1]) if factory == "auto" else factory
-    index = filled(vectors, factory)
-    facts = {"dimension": int(vectors.shape[1]), "count": len(ids), "factory": factory}
+    factory, dimension = planned(vectors, factory, pads=HUBNESS in manifest)
+    index = filled(vectors, factory, dimension)
+    facts = {"dimension": dimension, "count": len(ids), "factory": factory, **query_dimension(vectors, manifest)}
     with writing(folder), written_whole(folder) as unfinished:
         load_faiss().write_index(index, str(unfinished / INDEX))
         (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
@@ -176,13 +178,15 @@ def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
     """
     if k < 1:
         raise RecipeError(f"the number of documents to retrieve must be at least 1; got k = {k}; 100 is usual")
-    if vectors.ndim != 2 or vectors.shape[1] != index.index.d:
+    dimension = index.manifest.get(QUERY_DIMENSION, index.index.d)
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise DataError(
-            f"query vectors must be (queries, {index.index.d}), as the documents of this index; got {vectors.shape}; "
+            f"query vectors must be (queries, {dimension}), as the documents of this index; got {vectors.shape}; "
             f"encode the queries with a student of the teacher {index.manifest.get('teacher', 'of the index')!r}"
         )
     queries = np.ascontiguousarray(vectors, dtype=np.float32)
     check_finite(queries, "query")
+    queries = asked(queries, index.index.d) if QUERY_DIMENSION in index.manifest else queries
     return Nearest(*index.index.search(queries, min(k, len(index.ids))))
 
 

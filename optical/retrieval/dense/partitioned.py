@@ -21,8 +21,9 @@ from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable, checksum, discard, held_alone, take_place
 from optical.retrieval import dense
-from optical.retrieval.dense.factory import ROWS_AT_ONCE, choose, load_faiss
+from optical.retrieval.dense.factory import ROWS_AT_ONCE, load_faiss, planned
 from optical.retrieval.dense.index import MANIFEST, DenseIndex
+from optical.retrieval.dense.penalised import HUBNESS, query_dimension
 
 INDEX_SIZE = 50_000_000  # vectors of one faiss index: 26 GB in memory while it is built, 384 dimensions coded by `auto`
 
@@ -68,9 +69,10 @@ def build(
         return
     dense.check_documents(vectors, ids)
     check_replaceable(folder)
-    count, dimension = -(-len(ids) // size), int(vectors.shape[1])
-    factory = choose(-(-len(ids) // count), dimension) if factory == "auto" else factory
+    count = -(-len(ids) // size)
+    factory, dimension = planned(_Rows(vectors, 0, -(-len(ids) // count)), factory, pads=HUBNESS in manifest)
     whole = {**manifest, "dimension": dimension, "count": len(ids), "factory": factory, "parts": []}
+    whole |= query_dimension(vectors, manifest)
     words, ends = iter(ids), [len(ids) * part // count for part in range(count + 1)]
     with dense.writing(folder):
         unfinished.mkdir(parents=True, exist_ok=True)

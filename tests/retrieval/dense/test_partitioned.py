@@ -17,6 +17,7 @@ from optical.errors import DataError, RecipeError
 from optical.files import held_alone
 from optical.marker import MARKER
 from optical.retrieval import dense
+from optical.retrieval.dense import factory as factory_dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
 
@@ -157,8 +158,7 @@ class TestFolder:
     def test_auto_goes_by_the_size_of_a_part(
         self, tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for room in (partitioned, dense.index):
-            monkeypatch.setattr(room, "choose", lambda count, _: "Flat" if count < 25 else "IVF2,Flat")
+        monkeypatch.setattr(factory_dense, "choose", lambda count, _: "Flat" if count < 25 else "IVF2,Flat")
         for size, factory in ((SIZE, "Flat"), (30, "IVF2,Flat"), (None, "IVF2,Flat")):
             assert partitioned.load(built(vectors, tmp_path / "index", size, "auto")).manifest["factory"] == factory
 
