@@ -62,8 +62,8 @@ class Search(Section):
     hubness: Literal["auto", "none", "csls", "sinkhorn", "centre"] = Field(
         default="none",
         description="single vectors: take off a document's scores how near it is to every question of a bank from the "
-        "bitext: to its 10 nearest (csls), to the mean (centre), or by transport (sinkhorn); auto takes what the "
-        "development score gains by",
+        "bitext: to its 10 nearest (csls), to the mean (centre), or by transport (sinkhorn); none takes nothing off, "
+        "auto what the development score gains by",
     )
     hubness_bank: int = Field(
         default=500, ge=20, description="most questions of the bank, for each language; sentences where they are few"

@@ -77,7 +77,8 @@ def column_potentials(
     r"""Dual potentials g of the columns: the plan is ``a_i b_j exp((f_i + g_j - C_ij) / epsilon)``.
 
     They are in units of the cost. Those of the rows follow, of rows that were not in the problem too, by the soft
-    c-transform :math:`f_i = -\epsilon \log \sum_j b_j \exp((g_j - C_{ij}) / \epsilon)` (Peyre & Cuturi 2019, section 4.4).
+    c-transform :math:`f_i = -\epsilon \log \sum_j b_j \exp((g_j - C_{ij}) / \epsilon)` (Peyre & Cuturi
+    2019, section 4.4).
 
     Args:
         C: As for :func:`sinkhorn`.
