@@ -36,6 +36,11 @@ class Vocabulary(Section):
     romanise: bool = Field(
         default=True, description="spell letters that the teacher cannot read in Latin, outside added words"
     )
+    prefixes: bool = Field(
+        default=True,
+        description="read names without the prefixes that X puts before their capital (Zulu eNigeria), where the "
+        "bitext shows it (extend)",
+    )
     alignment: Literal["ibm1", "symmetric", "ot"] = Field(
         default="ibm1",
         description="of words and pieces: ibm1 (IBM model 1), symmetric (IBM models 1 of both directions, agreed), ot "

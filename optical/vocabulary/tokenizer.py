@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from optical.data.words import fold, is_latin, split_words
 from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
+from optical.vocabulary.name_prefixes import PREFIX
 from optical.vocabulary.subwords import choose_pieces, cut
 from optical.vocabulary.word_boundaries import INSIDE, Boundaries, boundaries_of, set_boundaries
 
@@ -85,6 +86,7 @@ def extend(
     words: Words,
     *,
     romanise: str,
+    prefixes: bool = False,
     piece_types: int = 0,
     english: Iterable[str] = (),
     prompts: Sequence[str] = (),
@@ -101,6 +103,7 @@ def extend(
         words: What to add.
         romanise: Letters of other scripts to spell in Latin wherever they are not part of an added word (see
             :func:`unread_letters`).
+        prefixes: Leave out what stands before a capital within a word (:mod:`optical.vocabulary.name_prefixes`).
         piece_types: Words that must share a beginning to make it a piece; 0 adds no pieces, as do models other than
             WordPiece.
         english: Words, names above all, that the base's pieces should go on spelling as the English side does.
@@ -113,8 +116,8 @@ def extend(
     backend = backend_of(base)
     plain = backend.normalizer
     straighten = any("'" in word for word in words.forms) if boundaries_of(backend).space else plain is not None
-    if straighten or romanise:
-        backend.normalizer = _normalizer(backend.normalizer, romanise)
+    if straighten or romanise or prefixes:
+        backend.normalizer = _normalizer(backend.normalizer, romanise, prefixes)
     read = partial(_read_as, full=backend.normalizer, plain=plain)
     in_prompts = {fold(read(word)) for prompt in prompts for word in split_words(prompt)}
     words = _beside(words, prompts, in_prompts, read)
@@ -290,9 +293,10 @@ def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _normalizer(base: Normalizer | None, romanise: str) -> Normalizer:
-    """The base's normaliser, after one that straightens apostrophes and spells unread letters."""
+def _normalizer(base: Normalizer | None, romanise: str, prefixes: bool) -> Normalizer:
+    """The base's normaliser, after one that straightens apostrophes, drops prefixes and spells unread letters."""
     steps = [normalizers.Replace(Regex("[’ʼ]"), "'")]
+    steps += [normalizers.Replace(Regex(PREFIX), "")] if prefixes else []
     steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
     return normalizers.Sequence(steps + ([base] if base is not None else []))
 

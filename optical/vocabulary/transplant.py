@@ -33,6 +33,7 @@ from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.dictionary_prior import add_entries
 from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
+from optical.vocabulary.name_prefixes import puts_prefixes, without_prefixes
 from optical.vocabulary.rows import mix_rows, random_rows
 from optical.vocabulary.tokenizer import Extension, Fit, backend_of, extend, replace, token_ids, unread_letters
 from optical.vocabulary.translation_table import TranslationTable
@@ -240,12 +241,14 @@ def _tokenizer(
 
 def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], entries) -> tuple[Extension, str, int]:
     """The tokenizer with the words of X, the letters that it spells in Latin, and how many words were looked up."""
+    prefixes = options.prefixes and puts_prefixes(foreign, english)
+    foreign = [without_prefixes(text) for text in foreign] if prefixes else foreign
     unread = unread_letters(base, foreign) if options.romanise else ""
     words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
     words = add_entries(words, entries, foreign, english, max_words=options.max_words)
     known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
-    how: dict[str, Any] = {"romanise": unread, "piece_types": options.piece_types, "english": known, "prompts": prompts}
-    extension = extend(base, words, **how)
+    how: dict[str, Any] = {"piece_types": options.piece_types, "english": known, "prompts": prompts}
+    extension = extend(base, words, romanise=unread, prefixes=prefixes, **how)
     return extension, unread, sum(not words.counts[word] for word in extension.ids)
 
 

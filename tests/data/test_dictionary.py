@@ -106,7 +106,7 @@ def test_a_folder_of_languages(tmp_path):
         ("none.tsv", None, ["no such dictionary", "none.tsv", ".dict.dz"]),
         ("empty.tsv", "", ["no entry", "empty.tsv:1", "English<TAB>sw"]),
         ("one.tsv", "\nwords\nof one column", ["no entry", "one.tsv:2", "English<TAB>sw"]),
-        ("binary.tsv", b"\x7fELF\0\0", ["binary", "binary.tsv:1"]),
+        ("binary.tsv", b"\x7fELF\0\0", ["a binary file", "binary.tsv:1"]),
         ("latin.tsv", b"water\tmaji\ncheese\tfromag\xe9", ["not UTF-8", "latin.tsv:2"]),
         ("a.pdf", "%PDF", ["unknown format", "a.pdf", ".tsv"]),
         ("a.dict", "maji", ["without their index", "a.index"]),
