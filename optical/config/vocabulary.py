@@ -53,7 +53,7 @@ class Vocabulary(Section):
         "it in the alignment",
     )
     lexicon_weight: float = Field(
-        default=1.0, gt=0, description="occurrences that the translations of a word in the lexicon are worth"
+        default=3.0, gt=0, description="occurrences that the translations of a word in the lexicon are worth"
     )
     rows: Literal["aligned", "random"] = Field(
         default="aligned", description="embeddings of new words: aligned (mixed by alignment) or random (ablation)"

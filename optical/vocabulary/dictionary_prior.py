@@ -6,7 +6,7 @@ outvote what the bitext says of common words. As a prior it fades where a word i
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +17,6 @@ from optical.data.words import fold, split_words
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.tokenizer import token_ids
 from optical.vocabulary.translation_table import Prior
-
-COMMON = 0.0  # power of the frequency of an English translation in its share
 
 
 def add_entries(
@@ -53,35 +51,31 @@ def single_word(entry: Entry) -> str:
     return words[0] if len(words) == 1 else ""
 
 
-def prior_of(
-    entries: Sequence[Entry], ids: Mapping[str, int], base: Any, english: Sequence[str], weight: float
-) -> Prior:
+def prior_of(entries: Sequence[Entry], ids: Mapping[str, int], base: Any, weight: float) -> Prior:
     """The prior of an alignment between the words of X and the teacher's pieces.
 
-    Of several translations of a word each has the share ``(n + 1/2)^COMMON``, n the occurrences of its rarest word, and
-    each piece of a translation as much as the others.
+    All translations of a word have one share, and all pieces of a translation: which of them a row takes most of is
+    left to :attr:`TranslationTable.weight`, by which rare pieces count more. Shares by the frequency of the English
+    words did no better.
 
     Args:
         entries: Of the dictionary; those of several X words are left out.
         ids: Word of X -> its id.
         base: The teacher's tokenizer.
-        english: English sentences of the bitext.
         weight: See :class:`optical.vocabulary.translation_table.Prior`.
     """
-    often = Counter(fold(word) for sentence in english for word in split_words(sentence))
-    meanings: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    meanings: defaultdict[int, dict[str, None]] = defaultdict(dict)  # in the order of the entries
     for entry in entries:
         if (f := ids.get(fold(single_word(entry)))) is not None:
-            rarest = min(often[fold(word)] for word in split_words(entry.english))
-            meanings[f][entry.english] = (rarest + 0.5) ** COMMON
-    texts = sorted({text for own in meanings.values() for text in own})
+            meanings[f][entry.english] = None
+    texts = sorted(set().union(*meanings.values()))
     pieces = dict(zip(texts, token_ids(base, texts), strict=True))
     shares: defaultdict[tuple[int, int], float] = defaultdict(float)
     for f, own in meanings.items():
-        read = {text: n for text, n in own.items() if pieces[text]}
-        for text, n in read.items():
-            for e in pieces[text]:
-                shares[f, e] += n / sum(read.values()) / len(pieces[text])
+        read = [pieces[text] for text in own if pieces[text]]
+        for of_text in read:
+            for e in of_text:
+                shares[f, e] += 1 / len(read) / len(of_text)
     at = np.array(sorted(shares), dtype=np.int64).reshape(-1, 2)
     share = np.array([shares[f, e] for f, e in at.tolist()], dtype=np.float32)
     return Prior(at[:, 0], at[:, 1], share, weight)

@@ -95,7 +95,7 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     tokenizer, size = extension.tokenizer, len(one)
     first = {word: ids[0] for word, ids in extension.ids.items()}
     parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
-    prior = prior_of(mixing.entries, first, base, english, mixing.weight) if mixing.entries else None
+    prior = prior_of(mixing.entries, first, base, mixing.weight) if mixing.entries else None
     hints = Hints(parts, _letters(base, tokenizer, extension, first), lean=mixing.lean, prior=prior)
     foreign_ids = [one[ids] for ids in token_ids(tokenizer, foreign)]
     english_ids = token_ids(base, english)

@@ -44,7 +44,7 @@ def test_words_that_the_bitext_lacks_are_added_and_names_are_not():
 
 def test_shares_of_translations_and_of_their_pieces(bert):
     entries = [Entry("house", "nyumba"), Entry("drinks milk", "nyumba"), Entry("cat", "paka"), Entry("dog", "x y")]
-    prior = prior_of(entries, {"nyumba": 7, "paka": 9}, bert.tokenizer, ["the house"], 2.0)
+    prior = prior_of(entries, {"nyumba": 7, "paka": 9}, bert.tokenizer, 2.0)
     vocab = bert.tokenizer.get_vocab()
     house, drinks, milk, cat = (vocab[word] for word in ("house", "drinks", "milk", "cat"))
     f = np.array([7, 7, 7, 9, 9, 8])
