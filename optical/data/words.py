@@ -85,3 +85,11 @@ def in_case_of(word: str, other: str) -> str:
 def is_latin(word: str) -> bool:
     """Whether a word is written in Latin letters only."""
     return _LATIN.match(word) is not None
+
+
+def script_of(c: str) -> str:
+    """The script of a letter, the first word of its Unicode name; none for signs, digits and accents."""
+    if unicodedata.category(c)[0] not in "LM":
+        return ""
+    name = unicodedata.name(c, "UNKNOWN").split()[0]
+    return "" if name == "COMBINING" else name

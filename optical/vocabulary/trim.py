@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from optical.data.words import script_of
 from optical.errors import DataError
 from optical.models.encoders import Encoder, transformer
 from optical.vocabulary.tokenizer import RARE_SCRIPT, backend_of, token_ids, wrap
@@ -161,22 +161,14 @@ def _short(model: dict[str, Any], counts: dict[str, int]) -> set[int]:
     scripts: Counter[str] = Counter()
     for piece, n in counts.items():
         for c in bare[piece] if n else "":
-            scripts[_script(c)] += n
+            scripts[script_of(c)] += n
     used = {script for script, n in scripts.items() if n >= RARE_SCRIPT * scripts.total()} | {""}
-    short = {p for p, text in bare.items() if len(text) <= SHORT and all(_script(c) in used for c in text)}
+    short = {p for p, text in bare.items() if len(text) <= SHORT and all(script_of(c) in used for c in text)}
     if model["type"] == "BPE":  # its letters may stand for bytes, and a byte has no script
         short |= {p for p, text in bare.items() if len(text) == 1}
     if model.get("byte_fallback"):
         short |= {byte for b in range(256) if (byte := f"<0x{b:02X}>") in pieces}
     return {pieces[p] for p in short}
-
-
-def _script(c: str) -> str:
-    """The script of a letter, the first word of its Unicode name; none for signs, digits and accents."""
-    if unicodedata.category(c)[0] not in "LM":
-        return ""
-    name = unicodedata.name(c, "UNKNOWN").split()[0]
-    return "" if name == "COMBINING" else name
 
 
 def _renumber(processor: dict[str, Any] | None, number: Callable[[int], int]) -> None:
