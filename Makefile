@@ -1,7 +1,7 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
-# dictionary), COLLECTION, TEACHER (two with a comma: of queries, of documents), STUDENT (another encoder to start from;
-# of evaluate, another student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"),
-# PYTHON (the interpreter that makes the virtual environment).
+# dictionary), WORDS (a list of words), COLLECTION, TEACHER (two with a comma: of queries, of documents), STUDENT
+# (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET
+# ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -22,6 +22,7 @@ OPTICAL := $(BIN)/optical
 settings = $(foreach pair,$(SET),--set '$(pair)')
 given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $(BITEXT),--bitext '$(BITEXT)') \
 	$(if $(LEXICON),--lexicon '$(LEXICON)') $(if $(TEACHER),--teacher '$(TEACHER)')
+words = $(if $(WORDS),--words '$(WORDS)')
 student = $(if $(STUDENT),--student '$(STUDENT)')
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
@@ -43,11 +44,11 @@ data: setup ## download public sentence pairs for LANG; needs a network
 	$(OPTICAL) data --lang '$(X)'
 
 transplant: setup ## give the teacher LANG's words, without training
-	$(OPTICAL) transplant $(given) $(student) $(settings)
+	$(OPTICAL) transplant $(given) $(student) $(words) $(settings)
 
 distill: setup ## make LANG's student and measure it: transplant, training, index, search, table
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
-	$(OPTICAL) distill $(given) $(student) $(collection) $(settings)
+	$(OPTICAL) distill $(given) $(student) $(collection) $(words) $(settings)
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(student) $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)

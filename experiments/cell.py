@@ -29,7 +29,7 @@ from optical.evaluation.perturbations import perturb
 from optical.files import checksum
 from optical.models import encoders
 from optical.models.encoders import DevScore, Encoder, NamedScore
-from optical.models.load import load_encoder
+from optical.models.load import load_student
 from optical.models.save import save_encoder
 from optical.pipeline import embed
 from optical.pipeline.inputs import read_dictionaries
@@ -246,7 +246,7 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
         workspace = Workspace(folder, Path(recipe.cache), progress=False)
         options = options._replace(entries=[entry for one in dictionaries.values() for entry in one.entries])
         save_encoder(make_start(teacher, pairs, options, workspace, body).student, folder)
-    return load_encoder(folder, recipe.device)
+    return load_student(folder, recipe.device)
 
 
 def _name(text: str) -> str:

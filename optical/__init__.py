@@ -15,7 +15,7 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
 - :mod:`optical.pipeline` does all of it in order, on a run folder, for the command line (:mod:`optical.cli`) and the
   search page (:mod:`optical.web`).
 
-:func:`distill` and :func:`teach` train without a run folder.
+:func:`distill` and :func:`teach` train without a run folder, :func:`load_student` loads what they made.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Sentences = str | Path | Iterable[tuple[str, str]]
 
-__all__ = ["__version__", "distill", "teach"]
+__all__ = ["__version__", "distill", "load_student", "teach"]
 
 
 def distill(
@@ -44,6 +44,7 @@ def distill(
     bitext: Sentences | Mapping[str, Sentences],
     lang: str = "xx",
     documents: Iterable[str] | None = None,
+    words: str | Path | Iterable[str] | None = None,
     dev: Callable[[Encoder], float] | None = None,
     folder: str | Path | None = None,
     cache: str | Path | None = None,
@@ -72,6 +73,9 @@ def distill(
             reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
             weight for ``scores``; without them that objective is left out.
+        words: Words of X that the bitext may lack, one string each, or a path that
+            :func:`optical.data.word_list.read_word_list` reads (``vocabulary.words``). Each that resembles words of
+            the bitext gets a row composed from theirs.
         dev: A score, higher is better, that chooses the checkpoint; without it the last one is taken. An attribute
             ``fingerprint`` (a string) tells it from other scores when an interrupted call goes on, else its name does.
         folder: Where the student is saved, a new folder or that of an earlier student; without it nothing is kept.
@@ -95,6 +99,7 @@ def distill(
         RecipeError: An unknown option, or a value out of range.
     """
     from optical.config.recipe import load_recipe
+    from optical.data.word_list import count_words
     from optical.files import check_replaceable
     from optical.models import encoders
     from optical.models.linear_map import body_for
@@ -103,13 +108,18 @@ def distill(
     from optical.models.save import save_encoder
     from optical.models.towers import check_towers, names_of, prompted_towers
     from optical.pipeline.inputs import read_dictionaries
+    from optical.pipeline.word_lists import read_word_lists
     from optical.training import distillation
     from optical.training.trainer import Workspace
+    from optical.training.unseen import add_words
 
     sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
     sections |= {"teacher_prompts": teacher_prompts, "student_prompts": student_prompts}
     given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
     named = {} if student is None else {"student": names_of(student)[0]}
+    if isinstance(words, str | Path):
+        given["vocabulary.words"] = str(words)
+    given_words = () if words is None or isinstance(words, str | Path) else words
     lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
     recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **named, **given})
     if folder is not None:
@@ -127,13 +137,32 @@ def distill(
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         pairs = _pairs(bitext, recipe)
+        listed = read_word_lists(recipe, pairs, {}, workspace.say).counts + count_words(given_words)
         dictionaries = read_dictionaries(recipe, pairs, lambda _: None)
         entries = [entry for dictionary in dictionaries.values() for entry in dictionary.entries]
         options = recipe.student_options._replace(entries=entries)
         done = distillation.distill(towers.queries, pairs, options, workspace, passages=passages, dev=dev, start=body)
+    add_words([done.student], listed, recipe.vocabulary, lambda _: None)
     if folder is not None:
         save_encoder(done.student, Path(folder))
     return done.student
+
+
+def load_student(folder: str | Path, device: str | None = None) -> Encoder:
+    """Load the student of a folder, as :func:`distill` saves it, with rows composed for words that it never saw.
+
+    Plain ``SentenceTransformer(folder)`` reads such words by the teacher's pieces.
+
+    Args:
+        folder: Of the student; in a run folder it is ``student``.
+        device: ``cpu``, ``cuda``, ...; without it what torch finds.
+
+    Raises:
+        DataError: No encoder is there, or its list of seen words is damaged.
+    """
+    from optical.models.load import load_student
+
+    return load_student(folder, device)
 
 
 def teach(

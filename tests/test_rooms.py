@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "transport": "",
     "config": "errors",
     "data": "errors files",
-    "models": "errors files",
+    "models": "errors files data",
     "embeddings": "errors files data models",
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
@@ -36,7 +36,8 @@ MAY_IMPORT = {
 WITHOUT_TORCH = (
     "errors.py", "files.py", "marker.py", "version.py", "__init__.py", "config", "data", "evaluation", "cli",
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
-    "models/onnx_encoder.py", "pipeline/inputs.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
+    "models/onnx_encoder.py", "models/query_words.py",
+    "pipeline/inputs.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")

@@ -32,6 +32,7 @@ from optical.data.words import split_words
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.evaluation.tables import Table, page
+from optical.models.composing import compose_unseen
 from optical.models.encoders import Encoder
 from optical.models.towers import Towers
 from optical.pipeline.dev_score import development_score
@@ -65,6 +66,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "piece_types = 0": {"piece_types": 0},
     "lean = 0": {"lean": 0.0},
     "piece_types = 0, lean = 0": {"piece_types": 0, "lean": 0.0},
+    "compose = on": {"compose": "on"},  # in the other rows unseen words fall into pieces
 }
 ROMANISATION: dict[str, dict[str, Any]] = {
     "romanise = false": {"romanise": False},
@@ -129,7 +131,10 @@ def lexicon_rows(data: Path, lang: str) -> dict[str, dict[str, Any]]:
 def _grown(teacher: Encoder, pairs: Sequence[Pair], seed: int = 0, **options: Any) -> Transplant:
     chosen = Vocabulary(**options)
     entries = read_dictionary(chosen.lexicon, "", pairs).entries if chosen.lexicon else []
-    return transplant(teacher, pairs, chosen, entries=entries, seed=seed)
+    made = transplant(teacher, pairs, chosen, entries=entries, seed=seed)
+    if made.seen is not None and chosen.compose == "on":
+        compose_unseen(made.student, made.seen)
+    return made
 
 
 def kept_at(data: Path, part: str, lang: str) -> Path:

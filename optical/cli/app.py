@@ -85,6 +85,16 @@ CollectionOption = Annotated[
         show_default="the sample's, where there is one",
     ),
 ]
+WordsOption = Annotated[
+    str | None,
+    typer.Option("--words", help="More words in LANG: a list, a .dic, a folder of texts."),
+]
+WordsFromCollection = Annotated[
+    bool | None,
+    typer.Option(
+        "--words-from-collection", help="The words of documents in LANG.", hidden=True
+    ),
+]  # fmt: skip
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/LANG")]
 RecipeFile = Annotated[
     Path | None,

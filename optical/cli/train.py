@@ -17,6 +17,8 @@ from optical.cli.app import (
     Settings,
     StudentOption,
     Teacher,
+    WordsFromCollection,
+    WordsOption,
     app,
     command,
     console,
@@ -63,15 +65,16 @@ def data(
     "vocabulary.size",
 )
 def transplant(
-    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, teacher: Teacher = None,
-    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
-    help_all: HelpAll = False,
+    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, words: WordsOption = None,
+    words_from_collection: WordsFromCollection = None, teacher: Teacher = None, student: StudentOption = None,
+    out: Out = None, recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
     from optical.pipeline.distill import transplant_run
 
     named = {"teacher": teacher, "student": student, "bitext": bitext, "vocabulary.lexicon": lexicon, "out": out}
-    chosen = recipe_of(recipe, settings, lang=lang, **named)
+    listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
+    chosen = recipe_of(recipe, settings, lang=lang, **named, **listed)
     for name, value in transplant_run(chosen, say).report().items():
         console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
     console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
@@ -85,16 +88,14 @@ def transplant(
     "vocabulary.mode",
     "training.steps",
     "training.batch_size",
-    "training.learning_rate",
-    "training.precision",
-    "search.factory",
     "search.bm25",
     "search.split",
 )
 def distill(
-    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None,
-    collection: CollectionOption = None, teacher: Teacher = None, student: StudentOption = None, out: Out = None,
-    recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
+    lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, words: WordsOption = None,
+    words_from_collection: WordsFromCollection = None, collection: CollectionOption = None, teacher: Teacher = None,
+    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
+    help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Make a student and measure it: transplant, training, index, search, table.
 
@@ -103,8 +104,8 @@ def distill(
     from optical.pipeline.distill import distill_run
 
     named = {"teacher": teacher, "student": student, "bitext": bitext, "collection": collection, "out": out}
-    named |= {"vocabulary.lexicon": lexicon}
-    chosen = recipe_of(recipe, settings, lang=lang, **named)
+    listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
+    chosen = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
     reports = distill_run(chosen, say)
     show_reports(reports)
     if not reports:

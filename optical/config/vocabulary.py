@@ -55,6 +55,23 @@ class Vocabulary(Section):
     lexicon_weight: float = Field(
         default=3.0, gt=0, description="occurrences that the translations of a word in the lexicon are worth"
     )
+    compose: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="a word that the bitext lacks gets one row, mixed from those of the words most alike in spelling, "
+        "in place of the teacher's pieces (extend): on, off, or auto, by the development score",
+    )
+    words: str | None = Field(
+        default=None,
+        description="word list, Hunspell .dic, folder of documents or query log in X, {lang} in it for each language: "
+        "its words that the bitext lacks get composed rows in the tokenizer",
+    )
+    words_from_collection: bool = Field(
+        default=False, description="the same of the words of the collection's documents, where they are in X"
+    )
+    words_min_count: int = Field(
+        default=1, ge=1, description="least occurrences, in the list, of a word that gets a row from it"
+    )
+    max_listed: int = Field(default=50_000, ge=1, description="most words that get a row from the list")
     rows: Literal["aligned", "random"] = Field(
         default="aligned", description="embeddings of new words: aligned (mixed by alignment) or random (ablation)"
     )

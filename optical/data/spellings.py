@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int, UInt64
 
 SHORTEST, LONGEST = 3, 6  # letters of an n-gram, the boundaries of the word counted as letters
 # Chosen on held-out pairs of seven languages (experiments/LOG.md, 2026-11-29).
-NEIGHBOURS = 8
+NEIGHBOURS = 20
 LEAST_LIKENESS = 0.3
 LEAST_COUNT = 1
 _CHUNK = 10_000  # words whose n-grams are looked up at once
@@ -24,7 +24,8 @@ class Alike(NamedTuple):
 
     Attributes:
         at: Positions of the seen words, the most alike first, ``(n, k)``; 0 where there are fewer than k.
-        weight: Their weights, ``(n, k)``: they sum to 1, or are all 0 where no seen word is alike enough.
+        weight: Their weights, ``(n, k)``, proportional to the square of their cosine: they sum to 1, or are all 0 where
+            no seen word is alike enough.
         likeness: Cosine of the most alike seen word, ``(n,)``, in [0, 1]; 0 where none is alike enough.
     """
 
@@ -37,8 +38,8 @@ class Spellings:
     """An index of seen words by their letters.
 
     Two words are as alike as the cosine of their character n-grams, of ``SHORTEST`` to ``LONGEST`` letters with the
-    boundaries of the word, each weighted by ``idf = 1 + ln((1 + N) / (1 + df))`` over the N seen words. An n-gram that
-    no seen word has counts in the length of a new word, with the idf of df = 0.
+    boundaries of the word, each weighted by ``idf = 1 + ln((1 + N) / (1 + df))`` over the N words. An n-gram that no
+    word has counts in the length of a new word, with the idf of df = 0.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Spellings:
         neighbours: int = NEIGHBOURS,
         least_likeness: float = LEAST_LIKENESS,
         least_count: int = LEAST_COUNT,
+        others: Sequence[str] = (),
     ) -> None:
         """Index the words.
 
@@ -58,6 +60,8 @@ class Spellings:
             neighbours: Most seen words that a new one is composed of, k.
             least_likeness: Cosine below which a seen word is no neighbour, in (0, 1].
             least_count: Occurrences below which a seen word is no neighbour.
+            others: Words that are no neighbours, as those of another language are: a new word that is more alike to one
+                of them than to any seen word resembles none.
 
         Raises:
             ValueError: Counts of another number of words, or an option out of its range.
@@ -72,7 +76,8 @@ class Spellings:
         self.words = list(words)
         self.neighbours, self.least_likeness = neighbours, least_likeness
         self.place = {word: k for k, word in enumerate(self.words)}
-        owner, grams = _ngrams(self.words)
+        words = [*words, *others]
+        owner, grams = _ngrams(words)
         self.grams, gram = np.unique(grams, return_inverse=True)
         # Entries of a sparse matrix, n-gram by word, in the order of the n-grams.
         entry, times = np.unique(gram.astype(np.int64) * max(len(words), 1) + owner, return_counts=True)
@@ -82,13 +87,14 @@ class Spellings:
         self.unknown = 1 + np.log(1 + len(words))
         value = times * self.idf[gram]
         length = np.sqrt(np.bincount(owner, weights=value**2, minlength=len(words)))
-        kept = np.ones(len(words), bool) if counts is None else np.asarray(counts) >= least_count
+        kept = np.ones(len(words), bool)
+        kept[: len(self.words)] = counts is None or np.asarray(counts) >= least_count
         value = np.where(kept[owner], value / length[owner], 0)
         self.start = np.concatenate([[0], np.cumsum(frequency)])
         self.owner, self.value = owner.astype(np.int32), value.astype(np.float32)
 
     def alike(self, new: Sequence[str], *, apart: bool = False) -> Alike:
-        """The neighbours of each new word, weighted by their likeness.
+        """The neighbours of each new word, and their weights.
 
         Args:
             new: Words, spelled as the seen ones are.
@@ -125,11 +131,14 @@ class Spellings:
             cosine = np.bincount(self.owner[entries], weights=products, minlength=len(self.words))
             if apart and word in self.place:
                 cosine[self.place[word]] = 0
+            cosine, others = cosine[: len(self.words)], cosine[len(self.words) :]
+            if others.max(initial=0) > cosine.max(initial=0):
+                continue
             near = np.flatnonzero(cosine >= self.least_likeness)
             near = near[np.lexsort((near, -cosine[near]))[: self.neighbours]]
             if len(near):
                 found.at[first + k, : len(near)] = near
-                found.weight[first + k, : len(near)] = cosine[near] / cosine[near].sum()
+                found.weight[first + k, : len(near)] = cosine[near] ** 2 / (cosine[near] ** 2).sum()
                 found.likeness[first + k] = min(cosine[near[0]], 1)
 
 

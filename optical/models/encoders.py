@@ -240,6 +240,9 @@ def fingerprint(encoder: Encoder, side: Literal["query", "document"] | None = No
     if expansion and side != "document":
         digest.update(json.dumps(expansion, sort_keys=True).encode())
     digest.update(prompts.described(encoder, side).encode())
+    words = getattr(transformer(encoder), "query_words", None)  # of a student that composes
+    if words is not None:
+        digest.update(json.dumps(words.seen).encode())
     return digest.hexdigest()[:16]
 
 

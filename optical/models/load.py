@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from optical.errors import DataError
+from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch
 from optical.models.packaged_teachers import packaged_teacher
+from optical.models.query_words import read_seen_words
 from optical.models.towers import Towers, names_of, split_routes
 
 _SAME = 0.999  # cosine of two vectors of one text
@@ -43,6 +45,19 @@ def load_encoder(model: str | Path | Encoder, device: str | None = None) -> Enco
             "to read both; name a single encoder without routes"
         )
     return towers.queries
+
+
+def load_student(folder: str | Path, device: str | None = None) -> Encoder:
+    """Load the folder of a student, which composes the rows of unseen words if it was saved so.
+
+    Raises:
+        DataError: See :func:`load_encoder`; a damaged list of seen words.
+    """
+    encoder = load_encoder(folder, device)
+    seen = read_seen_words(Path(folder))
+    if seen is not None:
+        compose_unseen(encoder, seen)
+    return encoder
 
 
 def load_towers(teacher: Any, device: str | None = None) -> Towers:

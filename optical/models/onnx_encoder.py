@@ -13,10 +13,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from optical.errors import DataError
+from optical.models.query_words import QueryWords, Slotted, read_seen_words
 
 MANIFEST, TOKENIZER = "onnx.json", "tokenizer.json"  # optical.json marks an index
 KIND = "onnx query encoder"
 Precision = Literal["fp32", "int8"]
+COMPOSED, WEIGHT = "composed_ids", "composed_weight"  # inputs of a student that composes unseen words
 BATCH, BATCH_TOKENS = 64, 32_768  # texts, and tokens with padding, that go through the graph at once, longest first
 
 
@@ -50,8 +52,9 @@ class OnnxEncoder:
     >>> OnnxEncoder.load("runs/sw/onnx").encode(["Soko liko wapi?"])  # doctest: +SKIP
     """
 
-    def __init__(self, session: Any, tokenizer: Any, manifest: Manifest) -> None:
+    def __init__(self, session: Any, tokenizer: Any, manifest: Manifest, words: QueryWords | None = None) -> None:
         """Take parts that are already read; :meth:`load` reads them from a folder."""
+        self.words = words
         self.session = session
         self.tokenizer = tokenizer
         self.manifest = manifest
@@ -75,7 +78,9 @@ class OnnxEncoder:
                 f"{folder} holds no {chosen} graph, only {', '.join(manifest.graphs)}; export again without --no-int8"
             )
         tokenizer = _tokenizer(Path(folder), manifest.max_length)
-        return cls(_session(Path(folder) / manifest.graphs[chosen], threads), tokenizer, manifest)
+        seen = read_seen_words(Path(folder)) if COMPOSED in manifest.inputs else None
+        words = QueryWords(seen, tokenizer) if seen else None
+        return cls(_session(Path(folder) / manifest.graphs[chosen], threads), tokenizer, manifest, words)
 
     def encode(self, texts: Sequence[str]) -> Any:
         """Vectors of queries, in the order of the texts.
@@ -86,13 +91,14 @@ class OnnxEncoder:
         """
         if isinstance(texts, str):
             raise ValueError(f"encode takes a list of texts; received the text {texts[:40]!r}; write [text]")
-        ids = self._token_ids(texts)
+        slotted = self.words.slotted(texts) if self.words else None
+        ids = self._token_ids(slotted.texts if slotted else texts)
         order = np.argsort([-len(row) for row in ids], kind="stable")
         rows: list[np.ndarray] = [np.zeros(0)] * len(ids)
         while len(order):
             together = min(BATCH, max(1, BATCH_TOKENS // max(1, len(ids[order[0]]))))
             batch, order = order[:together], order[together:]
-            vectors, *mask = self.session.run(None, self._inputs([ids[i] for i in batch]))
+            vectors, *mask = self.session.run(None, self._inputs([ids[i] for i in batch], slotted, batch))
             for place, i in enumerate(batch):
                 rows[i] = vectors[place][mask[0][place].astype(bool)] if mask else vectors[place]
         if self.manifest.multi_vector:
@@ -103,8 +109,10 @@ class OnnxEncoder:
         prefixed = [self.manifest.prefix + text for text in texts]
         return [encoding.ids for encoding in self.tokenizer.encode_batch(prefixed)]
 
-    def _inputs(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """One padded batch under the names of the graph's inputs."""
+    def _inputs(
+        self, ids: Sequence[Sequence[int]], slotted: Slotted | None, batch: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """One padded batch, the texts ``batch`` of ``slotted``, under the names of the graph's inputs."""
         m = self.manifest
         length = m.expansion["length"] if m.expansion else 1
         shape = (len(ids), max(length, *(len(row) for row in ids)))
@@ -122,6 +130,8 @@ class OnnxEncoder:
             "attention_mask": attended.astype(np.int64),
             "token_type_ids": np.zeros_like(token_ids),
             "query_expansion_positions": expanded,
+            COMPOSED: slotted.ids[batch] if slotted else np.zeros((len(ids), 1, 1), np.int64),
+            WEIGHT: slotted.weight[batch] if slotted else np.zeros((len(ids), 1, 1), np.float32),
         }
         return {name: known[name] for name in m.inputs}
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
+from optical.models.composing import IDS, WEIGHT, query_words
 from optical.models.encoders import Encoder, encode_queries, fingerprint, is_multi_vector, transformer
 from optical.models.onnx_encoder import KIND, MANIFEST, TOKENIZER, Manifest, OnnxEncoder, Precision
 from optical.models.prompts import pools_prompt, query_prompt
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import onnx
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the extra
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "query_expansion_positions")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "query_expansion_positions", IDS, WEIGHT)
 GRAPHS: dict[Precision, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 LEAST_COSINE = 0.9999  # of every float32 vector with torch's; less is another model, not rounding
 BLOCK = 32  # weights, and activations, that share a scale
@@ -94,6 +95,8 @@ def export(encoder: Encoder, folder: Path, *, int8: bool = True, texts: Sequence
         if int8:
             _write_int8(unfinished)
         _write_tokenizer(encoder, unfinished / TOKENIZER)
+        if words := query_words(encoder):
+            words.seen.write(unfinished)
         graphs: dict[Precision, str] = {name: file for name, file in GRAPHS.items() if int8 or name == "fp32"}
         kept = {"kind": KIND, **manifest._asdict(), "graphs": graphs, "student": student}
         kept |= {"packages": {name: version(name) for name in ("torch", "transformers", *PACKAGES)}}
@@ -183,21 +186,30 @@ def _manifest(encoder: Encoder) -> Manifest:
 
 
 def _sample(encoder: Encoder) -> dict[str, Any]:
-    """Two texts of different length: neither axis of the batch is 1, and one has padding."""
-    return encoder.preprocess(["a", "a b c d"], prompt=query_prompt(encoder), task="query")
+    """Two texts of different length: neither axis of the batch is 1, and one has padding.
+
+    They have no unseen word; a student that composes gets room for two.
+    """
+    features = encoder.preprocess(["a", "a b c d"], prompt=query_prompt(encoder), task="query")
+    if words := query_words(encoder):
+        shape = (2, 2, words.spellings.neighbours)
+        features |= {IDS: torch.zeros(shape, dtype=torch.int64), WEIGHT: torch.zeros(shape)}
+    return features
 
 
 def _write_graph(encoder: Encoder, manifest: Manifest, folder: Path) -> None:
     features = _sample(encoder)
     inputs = tuple(features[name] for name in manifest.inputs)
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    batch, sequence, slots, mixed = map(torch.export.Dim, ("batch", "sequence", "slots", "mixed"))
+    of_slots = {0: batch, 1: slots, 2: mixed}
+    axes = tuple(of_slots if name in (IDS, WEIGHT) else {0: batch, 1: sequence} for name in manifest.inputs)
     outputs = ["vectors", "mask"] if manifest.multi_vector else ["vectors"]
     weights = sum(p.numel() * p.element_size() for p in encoder.parameters())
     graph = _QuerySide(encoder, manifest.inputs).eval()
     try:
         with _quiet():
             program = torch.onnx.export(
-                graph, inputs, dynamo=True, dynamic_shapes=((axes,) * len(inputs),), input_names=manifest.inputs,
+                graph, inputs, dynamo=True, dynamic_shapes=(axes,), input_names=manifest.inputs,
                 output_names=outputs, verbose=False,
             )  # fmt: skip
     except Exception as error:
@@ -241,18 +253,23 @@ def _round_tables(model: onnx.ModelProto) -> None:
 
     graph = model.graph
     tables = {t.name: t for t in graph.initializer if len(t.dims) == 2 and t.dims[0] >= TABLE_ROWS}
-    used = [name for node in graph.node for name in node.input]
-    nodes = []
-    for node in graph.node:
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or used.count(table.name) > 1 or table.data_type != TensorProto.FLOAT:
-            nodes.append(node)
-            continue
-        rows, (name, ids), out = numpy_helper.to_array(table), node.input, node.output[0]
+    for node in graph.node:  # a table is rounded if nothing but look-ups read it
+        for k, name in enumerate(node.input):
+            if node.op_type != "Gather" or k > 0:
+                tables.pop(name, None)
+    tables = {name: table for name, table in tables.items() if table.data_type == TensorProto.FLOAT}
+    for name, table in tables.items():
+        rows = numpy_helper.to_array(table)
         scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12) / 127  # (v, 1)
         graph.initializer.remove(table)
         graph.initializer.append(numpy_helper.from_array(np.rint(rows / scale).astype(np.int8), f"{name}.int8"))
         graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"))
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] not in tables:
+            nodes.append(node)
+            continue
+        (name, ids), out = node.input, node.output[0]
         nodes += [
             helper.make_node("Gather", [f"{name}.int8", ids], [f"{out}.int8"], axis=0),
             helper.make_node("Gather", [f"{name}.scale", ids], [f"{out}.scale"], axis=0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optical.files import written_whole
+from optical.models.composing import query_words
 from optical.models.encoders import Encoder
 
 NOTE = "optical_weights_note"  # key of config.json: what the card has to say of the weights; students inherit it
@@ -19,6 +20,9 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 def write_encoder(encoder: Encoder, folder: Path) -> None:
     """Write the files of a model into a folder; its README says what there is to say of the weights it began with."""
     encoder.save(str(folder))
+    words = query_words(encoder)
+    if words is not None:
+        words.seen.write(folder)
     networks = (module.auto_model for module in encoder.modules() if hasattr(module, "auto_model"))
     notes = {getattr(getattr(network, "config", None), NOTE, "") for network in networks}
     card = folder / "README.md"

@@ -33,8 +33,10 @@ from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_distill, check_transplant
 from optical.pipeline.sides import embeddable, judged
+from optical.pipeline.word_lists import read_word_lists
 from optical.training.distillation import Distilled, Start, distill, make_start
 from optical.training.trainer import Workspace
+from optical.training.unseen import add_words
 from optical.vocabulary.transplant import check_tokenizer
 
 
@@ -46,10 +48,12 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, 
     """
     check_transplant(recipe.folder)
     inputs = read_inputs(recipe, say)
+    words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     teacher = load_teacher(recipe)
     body = load_body(recipe, teacher)
     start = make_start(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
+    add_words([start.student], words.counts, recipe.vocabulary, say)
     save_encoder(start.student, recipe.folder / "transplant")
     return start
 
@@ -69,6 +73,7 @@ def distill_run(
     check_distill(recipe)
     clock = Clock()
     inputs = read_inputs(recipe, say)
+    words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
     measured = judged(inputs.collections, recipe.search.split, say)
     towers = teacher_towers(recipe)
     teacher, body = towers.queries, load_body(recipe, towers.queries)
@@ -78,14 +83,15 @@ def distill_run(
     clock("read")
     searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
     clock("documents")
-    pairs = {lang: bitext.pairs for lang, bitext in inputs.bitexts.items()}
-    dev, pairs = development_scores(recipe, towers, pairs, searched, say)
+    dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say)
     banks = draw_banks(recipe, pairs)
     clock("development score")
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
     distilled = distill(teacher, pairs, _options(recipe, inputs), workspace, passages=passages, dev=dev, start=body)
+    # After training, so that their rows are composed of rows that have learnt.
+    distilled.transplant.update(add_words([distilled.start, distilled.student], words.counts, recipe.vocabulary, say))
     clock.include(distilled.seconds)
     _save(recipe, distilled, say)
     save_lexicons(recipe, pairs, measured)
@@ -96,6 +102,7 @@ def distill_run(
     recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"hubness": hubness.method})})
     clock("hubness")
     facts = _facts(distilled, inputs, pairs, clock) | {"hubness": hubness._asdict()}
+    facts |= {"word_lists": words.sources} if words.sources else {}
     if body is not None:
         facts |= {"student_of": recipe.student, "student_of_fingerprint": encoders.fingerprint(body.encoder)}
     read = {one.collection.name: one.vectors.reading for one in searched.values()}

@@ -22,7 +22,7 @@ from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
-from optical.models import encoders
+from optical.models import encoders, load
 from optical.models.encoders import Encoder
 from optical.models.linear_map import Body, body_for
 from optical.models.load import load_encoder, load_towers
@@ -62,8 +62,8 @@ def load_body(recipe: Recipe, teacher: Encoder) -> Body | None:
 
 
 def load_student(recipe: Recipe) -> Encoder:
-    """The student of a finished run."""
-    return load_encoder(recipe.folder / "student", recipe.device)
+    """The student of a finished run, which composes the rows of unseen words if it was made so."""
+    return load.load_student(recipe.folder / "student", recipe.device)
 
 
 def document_encoder(recipe: Recipe, collection: Collection) -> Encoder:

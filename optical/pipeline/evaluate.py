@@ -20,8 +20,8 @@ from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.report import Report
 from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
+from optical.models import load
 from optical.models.encoders import Encoder, is_multi_vector
-from optical.models.load import load_encoder
 from optical.models.towers import Towers
 from optical.pipeline.bm25_rows import fused, lexical_runs
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
@@ -53,8 +53,8 @@ def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
     """The transplant, where the run has kept it, and the student of a run; or another student alone."""
     systems = {}
     if student is None and (recipe.folder / "transplant").is_dir():
-        systems[report.TRANSPLANT] = load_encoder(recipe.folder / "transplant", recipe.device)
-    systems[report.STUDENT] = load_encoder(student, recipe.device) if student else load_student(recipe)
+        systems[report.TRANSPLANT] = load.load_student(recipe.folder / "transplant", recipe.device)
+    systems[report.STUDENT] = load.load_student(student, recipe.device) if student else load_student(recipe)
     return systems
 
 

@@ -26,12 +26,12 @@ from optical.evaluation.tables import Table, page
 from optical.files import check_replaceable, strict_json, write_text
 from optical.models import colbert_format
 from optical.models.encoders import Encoder, encode_queries
-from optical.models.load import load_encoder
+from optical.models.load import load_encoder, load_student
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import Check, export
 from optical.models.router_format import save_router
 from optical.models.towers import Towers, check_towers
-from optical.pipeline.embed import embed_documents, load_student, teacher_towers
+from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
 from optical.pipeline.manifest import versions
@@ -135,7 +135,8 @@ def export_router(recipe: Recipe, folder: Path | None = None, say: Callable[[str
     folder = folder or recipe.folder / "router"
     check_replaceable(folder)
     recipe = first_judged(recipe, say).model_copy(update={"device": "cpu"})
-    towers = Towers(load_student(recipe), teacher_towers(recipe).documents)
+    # Two routes in one folder: there a student has no place for what it composes of.
+    towers = Towers(load_encoder(recipe.folder / "student", recipe.device), teacher_towers(recipe).documents)
     check_towers(towers, ["the student", recipe.teacher])
     collection = _collection(recipe, lambda _: None)
     texts = [query.text for query in _queries(recipe, collection)[0]]
@@ -163,7 +164,7 @@ def export_onnx(
     folder = folder or recipe.folder / "onnx"
     check_replaceable(folder)
     recipe = first_judged(recipe, say)
-    student = load_encoder(recipe.folder / "student", "cpu")
+    student = load_student(recipe.folder / "student", "cpu")
     collection = _collection(recipe, say)
     queries, about_texts = _queries(recipe, collection)
     texts = [query.text for query in queries]

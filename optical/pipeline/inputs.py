@@ -33,6 +33,11 @@ class Inputs(NamedTuple):
     dictionaries: dict[str, Dictionary]
 
     @property
+    def bitext_pairs(self) -> dict[str, list[Pair]]:
+        """Language -> its pairs."""
+        return {lang: bitext.pairs for lang, bitext in self.bitexts.items()}
+
+    @property
     def pairs(self) -> list[Pair]:
         """The pairs of all languages, one language after the other."""
         return [pair for bitext in self.bitexts.values() for pair in bitext.pairs]

@@ -7,6 +7,7 @@ shown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,11 @@ import torch
 from jaxtyping import Float
 
 from optical.data.records import Doc
+from optical.data.words import split_words
+from optical.models.composing import query_words
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt, query_prompt
+from optical.models.query_words import SLOT
 
 # Unicode's definition of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
 _WORD = regex.compile(r"\b\w.*?\b", regex.WORD | regex.DOTALL)
@@ -104,14 +108,27 @@ def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]
     task = "query" if query else "document"
     prompt = query_prompt(encoder) if query else document_prompt(encoder)
     ids, scores = _scoring(encoder, text, prompt, task)
-    places = _places(encoder.tokenizer, prompt + text, ids)
+    read, at = _as_read(encoder, text)
+    places = _places(encoder.tokenizer, prompt + read, ids)
     if places is None:
         return []
     words = [Span(*word.span()) for word in _WORD.finditer(text)]
-    shifted = (Span(start - len(prompt), end - len(prompt)) for start, end in places)
+    shifted = (Span(*(at[max(0, place - len(prompt))] for place in span)) for span in places)
     own = [_word_of(words, place) for place in shifted]
     own += [None] * (len(ids) - len(own))  # [MASK], which fills up a question, has no place
     return [span for span, counts in zip(own, scores, strict=True) if counts]
+
+
+def _as_read(encoder: Encoder, text: str) -> tuple[str, list[int]]:
+    """The text with slots for unseen words that are composed, and where each of its characters, and its end, stands."""
+    composing = query_words(encoder)
+    slotted = composing.slotted([text]) if composing else None
+    if composing is None or slotted is None:
+        return text, list(range(len(text) + 1))
+    words = split_words(text)
+    long = (len(word) for word, made in zip(words, composing.compositions(words), strict=True) if made)
+    steps = (next(long) if character == SLOT else 1 for character in slotted.texts[0])
+    return slotted.texts[0], list(accumulate(steps, initial=0))
 
 
 def _scoring(encoder: Encoder, text: str, prompt: str, task: str) -> tuple[list[int], list[bool]]:

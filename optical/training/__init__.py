@@ -11,4 +11,5 @@
 - :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a
   random one.
 - :mod:`optical.training.augmentation`, :mod:`optical.training.word_dropout`: texts and tokens changed while training.
+- :mod:`optical.training.unseen`: whether a student composes the rows of unseen words.
 """

@@ -30,6 +30,7 @@ from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
+from optical.models.composing import compose_unseen, query_words
 from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts, transformer
 from optical.models.layers import keep_layers
 from optical.models.linear_map import Body, LinearMap
@@ -44,6 +45,7 @@ from optical.training.distillation_loss import DistillationLoss, Rarity, idf
 from optical.training.mixture import Mixture, fits, mix, usable
 from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
+from optical.training.unseen import choose_composing
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
 from optical.vocabulary.tokenizer import token_ids
@@ -141,6 +143,9 @@ def distill(
     if start is None or isinstance(start, Body):
         made_now = make_start(teacher, mixture.pairs, options, workspace, start)
         start, facts = made_now.student, made_now.report()
+    else:
+        start = copy.deepcopy(start)
+    facts |= choose_composing(start, options.vocabulary, dev, workspace.say)
     made = time.perf_counter()
     ranked = draw_passages(passages, options)
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
@@ -167,6 +172,8 @@ def make_start(
         student, linear = in_teachers_space(start.student, teacher, pairs, options, workspace)
         english = english_cosines(teacher, student, [p.english for p in pairs], seed=options.seed)
         start = start._replace(student=student, size_after=size_of(student), english=english)
+    if start.seen is not None:
+        compose_unseen(start.student, start.seen)
     if start.reason:
         say(f"vocabulary mode: {start.mode}, because {start.reason}")
     say(
@@ -272,7 +279,8 @@ def _changed_tokenization(
 ) -> Callable[..., Any]:
     """Add word dropout and augmentation to tokenization, where the options ask for them."""
     if options.training.word_dropout:
-        preprocess = WordDropout(preprocess, student.tokenizer, options.training.word_dropout, options.seed)
+        dropout, composing = options.training.word_dropout, query_words(student)
+        preprocess = WordDropout(preprocess, student.tokenizer, dropout, options.seed, composing)
     if words:
         preprocess = Augment(preprocess, words, options.robustness.rate, options.seed)
     return preprocess

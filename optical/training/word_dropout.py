@@ -1,6 +1,8 @@
-"""Word dropout: while training, some added words are split into the pieces that an unseen word would have.
+"""Word dropout: while training, some added words are read as an unseen word would be.
 
-The student so learns to read pieces in context, and cannot memorise sentences by words that occur in one only.
+A student that composes reads them by the rows of the words most alike, without the word itself, as they are at that
+step; another one, and a word that resembles no other, by the pieces. So training and use agree, and the student cannot
+memorise sentences by words that occur in one only.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from optical.models.composing import IDS, WEIGHT
+from optical.models.query_words import Composition, QueryWords, padded_compositions
 
 
 def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:
@@ -28,15 +33,32 @@ def pieces_of_words(tokenizer: Any) -> dict[int, list[int]]:
 
 
 class WordDropout:
-    """A tokenization function that splits added words at random.
+    """A tokenization function that drops added words at random.
 
-    The choice depends on the seed and the batch alone, so a resumed run splits the same words.
+    The choice depends on the seed and the batch alone, so a resumed run drops the same words.
     """
 
     def __init__(
-        self, preprocess: Callable[..., dict[str, Any]], tokenizer: Any, probability: float, seed: int
+        self,
+        preprocess: Callable[..., dict[str, Any]],
+        tokenizer: Any,
+        probability: float,
+        seed: int,
+        words: QueryWords | None = None,
     ) -> None:
-        """Wrap ``preprocess``; each added word is split with the given probability."""
+        """Wrap ``preprocess``; each added word is dropped with the given probability.
+
+        Args:
+            preprocess: Of the student.
+            tokenizer: Of the student.
+            probability: In [0, 1].
+            seed: Of the draws.
+            words: Of a student that composes.
+        """
+        self.words = words
+        self.slots = words.seen.slots if words else []
+        self.spelled = dict(zip(words.seen.ids, words.seen.words, strict=True)) if words else {}
+        self.composed: dict[int, Composition | None] = {}
         self.preprocess = preprocess
         self.probability = probability
         self.seed = seed
@@ -44,7 +66,7 @@ class WordDropout:
         self.padding, self.limit = tokenizer.pad_token_id or 0, tokenizer.model_max_length
 
     def __call__(self, inputs: Sequence[str], **options: Any) -> dict[str, Any]:
-        """Call ``preprocess`` and split words in its features; a query keeps its length, with less [MASK] expansion."""
+        """Call ``preprocess`` and drop words in its features; a query keeps its length, with less [MASK] expansion."""
         features = self.preprocess(inputs, **options)
         ids, real = features["input_ids"], features["attention_mask"].bool()
         expanded = features.get("query_expansion_positions")
@@ -53,17 +75,47 @@ class WordDropout:
         limit = self.limit if expanded is None else ids.shape[1]
         random = np.random.default_rng((self.seed, int(ids.sum())))
         prompt = features.get("prompt_length") or 0
-        rows = [self._apart(row[here].tolist(), random, limit, prompt) for row, here in zip(ids, real, strict=True)]
+        own = _compositions(features)
+        dropped = [
+            self._dropped(row[here].tolist(), random, limit, prompt, made)
+            for row, here, made in zip(ids, real, own, strict=True)
+        ]
+        rows = [row for row, _ in dropped]
         width = max(map(len, rows)) if expanded is None else ids.shape[1]
         padded = self._padded(rows, width, features)
-        return {**features, **(padded if expanded is None else _expanded_again(padded, features))}
+        padded = padded if expanded is None else _expanded_again(padded, features)
+        return {**features, **padded, **_as_features([made for _, made in dropped])}
 
-    def _apart(self, row: list[int], random: np.random.Generator, limit: int, prompt: int) -> list[int]:
-        """Split words at random, beyond the first ``prompt`` tokens; a row that gets too long stays whole."""
+    def _dropped(
+        self, row: list[int], random: np.random.Generator, limit: int, prompt: int, own: list[Composition]
+    ) -> tuple[list[int], list[Composition]]:
+        """Drop words at random, beyond the first ``prompt`` tokens; a row that gets too long stays whole.
+
+        Returns:
+            The token ids, and what the slots among them are composed of; ``own`` is that of the slots that are there.
+        """
         fall = random.random(len(row)) < self.probability
         fall[:prompt] = False
-        apart = [piece for i, f in zip(row, fall, strict=True) for piece in (self.pieces.get(i, (i,)) if f else (i,))]
-        return apart if len(apart) <= limit else row
+        self._compose([i for i, falls in zip(row, fall, strict=True) if falls])
+        rest, ids, made = iter(own), [], []
+        for i, falls in zip(row, fall, strict=True):
+            composed = next(rest, None) if i in self.slots else self.composed.get(i) if falls else None
+            if composed is not None:
+                ids.append(i if i in self.slots else self.slots[0])
+                made.append(composed)
+            else:
+                ids += self.pieces.get(i, [i]) if falls and i not in self.slots else [i]
+        return (ids, made) if len(ids) <= limit else (row, own)
+
+    def _compose(self, ids: Sequence[int]) -> None:
+        """Find what words are composed of where they themselves are left out."""
+        new = [i for i in dict.fromkeys(ids) if i in self.spelled and i not in self.composed]
+        if self.words is None or not new:
+            return
+        alike = self.words.spellings.alike([self.spelled[i] for i in new], apart=True)
+        for k, i in enumerate(new):
+            some = Composition(self.words.ids[alike.at[k]], alike.weight[k])
+            self.composed[i] = some if alike.likeness[k] else None
 
     def _padded(self, rows: list[list[int]], width: int, features: dict[str, Any]) -> dict[str, Tensor]:
         ids = torch.full((len(rows), width), self.padding, dtype=features["input_ids"].dtype)
@@ -73,6 +125,20 @@ class WordDropout:
             mask[k, : len(row)] = 1
         padded = {"input_ids": ids, "attention_mask": mask}
         return padded | ({"token_type_ids": torch.zeros_like(ids)} if "token_type_ids" in features else {})
+
+
+def _compositions(features: dict[str, Any]) -> list[list[Composition]]:
+    """What the slots of each row are composed of."""
+    if IDS not in features:
+        return [[] for _ in features["input_ids"]]
+    both = zip(features[IDS].numpy(), features[WEIGHT].numpy(), strict=True)
+    return [[Composition(i, w) for i, w in zip(ids, weight, strict=True) if w.any()] for ids, weight in both]
+
+
+def _as_features(rows: Sequence[Sequence[Composition]]) -> dict[str, Tensor]:
+    """Compositions as the features that a student reads; none where no row has any."""
+    ids, weight = padded_compositions(rows)
+    return {IDS: torch.from_numpy(ids), WEIGHT: torch.from_numpy(weight)} if ids.size else {}
 
 
 def _expanded_again(padded: dict[str, Tensor], features: dict[str, Any]) -> dict[str, Tensor]:

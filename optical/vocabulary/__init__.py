@@ -12,7 +12,8 @@ pieces of X already, and of a hundred other languages, which are taken out.
 - :mod:`optical.vocabulary.subwords`: parts that words share, and what they say of rare and unseen words.
 - :mod:`optical.vocabulary.dictionary_prior`: what a dictionary says of words that the bitext lacks or has seldom.
 - :mod:`optical.vocabulary.name_prefixes`: names read without the prefixes that a language puts before them.
-- :mod:`optical.vocabulary.unseen`: rows composed for words that the bitext never had.
+- :mod:`optical.vocabulary.unseen`: rows composed for words that the bitext never had;
+  :mod:`optical.vocabulary.listed_words`: those of a list, as tokens.
 - :mod:`optical.vocabulary.trim`: a multilingual teacher without the pieces of other languages.
 
 Word alignment, from sentence pairs to a table of translation probabilities:

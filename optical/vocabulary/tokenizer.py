@@ -23,11 +23,12 @@ from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.name_prefixes import PREFIX
 from optical.vocabulary.subwords import choose_pieces, cut
-from optical.vocabulary.word_boundaries import INSIDE, Boundaries, boundaries_of, set_boundaries
+from optical.vocabulary.word_boundaries import APART, INSIDE, Boundaries, boundaries_of, set_boundaries
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
 _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "model_input_names")
+APOSTROPHES = "[’ʼ]"  # that are read as straight ones
 _FOREIGN_LETTER = regex.compile(r"(?!\p{Latin})[\p{L}\p{M}]")
 
 
@@ -116,7 +117,7 @@ def extend(
     backend = backend_of(base)
     plain = backend.normalizer
     straighten = any("'" in word for word in words.forms) if boundaries_of(backend).space else plain is not None
-    if straighten or romanise or prefixes:
+    if (straighten and not _straightens(plain)) or romanise or prefixes:
         backend.normalizer = _normalizer(backend.normalizer, romanise, prefixes)
     read = partial(_read_as, full=backend.normalizer, plain=plain)
     in_prompts = {fold(read(word)) for prompt in prompts for word in split_words(prompt)}
@@ -143,6 +144,21 @@ def extend(
     found = {word: [at[s] for s in surfaces if s in at] for word, surfaces in appearances.items()}
     ids = {word: of_word for word, of_word in found.items() if of_word}
     return Extension(tokenizer, ids, {w: spelling[w] for w in ids}, {p: known[p] for p in pieces})
+
+
+def add_slot(tokenizer: Any, letter: str) -> list[int]:
+    """Make a letter of no living language a token wherever it stands, in place.
+
+    Args:
+        tokenizer: Of an extension.
+        letter: The slot.
+
+    Returns:
+        Its ids: one, or two where tokens contain the space before them.
+    """
+    contents = boundaries_of(tokenizer.backend_tokenizer).contents(letter, inside=True, first=True)
+    tokenizer.add_tokens([AddedToken(content, normalized=True) for content in contents])
+    return tokenizer.convert_tokens_to_ids(contents)
 
 
 def replace(base: Any, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
@@ -208,7 +224,7 @@ def _read_as(form: str, full: Normalizer | None, plain: Normalizer | None) -> st
     # The base's own normaliser is much faster than all the rules for unread letters, which no Latin word has.
     normalizer = plain if is_latin(form) else full
     surface = form if normalizer is None else normalizer.normalize_str(form)
-    surface = surface.replace("▁", " ").strip()
+    surface = surface.replace("▁", " ").strip(" " + APART + INSIDE)  # of a tokenizer that was extended before
     return "" if " " in surface else surface
 
 
@@ -293,9 +309,14 @@ def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
+def _straightens(normalizer: Any) -> bool:
+    """Whether a normaliser straightens apostrophes: it is of a tokenizer that was extended before."""
+    return normalizer is not None and APOSTROPHES in normalizer.__getstate__().decode()
+
+
 def _normalizer(base: Normalizer | None, romanise: str, prefixes: bool) -> Normalizer:
     """The base's normaliser, after one that straightens apostrophes, drops prefixes and spells unread letters."""
-    steps = [normalizers.Replace(Regex("[’ʼ]"), "'")]
+    steps = [normalizers.Replace(Regex(APOSTROPHES), "'")]
     steps += [normalizers.Replace(Regex(PREFIX), "")] if prefixes else []
     steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
     return normalizers.Sequence(steps + ([base] if base is not None else []))

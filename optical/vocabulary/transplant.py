@@ -10,7 +10,8 @@ import copy
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,19 +24,30 @@ from optical.data.bitext import Pair
 from optical.data.dictionary import Entry
 from optical.data.words import fold, split_words
 from optical.errors import DataError
+from optical.models.composing import read_plainly
 from optical.models.encoders import Encoder, encode_queries, transformer
 from optical.models.prompts import document_prompt, query_prompt
+from optical.models.query_words import SLOT, SeenWords, spelling_of
 from optical.vocabulary.align_ibm1 import align_ibm1
 from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_mode import choose_mode
-from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.choose_words import Words, choose_words
 from optical.vocabulary.dictionary_prior import add_entries
 from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
 from optical.vocabulary.name_prefixes import puts_prefixes, without_prefixes
 from optical.vocabulary.rows import mix_rows, random_rows
-from optical.vocabulary.tokenizer import Extension, Fit, backend_of, extend, replace, token_ids, unread_letters
+from optical.vocabulary.tokenizer import (
+    Extension,
+    Fit,
+    add_slot,
+    backend_of,
+    extend,
+    replace,
+    token_ids,
+    unread_letters,
+)
 from optical.vocabulary.translation_table import TranslationTable
 from optical.vocabulary.trim import choose_ids, keep_ids, pieces_of, trim
 from optical.vocabulary.word_boundaries import boundaries_of
@@ -84,6 +96,8 @@ class Transplant(NamedTuple):
         seconds: Wall time of the whole transplant.
         reason: Why the mode was chosen, where the options said ``auto``.
         looked_up: Words that were added by a dictionary alone.
+        seen: The words that have rows, of which those of unseen words can be composed; None where words are not added,
+            or where the options say that none is composed.
     """
 
     student: Encoder
@@ -101,6 +115,7 @@ class Transplant(NamedTuple):
     seconds: float
     reason: str = ""
     looked_up: int = 0
+    seen: SeenWords | None = None
 
     def fertility(self) -> str:
         """Say in words how the tokenizers, before and after, fit held-out sentences."""
@@ -189,12 +204,17 @@ def transplant(
     # Trimming makes the copy itself: it never holds the matrix whole.
     trimmed = options.mode in ("trim", "trim+extend")
     student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
+    read_plainly(student)  # what an earlier student composes of is not this one's
     base, unread, added, pieces, aligned, overwritten, looked_up = student.tokenizer, "", 0, 0, 0, 0, 0
+    seen = None
     if options.mode in ("extend", "trim+extend"):
-        extension, unread, looked_up = _extended(base, english, foreign, options, prompts, entries)
+        extension, unread, words = _extended(base, english, foreign, options, prompts, entries)
+        looked_up = sum(not words.counts[word] for word in extension.ids)
         added, pieces = len(extension.tokenizer) - len(base), len(extension.pieces)
-        rows, aligned, overwritten = extended_rows(base, extension, _embeddings(student), english, foreign, mixing)
-        _install(student, extension.tokenizer, rows)
+        slots = add_slot(extension.tokenizer, SLOT) if extension.ids and options.compose != "off" else []
+        rows, aligned, overwritten = extended_rows(base, extension, embeddings(student), english, foreign, mixing)
+        install(student, extension.tokenizer, rows)
+        seen = seen_words(extension, words.counts, english, slots) if slots else None
     elif options.mode == "replace":
         tokenizer = replace(base, foreign, options.size)
         added = len(tokenizer)
@@ -205,7 +225,7 @@ def transplant(
     sizes = size_of(teacher), size_of(student)
     return Transplant(
         student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
-        time.perf_counter() - started, reason, looked_up,
+        time.perf_counter() - started, reason, looked_up, seen,
     )  # fmt: skip
 
 
@@ -239,8 +259,8 @@ def _tokenizer(
     return _extended(base, english, foreign, options, prompts, entries)[0].tokenizer if extends else base
 
 
-def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], entries) -> tuple[Extension, str, int]:
-    """The tokenizer with the words of X, the letters that it spells in Latin, and how many words were looked up."""
+def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], entries) -> tuple[Extension, str, Words]:
+    """The tokenizer with the words of X, the letters that it spells in Latin, and the words."""
     prefixes = options.prefixes and puts_prefixes(foreign, english)
     foreign = [without_prefixes(text) for text in foreign] if prefixes else foreign
     unread = unread_letters(base, foreign) if options.romanise else ""
@@ -248,8 +268,28 @@ def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], e
     words = add_entries(words, entries, foreign, english, max_words=options.max_words)
     known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
     how: dict[str, Any] = {"piece_types": options.piece_types, "english": known, "prompts": prompts}
-    extension = extend(base, words, romanise=unread, prefixes=prefixes, **how)
-    return extension, unread, sum(not words.counts[word] for word in extension.ids)
+    return extend(base, words, romanise=unread, prefixes=prefixes, **how), unread, words
+
+
+def seen_words(extension: Extension, counts: Mapping[str, int], english: Iterable[str], slots: list[int]) -> SeenWords:
+    """The words of an extension with their ids and counts, those that are spelled alike once.
+
+    Args:
+        extension: Of the teacher's tokenizer.
+        counts: Word -> occurrences in the bitext; of a word that a dictionary has, 0.
+        english: English sides of the bitext.
+        slots: See :func:`optical.vocabulary.tokenizer.add_slot`.
+    """
+    ids: dict[str, int] = {}
+    occurrences: Counter[str] = Counter()
+    for word, of_word in extension.ids.items():
+        spelled = spelling_of(word, extension.tokenizer.backend_tokenizer)
+        ids.setdefault(spelled, of_word[0])
+        occurrences[spelled] += max(1, counts[word])
+    ids.pop("", None)
+    theirs = sorted({fold(word) for text in english for word in split_words(text)} - extension.ids.keys())
+    theirs = [word for word in theirs if word not in ids]
+    return SeenWords(list(ids), list(ids.values()), [occurrences[word] for word in ids], theirs, slots)
 
 
 def english_cosines(
@@ -297,7 +337,7 @@ def _replace_student(student: Encoder, tokenizer: Any, english: list[str], forei
 
     Special tokens keep the teacher's rows; what was never aligned has the mean of them all.
     """
-    base, old = student.tokenizer, _embeddings(student)
+    base, old = student.tokenizer, embeddings(student)
     if mixing.align is None:
         new, mixed = random_rows(old, len(tokenizer), mixing.seed), np.zeros(0)
     else:
@@ -308,7 +348,7 @@ def _replace_student(student: Encoder, tokenizer: Any, english: list[str], forei
     for token in base.all_special_tokens:
         if token in ours:
             new[ours[token]] = old[theirs[token]]
-    _install(student, tokenizer, new)
+    install(student, tokenizer, new)
     return int((mixed > 0).sum())
 
 
@@ -320,11 +360,12 @@ def size_of(encoder: Encoder) -> Size:
     return Size(rows, sum(p.numel() for p in parameters), megabytes)
 
 
-def _embeddings(encoder: Encoder) -> np.ndarray:
+def embeddings(encoder: Encoder) -> Float[np.ndarray, "v d"]:
+    """The rows of an encoder's embedding matrix, as float32."""
     return transformer(encoder).auto_model.get_input_embeddings().weight.detach().cpu().float().numpy()
 
 
-def _install(student: Encoder, tokenizer, rows: np.ndarray) -> None:
+def install(student: Encoder, tokenizer, rows: np.ndarray) -> None:
     """Make the tokenizer and the embedding matrix the student's; the tokenizer has the teacher's length limit."""
     module = transformer(student)
     model = module.auto_model

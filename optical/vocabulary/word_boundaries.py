@@ -67,6 +67,8 @@ def boundaries_of(backend: Tokenizer) -> Boundaries:
         DataError: A Unigram tokenizer that does not split at spaces.
     """
     splits = _pre_tokenizers(backend.pre_tokenizer)
+    if set_before := _boundaries_set(backend, splits):
+        return set_before
     if isinstance(backend.model, models.Unigram):
         return _sentencepiece(backend, splits)
     if any(split["type"] == "ByteLevel" for split in splits):
@@ -103,6 +105,17 @@ def piece_texts(backend: Tokenizer, tokens: Iterable[str]) -> list[str]:
         return [token.lstrip(SPACE + INSIDE) for token in tokens]
     spell = decoders.ByteLevel()
     return [spell.decode([token]).replace("\ufffd", "").lstrip(" " + APART + INSIDE) for token in tokens]
+
+
+def _boundaries_set(backend: Tokenizer, splits: list[dict[str, Any]]) -> Boundaries | None:
+    """The boundaries of a tokenizer that was extended before, which need no change; None of another."""
+    step: Any = backend.normalizer
+    state = "" if step is None else json.dumps(json.loads(step.__getstate__()), ensure_ascii=False)
+    split = splits[0].get("pattern", {}).get("String") if splits and splits[0]["type"] == "Split" else None
+    if INSIDE not in state or split not in (" ", APART):
+        return None
+    space, prefixed = SPACE if split == " " else " ", '"Prepend"' in state
+    return Boundaries(space, prefixed, backend.normalizer, backend.pre_tokenizer, backend.decoder)
 
 
 def _sentencepiece(backend: Tokenizer, splits: list[dict[str, Any]]) -> Boundaries:

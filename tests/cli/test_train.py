@@ -70,6 +70,11 @@ def test_transplant_embed_and_index_alone(command, finished, tmp_path):
     assert "words_added" in out
     assert "english_cosine_mean: " in out
     assert (tmp_path / "grown" / "transplant" / "modules.json").is_file()
+    listed = ["--words", write(tmp_path / "words.txt", "majini\nmtotoni\nwatotoni\nzzqx\n")]
+    code, out, _ = command("transplant", *common, *listed, "--bitext", finished.bitext, "--out", tmp_path / "grown")
+    assert code == 0
+    assert "word list: 4 words, " in out
+    assert (tmp_path / "grown" / "transplant" / "seen-words.json").is_file()
     code, out, _ = command("embed", *common, "--collection", finished.collection)
     assert code == 0
     assert "12 documents are in" in out
@@ -154,6 +159,9 @@ BAD = {  # what is wrong -> (option, how it is made, what the message has to say
         "bitext", lambda f: write(f / "b.tsv", "one\t\ntwo\t \n"), ["empty everywhere", "b.tsv"],
     ),
     "Moses files of different length": ("bitext", moses, ["c.en", "c.sw", "3", "2"]),
+    "a binary word list": ("words", lambda f: write(f / "w.txt", b"maji\nmto\0to\n"), ["w.txt:2", "byte 0"]),
+    "a word list of another script": ("words", lambda f: write(f / "w.txt", "вода\nмир\n"), ["w.txt", "CYRILLIC"]),
+    "half a Hunspell dictionary": ("words", lambda f: write(f / "w.dic", "1\nmaji\n"), ["w.dic", "no w.aff"]),
     "wrong column count": (
         "bitext", lambda f: write(f / "b.tsv", "a\tb\tc\nd\te\tf\n"), ["b.tsv:1", "two columns", "cut"],
     ),

@@ -15,14 +15,19 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from optical.config.vocabulary import Vocabulary
+from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.marker import MARKER
 from optical.models import onnx_export as exporting
+from optical.models.composing import compose_unseen, read_plainly
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, fingerprint
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import cosines, export
 from optical.models.prompts import with_prompts
+from optical.models.query_words import FILE
 from optical.retrieval import dense
+from optical.vocabulary.transplant import transplant
 from tests.conftest import bert
 
 TEXTS = ["i drink water .", "who built this house ? she cooks rice .", "q", "the moon shines . the river is long"]
@@ -229,22 +234,25 @@ class TestRefusal:
 
 
 class TestRoundedTables:
-    """On a graph of three look-ups: a large table, a small one, and one that is looked up twice."""
+    """On a graph of look-ups: a large table, a small one, one that is looked up twice, one that is also read whole."""
 
     def rounded(self, table: np.ndarray, monkeypatch) -> tuple[onnx.ModelProto, np.ndarray]:
         monkeypatch.setattr(exporting, "TABLE_ROWS", 5)
         small, twice = np.full((4, 3), 0.1, np.float32), np.full((9, 3), 0.2, np.float32)
+        tables = {"large": table, "small": small, "twice": twice, "whole": twice}
         nodes = [
             helper.make_node("Gather", ["large", "ids"], ["a"], axis=0),
             helper.make_node("Gather", ["small", "few"], ["b"], axis=0),
             helper.make_node("Gather", ["twice", "ids"], ["c"], axis=0),
             helper.make_node("Gather", ["twice", "few"], ["d"], axis=0),
+            helper.make_node("Gather", ["whole", "few"], ["e"], axis=0),
+            helper.make_node("Identity", ["whole"], ["f"]),
         ]
         graph = helper.make_graph(
             nodes, "g",
             [helper.make_tensor_value_info(n, TensorProto.INT64, [None]) for n in ("ids", "few")],
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 3]) for n in "abcd"],
-            [numpy_helper.from_array(t, n) for t, n in ((table, "large"), (small, "small"), (twice, "twice"))],
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 3]) for n in "abcdef"],
+            [numpy_helper.from_array(t, n) for n, t in tables.items()],
         )  # fmt: skip
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
         exporting._round_tables(model)
@@ -262,10 +270,10 @@ class TestRoundedTables:
         assert (found[4] == 0).all()
         assert (found != table).any()
 
-    def test_small_tables_and_shared_ones_stay(self, monkeypatch):
+    def test_small_tables_and_those_that_are_read_whole_stay(self, monkeypatch):
         model, _ = self.rounded(np.ones((9, 3), np.float32), monkeypatch)
         kept = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
-        assert kept == {"small", "twice", "large.scale"}
+        assert kept == {"small", "whole", "large.scale", "twice.scale"}
 
 
 @pytest.mark.parametrize(
@@ -320,3 +328,46 @@ def test_nothing_of_the_exporter_reaches_the_terminal(single, tmp_path, capfd, r
     exporting._write_int8(Path(tmp_path))
     assert "".join(capfd.readouterr()) == ""
     assert [str(warning.message) for warning in recwarn if issubclass(warning.category, UserWarning)] == []
+
+
+class TestComposing:
+    """A student that composes unseen words does so without torch too."""
+
+    @pytest.fixture(scope="class")
+    def composing(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("composing")
+        words = ["maji", "mtoto", "watoto", "nyumbani", "kitabu", "anakunywa"]
+        pairs = [Pair(f"the children {k} drink", f"{word} {k} ni") for k, word in enumerate(words)]
+        made = transplant(bert(folder / "made"), pairs, Vocabulary(mode="extend"))
+        compose_unseen(made.student, made.seen)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporting, "TABLE_ROWS", 70)
+            return made.student, export(made.student, folder / "onnx", texts=self.TEXTS)
+
+    TEXTS = ("mtoto anakunywani majini", "vitabuni, kitabuni", "maji", "(nyumbanini) 2")
+
+    def test_the_graphs_compose_as_torch_does(self, composing):
+        encoder, exported = composing
+        assert exported.checks["fp32"].cosine_min > 1 - 1e-6
+        assert exported.checks["int8"].cosine_min > 0.9
+        graph = OnnxEncoder.load(exported.folder, precision="fp32")
+        for texts in (self.TEXTS, ["maji mtoto"], [*self.TEXTS, "watotoni " * 80, ""]):
+            np.testing.assert_allclose(graph.encode(texts), encode_sentences(encoder, texts), atol=1e-5)
+        plain = copy.deepcopy(encoder)
+        read_plainly(plain)
+        assert not np.allclose(graph.encode(self.TEXTS[:1]), encode_sentences(plain, self.TEXTS[:1]), atol=1e-3)
+
+    def test_a_table_that_is_looked_up_twice_is_rounded(self, composing):
+        graph = graph_of(composing[1], "int8")
+        assert any(t.name.endswith(".int8") for t in graph.initializer)
+        sizes = [np.prod(t.dims) for t in graph.initializer if t.data_type == TensorProto.FLOAT]
+        assert max(sizes) < 70 * 32
+
+    def test_without_its_list_it_falls_back_to_pieces(self, composing, tmp_path):
+        encoder, exported = composing
+        folder = Path(shutil.copytree(exported.folder, tmp_path / "onnx"))
+        (folder / FILE).unlink()
+        plain = copy.deepcopy(encoder)
+        read_plainly(plain)
+        found = OnnxEncoder.load(folder, precision="fp32").encode(self.TEXTS)
+        np.testing.assert_allclose(found, encode_sentences(plain, self.TEXTS), atol=1e-5)

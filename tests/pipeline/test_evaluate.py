@@ -11,7 +11,7 @@ from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import perturbed_results, report
 from optical.models import encoders
-from optical.models.load import load_encoder
+from optical.models.load import load_encoder, load_student
 from optical.pipeline import answer, bm25_rows, evaluate, index
 from optical.pipeline.embed import document_encoder, embed_collections, embed_documents, load_teacher
 from optical.pipeline.index import index_folder, serves
@@ -269,7 +269,7 @@ def test_a_whole_run_over_documents_in_x(tmp_path, finished):
     assert list(result.scores) == [report.ZERO_SHOT, report.TRANSPLANT, report.STUDENT]
     assert result.scores[report.TRANSPLANT].mean["AP"] > result.scores[report.ZERO_SHOT].mean["AP"]
     manifest = json.loads((recipe.folder / "index" / "optical.json").read_text(encoding="utf-8"))
-    student = load_encoder(recipe.folder / "student", "cpu")
+    student = load_student(recipe.folder / "student", "cpu")
     assert manifest["student_fingerprint"] == encoders.fingerprint(student)
 
 

@@ -7,9 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from optical.config.vocabulary import Vocabulary
+from optical.data.bitext import Pair
 from optical.models import encoders
+from optical.models.composing import compose_unseen
 from optical.models.prompts import with_prompts
 from optical.retrieval.matches import Match, Span, match_words, word_spans
+from optical.vocabulary.transplant import transplant
 from tests.conftest import bert
 
 
@@ -132,3 +136,15 @@ def test_words_of_a_question_keep_their_places_behind_a_prompt(late):
     spans = word_spans(prompted, question, query=True)
     assert len(spans) == len(encoders.encode_tokens(prompted, [question], query=True)[0])
     assert [question[slice(*span)] for span in spans if span] == ["who", "writes", "a", "LETTER"]
+
+
+def test_a_composed_word_is_shown_as_it_was_written(tmp_path):
+    words = ["maji", "mtoto", "nyumbani", "anakunywa"]
+    pairs = [Pair(f"the children {k} drink", f"{word} {k} ni") for k, word in enumerate(words)]
+    made = transplant(bert(tmp_path / "bert"), pairs, Vocabulary(mode="extend"))
+    student = encoders.as_multi_vector(made.student)
+    compose_unseen(student, made.seen)
+    text = "2 Mtotoni (anakunywani) maji"
+    spans = word_spans(student, text, query=True)
+    assert len(spans) == len(encoders.encode_tokens(student, [text], query=True)[0])
+    assert [word for word in shown(text, spans) if word] == ["2", "Mtotoni", "anakunywani", "maji"]

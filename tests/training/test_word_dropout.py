@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from tokenizers import AddedToken
 
-from optical.models.encoders import as_multi_vector
+from optical.config.vocabulary import Vocabulary
+from optical.data.bitext import Pair
+from optical.models.composing import IDS, WEIGHT, compose_unseen, query_words
+from optical.models.encoders import as_multi_vector, encode_batch, transformer
+from optical.training.row_adam import rows_in_use
 from optical.training.word_dropout import WordDropout, pieces_of_words
+from optical.vocabulary.transplant import transplant
 from tests.conftest import bert
 
 WORDS = ["maji", "vitabu", "kitabu"]
@@ -114,3 +121,52 @@ def test_the_words_of_a_prompt_stay_whole(encoder):
     tokens = encoder.tokenizer.convert_ids_to_tokens(features["input_ids"][0])
     assert tokens[:3] == ["[CLS]", "kitabu", "[UNK]"]
     assert "maji" not in tokens
+
+
+class TestComposing:
+    """A student that composes reads a dropped word by the words most alike."""
+
+    @pytest.fixture
+    def student(self, tmp_path):
+        words = ("maji", "vitabu", "kitabu", "mtoto")
+        pairs = [Pair(f"the children {k} drink", f"{w} {k} ni") for k, w in enumerate(words)]
+        made = transplant(bert(tmp_path / "bert"), pairs, Vocabulary(mode="extend"))
+        compose_unseen(made.student, made.seen)
+        return made.student
+
+    def dropped(self, student, probability):
+        return WordDropout(student.preprocess, student.tokenizer, probability, 0, query_words(student))
+
+    def test_a_dropped_word_is_a_slot_composed_of_others(self, student):
+        features = self.dropped(student, 1.0)(["i kitabu", "i kitabu vitabu i"])
+        vocab, slots = student.tokenizer.get_vocab(), query_words(student).seen.slots
+        assert [[i in slots for i in row] for row in features["input_ids"][:, 1:5].tolist()] == [
+            [False, True, False, False], [False, True, True, False]
+        ]  # fmt: skip
+        assert features[IDS][:, :, 0].tolist() == [[vocab["vitabu"], 0], [vocab["vitabu"], vocab["kitabu"]]]
+        torch.testing.assert_close(features[WEIGHT].sum(2), torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+
+    def test_a_word_like_no_other_falls_into_pieces(self, student):
+        features = self.dropped(student, 1.0)(["i maji"])
+        assert IDS not in features
+        assert len(features["input_ids"][0]) == 3 + len("maji")
+
+    def test_unseen_words_keep_what_they_are_composed_of(self, student):
+        plain = student.preprocess(["mtotoni kitabu", "kitabu"])
+        features = self.dropped(student, 1.0)(["mtotoni kitabu", "kitabu"])
+        assert features[IDS].shape[:2] == (2, 2)
+        assert torch.equal(features[IDS][0, 0], plain[IDS][0, 0])
+        unchanged = self.dropped(student, 0.0)(["mtotoni kitabu", "kitabu"])
+        assert torch.equal(unchanged[IDS], plain[IDS])
+        assert torch.equal(unchanged["input_ids"], plain["input_ids"])
+
+    @pytest.mark.parametrize("rows", [False, True])
+    def test_the_rows_that_it_is_composed_of_learn(self, student, rows):
+        features = self.dropped(student, 1.0)(["i kitabu"])
+        model, at = transformer(student).auto_model, int(features[IDS][0, 0, 0])
+        with rows_in_use(model, student.parameters(), lr=0.1, embedding_lr=0.1) if rows else nullcontext():
+            embedding = model.get_input_embeddings()
+            encode_batch(student, features).sentence[0, 0].backward()
+            gradient = dict(zip(*(x.tolist() for x in embedding.take_gradient()), strict=True)) if rows else None
+            row = torch.tensor(gradient[at]) if rows else embedding.weight.grad[at]
+        assert row.abs().sum() > 0

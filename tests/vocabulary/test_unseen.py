@@ -31,7 +31,9 @@ def test_likeness_is_the_cosine_of_an_independent_implementation():
         order = np.argsort(-expected, kind="stable")[: np.count_nonzero(alike.weight[k])]
         np.testing.assert_array_equal(alike.at[k, : len(order)], order)
         np.testing.assert_allclose(alike.likeness[k], expected.max(), rtol=1e-5)
-        np.testing.assert_allclose(alike.weight[k, : len(order)], expected[order] / expected[order].sum(), rtol=1e-5)
+        np.testing.assert_allclose(
+            alike.weight[k, : len(order)], expected[order] ** 2 / (expected[order] ** 2).sum(), rtol=1e-5
+        )
 
 
 def test_a_row_is_the_weighted_mean_of_its_neighbours_rows():
@@ -51,6 +53,13 @@ def test_a_seen_word_is_composed_of_others_when_it_is_left_out():
     assert "watoto" not in [SEEN[i] for i in alike.at[0][alike.weight[0] > 0]]
     assert alike.at[0, 0] == SEEN.index("mtoto")
     assert alike.likeness[1] == 0  # nothing else resembles it
+
+
+def test_a_word_more_alike_to_one_of_another_language_resembles_none():
+    words = Spellings(SEEN, least_likeness=0.1, others=["vitabun", "majan"])
+    alike = words.alike(["vitabuni", "vitabu", "majana", "majin"])
+    assert (alike.likeness > 0).tolist() == [False, True, False, True]
+    assert alike.at.max() < len(SEEN)
 
 
 def test_rare_words_are_no_neighbours():

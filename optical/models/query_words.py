@@ -1,0 +1,170 @@
+"""The unseen words of a text, and the seen words that each one is composed of. Needs no torch.
+
+A student that composes keeps the words that it has rows for in :data:`FILE`, beside its weights. In a text, every word
+that it has no row for, but that resembles some of these, is replaced by a slot token, whose embedding is the weighted
+mean of the rows named here (:mod:`optical.models.composing`, :mod:`optical.models.onnx_encoder`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from optical.data.spellings import Spellings
+from optical.data.words import fold, is_latin, replace_words, split_words
+from optical.errors import DataError
+
+FILE = "seen-words.json"
+SLOT = "\U00010600"  # Linear A: a letter, which normalisers leave alone and no text of a living language holds
+REMEMBERED = 100_000  # words whose composition is kept
+
+
+class SeenWords(NamedTuple):
+    """The words of X that a student has rows for.
+
+    Attributes:
+        words: Distinct, as :func:`spelling_of` has them.
+        ids: Token id of each.
+        counts: Occurrences of each in the bitext.
+        english: Words of the bitext's English side, folded: they keep the teacher's pieces, and so do words that are
+            more alike to one of them than to any word of X, which are names and loans.
+        slots: Token ids that a slot can have: one, or two where tokens contain the space before them.
+    """
+
+    words: list[str]
+    ids: list[int]
+    counts: list[int]
+    english: list[str]
+    slots: list[int]
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a student's folder."""
+        (folder / FILE).write_text(json.dumps(self._asdict(), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_seen_words(folder: Path) -> SeenWords | None:
+    """What a student's folder says; None for a student that does not compose.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        seen = SeenWords(**json.loads(path.read_text(encoding="utf-8")))
+        fits = len(seen.words) == len(seen.ids) == len(seen.counts) and seen.slots
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); copy the student's folder again, or remove the file: unseen "
+            "words then fall into pieces"
+        ) from error
+    if not fits:
+        raise DataError(
+            f"{path} has lists of different lengths; copy the student's folder again, or remove the file: "
+            "unseen words then fall into pieces"
+        )
+    return seen
+
+
+class Composition(NamedTuple):
+    """What an unseen word is composed of.
+
+    Attributes:
+        ids: Token ids of seen words, ``(k,)``.
+        weight: Their weights, ``(k,)``, which sum to 1.
+    """
+
+    ids: Int[np.ndarray, " k"]
+    weight: Float32[np.ndarray, " k"]
+
+
+def padded_compositions(
+    rows: Sequence[Sequence[Composition]],
+) -> tuple[Int[np.ndarray, "b s k"], Float32[np.ndarray, "b s k"]]:
+    """Ids and weights of the compositions of several texts, with zeros where a text has fewer than another."""
+    shape = (len(rows), max(map(len, rows), default=0), max((len(one.ids) for row in rows for one in row), default=0))
+    ids, weight = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+    for b, row in enumerate(rows):
+        for s, composed in enumerate(row):
+            ids[b, s], weight[b, s] = composed
+    return ids, weight
+
+
+class Slotted(NamedTuple):
+    """Texts in which slots stand for unseen words.
+
+    Attributes:
+        texts: With :data:`SLOT` for every unseen word that is composed.
+        ids: Token ids that the s-th slot of a text is composed of, ``(b, s, k)``; 0 where there is none.
+        weight: Their weights, ``(b, s, k)``; 0 where there is none.
+    """
+
+    texts: list[str]
+    ids: Int[np.ndarray, "b s k"]
+    weight: Float32[np.ndarray, "b s k"]
+
+
+def spelling_of(word: str, tokenizer: Any) -> str:
+    """A word as it is compared with others, folded; empty for one that the tokenizer sees as several.
+
+    One in Latin letters is taken as the tokenizer's model sees it, which may be without accents. One in another script
+    stays as it is written: in Marathi that was better than its romanisation (experiments/LOG.md, 2026-11-29).
+    """
+    normalizer = tokenizer.normalizer if is_latin(word) else None
+    seen = split_words(word if normalizer is None else normalizer.normalize_str(word))
+    return fold(seen[0]) if len(seen) == 1 else ""
+
+
+class QueryWords:
+    """Finds the unseen words of texts. May be shared by threads."""
+
+    def __init__(self, seen: SeenWords, tokenizer: Any) -> None:
+        """Take the seen words and the ``tokenizers.Tokenizer`` that reads the texts."""
+        self.seen, self.tokenizer = seen, tokenizer
+        self.spellings = Spellings(seen.words, seen.counts, others=seen.english)
+        self.ids = np.array(seen.ids, dtype=np.int64)
+        self.left = frozenset(seen.english)
+        self.known: dict[str, Composition | None] = {}
+
+    def compositions(self, words: Sequence[str]) -> list[Composition | None]:
+        """What each word is composed of; None for a word that is left to the tokenizer.
+
+        These are words that it reads as one token, those that the English side of the bitext has, and those that
+        resemble no seen word.
+        """
+        known = self.known if len(self.known) + len(words) <= REMEMBERED else {}
+        new = [word for word in dict.fromkeys(words) if word not in known]
+        spelled = {word: spelling for word in new if (spelling := self.spelled(word))}
+        alike = self.spellings.alike(list(spelled.values()))
+        found: dict[str, Composition | None] = dict.fromkeys(new)
+        for k, word in enumerate(spelled):
+            if alike.likeness[k]:
+                found[word] = Composition(self.ids[alike.at[k]], alike.weight[k])
+        known.update(found)  # another thread that does the same finds the same
+        self.known = known
+        return [known[word] for word in words]
+
+    def slotted(self, texts: Sequence[str]) -> Slotted | None:
+        """Put slots in the place of unseen words; None where no text has any."""
+        words = [split_words(text) for text in texts]
+        every = [word for row in words for word in row]
+        of = dict(zip(every, self.compositions(every), strict=True))
+        rows = [[composed for word in row if (composed := of[word])] for row in words]
+        ids, weight = padded_compositions(rows)
+        if not ids.size:
+            return None
+        changed = [replace_words(text, lambda word: SLOT if of[word] else None) for text in texts]
+        return Slotted(changed, ids, weight)
+
+    def spelled(self, word: str) -> str:
+        """The spelling of an unseen word; empty for one that is left to the tokenizer."""
+        tokens = self.tokenizer.encode(f" {word}", add_special_tokens=False)
+        if fold(word) in self.left or sum(tokens.attention_mask) < 2:  # without padding
+            return ""
+        return spelling_of(word, self.tokenizer)

@@ -1,0 +1,73 @@
+"""The file of seen words, and unseen words found in texts."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+
+from optical.errors import DataError
+from optical.models import query_words
+from optical.models.query_words import FILE, SLOT, QueryWords, SeenWords, read_seen_words, spelling_of
+
+
+@pytest.fixture
+def words():
+    letters = {f"{prefix}{c}": k for k, (prefix, c) in enumerate((p, c) for p in ("", "##") for c in "abdeijkmnotuwy")}
+    backend = Tokenizer(models.WordPiece({**letters, "[UNK]": len(letters)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    seen = ["watoto", "mtoto", "maji", "nyumbani"]
+    backend.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in seen])
+    backend.add_tokens([AddedToken(SLOT, normalized=True)])
+    ids = [backend.token_to_id(word) for word in seen]
+    return QueryWords(SeenWords(seen, ids, [3, 2, 2, 1], ["watutu"], [backend.token_to_id(SLOT)]), backend)
+
+
+def test_unseen_words_get_slots_and_what_they_are_composed_of(words):
+    slotted = words.slotted(["Mtotoni, watoto!", "maji", "(majini) mtotoni"])
+    assert slotted.texts == [f"{SLOT}, watoto!", "maji", f"({SLOT}) {SLOT}"]
+    assert slotted.ids.shape == slotted.weight.shape == (3, 2, words.spellings.neighbours)
+    np.testing.assert_allclose(slotted.weight.sum(axis=2), [[1, 0], [0, 0], [1, 1]], atol=1e-6)
+    mtoto, maji = words.seen.ids[1], words.seen.ids[2]
+    assert [slotted.ids[0, 0, 0], slotted.ids[2, 0, 0], slotted.ids[2, 1, 0]] == [mtoto, maji, mtoto]
+    assert words.slotted(["watoto maji", ""]) is None
+
+
+def test_words_of_the_english_side_and_strangers_are_left(words):
+    assert words.compositions(["watutu", "Watutu", "bbbb", "a", "mtoto"]) == [None] * 5
+
+
+def test_what_is_remembered_is_bounded_and_shared_by_threads(words, monkeypatch):
+    monkeypatch.setattr(query_words, "REMEMBERED", 5)
+    texts = [f"mtoto{end} maji{end}" for end in ("ni", "na", "ka", "ku", "wa", "ta")]
+    alone = [words.slotted([text]) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for one, again in zip(alone, pool.map(lambda text: words.slotted([text]), texts), strict=True):
+                assert one.texts == again.texts
+                np.testing.assert_array_equal(one.ids, again.ids)
+    assert len(words.known) <= 5
+
+
+def test_the_file_is_read_again_and_damage_is_told(words, tmp_path):
+    assert read_seen_words(tmp_path) is None
+    words.seen.write(tmp_path)
+    assert read_seen_words(tmp_path) == words.seen
+    for damaged in ("{", "[]", '{"words": []}', json.dumps({**words.seen._asdict(), "ids": [1]})):
+        (tmp_path / FILE).write_text(damaged, encoding="utf-8")
+        with pytest.raises(DataError, match=rf"{FILE}.*remove the file"):
+            read_seen_words(tmp_path)
+
+
+def test_words_of_another_script_are_compared_as_they_are_written(words):
+    words.tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace("क", "k"), normalizers.Replace("ा", "a"), normalizers.BertNormalizer()]
+    )
+    assert spelling_of("काका", words.tokenizer) == "काका"
+    assert spelling_of("Mtóto", words.tokenizer) == "mtoto"
+    words.tokenizer.normalizer = normalizers.Replace("o", " ")
+    assert spelling_of("Mtoto", words.tokenizer) == ""
