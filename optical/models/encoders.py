@@ -6,6 +6,7 @@ interaction). Loading, saving, devices and pooling are sentence-transformers' wo
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -63,6 +64,11 @@ def score_fingerprint(dev: DevScore | None) -> str:
     return getattr(dev, "fingerprint", None) or getattr(dev, "__qualname__", type(dev).__qualname__)
 
 
+def with_same_weights(encoder: Encoder) -> Encoder:
+    """A copy of the encoder, tokenizer and all, that shares its weights."""
+    return copy.deepcopy(encoder, {id(weight): weight for weight in encoder.parameters()})
+
+
 def transformer(encoder: Encoder) -> Any:
     """The sentence-transformers module that holds tokenizer (``processor``) and network (``auto_model``)."""
     return encoder[0]
@@ -110,8 +116,6 @@ def query_width(encoder: Encoder) -> int | None:
 
 
 def _token_by_token(encoder: Encoder) -> MultiVectorEncoder:
-    import copy
-
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Normalize
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask

@@ -11,7 +11,7 @@ import torch
 from optical.errors import DataError
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
-from optical.models.encoders import Encoder, encode_batch
+from optical.models.encoders import Encoder, encode_batch, with_same_weights
 from optical.models.packaged_teachers import packaged_teacher
 from optical.models.query_words import read_seen_words
 from optical.models.towers import Towers, names_of, split_routes
@@ -75,7 +75,7 @@ def load_towers(teacher: Any, device: str | None = None) -> Towers:
     names = names_of(teacher)
     given = teacher if isinstance(teacher, tuple | list) else names if isinstance(teacher, str) else [teacher]
     sides = [
-        _load(str(part), device) if isinstance(part, str | Path) else split_routes(part, name)
+        _load(str(part), device) if isinstance(part, str | Path) else _given(part, name)
         for part, name in zip(given, names, strict=True)
     ]
     return Towers(sides[0].queries, sides[-1].documents)
@@ -112,27 +112,43 @@ def _load(model: str, device: str | None) -> Towers:
     return towers
 
 
+def _given(encoder: Encoder, name: str) -> Towers:
+    """The encoders of both sides of a loaded one, which stays as it is."""
+    towers = split_routes(encoder, name)
+    queries = _padded(towers.queries)
+    return Towers(queries, _padded(towers.documents) if towers.apart else queries)
+
+
+def _padded(encoder: Encoder) -> Encoder:
+    """The encoder; where padding changes its vectors, a copy with the same weights that pads on the right."""
+    if not _padding_counts(encoder):
+        return encoder
+    copied = with_same_weights(encoder)
+    copied.tokenizer.padding_side = "right"
+    return copied
+
+
 def _check_vectors(encoder: Encoder, name: str) -> None:
     with torch.no_grad():
         alone = encode_batch(encoder, encoder.preprocess(["a"])).sentence[0]
-        if not torch.isfinite(alone).all():
-            raise DataError(
-                f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again"
-            )
-        _pad_where_it_has_no_effect(encoder, alone)
+    if not torch.isfinite(alone).all():
+        raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
+    if _padding_counts(encoder):
+        encoder.tokenizer.padding_side = "right"
 
 
-def _pad_where_it_has_no_effect(encoder: Encoder, alone: torch.Tensor) -> None:
-    """Pad on the right where padding on the left changes the vector of "a", which is given as it is alone.
+@torch.no_grad()
+def _padding_counts(encoder: Encoder) -> bool:
+    """Whether padding, which is on the left, changes the vector of "a".
 
     Decoders are often padded on the left. One with learned positions (GPT-2) counts them from the first column, padding
     or not, so its vectors would depend on the longest text of a batch.
     """
     if encoder.tokenizer.padding_side != "left":
-        return
-    beside = encode_batch(encoder, encoder.preprocess(["a", "a b c d e f g"])).sentence[0]
-    if torch.cosine_similarity(alone, beside, dim=0) < _SAME:
-        encoder.tokenizer.padding_side = "right"
+        return False
+    texts = ["a", "a b c d e f g"]
+    alone, beside = (encode_batch(encoder, encoder.preprocess(texts[:n])).sentence[0] for n in (1, 2))
+    return bool(torch.cosine_similarity(alone, beside, dim=0) < _SAME)
 
 
 def _read_config(name: str, file: str) -> dict[str, Any]:

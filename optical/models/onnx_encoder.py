@@ -34,6 +34,7 @@ class Manifest(NamedTuple):
         expansion: ``length``, ``id`` and ``attend`` of ColBERT's query expansion; None for other students.
         multi_vector: Whether each token keeps its vector.
         dimension: Of the vectors.
+        truncation_side: The end of a longer text that is not read, ``right`` or ``left``.
     """
 
     graphs: dict[str, str]
@@ -44,6 +45,7 @@ class Manifest(NamedTuple):
     expansion: dict[str, Any] | None
     multi_vector: bool
     dimension: int
+    truncation_side: str = "right"
 
 
 class OnnxEncoder:
@@ -77,7 +79,7 @@ class OnnxEncoder:
             raise DataError(
                 f"{folder} holds no {chosen} graph, only {', '.join(manifest.graphs)}; export again without --no-int8"
             )
-        tokenizer = _tokenizer(Path(folder), manifest.max_length)
+        tokenizer = _tokenizer(Path(folder), manifest)
         seen = read_seen_words(Path(folder)) if COMPOSED in manifest.inputs else None
         words = QueryWords(seen, tokenizer) if seen else None
         return cls(_session(Path(folder) / manifest.graphs[chosen], threads), tokenizer, manifest, words)
@@ -155,6 +157,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(kept, dict) or kept.get("kind") != KIND:
         found = kept.get("kind") if isinstance(kept, dict) else type(kept).__name__
         raise DataError(f"{path} is not of an exported student: expected kind {KIND!r}, got {found!r}; {remedy}")
+    kept = {**Manifest._field_defaults, **kept}
     if missing := [name for name in Manifest._fields if name not in kept]:
         raise DataError(f"{path} has no {missing[0]!r}; the export is damaged or of another version: export again")
     return Manifest(**{name: kept[name] for name in Manifest._fields})
@@ -180,7 +183,7 @@ def _session(path: Path, threads: int) -> Any:
         ) from error
 
 
-def _tokenizer(folder: Path, max_length: int) -> Any:
+def _tokenizer(folder: Path, manifest: Manifest) -> Any:
     path = folder / TOKENIZER
     try:
         from tokenizers import Tokenizer
@@ -191,5 +194,5 @@ def _tokenizer(folder: Path, max_length: int) -> Any:
     except Exception as error:
         raise DataError(f"{path} cannot be read ({error}); the export is damaged: export again") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_truncation(manifest.max_length, direction=manifest.truncation_side)
     return tokenizer

@@ -182,6 +182,7 @@ def _manifest(encoder: Encoder) -> Manifest:
         expansion=expansion,
         multi_vector=late,
         dimension=int(encode_queries(encoder, ["a"])[0].shape[-1]),
+        truncation_side=tokenizer.truncation_side,
     )
 
 

@@ -22,6 +22,7 @@ from optical.pipeline import qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.index import index_folder, search_params, serves
 from optical.pipeline.inputs import collection_path, first_collection
+from optical.pipeline.manifest import teacher_of
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
@@ -145,7 +146,9 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
             f"`optical index {recipe.folder}`"
         )
     made, wanted = index.manifest.get("document_prompt", ""), document_prompt(run.student)
-    if made != wanted and recipe.student is None:  # a student of another encoder has other prompts than its teacher
+    if recipe.student is not None:  # a student of another encoder has other prompts than its teacher
+        _check_teacher(index, recipe, folder)
+    elif made != wanted:
         raise DataError(
             f"{folder} is of documents with the prompt {made!r}, and {recipe.folder / 'student'} is of a teacher that "
             f"puts {wanted!r} before them; run `optical index {recipe.folder}`"
@@ -164,6 +167,15 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
         )
     ids = np.array(ids_of(collection.docs), dtype=object)  # the same words, held once
     return index._replace(ids=ids)
+
+
+def _check_teacher(index: DenseIndex, recipe: Recipe, folder: Path) -> None:
+    """Refuse an index by another teacher, or with another prompt, than the run of a student of another encoder has."""
+    if index.manifest.get("teacher_fingerprint") != teacher_of(recipe.folder):
+        raise DataError(
+            f"{folder} is of documents by another teacher, or with another prompt, than {recipe.folder / 'student'} "
+            f"was made for; set both as they were, and run `optical index {recipe.folder}`"
+        )
 
 
 def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:

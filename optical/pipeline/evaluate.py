@@ -46,7 +46,8 @@ def evaluate_run(
     say_skipped(distinct(found), say)
     teacher, collections = teacher_towers(recipe), judged(found, recipe.search.split, say)
     systems = load_systems(recipe, student)
-    return compare_languages(recipe, teacher, systems, embed_each(recipe, teacher.documents, collections), student, say)
+    searched = embed_each(recipe, teacher.documents, collections, say=say)
+    return compare_languages(recipe, teacher, systems, searched, student, say)
 
 
 def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
@@ -215,7 +216,8 @@ def _lines(
         say(f"the {asks} the {len(searched.ids)} documents")
         for system, encoder in systems.items():
             embedder = teacher.documents if encoder is teacher.queries else encoder
-            documents = embed_documents(recipe, embedder, collection).vectors
+            told = say if system == report.STUDENT else (lambda _: None)  # who is measured, once
+            documents = embed_documents(recipe, embedder, collection, say=told).vectors
             asking, lang = (teacher.queries, ENGLISH) if teacher_asks else (encoder, recipe.lang)
             yield system, line(asking, lang, queries, embedder, documents)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import subprocess
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 from optical.config.recipe import Recipe
 from optical.config.teaching import Teaching
+from optical.errors import DataError
 from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
@@ -38,6 +40,23 @@ def write_manifest(
     if documents not in (None, teacher):
         known |= {DOCUMENTS: encoders.fingerprint(documents)}
     write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
+
+
+def teacher_of(run: Path) -> str:
+    """Fingerprint of the teacher that a run was made with: of its encoder of documents, where it has two.
+
+    Raises:
+        DataError: The folder is none that a run was written to.
+    """
+    file = run / "manifest.json"
+    try:
+        made = json.loads(file.read_text(encoding="utf-8"))
+        return made.get(DOCUMENTS) or made["teacher_fingerprint"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{file} does not say by which teacher the run was made ({type(error).__name__}); name a folder that "
+            "`optical distill` left"
+        ) from error
 
 
 class Clock:

@@ -5,7 +5,6 @@ English documents are embedded by the teacher, documents in X by the student, as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from optical.models.encoders import Encoder
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import first_collection
-from optical.pipeline.manifest import DOCUMENTS
+from optical.pipeline.manifest import teacher_of
 from optical.retrieval.dense.penalised import HUBNESS, asked
 from optical.retrieval.matches import Hit
 from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
@@ -156,27 +155,14 @@ def answer(run: ExportedRun, question: str, depth: int, candidates: int | None =
 
 def _facts(run: Path, collection: Collection, student: Encoder) -> dict[str, Any]:
     """Fingerprints kept with a collection there to know it by, as in the manifest of an index."""
-    made = {"teacher_fingerprint": _teacher_of(run), "collection_checksum": collection.checksum}
+    made = {"teacher_fingerprint": teacher_of(run), "collection_checksum": collection.checksum}
     own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
     return {**made, **own}
 
 
-def _teacher_of(run: Path) -> str:
-    """Fingerprint of the teacher that a run was made with: of its encoder of documents, where it has two."""
-    file = run / "manifest.json"
-    try:
-        made = json.loads(file.read_text(encoding="utf-8"))
-        return made.get(DOCUMENTS) or made["teacher_fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{file} does not say by which teacher the run was made ({type(error).__name__}); name a folder that "
-            "`optical distill` left"
-        ) from error
-
-
 def _check_teacher(recipe: Recipe, teacher: Encoder) -> None:
     """Refuse a teacher that is not the one that the run was made with."""
-    if (found := encoders.fingerprint(teacher)) != (made := _teacher_of(recipe.folder)):
+    if (found := encoders.fingerprint(teacher)) != (made := teacher_of(recipe.folder)):
         raise DataError(
             f"the teacher {recipe.teacher} is not the one that taught this student: its fingerprint is {found}, the "
             f"run in {recipe.folder} was made with {made}; name that teacher, or distil again"

@@ -164,7 +164,8 @@ def make_start(
     """
     linear, say = None, workspace.say
     entries = [Entry(*entry) for entry in options.entries]
-    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, entries=entries, seed=options.seed)
+    how: dict[str, Any] = {"entries": entries, "seed": options.seed, "compare": body is None}
+    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, **how)
     if options.layers is not None:
         shallow = keep_layers(start.student, options.layers)
         start = start._replace(student=shallow, size_after=size_of(shallow))

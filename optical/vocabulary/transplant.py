@@ -25,7 +25,7 @@ from optical.data.dictionary import Entry
 from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.composing import read_plainly
-from optical.models.encoders import Encoder, encode_queries, transformer
+from optical.models.encoders import Encoder, encode_queries, transformer, with_same_weights
 from optical.models.prompts import document_prompt, query_prompt
 from optical.models.query_words import SLOT, SeenWords, spelling_of
 from optical.vocabulary.align_ibm1 import align_ibm1
@@ -165,6 +165,7 @@ def transplant(
     seed: int = 0,
     top: int = 8,
     steps: int | None = None,
+    compare: bool = True,
 ) -> Transplant:
     """Give a copy of the teacher the vocabulary of X.
 
@@ -185,6 +186,7 @@ def transplant(
         seed: Of random rows.
         top: English pieces mixed into a row.
         steps: Iterations of the alignment; None for the default of the method.
+        compare: Compare student and teacher on English sentences; without it, ``english`` is empty.
 
     Raises:
         DataError: No pairs, or a tokenizer that words cannot be added to or pieces taken from.
@@ -221,7 +223,7 @@ def transplant(
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
     make = partial(_tokenizer, teacher.tokenizer, options, prompts, entries)
     before, after = held_out_fit(teacher.tokenizer, pairs, make, seed=seed) or (None, None)
-    cosines = english_cosines(teacher, student, english, seed=seed)
+    cosines = english_cosines(teacher, student, english, seed=seed) if compare else np.zeros(0)
     sizes = size_of(teacher), size_of(student)
     return Transplant(
         student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
@@ -315,9 +317,8 @@ def english_cosines(
 
 
 def _unit_vectors(encoder: Encoder, texts: list[str]) -> np.ndarray:
-    # Encoding sets padding and truncation in the tokenizer: a copy with the same weights leaves the encoder as it is.
-    encoder = copy.deepcopy(encoder, {id(weight): weight for weight in encoder.parameters()})
-    vectors = encode_queries(encoder, texts)
+    # Encoding sets padding and truncation in the tokenizer: a copy leaves the encoder as it is.
+    vectors = encode_queries(with_same_weights(encoder), texts)
     if isinstance(vectors, np.ndarray):
         return vectors
     means = np.stack([tokens.mean(axis=0) for tokens in vectors])

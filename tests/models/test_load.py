@@ -100,10 +100,12 @@ class TestLoad:
             how = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "initializer_range": 0.3}
             model[0].model = GPT2Model(GPT2Config(vocab_size=len(model.tokenizer), **how))
         model.save(str(tmp_path / "model"))
-        again = load_encoder(tmp_path / "model", "cpu")
-        assert again.tokenizer.padding_side == ("right" if learned else "left")
-        alone = np.concatenate([encode_sentences(again, [text]) for text in TEXTS])
-        np.testing.assert_allclose(encode_sentences(again, TEXTS), alone, atol=1e-5)
+        for again in (load_encoder(tmp_path / "model", "cpu"), load_encoder(model.eval())):
+            assert again.tokenizer.padding_side == ("right" if learned else "left")
+            alone = np.concatenate([encode_sentences(again, [text]) for text in TEXTS])
+            np.testing.assert_allclose(encode_sentences(again, TEXTS), alone, atol=1e-5)
+        assert model.tokenizer.padding_side == "left"  # what is given stays as it is
+        assert {p.data_ptr() for p in again.parameters()} == {p.data_ptr() for p in model.parameters()}
 
     def test_a_plain_transformers_checkpoint_gets_mean_pooling(self, tmp_path):
         bert(tmp_path / "plain")

@@ -14,6 +14,7 @@ import pytest
 from optical.errors import DataError
 from optical.models.encoders import encode_sentences, encode_tokens
 from optical.models.onnx_encoder import OnnxEncoder
+from optical.models.onnx_export import _manifest as manifest_of
 from tests.models.test_onnx_export import TEXTS, multi, single  # noqa: F401 - fixtures
 
 LONG = "the moon shines . " * 50
@@ -45,6 +46,17 @@ class TestVectors:
         graph = OnnxEncoder.load(exported.folder, precision="fp32")
         assert [len(ids) for ids in graph._token_ids([LONG])] == [encoder.max_seq_length]
         np.testing.assert_allclose(graph.encode([LONG]), graph.encode([LONG + "i drink water ."]), atol=1e-6)
+
+    def test_a_text_is_cut_on_the_left_where_the_student_cuts_it_there(self, single, folder, monkeypatch):
+        encoder = single[0]
+        monkeypatch.setattr(encoder.tokenizer, "truncation_side", "left")
+        damage(folder, **{"truncation_side": manifest_of(encoder).truncation_side})
+        found = OnnxEncoder.load(folder, precision="fp32").encode([LONG + "she cooks rice ."])
+        np.testing.assert_allclose(found, encode_sentences(encoder, [LONG + "she cooks rice ."]), atol=1e-5)
+        damage(folder, truncation_side=...)  # an export of before
+        assert (
+            np.abs(OnnxEncoder.load(folder, precision="fp32").encode([LONG + "she cooks rice ."]) - found).max() > 1e-3
+        )
 
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
     def test_a_vector_depends_on_no_other_text_of_the_batch(self, single, precision):

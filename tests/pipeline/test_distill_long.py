@@ -11,7 +11,7 @@ from optical.pipeline.embed import embed_collections
 from optical.pipeline.index import index_run
 from tests.chain import decoder, recipe_of
 from tests.conftest import bert
-from tests.runs import by_words, distilled
+from tests.runs import by_words, distilled, evaluated
 
 LONG = "the farmer plants maize . " * 120  # 600 tokens
 TEACHERS = {
@@ -46,4 +46,7 @@ def test_texts_beyond_the_teacher_s_limit(kind, tmp_path, data):
     said.clear()
     index_run(recipe, said.append)
     assert said[0] == cut[0]
+    said.clear()
+    evaluated(recipe, say=said.append)
+    assert cut[0] in said
     assert [vectors.reading._asdict() for vectors in embed_collections(recipe)] == [index]

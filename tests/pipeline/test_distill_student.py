@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense
 
+from optical.config.prompts import Prompts
 from optical.config.recipe import load_recipe
 from optical.embeddings.cache import document_vectors
+from optical.errors import DataError
 from optical.evaluation import report
 from optical.models.encoders import encode_queries, fingerprint
 from optical.models.load import load_encoder
@@ -18,6 +21,7 @@ from optical.models.onnx_encoder import OnnxEncoder
 from optical.pipeline import answer
 from optical.pipeline.embed import load_student, load_teacher
 from optical.pipeline.export import export_onnx
+from optical.pipeline.index import index_run
 from optical.training.callbacks import Interrupted
 from tests.chain import MUCH_TO_LEARN, mean_loss, recipe_of, uncased, unigram
 from tests.runs import distilled, evaluated
@@ -81,6 +85,19 @@ def test_documents_are_the_teachers_and_stay(run, tmp_path):
     asked = encode_queries(load_student(recipe), ASKED[:1])[0]
     expected = dict(zip(ids, np.asarray(anew.sentences) @ asked, strict=True))
     assert {hit.doc.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_index_by_another_document_prompt_is_not_served(run, tmp_path):
+    """Though the prompts of the student are none of its business."""
+    recipe, *_ = run
+    if recipe.late_interaction:
+        pytest.skip("late interaction compares fingerprints")
+    copied = recipe.model_copy(update={"out": str(tmp_path / "run")})
+    shutil.copytree(recipe.folder, copied.folder)
+    answer.load_run(copied)
+    index_run(copied.model_copy(update={"teacher_prompts": Prompts(document="the moon ")}))
+    with pytest.raises(DataError, match="by another teacher, or with another prompt, than .* run `optical index"):
+        answer.load_run(copied)
 
 
 def test_start_and_student_load_in_the_library_alone_with_their_own_prompts(run):

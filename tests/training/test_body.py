@@ -16,9 +16,11 @@ from optical.errors import DataError
 from optical.models.encoders import encode_queries
 from optical.models.linear_map import Body, body_for, mapped
 from optical.training import body as training_body
+from optical.training import distillation
 from optical.training.distillation import make_start, train_student
 from optical.training.mixture import Mixture
 from optical.training.trainer import Workspace
+from optical.vocabulary import transplant as transplanting
 from tests.chain import PAIRS, uncased, unigram
 from tests.models.test_linear_map import drawn_map
 from tests.training.distilled import parameters, training
@@ -71,6 +73,16 @@ def test_the_start_is_nearer_to_the_teacher_than_an_unfitted_map(tmp_path, teach
     assert report["rows_before"] == len(body.encoder.tokenizer)
     assert report["parameters_after"] == sum(p.numel() for p in start.student.parameters())
     assert any(f"{report['map_cosine_held_out']:.3f}" in line for line in said)
+
+
+def test_english_is_compared_once(tmp_path, teacher, body, monkeypatch):
+    """With the teacher: what a body keeps of its own English says nothing yet."""
+    compared = []
+    for module in (transplanting, distillation):
+        monkeypatch.setattr(module, "english_cosines", lambda one, *_, **__: compared.append(one) or np.ones(1))
+    options = StudentOptions(training=training(steps=0))
+    make_start(teacher, SENTENCES, options, Workspace(tmp_path / "run", tmp_path / "cache", False), body)
+    assert compared == [teacher]
 
 
 def test_layers_are_the_bodys_and_the_map_is_fitted_to_those_that_are_left(tmp_path, teacher, body):
