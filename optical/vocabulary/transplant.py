@@ -53,6 +53,7 @@ from optical.vocabulary.trim import choose_ids, keep_ids, pieces_of, trim
 from optical.vocabulary.word_boundaries import boundaries_of
 
 DEFAULTS = Vocabulary()
+TOP = 8  # English pieces mixed into a row
 ENGLISH_SENTENCES = 200  # that teacher and student are compared on
 ALIGNMENTS: dict[str, Callable[..., TranslationTable]] = {
     "ibm1": align_ibm1,
@@ -163,7 +164,6 @@ def transplant(
     *,
     entries: Sequence[Entry] = (),
     seed: int = 0,
-    top: int = 8,
     steps: int | None = None,
     compare: bool = True,
 ) -> Transplant:
@@ -184,7 +184,6 @@ def transplant(
         entries: Of a dictionary: words that the bitext lacks are added too, and rare ones lean on it
             (:mod:`optical.vocabulary.dictionary_prior`); modes that extend only.
         seed: Of random rows.
-        top: English pieces mixed into a row.
         steps: Iterations of the alignment; None for the default of the method.
         compare: Compare student and teacher on English sentences; without it, ``english`` is empty.
 
@@ -200,7 +199,7 @@ def transplant(
         mode, reason = choose_mode(teacher.tokenizer, pairs, seed=seed)
         check_tokenizer(teacher.tokenizer, mode)
         options = options.model_copy(update={"mode": mode})
-    mixing = Mixing(_aligner(options, steps), top, options.lean, seed, entries, options.lexicon_weight)
+    mixing = Mixing(_aligner(options, steps), TOP, options.lean, seed, entries, options.lexicon_weight)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
     prompts = [prompt for prompt in (query_prompt(teacher), document_prompt(teacher)) if prompt]
     # Trimming makes the copy itself: it never holds the matrix whole.
