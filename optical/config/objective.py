@@ -53,6 +53,12 @@ class Objective(Section):
     epsilon: Annotated[float | tuple[float, ...], AfterValidator(_positive)] = Field(
         default=0.05, description="entropy of the plan in units of the cost; a list is a schedule within each solve"
     )
+    prior: float = Field(
+        default=0.0,
+        ge=0,
+        description="lambda of a prior of the plan of ot, which is that of the costs C - lambda log t(e|f), t of IBM "
+        "model 1; 0 is off, and as much as epsilon multiplies the kernel by t",
+    )
     distance: Literal["cosine", "squared"] = Field(
         default="cosine", description="distance of sentence vectors: cosine or squared"
     )
@@ -88,4 +94,6 @@ class Objective(Section):
     def _asks_for_something(self) -> Objective:
         if not any(getattr(self, name) for name in WEIGHTS):
             raise ValueError(f"every weight is 0, so there is nothing to learn; raise one of {', '.join(WEIGHTS)}")
+        if self.prior and not self.ot:
+            raise ValueError("prior is of the plan of ot, whose weight is 0; set objective.ot = 1, or prior = 0")
         return self

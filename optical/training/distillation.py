@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import nn
 
@@ -35,20 +34,20 @@ from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_co
 from optical.models.layers import keep_layers
 from optical.models.linear_map import Body, LinearMap
 from optical.models.precision import check_precision
-from optical.models.prompts import pools_prompt, query_prompt
+from optical.models.prompts import query_prompt
 from optical.models.reading import reading
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
 from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
-from optical.training.distillation_loss import DistillationLoss, Rarity, idf
+from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, fits, mix, usable
+from optical.training.plan_terms import plan_terms
 from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.unseen import choose_composing
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
-from optical.vocabulary.tokenizer import token_ids
 from optical.vocabulary.transplant import Transplant, english_cosines, size_of, transplant
 
 
@@ -228,7 +227,7 @@ def train_student(
     ranked = ranked if objective.scores else None
     loss = DistillationLoss(
         student, vectors, ranked, objective, robustness=robustness,
-        rarity=_rarity(student, teacher, chosen, vectors) if objective.masses == "idf" else None, seed=seed,
+        terms=plan_terms(objective, student, teacher, chosen, vectors), seed=seed,
     )  # fmt: skip
     optimizer = _optimizer(student, training)
     task = Task(
@@ -322,29 +321,6 @@ def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, li
     if robustness.method != "augment":
         return {}
     return read_synonyms(robustness.synonyms) if robustness.synonyms else bitext_lexicon(pairs)
-
-
-def _rarity(student: Encoder, teacher: Encoder, chosen: Sequence[Pair], vectors: Vectors) -> Rarity:
-    """Compute how rare the tokens of both sides are among the sentences trained on.
-
-    Raises:
-        DataError: The teacher's tokens are not those of its tokenizer.
-    """
-    prompts = query_prompt(student), query_prompt(teacher)
-    foreign = idf(token_ids(student.tokenizer, [prompts[0] + p.foreign for p in chosen]), len(student.tokenizer))
-    special = torch.tensor(student.tokenizer.all_special_ids)
-    how: dict[str, Any] = {"truncation": teacher.max_seq_length is not None, "max_length": teacher.max_seq_length}
-    ids = [teacher.tokenizer(prompts[1] + p.english, **how)["input_ids"] for p in chosen]
-    english = idf(ids, len(teacher.tokenizer))
-    left_out = 0 if pools_prompt(teacher) else teacher.preprocess([""], prompt=prompts[1]).get("prompt_length", 0)
-    rows = [english[row[left_out:]] for row in ids]
-    if any(len(row) != len(vectors.of(k)) for k, row in enumerate(rows)):
-        raise DataError(
-            'objective.masses = "idf" needs a teacher that keeps every token of its tokenizer; this one leaves some '
-            'out or adds some; take "uniform" or "norm"'
-        )
-    weights = torch.from_numpy(foreign).index_fill(0, special, float(foreign.min()))
-    return Rarity(weights, rows)
 
 
 class _LengthGrouped(DefaultBatchSampler):

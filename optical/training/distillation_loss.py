@@ -28,6 +28,7 @@ from optical.training.losses.pooled import pooled
 from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
 from optical.training.losses.scores import scores
+from optical.training.plan_terms import PlanTerms
 from optical.training.smoothing import ball_of, noise
 from optical.transport.cost import norm_mass, uniform_mass, weighted_mass
 
@@ -39,19 +40,8 @@ BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
 }
 """Objectives that compare token matrices and have no options, by their names in the recipe."""
 
+NO_TERMS = PlanTerms()
 _ROWS = 65_536  # token vectors that are summed at a time
-
-
-class Rarity(NamedTuple):
-    """Rarity of each token on its own side of the bitext, for ``masses = "idf"``.
-
-    Attributes:
-        foreign: Weight of each id of the student's tokenizer, ``(v,)``.
-        english: Weights of the teacher's tokens of each English sentence, one array ``(m_i,)`` a row.
-    """
-
-    foreign: Float[Tensor, " v"]
-    english: Sequence[Float[np.ndarray, " m_i"]]
 
 
 class Centre(NamedTuple):
@@ -94,15 +84,6 @@ class Health(NamedTuple):
     spread: float = float("nan")
 
 
-def idf(ids: Sequence[Sequence[int]], size: int) -> Float[np.ndarray, " v"]:
-    """Inverse document frequency of each token id, ``log(1 + N / df)`` in nats, N sentences of which df have the token.
-
-    Never 0, so that a sentence of common tokens keeps its mass; an id that no sentence has counts as one that one has.
-    """
-    df = np.bincount(np.concatenate([np.unique(row) for row in ids]).astype(np.int64), minlength=size)
-    return np.log1p(len(ids) / np.maximum(df, 1)).astype(np.float32)
-
-
 class DistillationLoss(nn.Module):
     """The weighted objectives as the trainer calls them: student features and row numbers in, named losses out.
 
@@ -120,7 +101,7 @@ class DistillationLoss(nn.Module):
         objective: Objective,
         *,
         robustness: Robustness | None = None,
-        rarity: Rarity | None = None,
+        terms: PlanTerms = NO_TERMS,
         seed: int = 0,
     ) -> None:
         """Keep the student, the options and the targets.
@@ -131,7 +112,7 @@ class DistillationLoss(nn.Module):
             documents: Vectors ``(k, e)`` that the ``scores`` objective ranks; None leaves it out.
             objective: Weights and options of the objectives.
             robustness: How the input is perturbed; not at all by default.
-            rarity: Of the tokens, for ``masses = "idf"``.
+            terms: What plans are told of the tokens, for ``masses = "idf"`` and for ``prior``.
             seed: Of random shifts.
         """
         super().__init__()
@@ -139,7 +120,7 @@ class DistillationLoss(nn.Module):
         self.vectors = vectors
         self.objective = objective
         self.robustness = robustness or Robustness()
-        self.rarity = rarity
+        self.terms = terms
         self.seed = seed
         self.centre = centre_of(vectors) if objective.centre else None
         self.plan = (0.0, 0.0)
@@ -177,7 +158,7 @@ class DistillationLoss(nn.Module):
             x, y = self.centre.subtracted(x), self.centre.subtracted(y)
         if chosen.ot:
             options = PlanOptions(chosen.epsilon, chosen.marginals, chosen.slack, chosen.share, chosen.solver)
-            transport = ot(x.tokens, y.tokens, options, a=a, b=b)
+            transport = ot(x.tokens, y.tokens, options, a=a, b=b, prior=self._prior(features, rows))
             losses["ot"] = chosen.ot * transport.loss
             self.plan = (float(transport.error), float(transport.steps))
         for name, objective in BETWEEN_TOKENS.items():
@@ -196,16 +177,24 @@ class DistillationLoss(nn.Module):
     def _masses(self, x: Encoded, y: Encoded, features: dict[str, Tensor], rows: list[int]) -> tuple[Tensor, Tensor]:
         """Masses of the tokens of both sides, ``(b, n)`` and ``(b, m)``."""
         if self.objective.masses == "idf":
-            assert self.rarity is not None, "idf masses need the rarity of the tokens"
+            rarity = self.terms.rarity
+            assert rarity is not None, "idf masses need the rarity of the tokens"
             ids = features["input_ids"].to(x.tokens.mask.device)
             weights = torch.zeros(y.tokens.mask.shape, device=ids.device)
             for k, row in enumerate(rows):
-                weights[k, : len(self.rarity.english[row])] = torch.from_numpy(self.rarity.english[row])
-            foreign = self.rarity.foreign.to(ids.device)[ids]
+                weights[k, : len(rarity.english[row])] = torch.from_numpy(rarity.english[row])
+            foreign = rarity.foreign.to(ids.device)[ids]
             return weighted_mass(foreign, x.tokens.mask), weighted_mass(weights, y.tokens.mask)
         if self.objective.masses == "norm":
             return norm_mass(x.tokens.vectors.detach(), x.tokens.mask), norm_mass(y.tokens.vectors, y.tokens.mask)
         return uniform_mass(x.tokens.mask), uniform_mass(y.tokens.mask)
+
+    def _prior(self, features: dict[str, Tensor], rows: list[int]) -> Tensor | None:
+        """What the plan pays for tokens that do not translate each other, ``(b, n, m)``; None without a prior."""
+        if not self.objective.prior:
+            return None
+        assert self.terms.translations is not None, "a prior needs the translations of the tokens"
+        return self.objective.prior * self.terms.translations.cost(features["input_ids"], rows)
 
     def _perturbed(self, features: dict[str, Tensor], y: Encoded, rows: list[int]) -> Tensor:
         """The sum of the losses with the student's input embeddings shifted, at random or by an adversary."""

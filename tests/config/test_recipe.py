@@ -83,6 +83,7 @@ def test_a_query_length_needs_late_interaction(tmp_path):
     [({"objective.solver": "ipot", "objective.marginals": "partial"}, "'partial' need solver = 'sinkhorn'"),
      ({"objective.solver": "ipot", "objective.epsilon": [0.1, 0.02]}, "give one number"),
      ({"objective.ot": 0, "objective.pooled": 0, "objective.scores": 0}, "objective: every weight is 0.*contrastive"),
+     ({"objective.prior": 0.05, "objective.ot": 0}, "prior is of the plan of ot.*objective.ot = 1"),
      ({"training.compile": True, "robustness.method": "pgd"}, "recipe: a compiled student cannot be shifted.*'pgd'")],
 )  # fmt: skip
 def test_options_that_contradict_each_other_are_refused_before_anything_runs(given, message):
@@ -90,6 +91,13 @@ def test_options_that_contradict_each_other_are_refused_before_anything_runs(giv
         load_recipe(None, {"lang": "sw", **given})
     assert "Value error" not in str(caught.value)
     load_recipe(None, {"lang": "sw", **dict([next(iter(given.items()))])})
+
+
+@pytest.mark.parametrize("option", ["objective.prior"])
+def test_options_that_are_off_at_zero_are_not_negative(option):
+    with pytest.raises(RecipeError, match=rf"{option} = -1: .*greater than or equal to 0; .* 0 is off"):
+        load_recipe(None, {"lang": "sw", option: -1})
+    load_recipe(None, {"lang": "sw", option: 0})
 
 
 def test_every_weight_of_an_objective_is_known_as_one():

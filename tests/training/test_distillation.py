@@ -17,7 +17,7 @@ from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_batch
-from optical.training import distillation
+from optical.training import distillation, plan_terms
 from optical.training.distillation import check_enough, distill
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, usable
@@ -97,7 +97,7 @@ def test_idf_masses_are_those_of_both_sides(student, teacher, tmp_path):
     uniform = trained(student, teacher, tmp_path / "other", objective=Objective(pooled=0.0), how=training())
     assert not torch.equal(parameters(found.student), parameters(uniform.student))
     vectors = teacher_vectors(teacher, [p.english for p in PAIRS], tmp_path / "cache")
-    rarity = distillation._rarity(student, teacher, PAIRS, vectors)
+    rarity = plan_terms.rarity(student, teacher, PAIRS, vectors)
     ids = teacher.tokenizer(PAIRS[2].english)["input_ids"]
     row = dict(zip(teacher.tokenizer.convert_ids_to_tokens(ids), rarity.english[2], strict=True))
     assert row["[CLS]"] < row["market"]

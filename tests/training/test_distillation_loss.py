@@ -12,9 +12,10 @@ from optical.config.objective import WEIGHTS, Objective
 from optical.config.training import Robustness
 from optical.embeddings.cache import teacher_vectors
 from optical.models.encoders import encode_batch
-from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss, Rarity, idf
+from optical.training.distillation_loss import BETWEEN_TOKENS, DistillationLoss
 from optical.training.losses.ot import ot
 from optical.training.losses.pooled import pooled
+from optical.training.plan_terms import PlanTerms, Rarity
 
 SENTENCES = ["i drink water .", "where is the market ?", "the cow gives milk .", "rain falls in april ."]
 NONE = {"ot": 0.0, "pooled": 0.0, "scores": 0.0}
@@ -78,15 +79,10 @@ def test_rare_tokens_weigh_more_under_idf_masses(asked, student, teacher, tmp_pa
     even = Rarity(torch.ones(size), [np.ones(len(vectors.of(k)), dtype=np.float32) for k in range(4)])
     skewed = even._replace(foreign=torch.rand(size) + 0.01)
     uniform, _ = asked({"ot": 1.0})
-    same, _ = asked({"ot": 1.0, "masses": "idf"}, rarity=even)
-    other, _ = asked({"ot": 1.0, "masses": "idf"}, rarity=skewed)
+    same, _ = asked({"ot": 1.0, "masses": "idf"}, terms=PlanTerms(even))
+    other, _ = asked({"ot": 1.0, "masses": "idf"}, terms=PlanTerms(skewed))
     torch.testing.assert_close(same["ot"], uniform["ot"])
     assert abs(float(other["ot"]) - float(uniform["ot"])) > 1e-4
-
-
-def test_idf_is_the_logarithm_of_one_and_the_sentences_a_token_is_in():
-    weights = idf([[1, 2, 2], [1, 3], [1]], 5)
-    np.testing.assert_allclose(weights, np.log1p([3, 1, 3, 3, 3]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["fgm", "pgd", "noise"])

@@ -87,6 +87,20 @@ def masses(name: str, mass: Float[Tensor, "b n"], mask: Bool[Tensor, "b n"]) -> 
     return mass
 
 
+def prior(prior: Float[Tensor, "b n m"], C: Float[Tensor, "b n m"]) -> Float[Tensor, "b n m"]:
+    """A prior of plans as a constant with the precision and on the device of the costs.
+
+    Raises:
+        ValueError: Another shape than the costs, or a price that is not finite.
+    """
+    if prior.shape != C.shape or not prior.isfinite().all():
+        raise ValueError(
+            f"prior needs one finite price for each pair of tokens, (b, n, m); received {tuple(prior.shape)} for costs "
+            f"{tuple(C.shape)}, from {prior.min():.4g} to {prior.max():.4g}; give pairs that are unknown a floor"
+        )
+    return prior.detach().to(C)
+
+
 def positive(name: str, value: float, unit: str, remedy: float) -> None:
     """Refuse a number that is not above 0.
 

@@ -90,6 +90,7 @@ def ot(
     *,
     a: Float[Tensor, "b n"] | None = None,
     b: Float[Tensor, "b m"] | None = None,
+    prior: Float[Tensor, "b n m"] | None = None,
 ) -> Transport:
     """Mean over the batch of ``<P, C>``, with P a plan between the tokens and ``C_ij = 1 - cos(x_i, y_j)``.
 
@@ -98,12 +99,16 @@ def ot(
     belong together, the gradient pulls them together. It flows into both x and y; a teacher's y should carry none.
     Under ``unbalanced`` and ``partial`` it is the cost of the mass that is moved, and lower for that alone.
 
+    With a prior L the plan is that of the costs ``C + L``; the loss stays ``<P, C>``, since L is a constant, which has
+    no gradient, and without it values compare between priors.
+
     Args:
         x: Student tokens of the X sentences, ``(b, n, d)``; need not be unit vectors.
         y: Teacher tokens of the English sentences, ``(b, m, d)``.
         options: Which plan, and by which solver.
         a: Masses of the x tokens, 0 on padding; uniform where None (:mod:`optical.transport.cost` has others).
         b: Masses of the y tokens; under ``balanced`` with the totals of a.
+        prior: Price of a pair of tokens in the plan beside its cost, finite, in units of the cost; a constant.
 
     Raises:
         ValueError: What :mod:`optical.training.losses.checks` and the solver refuse; an unknown name; a solver other
@@ -117,7 +122,7 @@ def ot(
     C = cosine_cost(x.vectors, y.vectors)  # (b, n, m)
     a = uniform_mass(x.mask, C.dtype) if a is None else checks.masses("a", a, x.mask)
     b = uniform_mass(y.mask, C.dtype) if b is None else checks.masses("b", b, y.mask)
-    plan = solve(C, a, b, options)
+    plan = solve(C if prior is None else C + checks.prior(prior, C), a, b, options)
     loss = (plan.coupling * C).sum(dim=(1, 2)).mean()
     moved = plan.coupling.sum((1, 2)).mean()
     return Transport(loss, plan.error.mean(), plan.steps.to(C.dtype).mean(), moved)

@@ -99,6 +99,45 @@ def test_epsilon_must_be_positive(how, epsilon):
         ot(*batch(), PlanOptions(epsilon, **how))
 
 
+@pytest.mark.parametrize("how", [{}, {"solver": "exact"}, {"solver": "ipot"}, {"marginals": "partial", "share": 1.0}])
+def test_a_prior_decides_the_plan_and_adds_nothing_to_the_loss(how):
+    x, y = (Tokens(side.vectors[:1], side.mask[:1]) for side in batch())
+    target = torch.tensor([2, 0, 1, 1, 2, 0])[:, None]
+    prior = torch.full((1, 6, 4), 5.0).scatter(2, target[None], 0.0)
+    vectors, same = x.vectors.clone().requires_grad_(), x.vectors.clone().requires_grad_()
+    options = PlanOptions(0.05, tolerance=1e-6, max_steps=2000, **how)
+    found = ot(Tokens(vectors, x.mask), y, options, prior=prior).loss
+    # Six tokens to three of the same mass: each goes whole where the prior is 0, and is pulled there alone.
+    expected = cosine_cost(same, y.vectors)[0].gather(1, target).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(vectors.grad, same.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_a_prior_that_is_the_same_for_all_of_a_token_changes_no_balanced_plan():
+    x, y = batch()
+    how = PlanOptions(0.1, tolerance=1e-9, max_steps=5000)
+    prior = 3 * torch.rand(3, 6, 1).double() + 2 * torch.rand(3, 1, 4).double()
+    torch.testing.assert_close(ot(x, y, how, prior=prior).loss, ot(x, y, how).loss)
+
+
+def test_a_prior_on_padding_has_no_effect():
+    x, y = batch()
+    prior = torch.rand(3, 6, 4).double()
+    real = x.mask[:, :, None] & y.mask[:, None, :]
+    padded = torch.where(real, prior, 100.0)
+    torch.testing.assert_close(ot(x, y, prior=padded).loss, ot(x, y, prior=prior).loss)
+
+
+def test_a_prior_that_is_none_is_refused():
+    x, y = batch()
+    prior = torch.rand(3, 6, 4)
+    for bad in (prior[:2], prior[:, :5], torch.where(prior < 0.5, torch.inf, prior)):
+        with pytest.raises(ValueError, match="prior needs one finite price for each pair"):
+            ot(x, y, prior=bad)
+
+
 def test_masses_decide_what_is_moved():
     x, y = batch()
     a = weighted_mass(torch.tensor([[0.0, 5, 1, 1, 1, 1], [3, 1, 9, 9, 9, 9], [7, 9, 9, 9, 9, 9]]), x.mask).double()
