@@ -29,7 +29,7 @@ from optical.version import __version__
 
 if TYPE_CHECKING:
     from optical.config.recipe import Recipe
-    from optical.data.bitext import Pair
+    from optical.data.bitext import Bitext
     from optical.models.encoders import Encoder
 
     Sentences = str | Path | Iterable[tuple[str, str]]
@@ -66,9 +66,10 @@ def distill(
             ``Router`` has a route for each is two as well. The student is made of the one of queries.
         student: Another encoder that reads X, which the student starts from: loaded, a folder, a hub id or a packaged
             name. A linear map takes its vectors into the teacher's space. Without it, the teacher itself.
-        bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads; for one student of
-            several languages a mapping, language code -> pairs or path. Small languages are then drawn more often than
-            they are large, by ``training.language_temperature``.
+        bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads (``"a.tsv,b.tsv@0.5"``
+            draws the pairs of the second half as often); for one student of several languages a mapping, language code
+            -> pairs or path. Small languages are then drawn more often than they are large, by
+            ``training.language_temperature``.
         lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
             reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
@@ -136,11 +137,13 @@ def distill(
     passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if texts else []
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
-        pairs = _pairs(bitext, recipe)
+        bitexts = _bitexts(bitext, recipe)
+        pairs = {lang: one.pairs for lang, one in bitexts.items()}
+        weights = {pair: weight for one in bitexts.values() for pair, weight in one.weights.items()}
         listed = read_word_lists(recipe, pairs, {}, workspace.say).counts + count_words(given_words)
         dictionaries = read_dictionaries(recipe, pairs, lambda _: None)
         entries = [entry for dictionary in dictionaries.values() for entry in dictionary.entries]
-        options = recipe.student_options._replace(entries=entries)
+        options = recipe.student_options._replace(entries=entries, weights=weights)
         done = distillation.distill(towers.queries, pairs, options, workspace, passages=passages, dev=dev, start=body)
     add_words([done.student], listed, recipe.vocabulary, lambda _: None)
     if folder is not None:
@@ -225,9 +228,9 @@ def teach(
     return taught.encoder
 
 
-def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, list[Pair]]:
-    """Language -> pairs, given as pairs or as a path, for one language or several."""
-    from optical.data.bitext import Pair, read_bitext
+def _bitexts(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, Bitext]:
+    """Language -> bitext, given as pairs or as a path, for one language or several."""
+    from optical.data.bitext import Bitext, Pair, read_bitext
     from optical.pipeline.inputs import check_apart
 
     if not isinstance(bitext, str | Path | Mapping) and len(recipe.langs) > 1:
@@ -240,6 +243,8 @@ def _pairs(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[
     paths = {lang: str(one).replace("{lang}", lang) for lang, one in given.items() if isinstance(one, str | Path)}
     check_apart(paths)
     return {
-        lang: read_bitext(paths[lang], lang).pairs if isinstance(one, str | Path) else [Pair(*pair) for pair in one]
+        lang: read_bitext(paths[lang], lang)
+        if isinstance(one, str | Path)
+        else Bitext([Pair(*pair) for pair in one], {}, {}, {})
         for lang, one in given.items()
     }

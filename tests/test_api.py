@@ -49,6 +49,20 @@ def test_words_that_only_a_dictionary_has_get_a_row(tmp_path):
         optical.distill(teacher, bitext=PAIRS, vocabulary={"lexicon": str(tmp_path / "a.tsv")}, **how)
 
 
+def test_pairs_of_weight_zero_give_words_and_are_not_trained_on(tmp_path, monkeypatch):
+    lines = ["".join(f"{english}\t{foreign}\n" for english, foreign in some) for some in (PAIRS[:8], PAIRS[8:])]
+    for name, text in zip("ab", lines, strict=True):
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+    seen, dataset = [], distillation._dataset
+    monkeypatch.setattr(distillation, "_dataset", lambda chosen: seen.extend(chosen) or dataset(chosen))
+    student = optical.distill(
+        uncased(tmp_path / "made"), bitext=f"{tmp_path}/a.tsv,{tmp_path}/b.tsv@0", lang="sw",
+        training={"steps": 1, "batch_size": 4}, progress=False,
+    )  # fmt: skip
+    assert seen == PAIRS[:8]
+    assert student.tokenizer.tokenize("Tunauza samaki") == ["tunauza", "samaki"]
+
+
 def test_it_makes_shallow_students(tmp_path):
     teacher = uncased(tmp_path / "made")
     student = optical.distill(teacher, bitext=PAIRS, layers=1, training={"steps": 0}, progress=False)

@@ -43,6 +43,7 @@ class StudentOptions(NamedTuple):
         layers: Of the student, evenly taken from those of the encoder that it starts from; None for all of them.
         seed: Of everything random.
         entries: Of a dictionary, (English, X), for words that the bitext lacks or has seldom.
+        weights: Pair -> how often it is drawn for each time that others are; 0 for words alone, without training on it.
     """
 
     vocabulary: Vocabulary = Vocabulary()
@@ -52,6 +53,7 @@ class StudentOptions(NamedTuple):
     layers: int | None = None
     seed: int = 0
     entries: Sequence[tuple[str, str]] = ()
+    weights: Mapping[tuple[str, str], float] = {}
 
 
 class Recipe(Section):
@@ -78,8 +80,8 @@ class Recipe(Section):
     )
     bitext: str | None = Field(
         default=None,
-        description="file, folder or Moses pair, {lang} in it for each language; default data/bitext/<lang>, then the "
-        "sample",
+        description="file, folder or Moses pair, {lang} in it for each language; several with commas between, path@0.5 "
+        "for pairs drawn half as often, path@0 for words alone; default data/bitext/<lang>, then the sample",
     )
     collection: str | None = Field(
         default=None,

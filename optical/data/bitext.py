@@ -1,4 +1,4 @@
-"""Parallel sentences: which files a path means, what is kept of them, and what is held out.
+"""Parallel sentences: what is kept of the files, and what is held out.
 
 A file that cannot be bitext as a whole raises :class:`~optical.errors.DataError`; a bad line among good ones is counted
 under its reason. Lengths are in characters.
@@ -7,17 +7,14 @@ under its reason. Lengths are in characters.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optical.data import bitext_formats
-from optical.data.bitext_formats import Moses, Row
-from optical.data.lines import lines
-from optical.data.records import ENGLISH
+from optical.data.bitext_formats import Row
+from optical.data.bitext_sources import ACCEPTED, Files, Source, sources_of
 from optical.data.words import fold_text, tidy
 from optical.errors import DataError
 from optical.files import file_checksum
@@ -26,10 +23,6 @@ MAX_CHARS = 1_500  # a side
 MAX_RATIO = 5.0  # longer side over shorter side, in characters
 RATIO_FROM = 20  # characters of the longer side: below, "Hi!" for a long greeting is no sign of a wrong pair
 
-ACCEPTED = (
-    "accepted are .tsv and .txt (English<TAB>{lang}), .jsonl, .tmx, .po, each also as .gz, two Moses files as"
-    " corpus.en,corpus.{lang} or as their prefix corpus, and a folder of these"
-)
 _EMPTY, _SAME, _LONG, _RATIO, _DUPLICATE = (
     "empty side",
     "same on both sides",
@@ -59,35 +52,40 @@ class Bitext(NamedTuple):
         skipped: Reason -> how many lines or entries were left out for it.
         examples: Reason -> ``path:line`` of the first one.
         sources: Path -> SHA-256 of the file, for the manifest of whatever is made from the pairs.
+        given: What was named by itself, each with its weight.
+        source_of: Pair -> which of these it is from, the first that has it.
     """
 
     pairs: list[Pair]
     skipped: dict[str, int]
     examples: dict[str, str]
     sources: dict[str, str]
+    given: Sequence[Source] = ()
+    source_of: Mapping[Pair, Source] = {}
 
     @property
     def checksum(self) -> str:
         """SHA-256 of the pairs in their order: equal for equal pairs, whichever files they came from."""
-        digest = hashlib.sha256()
+        return _checksum(self.pairs)
+
+    @property
+    def weights(self) -> dict[Pair, float]:
+        """Pair -> how often it is drawn for each time that others are; without those of weight 1."""
+        own = ((pair, self.source_of[pair].weight) for pair in self.pairs if pair in self.source_of)
+        return {pair: weight for pair, weight in own if weight != 1}
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What a manifest says of each source; the checksum is of its pairs."""
+        own: dict[str, list[Pair]] = {source.path: [] for source in self.given}
         for pair in self.pairs:
-            digest.update(f"{pair.english}\t{pair.foreign}\n".encode())
-        return digest.hexdigest()
-
-
-class _Source(NamedTuple):
-    """One file, or two aligned ones; ``prose`` when it may be some other text that lies in the same folder."""
-
-    files: Path | Moses
-    prose: bool = False
-
-    def paths(self) -> tuple[Path, ...]:
-        return self.files if isinstance(self.files, Moses) else (self.files,)
-
-    def rows(self, lang: str) -> Iterator[Row]:
-        if isinstance(self.files, Moses):
-            return bitext_formats.moses(self.files)
-        return bitext_formats.READERS[bitext_formats.format_of(self.files) or ""](self.files, lang)
+            own[self.source_of[pair].path].append(pair)
+        return [
+            {
+                "name": source.name, "path": source.path, "pairs": len(own[source.path]), "weight": source.weight,
+                "checksum": _checksum(own[source.path]), "licence": source.licence,
+            }
+            for source in self.given
+        ]  # fmt: skip
 
 
 def read_bitext(
@@ -100,53 +98,48 @@ def read_bitext(
     not say its language.
 
     Args:
-        path: A path; ``"corpus.en,corpus.sw"``; a prefix ``corpus`` of such files; or a sequence of any of them.
+        path: A path; ``"corpus.en,corpus.sw"``; a prefix ``corpus`` of such files; several of these with commas
+            between, each perhaps with ``@weight`` (:func:`optical.data.bitext_sources.sources_of`); or a sequence.
         lang: Code of the other language, such as ``sw``; names Moses files, JSON keys and the languages in TMX.
         max_chars: Characters that a side may have.
         max_ratio: Characters of the longer side per character of the shorter one, checked when the longer side has
             more than ``RATIO_FROM``.
 
     Returns:
-        At least one pair, and the count of what was skipped.
+        At least one pair of every source, each once, and the count of what was skipped.
 
     Raises:
         DataError: A path that is missing, unreadable, not UTF-8 or of no known format; a file in which every line has
-            the wrong number of columns or one side is empty everywhere; Moses files of different length; no pair left.
+            the wrong number of columns or one side is empty everywhere; Moses files of different length; a source of
+            which no pair is left.
     """
     pairs: dict[tuple[str, str], Pair] = {}
+    source_of: dict[Pair, Source] = {}
     skipped: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    for source in _sources(path, lang):
-        for row in _plausible(source, lang):
+    checksums: dict[str, str] = {}
+    given = sources_of(path, lang)
+    for source in given:
+        left_out, where = Counter[str](), dict[str, str]()
+        before = len(pairs)
+        for part, row in ((one, row) for one in source.files for row in _plausible(one, lang)):
             pair = Pair(tidy(row.english), tidy(row.foreign))
             key = fold_text(pair.english), fold_text(pair.foreign)
             fault = row.fault or _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in pairs else "")
             if fault:
-                skipped[fault] += 1
-                examples.setdefault(fault, f"{source.paths()[0]}:{row.line}")
+                left_out[fault] += 1
+                where.setdefault(fault, f"{part.paths()[0]}:{row.line}")
             else:
                 pairs[key] = pair
-        sources |= {str(file): file_checksum(file) for file in source.paths()}
-    if not pairs:
-        raise DataError(_nothing_left(sources, lang, skipped, examples))
-    return Bitext(list(pairs.values()), dict(skipped), examples, sources)
-
-
-def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Path]:
-    """The files that :func:`read_bitext` takes to be in ``lang`` only because the caller says so.
-
-    Two columns and gettext catalogues do not say their language, nor does a file that is the second of two Moses files
-    by its place alone. None of them can be the bitext of two languages.
-    """
-    found = []
-    for source in _sources(path, lang):
-        if isinstance(source.files, Moses):
-            found += [source.files.foreign] if _side(source.files.foreign, lang) is None else []
-        elif bitext_formats.format_of(source.files) not in bitext_formats.NAME_LANGUAGES:
-            prose = source.prose and not any("\t" in text for _, text in lines(source.files))
-            found += [] if prose else [source.files]
-    return found
+                source_of[pair] = source
+        files = [file for one in source.files for file in one.paths()]
+        if len(pairs) == before:
+            raise DataError(_nothing_left(map(str, files), lang, left_out, where))
+        checksums |= {str(file): file_checksum(file) for file in files}
+        skipped, examples = skipped + left_out, where | examples
+    if not given:
+        raise DataError(_nothing_left((), lang, skipped, examples))
+    return Bitext(list(pairs.values()), dict(skipped), examples, checksums, given, source_of)
 
 
 def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -187,7 +180,7 @@ def _fault(pair: Pair, key: tuple[str, str], max_chars: int, max_ratio: float) -
     return _RATIO if long > RATIO_FROM and long > max_ratio * short else ""
 
 
-def _plausible(source: _Source, lang: str) -> Iterator[Row]:
+def _plausible(source: Files, lang: str) -> Iterator[Row]:
     """Yield the rows of a source; at its end, raise a DataError when they cannot be the two sides of one bitext."""
     wrong: Row | None = None
     filled, first = [False, False], 0
@@ -213,92 +206,12 @@ def _plausible(source: _Source, lang: str) -> Iterator[Row]:
         )
 
 
-def _sources(path: str | Path | Sequence[str | Path], lang: str) -> list[_Source]:
-    """The files that a path means."""
-    if not isinstance(path, str | Path):
-        return list(chain.from_iterable(_sources(part, lang) for part in path))
-    file = Path(path).expanduser()
-    if file.is_dir():
-        return _folder(file, lang)
-    if file.exists():
-        return [_file(file, lang)]
-    parts = [Path(part.strip()).expanduser() for part in str(path).split(",")]
-    if len(parts) > 1:
-        return _joined(parts, lang)
-    if english := _beside(file, ENGLISH):
-        return [_file(english, lang)]
-    raise DataError(f"no such file, folder or Moses prefix: {path}; {ACCEPTED.format(lang=lang)}")
-
-
-def _folder(folder: Path, lang: str) -> list[_Source]:
-    """Every bitext file and every Moses pair below a folder, in the order of their names."""
-    root = folder / lang if (folder / lang).is_dir() else folder
-    visible = (file for file in sorted(root.rglob("*")) if not _hidden(file.relative_to(root)))
-    files = [file for file in visible if file.is_file()]
-    pairs = {pair.english: pair for file in files if (pair := _moses(file, lang))}
-    taken = {file for pair in pairs.values() for file in pair}
-    found = [
-        _Source(pairs[file]) if file in pairs else _Source(file, prose=bitext_formats.format_of(file) == ".txt")
-        for file in files
-        if file in pairs or (file not in taken and bitext_formats.format_of(file))
-    ]
-    if not found:
-        raise DataError(f"no bitext in the folder {root}; {ACCEPTED.format(lang=lang)}")
-    return found
-
-
-def _file(file: Path, lang: str) -> _Source:
-    """One file that exists: a side of a Moses pair, or of a known format."""
-    if pair := _moses(file, lang):
-        return _Source(pair)
-    if bitext_formats.format_of(file):
-        return _Source(file)
-    if _side(file, ENGLISH) or _side(file, lang):
-        raise DataError(
-            f"one side of Moses files without the other: {file}; put the other side beside it, with the same name but"
-            f" for .en and .{lang}, or give both as english-file,{lang}-file"
-        )
-    raise DataError(f"unknown bitext format: {file}; {ACCEPTED.format(lang=lang)}")
-
-
-def _joined(parts: list[Path], lang: str) -> list[_Source]:
-    """Paths joined by commas: two Moses files (English first unless their names say otherwise), or bitext files."""
-    if all(bitext_formats.format_of(part) not in (None, ".txt") for part in parts):
-        return [_Source(part) for part in parts]
-    if len(parts) != 2:
-        raise DataError(
-            f"a comma joins two Moses files, {len(parts)} were given: {','.join(map(str, parts))};"
-            f" {ACCEPTED.format(lang=lang)}"
-        )
-    first, second = parts
-    return [
-        _Source(Moses(second, first) if _side(second, ENGLISH) and not _side(first, ENGLISH) else Moses(first, second))
-    ]
-
-
-def _moses(file: Path, lang: str) -> Moses | None:
-    """The pair that a file is one side of, by its name and what lies beside it."""
-    for own, other in ((ENGLISH, lang), (lang, ENGLISH)):
-        match = _side(file, own)
-        partner = _beside(file.with_name(match["stem"]), other) if match else None
-        if partner:
-            return Moses(file, partner) if own == ENGLISH else Moses(partner, file)
-    return None
-
-
-def _side(file: Path, code: str) -> re.Match[str] | None:
-    """The name of one side of a Moses pair: ``corpus.sw``, ``corpus.sw.gz``, ``corpus.sw.txt``."""
-    return re.fullmatch(rf"(?P<stem>.+)\.{re.escape(code)}(\.txt)?(\.gz)?", file.name)
-
-
-def _beside(prefix: Path, code: str) -> Path | None:
-    """The side of a Moses prefix that is in one language, if it is there."""
-    names = (f"{prefix.name}.{code}{tail}" for tail in ("", ".gz", ".txt", ".txt.gz"))
-    return next((file for name in names if (file := prefix.with_name(name)).is_file()), None)
-
-
-def _hidden(file: Path) -> bool:
-    return any(part.startswith(".") for part in file.parts)
+def _checksum(pairs: Iterable[Pair]) -> str:
+    """SHA-256 of pairs in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(f"{pair.english}\t{pair.foreign}\n".encode())
+    return digest.hexdigest()
 
 
 def _draw(pair: Pair, seed: int) -> bytes:

@@ -37,6 +37,7 @@ def development_scores(
     pairs: Mapping[str, list[Pair]],
     searched: Mapping[str, EmbeddedCollection],
     say: Callable[[str], None],
+    weights: Mapping[Pair, float] | None = None,
 ) -> tuple[DevScore | None, dict[str, list[Pair]]]:
     """The score that chooses the checkpoint, the mean over the languages, and by language the pairs left to train on.
 
@@ -47,7 +48,7 @@ def development_scores(
     left: dict[str, list[Pair]] = {}
     for lang, own in pairs.items():
         told = say if len(recipe.langs) == 1 else lambda text, lang=lang: say(f"{lang}: {text}")
-        score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told)
+        score, left[lang] = development_score(recipe.of(lang), teacher, own, searched.get(lang), told, weights)
         if score is not None:
             scores.append(score)
         elif len(pairs) > 1:
@@ -105,13 +106,19 @@ def _mean(scores: Sequence[DevScore]) -> DevScore | None:
 
 
 def development_score(
-    recipe: Recipe, teacher: Towers, pairs: list[Pair], searched: EmbeddedCollection | None, say: Callable[[str], None]
+    recipe: Recipe,
+    teacher: Towers,
+    pairs: list[Pair],
+    searched: EmbeddedCollection | None,
+    say: Callable[[str], None],
+    weights: Mapping[Pair, float] | None = None,
 ) -> tuple[DevScore | None, list[Pair]]:
     """The score that chooses the checkpoint for one language, and the pairs left to train on.
 
     A collection with judgements called dev gives MAP on them. Otherwise some pairs are held out, questions first, and
     no judgement is needed: over an English collection, the relevant passage is the one that the teacher ranks first for
-    the English side; without one, it is the English side itself, among other sentences.
+    the English side; without one, it is the English side itself, among other sentences. Pairs of weight 0 are not held
+    out.
     """
     if searched and searched.collection.docs_lang != ENGLISH:
         if score := _foreign_score(recipe, teacher.queries, searched.collection, say):
@@ -120,11 +127,12 @@ def development_score(
     if searched and (queries := _dev_queries(searched.collection, recipe.lang, recipe.search.split)):
         say(f"development score: MAP of {len(queries)} dev queries")
         return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
-    count = min(recipe.training.held_out, len(pairs) // 10)
+    trained = [pair for pair in pairs if not weights or weights.get(pair, 1)]
+    count = min(recipe.training.held_out, len(trained) // 10)
     if not count:
         return None, pairs
-    questions = [p for p in pairs if p.is_question]
-    _, held_out = split(questions if len(questions) > 2 * count else pairs, count, recipe.seed)
+    questions = [p for p in trained if p.is_question]
+    _, held_out = split(questions if len(questions) > 2 * count else trained, count, recipe.seed)
     kept = set(pairs) - set(held_out)
     rest = [p for p in pairs if p in kept]
     queries = [Query(f"q{k}", p.foreign) for k, p in enumerate(held_out)]

@@ -83,8 +83,9 @@ def distill_run(
     clock("read")
     searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
     clock("documents")
-    dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say)
-    banks = draw_banks(recipe, pairs)
+    weights = inputs.weights
+    dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say, weights)
+    banks = draw_banks(recipe, {lang: [pair for pair in own if weights.get(pair, 1)] for lang, own in pairs.items()})
     clock("development score")
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
@@ -119,7 +120,7 @@ def distill_run(
 
 
 def _options(recipe: Recipe, inputs: Inputs) -> StudentOptions:
-    return recipe.student_options._replace(entries=inputs.entries)
+    return recipe.student_options._replace(entries=inputs.entries, weights=inputs.weights)
 
 
 def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> None:
@@ -149,6 +150,7 @@ def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], c
         "development": {"start": trained.start, "best": trained.best, "share": trained.share},
         "trained_pairs": distilled.pairs,
         "bitext": _sources(inputs.bitexts.values()),
+        "text": {"sources": [{"lang": lang, **one} for lang, own in inputs.bitexts.items() for one in own.facts()]},
         "dictionary": _sources(inputs.dictionaries.values()),
         "pairs": len(distilled.mixture.pairs),
         "seconds": clock.seconds,  # the stages to come are added to it

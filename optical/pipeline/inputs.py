@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optical.config.recipe import Recipe
-from optical.data.bitext import Bitext, Pair, read_bitext, unnamed_files, without
+from optical.data.bitext import Bitext, Pair, read_bitext, without
+from optical.data.bitext_sources import unnamed_files
 from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
 from optical.data.dictionary import Dictionary, Entry, read_dictionary
@@ -36,6 +37,11 @@ class Inputs(NamedTuple):
     def bitext_pairs(self) -> dict[str, list[Pair]]:
         """Language -> its pairs."""
         return {lang: bitext.pairs for lang, bitext in self.bitexts.items()}
+
+    @property
+    def weights(self) -> dict[Pair, float]:
+        """Pair -> how often it is drawn for each time that others are, where that is not 1."""
+        return {pair: weight for bitext in self.bitexts.values() for pair, weight in bitext.weights.items()}
 
     @property
     def pairs(self) -> list[Pair]:
@@ -95,7 +101,15 @@ def read_inputs(recipe: Recipe, say: Callable[[str], None]) -> Inputs:
         if left := len(bitext.pairs) - len(kept):
             say(f"{of[lang]}: {left} pairs left out, a side is a query of the collection")
         bitexts[lang] = bitext._replace(pairs=kept)
+        if len(bitext.given) > 1 or bitext.weights:
+            say(f"{of[lang]}: {'; '.join(map(_said, bitexts[lang].facts()))}")
     return Inputs(bitexts, collections, read_dictionaries(recipe, {x: one.pairs for x, one in bitexts.items()}, say))
+
+
+def _said(source: Mapping[str, Any]) -> str:
+    """A source of bitext in words."""
+    weight = "" if source["weight"] == 1 else f", weight {source['weight']:g}" if source["weight"] else ", words alone"
+    return f"{source['pairs']:,} pairs of {source['name']}{weight}"
 
 
 def read_dictionaries(

@@ -41,7 +41,7 @@ from optical.training.batches import length_grouped
 from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import DistillationLoss
-from optical.training.mixture import Mixture, fits, mix, usable
+from optical.training.mixture import Mixture, mix
 from optical.training.plan_terms import plan_terms
 from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
@@ -132,8 +132,8 @@ def distill(
         Diverged: The loss is not a number, or all vectors are alike; the message names the last good checkpoint.
         Interrupted: Stopped by Ctrl-C; the checkpoint is in the workspace.
     """
-    mixture = mix(pairs, options.training)
-    check_enough(mixture.pairs, options.training)
+    mixture = mix(pairs, options.training, options.weights)
+    check_enough(mixture, options.training)
     if len(pairs) > 1:
         drawn = (f"{lang} {len(own)} pairs, {100 * mixture.shares[lang]:.1f} %" for lang, own in pairs.items())
         workspace.say(f"languages and their shares of training: {'; '.join(drawn)}")
@@ -149,7 +149,7 @@ def distill(
     ranked = draw_passages(passages, options)
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
     seconds = {"transplant": round(made - begun, 1), "training": round(time.perf_counter() - made, 1)}
-    count = len(usable(mixture.pairs, options.training)) if options.training.steps else 0
+    count = len(mixture.trained(options.training)) if options.training.steps else 0
     workspace.say(f"training: {count} pairs, development MAP {trained.start:.4f} -> {trained.best:.4f}")
     return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
 
@@ -213,13 +213,14 @@ def train_student(
 ) -> Trained:
     """Train a student in place; arguments and errors are those of :func:`distill`."""
     objective, robustness, training, seed = options.objective, options.robustness, options.training, options.seed
-    check_enough(mixture.pairs, training)
+    check_enough(mixture, training)
     check_precision(training.precision, student.device.type)
     ranked = None if is_multi_vector(student) else passages
     _check_objective(objective, ranked)
     if training.steps == 0:
         return untrained(student, dev)
-    chosen, repeats = usable(mixture.pairs, training), _repeats(mixture, training)
+    drawn = mixture.trained(training)
+    chosen, repeats = [pair for pair, _ in drawn], np.array([draws for _, draws in drawn])
     words = _replacements(robustness, mixture.pairs)
     vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
     lengths = token_counts(student, [p.foreign for p in chosen])
@@ -286,17 +287,19 @@ def _changed_tokenization(
     return preprocess
 
 
-def check_enough(pairs: Sequence[Pair], training: Training) -> None:
-    """Refuse fewer usable pairs than one optimizer step takes.
+def check_enough(mixture: Mixture, training: Training) -> None:
+    """Refuse an epoch of fewer pairs than one optimizer step takes.
 
     Raises:
         DataError: There are fewer; the message gives a batch size that would do.
     """
-    count, need = len(usable(pairs, training)), training.batch_size * training.accumulation
+    drawn, need = mixture.trained(training), training.batch_size * training.accumulation
+    count = min(len(drawn), int(sum(draws for _, draws in drawn)))
     if training.steps and count < need:
         raise DataError(
-            f"{count} sentence pairs of {training.min_words} to {training.max_words} words are fewer than one "
-            f"step takes ({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
+            f"{count} sentence pairs of {training.min_words} to {training.max_words} words"
+            f"{'' if mixture.weights is None else ', drawn by their weights,'} are fewer than one step takes "
+            f"({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
             f"{max(1, count // (2 * training.accumulation))}"
         )
 
@@ -307,13 +310,6 @@ def _check_objective(objective: Objective, ranked: np.ndarray | None) -> None:
             "objective.scores is the only objective, and there is nothing to rank: it needs a collection and single "
             "vectors; give both, or a weight to another objective, such as objective.ot = 1"
         )
-
-
-def _repeats(mixture: Mixture, training: Training) -> np.ndarray:
-    """Count how often each usable pair is drawn in an epoch."""
-    given = [1] * len(mixture.pairs) if mixture.weights is None else mixture.weights
-    drawn = zip(mixture.pairs, given, strict=True)
-    return np.array([w * (training.question_repeats if p.is_question else 1) for p, w in drawn if fits(p, training)])
 
 
 def _replacements(robustness: Robustness, pairs: Sequence[Pair]) -> dict[str, list[str]]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from optical.data.bitext import Bitext, Pair, read_bitext, split, unnamed_files, without
+from optical.data.bitext import Bitext, Pair, read_bitext, split, without
+from optical.data.bitext_sources import unnamed_files
 from optical.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bitext" / "sw"
@@ -227,7 +228,8 @@ def test_a_folder_without_bitext_lists_what_is_accepted(tmp_path):
     write(tmp_path / "notes.md", "x")
     assert message(tmp_path) == (
         f"no bitext in the folder {tmp_path}; accepted are .tsv and .txt (English<TAB>sw), .jsonl, .tmx, .po, each also"
-        " as .gz, two Moses files as corpus.en,corpus.sw or as their prefix corpus, and a folder of these"
+        " as .gz, two Moses files as corpus.en,corpus.sw or as their prefix corpus, a folder of these, and several of"
+        " these with commas between"
     )
 
 

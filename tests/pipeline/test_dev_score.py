@@ -59,6 +59,15 @@ def test_one_language_has_its_own_score_and_no_name(tmp_path, teacher):
     assert said[0] == said[1]
 
 
+def test_a_pair_that_is_not_trained_on_is_not_held_out(tmp_path, teacher):
+    recipe = recipe_of(tmp_path, "aa")
+    _, rest = development_score(recipe, both(teacher), PAIRS["aa"], None, lambda _: None)
+    (held_out,) = set(PAIRS["aa"]) - set(rest)
+    _, left = development_scores(recipe, both(teacher), {"aa": PAIRS["aa"]}, {}, lambda _: None, {held_out: 0.0})
+    assert held_out in left["aa"]
+    assert len(left["aa"]) == len(rest)
+
+
 def test_a_pair_held_out_for_one_language_is_trained_on_for_none(tmp_path, teacher):
     recipe = recipe_of(tmp_path, "aa,bb")
     _, rest = development_score(recipe.of("aa"), both(teacher), PAIRS["aa"], None, lambda _: None)

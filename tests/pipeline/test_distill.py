@@ -78,6 +78,9 @@ def test_the_manifest_says_what_the_run_was_made_of(run, data):
     manifest = json.loads((run[0].folder / "manifest.json").read_text(encoding="utf-8"))
     bitext = data / "bitext.tsv"
     assert manifest["bitext"] == {str(bitext): hashlib.sha256(bitext.read_bytes()).hexdigest()}
+    (source,) = manifest["text"]["sources"]
+    assert source.items() >= {"lang": "sw", "name": "bitext", "path": str(bitext), "licence": None}.items()
+    assert (source["pairs"], source["weight"]) == (len(PAIRS), 1.0)
     checksum = read_collection(data / "collection", ["en", "sw"]).checksum
     assert manifest["collection"] == {"name": "sample/collection", "checksum": checksum}
     assert manifest["seed"] == 0

@@ -108,6 +108,16 @@ def test_paths_with_the_language_in_them(data):
     assert first_judged(load_recipe(None, {"lang": "so", "bitext": "a/{lang}"}), print).bitext == "a/so"
 
 
+def test_several_sources_are_said_by_name_and_weight(data):
+    more = data / "more.tsv"
+    more.write_text("Play music.\tCheza muziki.\nwho cooks\tnani anapika?\n", encoding="utf-8")
+    words = data / "words.tsv"
+    words.write_text("Save\tHifadhi\n", encoding="utf-8")
+    found, said = read(recipe_of(data, "sw", bitext=f"{data}/bitext,{more}@0.5,{words}@0"))
+    assert said[-1] == "bitext: 2 pairs of bitext; 1 pairs of more, weight 0.5; 1 pairs of words, words alone"
+    assert found.weights == {Pair("Play music.", "Cheza muziki."): 0.5, Pair("Save", "Hifadhi"): 0.0}
+
+
 def test_each_language_has_its_own_dictionary(data):
     for lang, lines in {"sw": "water\tmaji\nhouse\tnyumba sana mno mno mno mno", "so": "rain\troob"}.items():
         (data / "lexicon" / lang).mkdir(parents=True)

@@ -20,7 +20,7 @@ from optical.models.encoders import as_multi_vector, encode_batch
 from optical.training import distillation, plan_terms
 from optical.training.distillation import check_enough, distill
 from optical.training.distillation_loss import DistillationLoss
-from optical.training.mixture import Mixture, usable
+from optical.training.mixture import Mixture, mix, usable
 from optical.training.trainer import Workspace
 from tests.training.distilled import OBJECTIVE, PAIRS, parameters, trained, training
 
@@ -67,16 +67,6 @@ def test_an_objective_without_anything_to_rank_is_refused_before_training(studen
     trained(student, teacher, tmp_path / "run", objective=only, documents=documents, how=training(steps=1))
 
 
-def test_each_pair_is_drawn_by_its_own_weight(student, teacher, tmp_path):
-    pairs = [*PAIRS, PAIRS[0]]  # two languages may share a pair
-    weights = [float(k) for k in range(9)]
-    found = distillation._repeats(Mixture(pairs, weights, {}), training(question_repeats=3))
-    assert found.tolist() == [0, 1, 6, 3, 4, 5, 18, 7, 8]
-    short = distillation._repeats(Mixture(pairs, weights, {}), training(max_words=2))
-    assert short.tolist() == [0, 4, 8]
-    assert distillation._repeats(Mixture(pairs, None, {}), training(max_words=2)).tolist() == [1, 1, 1]
-
-
 def test_words_are_replaced_while_training_only_where_augmentation_is_asked_for(student, teacher, tmp_path):
     synonyms = tmp_path / "synonyms.tsv"
     synonyms.write_text("wali\tmchele\nmaji\tmaziwa\n", encoding="utf-8")
@@ -116,7 +106,7 @@ def test_fewer_pairs_than_a_step_takes_say_what_to_set(student, teacher, tmp_pat
     with pytest.raises(DataError, match="8 sentence pairs") as caught:
         trained(student, teacher, tmp_path / "run", how=training(batch_size=3, accumulation=3))
     advice = int(re.search(r"batch_size to (\d+)", str(caught.value))[1])
-    check_enough(PAIRS, training(batch_size=advice, accumulation=3))
+    check_enough(Mixture(PAIRS, None, {}), training(batch_size=advice, accumulation=3))
     assert not (tmp_path / "run").exists()
 
 
@@ -124,7 +114,15 @@ def test_only_sentences_of_the_right_length_are_trained_on():
     kept = usable(PAIRS, training(min_words=3, max_words=4))
     assert [p.foreign for p in kept] == ["watoto wanasoma vitabu vyao", "soko liko wapi", "nani alijenga nyumba hii"]
     with pytest.raises(DataError, match="3 sentence pairs of 3 to 4 words"):
-        check_enough(PAIRS, training(min_words=3, max_words=4, batch_size=4))
+        check_enough(Mixture(PAIRS, None, {}), training(min_words=3, max_words=4, batch_size=4))
+
+
+def test_an_epoch_has_the_pairs_that_their_weights_give():
+    weights = dict.fromkeys(PAIRS[4:], 0.0) | dict.fromkeys(PAIRS[:2], 0.25)
+    how = training(batch_size=2)
+    check_enough(mix({"sw": PAIRS}, how, weights), how)  # 2 and half a pair
+    with pytest.raises(DataError, match=r"^2 sentence pairs of 1 to 24 words, drawn by their weights, are fewer than"):
+        check_enough(mix({"sw": PAIRS}, how, weights), training(batch_size=3))
 
 
 def test_the_start_is_kept_when_training_hurts(student, teacher, tmp_path, caplog):

@@ -9,7 +9,7 @@ import pytest
 from optical.config.training import Training
 from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.training.mixture import mix
+from optical.training.mixture import Mixture, mix
 
 
 def pairs(lang: str, count: int, questions: int = 0, words: int = 3) -> list[Pair]:
@@ -54,6 +54,29 @@ def test_one_language_is_as_it_was():
     given = pairs("sw", 5, questions=2)
     assert mix({"sw": given}, Training()) == (given, None, {"sw": 1.0})
     assert mix({"sw": []}, Training()).pairs == []
+
+
+def test_pairs_are_drawn_by_weights_of_their_own():
+    own, training = pairs("sw", 6, questions=1), Training(question_repeats=3)
+    weights = {own[0]: 0.5, own[1]: 2.0, own[2]: 0.0}
+    mixture = mix({"sw": own}, training, weights)
+    assert mixture.pairs == own, "the transplant reads all"
+    assert mixture.trained(training) == [(own[0], 1.5), (own[1], 2.0), *((pair, 1.0) for pair in own[3:])]
+    both = mix({"sw": own, "so": pairs("so", 4)}, training, weights)
+    draws = dict(both.trained(training))
+    assert own[2] not in draws
+    assert draws[own[0]] == pytest.approx(1.5 * draws[own[3]])
+    assert sum(draws.values()) == pytest.approx(1.5 + 2 + 3 + 4)
+    assert both.shares["sw"] == pytest.approx(6.5**0.5 / (6.5**0.5 + 2))
+
+
+def test_each_pair_is_drawn_by_its_weight_and_as_a_question():
+    own = pairs("sw", 3, questions=1, words=2)
+    own += [own[0], *pairs("so", 1, words=4)]  # two languages may share a pair
+    mixture = Mixture(own, [0.0, 1.0, 2.0, 3.0, 4.0], {})
+    assert [draws for _, draws in mixture.trained(Training(question_repeats=3))] == [1, 2, 9, 4]
+    assert [draws for _, draws in mixture.trained(Training(max_words=3))] == [1, 2, 9]
+    assert [draws for _, draws in mixture._replace(weights=None).trained(Training(max_words=3))] == [3, 1, 1, 3]
 
 
 def test_a_language_with_nothing_to_train_on_is_named():
