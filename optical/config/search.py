@@ -75,9 +75,10 @@ class Search(Section):
         default=None,
         description="file of the queries in English, id<TAB>text, {lang} in it for each language; BM25 only",
     )
-    fusion: Literal["off", "reciprocal", "min-max", "z-score"] = Field(
-        default="reciprocal",
-        description="student and BM25 as one more row: by ranks (reciprocal), by scores (min-max, z-score), or off",
+    fusion: Literal["auto", "off", "reciprocal", "min-max", "z-score"] = Field(
+        default="auto",
+        description="student and BM25 as one more row: by ranks (reciprocal), by scores (min-max, z-score), or off; "
+        "auto is what is best on judgements called dev, reciprocal where there are none",
     )
     bm25_weight: float = Field(
         default=0.5, ge=0, le=1, description="of BM25 in fusion by scores; the student has the rest"

@@ -124,7 +124,7 @@ def development_score(
         if score := _foreign_score(recipe, teacher.queries, searched.collection, say):
             return score, pairs
         searched = None
-    if searched and (queries := _dev_queries(searched.collection, recipe.lang, recipe.search.split)):
+    if searched and (queries := dev_queries(searched.collection, recipe.lang, recipe.search.split)):
         say(f"development score: MAP of {len(queries)} dev queries")
         return _scorer(queries, searched.vectors, searched.ids, searched.collection.qrels["dev"]), pairs
     trained = [pair for pair in pairs if not weights or weights.get(pair, 1)]
@@ -159,7 +159,7 @@ def _foreign_score(
     The judged documents and the first others are searched, :data:`MATES_AMONG` in all unless more are judged.
     """
     asked = sides(collection, recipe.lang, "dev").queries if "dev" in collection.qrels else recipe.lang
-    queries = _dev_queries(collection, asked, recipe.search.split)
+    queries = dev_queries(collection, asked, recipe.search.split)
     if not queries:
         return None
     judged = judgements_of(queries, collection.qrels["dev"])
@@ -192,7 +192,7 @@ def score_anew(
     return NamedScore(score, _checksum(queries, chain(ids, texts), qrels))
 
 
-def _dev_queries(collection: Collection, lang: str, reported: str) -> list[Query]:
+def dev_queries(collection: Collection, lang: str, reported: str) -> list[Query]:
     """Judged queries of the split dev; none where that is the split that the table reports."""
     there = reported != "dev" and "dev" in collection.qrels and lang in collection.queries
     return queries_of(collection, lang, "dev") if there else []

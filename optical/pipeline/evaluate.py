@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from optical.config.recipe import Recipe
 from optical.data.collection import judgements_of, queries_of
 from optical.data.document_store import ids_of
 from optical.data.records import ENGLISH, Query
-from optical.data.trec_run import read_run, write_run
+from optical.data.trec_run import Run, read_run, write_run
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.evaluation import report
@@ -23,7 +23,8 @@ from optical.files import strict_json, write_text
 from optical.models import load
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.towers import Towers
-from optical.pipeline.bm25_rows import fused, lexical_runs
+from optical.pipeline.bm25_rows import Development, word_rows
+from optical.pipeline.dev_score import dev_queries
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
@@ -107,12 +108,11 @@ def compare_systems(
     lines = dict(_lines(recipe, teacher, systems, searched, queries, say))
     late = is_multi_vector(teacher.queries)
     opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
-    runs = {
-        system: search(
-            line.encoder, line.queries, line.documents, searched.ids, depth, opened(line.index_folder), params
-        )
-        for system, line in lines.items()
-    }
+
+    def ask(line: Line, queries: list[Query]) -> Run:
+        return search(line.encoder, queries, line.documents, searched.ids, depth, opened(line.index_folder), params)
+
+    runs = {system: ask(line, line.queries) for system, line in lines.items()}
     student = lines[report.STUDENT]
     if student.index_folder and (factory := factory_of(student.index_folder)) != "Flat":
         share = recall.sampled_recall(
@@ -121,8 +121,11 @@ def compare_systems(
         what = "late interaction by lists" if late else f"the index {factory}"
         say(f"{what} finds {100 * share:.1f} % of the exact first {recall.DEPTH} (some questions)")
     if side.documents == ENGLISH and side.queries != ENGLISH:
-        words = lexical_runs(recipe, collection, queries, say)
-        runs |= words | fused(recipe.search, runs[report.STUDENT], words)
+        dev = dev_queries(collection, recipe.lang, name)
+        judgements = judgements_of(dev, collection.qrels["dev"]) if dev else []
+        runs |= word_rows(
+            recipe, collection, queries, runs[report.STUDENT], Development(dev, judgements, partial(ask, student)), say
+        )
     scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
     result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
     for system, run in runs.items():

@@ -10,7 +10,15 @@ from optical.files import check_writable
 
 RESULTS = [
     f"evaluation/*/{name}"
-    for name in ("results.json", "table.md", "student.trec", "transplant-*.trec", "teacher-*.trec", "BM25-*.trec")
+    for name in (
+        "results.json",
+        "table.md",
+        "student.trec",
+        "transplant-*.trec",
+        "teacher-*.trec",
+        "BM25-*.trec",
+        "PSQ-*.trec",
+    )
 ]
 PERTURBED = ["evaluation/*/perturbed.json", "evaluation/*/perturbed.md"]
 COMPARED = ["evaluation/*/comparison.md"]
@@ -24,7 +32,7 @@ def check_distill(recipe: Recipe) -> None:
     Raises:
         DataError: It says what is in the way.
     """
-    lexicons = [f"lexicon-{lang}.tsv" for lang in recipe.langs]
+    lexicons = [f"{name}-{lang}.tsv" for lang in recipe.langs for name in ("lexicon", "psq")]
     models = ["transplant", "student", *(["colbert"] if recipe.late_interaction else [])]
     check_writable(recipe.folder, [*DESCRIPTION, BANK, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from optical.data.bitext import Pair
-from optical.vocabulary.lexicon import bitext_lexicon
+from optical.vocabulary.lexicon import align_words, bitext_lexicon, translation_probabilities
 
 NOUNS = {"maji": "water", "kitabu": "book", "mto": "river", "samaki": "fish", "nyumba": "house", "mbwa": "dog"}
 
@@ -59,3 +62,35 @@ class TestLexicon:
     def test_nothing_to_learn_from(self):
         assert bitext_lexicon([]) == {}
         assert bitext_lexicon([Pair("?", "123")]) == {}
+
+
+class TestProbabilities:
+    def test_both_directions_count_and_all_sum_to_one(self):
+        aligned = align_words(bitext())
+        found = translation_probabilities(aligned, mass=1, least=0)
+        assert {word: found[word][0][0] for word in NOUNS} == NOUNS
+        table, english, foreign = aligned
+        word = foreign.spellings.index("samaki")
+        own = table.foreign == word
+        sure = np.sqrt(table.probability[own] * table.reverse[own])
+        expected = dict(zip((english.spellings[e].lower() for e in table.english[own]), sure / sure.sum(), strict=True))
+        assert dict(found["samaki"]) == pytest.approx(expected, rel=1e-5)
+        assert all(sum(p for _, p in some) == pytest.approx(1) for some in found.values())
+        assert all(some == sorted(some, key=lambda one: -one[1]) for some in found.values())
+        assert "asha" in dict(found["asha"])
+
+    def test_what_is_improbable_is_cut_and_the_rest_sums_to_one(self):
+        pairs = [Pair(f"{word} {k}", f"kikombe {k}") for k, word in enumerate(["mug"] * 6 + ["cup"] * 3 + ["jug"])]
+        aligned = align_words(pairs)
+        shares = dict(translation_probabilities(aligned, mass=1, least=0)["kikombe"])
+        assert shares == pytest.approx({"mug": 0.6, "cup": 0.3, "jug": 0.1}, abs=0.15)
+        mug, cup = shares["mug"], shares["cup"]
+        cut = translation_probabilities(aligned, mass=mug + 1e-6, least=0)["kikombe"]
+        assert cut == [("mug", pytest.approx(mug / (mug + cup))), ("cup", pytest.approx(cup / (mug + cup)))]
+        assert translation_probabilities(aligned, mass=mug - 1e-6, least=0)["kikombe"] == [("mug", 1.0)]
+        least = translation_probabilities(aligned, mass=1, least=cup - 1e-6)["kikombe"]
+        assert [word for word, _ in least] == ["mug", "cup"]
+        assert translation_probabilities(aligned, mass=1, least=0.999) == {}
+
+    def test_nothing_to_learn_from(self):
+        assert translation_probabilities(align_words([])) == {}

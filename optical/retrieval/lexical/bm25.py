@@ -219,8 +219,7 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
     import bm25s
 
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs every index, on a handler of its own
-    stemmer = _stemmer()
-    options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer, "show_progress": False}
+    options: dict[str, Any] = {"stopwords": "en", "stemmer": stemmer(), "show_progress": False}
     words: Any = bm25s.tokenize(texts, **options)  # pyright: ignore[reportArgumentType] - any sequence will do
     if not any(words.ids):
         raise DataError(
@@ -241,8 +240,8 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str], k1: float, b: float) -> Ite
     yield Index(ids, BM25S, _bm25s_version(), _bm25s_analysis(), k1, b, answer)
 
 
-def _stemmer() -> Any:
-    """Porter's stemmer, which Anserini uses too, where PyStemmer is installed."""
+def stemmer() -> Any:
+    """Porter's stemmer, which Anserini uses too, where PyStemmer is installed; else None."""
     if importlib.util.find_spec("Stemmer") is None:
         return None
     import Stemmer
