@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments import expected, fingerprints, table
 from experiments.cell import baselines, run_cell, setting
-from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
+from experiments.grid import FOLDER, Experiment, Row, load, more_of, recipe_of
 from optical.errors import DataError, OpticalError
 from optical.evaluation.tables import markdown
 from optical.files import checksum, file_written_whole
@@ -112,12 +112,17 @@ def measure_all(experiment: Experiment, name: str, data: Path) -> tuple[dict, di
             return here[0]
 
         for row in experiment.rows:
-            own = experiment.transplant == "drawn" or row.beside or any(key.startswith(STARTS) for key in row.set)
+            own = (
+                experiment.transplant == "drawn"
+                or row.beside
+                or row.more
+                or any(key.startswith(STARTS) for key in row.set)
+            )
             key = f"{row.name} {lang}" if own else lang
             if key not in bases:
                 start = {k: v for k, v in row.set.items() if k.startswith(STARTS)}
                 start["objective.pooled"] = 1.0  # nothing is trained, and a recipe that asks for nothing is refused
-                bare = Row(name="start", set=start, pairs=row.pairs, beside=row.beside)
+                bare = Row(name="start", set=start, pairs=row.pairs, beside=row.beside, more=row.more)
                 bases[key] = _kept(
                     experiment, bare, lang, 0, data,
                     lambda b=bare: baselines(experiment, b, _for(shared, experiment, b), data),
@@ -152,8 +157,10 @@ def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) 
     away = {"out", "cache", "search", "device", "bitext", "collection"}
     recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude=away)
     kind = "start" if row.name == "start" else "trained"
-    files = fingerprints.data(data, [lang, *row.beside], experiment.collections, lang)
-    parts = [json.dumps(shared, sort_keys=True), recipe, kind, str(row.pairs), *row.beside, fingerprints.code(), files]
+    more = more_of(row, lang, data)
+    files = fingerprints.data(data, [lang, *row.beside], experiment.collections, lang, more)
+    parts = [json.dumps(shared, sort_keys=True), recipe, kind, str(row.pairs), *row.beside]
+    parts += [*(f"{path.name}@{weight:g}" for path, weight in more.items()), fingerprints.code(), files]
     return CELLS / f"{checksum(parts)}.json"
 
 

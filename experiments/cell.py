@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import fingerprints
 from experiments import held_out as held_out_queries
-from experiments.grid import Experiment, Row, recipe_of
+from experiments.grid import Experiment, Row, more_of, recipe_of
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair, read_bitext, split, without
 from optical.data.collection import judgements_of, queries_of, read_collection
@@ -155,7 +155,7 @@ def run_cell(
     """Train and measure one cell; per-query values are kept for the tests."""
     recipe = recipe_of(experiment, row, setting.lang, seed)
     teacher = embed.load_teacher(recipe)
-    every = _every_language(setting, row, data)
+    every, weights = _every_language(setting, row, data)
     some = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
     dev = development(setting, teacher, recipe.late_interaction)
     start = _start(recipe, teacher, mix(some if experiment.transplant == "drawn" else every, recipe.training).pairs)
@@ -164,7 +164,8 @@ def run_cell(
         folder / f"training-{_name(row.name)}-{setting.lang}-{seed}", Path(recipe.cache), progress=False
     )
     passages = [] if recipe.late_interaction else [_passages(setting)]
-    done = distill(teacher, some, recipe.student_options, workspace, passages=passages, dev=dev, start=start)
+    options = recipe.student_options._replace(weights=weights)
+    done = distill(teacher, some, options, workspace, passages=passages, dev=dev, start=start)
     seconds, trained = round(time.perf_counter() - begun, 1), done.trained
     say(f"{row.name} {setting.lang} seed {seed}: dev {trained.start:.4f} -> {trained.best:.4f}, {seconds} s")
     found = {"dev": {"start": trained.start, "best": trained.best, "share": trained.share}}
@@ -172,20 +173,26 @@ def run_cell(
     return found | {"ap": measured(done.student, setting, experiment.perturb)}
 
 
-def _every_language(setting: Setting, row: Row, data: Path) -> dict[str, list[Pair]]:
-    """Language -> the bitext that a row's student is made from; no query of the measured language is in it."""
+def _every_language(setting: Setting, row: Row, data: Path) -> tuple[dict[str, list[Pair]], dict[Pair, float]]:
+    """Language -> the bitext that a row's student is made from, without any query of the measured language; weights."""
     parts = [*setting.searched.values(), *setting.measured.values()]
     asked = [q.text for part in parts for queries in part.collection.queries.values() for q in queries]
     asked += [pair.english for some in setting.held_out.values() for pair in some]
     others = {lang: read_bitext(str(data / "bitext" / lang), lang).pairs for lang in row.beside}
-    return {setting.lang: setting.pairs, **{lang: without(pairs, asked) for lang, pairs in others.items()}}
+    own, weights = setting.pairs, {}
+    if more := more_of(row, setting.lang, data):
+        bitext = read_bitext([f"{path}@{weight}" for path, weight in more.items()], setting.lang)
+        own, weights = list(dict.fromkeys([*own, *without(bitext.pairs, asked)])), bitext.weights
+    known = set(setting.pairs)  # which keep their weight
+    weights = {pair: weight for pair, weight in weights.items() if pair not in known}
+    return {setting.lang: own, **{lang: without(pairs, asked) for lang, pairs in others.items()}}, weights
 
 
 def baselines(experiment: Experiment, row: Row, setting: Setting, data: Path) -> dict[str, Any]:
     """The teacher on English and on X, and the row's student before training."""
     recipe = recipe_of(experiment, row, setting.lang, experiment.seeds[0])
     teacher = embed.load_teacher(recipe)
-    every = _every_language(setting, row, data)
+    every, _ = _every_language(setting, row, data)
     if experiment.transplant == "drawn":
         every = {lang: drawn(pairs, row.pairs or experiment.pairs, recipe) for lang, pairs in every.items()}
     start = _start(recipe, teacher, mix(every, recipe.training).pairs)

@@ -8,7 +8,7 @@ count, so prose can be mended without measuring again. Versions of packages do n
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def data(folder: Path, langs: Sequence[str], collections: Sequence[str], lang: str) -> str:
+def data(folder: Path, langs: Sequence[str], collections: Sequence[str], lang: str, more: Iterable[Path] = ()) -> str:
     """Checksum of the files that a cell reads.
 
     Args:
@@ -91,11 +91,12 @@ def data(folder: Path, langs: Sequence[str], collections: Sequence[str], lang: s
         langs: Languages whose bitext is read.
         collections: Those that are not there count as nothing.
         lang: Language of the queries.
+        more: Other files in the folder.
 
     Raises:
         DataError: No bitext in one of the languages.
     """
-    files = []
+    files = list(more)
     for other in langs:
         bitext = folder / "bitext" / other
         if not bitext.exists():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optical.config.recipe import Recipe, load_recipe
-from optical.errors import RecipeError
+from optical.errors import DataError, RecipeError
 
 FOLDER = Path(__file__).parent
 
@@ -25,6 +25,8 @@ class Row(BaseModel):
         set: Dotted options of a recipe that make this row different from the others.
         pairs: Most pairs of this row, instead of the experiment's.
         beside: Other languages that the same student is trained on, as with ``LANG=de,so``.
+        more: Sources of ``DATA/bitext_more/<lang>`` beside the bitext, each as ``name`` or ``name@weight``; a language
+            that lacks one goes without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +35,7 @@ class Row(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict)
     pairs: int | None = Field(default=None, ge=1)
     beside: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 class Experiment(BaseModel):
@@ -102,6 +105,20 @@ def load(name: str) -> Experiment:
             f"{path}: rows need names of their own, and `against` and `compare` name some of them; rows are {names}, "
             f"named are {sorted(named)}"
         )
+    return found
+
+
+def more_of(row: Row, lang: str, data: Path) -> dict[Path, float]:
+    """Files of a row's other sources in one language -> how often their pairs are drawn.
+
+    Raises:
+        DataError: A source that no language has.
+    """
+    found = {}
+    for name, _, weight in (one.partition("@") for one in row.more):
+        if not any((data / "bitext_more").glob(f"*/{name}.*")):
+            raise DataError(f"no source {name!r} of row {row.name!r} in {data / 'bitext_more'}/<lang>; check its name")
+        found |= {path: float(weight or 1) for path in sorted((data / "bitext_more" / lang).glob(f"{name}.*"))}
     return found
 
 

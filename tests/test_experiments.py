@@ -12,7 +12,7 @@ import pytest
 from experiments import __main__ as runner
 from experiments import expected, fingerprints, grid, held_out, table
 from experiments.cell import Setting, _every_language, _start, development, measured, setting
-from experiments.grid import FOLDER, Experiment, Row, load, recipe_of
+from experiments.grid import FOLDER, Experiment, Row, load, more_of, recipe_of
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
 from optical.data.collection import Collection
@@ -288,8 +288,45 @@ def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured
     (folder / "bitext" / "so" / "pairs.tsv").write_text(lines)
     asked = Collection("c", [], {"en": [Query("q", "asked")]}, {}, "", {})
     shared = Setting("de", own, kept_apart, {"c": unembedded(asked)}, {}, {})
-    found = _every_language(shared, Row(name="mixed", beside=("so",)), folder)
+    found, weights = _every_language(shared, Row(name="mixed", beside=("so",)), folder)
     assert found == {"de": own, "so": [Pair("a goat", "ri")]}
+    assert weights == {}
+
+
+def test_other_sources_come_beside_the_bitext_with_their_weights(folder, monkeypatch):
+    own = [Pair("a cat", "eine Katze"), Pair("a dog", "ein Hund")]
+    kept_apart = {"questions": [Pair("what is held out", "was")]}
+    lines = {"menus": "Save\tSpeichern\na dog\tein Hund\n", "talk": "what is held out\twas denn\nGo\tGeh\n"}
+    for name, text in lines.items():
+        (folder / "bitext_more" / "de").mkdir(parents=True, exist_ok=True)
+        (folder / "bitext_more" / "de" / f"{name}.tsv").write_text(text)
+    shared = Setting("de", own, kept_apart, {}, {}, {})
+    row = Row(name="more", more=("menus@0", "talk"))
+    found, weights = _every_language(shared, row, folder)
+    assert found == {"de": [*own, Pair("Save", "Speichern"), Pair("Go", "Geh")]}
+    assert weights == {Pair("Save", "Speichern"): 0.0}, "a pair of the bitext keeps its own"
+    assert more_of(row, "so", folder) == {}
+    assert len(more_of(Row(name="all", more=("*@0.5",)), "de", folder)) == 2
+    with pytest.raises(DataError, match="no source 'menu' of row 'more'"):
+        more_of(Row(name="more", more=("menu",)), "de", folder)
+
+
+def test_a_row_without_a_source_of_its_language_is_the_plain_row(folder, monkeypatch):
+    monkeypatch.setattr(runner, "CELLS", folder / "cells")
+    for name in ("bitext/sw/a.tsv", "bitext/so/a.tsv", "bitext_more/sw/menus.tsv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    plain, more, words = (Row(name="a", more=some) for some in ((), ("menus",), ("menus@0",)))
+    experiment = Experiment(question="?", langs=("sw", "so"), collections=("c",), rows=(plain,))
+    at = {
+        lang: [runner.kept_at(experiment, row, lang, 0, folder) for row in (plain, more, words)]
+        for lang in ("sw", "so")
+    }
+    assert len(set(at["sw"])) == 3
+    assert len(set(at["so"])) == 1
+    (folder / "bitext_more/sw/menus.tsv").write_text("other")
+    fingerprints._file_checksum.cache_clear()
+    assert runner.kept_at(experiment, more, "sw", 0, folder) != at["sw"][1]
 
 
 def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
