@@ -26,7 +26,7 @@ class Vocabulary(Section):
     max_words: int = Field(default=100_000, ge=1, description="most words added")
     size: int = Field(default=16_000, ge=100, description="vocabulary size, mode replace only")
     piece_types: int = Field(
-        default=8,
+        default=2,
         ge=0,
         description="words that share a beginning which becomes a piece, WordPiece only; 0 adds no pieces",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from optical.data.dictionary import Entry
 from optical.vocabulary.dictionary_prior import prior_of
+from optical.vocabulary.piece_rows import fit_pieces
 from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Extension, token_ids
@@ -87,6 +88,7 @@ def extended_rows(
         mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
         for row, values in mixed.items():
             new[row] = values
+        _fit_pieces(new, extension, mixed)
     return ExtendedRows(new, len(mixed), sum(i < own for i in mixed))
 
 
@@ -108,13 +110,25 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     worth = counts if prior is None else counts + prior.occurrences(size)
     rows = lean_on(parts, rows, part_rows, part_mixed, worth, mixing.lean)
     index = {name: k for k, name in enumerate(parts.names)}
-    of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if part_mixed[index[piece]]}
+    of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if piece in index and part_mixed[index[piece]]}
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
     of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
     english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)
     kept = kept_rows(counts[one], english_counts, min(len(base), len(old)))
     of_words = {i: k for i, k in of_words.items() if not kept[i]}
     return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
+
+
+def _fit_pieces(rows: Float[np.ndarray, "s d"], extension: Extension, mixed: Mapping[int, np.ndarray]) -> None:
+    """Fit the rows of the extension's pieces to those of its words, in place."""
+    free = np.array(list(extension.pieces.values()), dtype=np.int64)
+    if not len(free):
+        return
+    model = extension.tokenizer.backend_tokenizer.model
+    of = {word: ids[0] for word, ids in extension.ids.items() if ids[0] in mixed and extension.spelling[word]}
+    falls = [[piece.id for piece in model.tokenize(extension.spelling[word])] for word in of]
+    known = np.array([i in mixed for i in free])
+    rows[free] = fit_pieces(rows, falls, np.array(list(of.values()), dtype=np.int64), free, known)
 
 
 def kept_rows(foreign: Int[np.ndarray, " s"], english: Int[np.ndarray, " s"], rows: int) -> Bool[np.ndarray, " s"]:

@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 
 LONG = 4  # letters of the longer part: below, parts are shared by accident
-ENDS = 2  # words that share an end which becomes a piece
+SHORT = 4  # letters of a beginning that becomes a piece
+LONGEST_END = 7  # letters of an end that does
+ENDS = 5  # words that share such an end
 _ALPHABET = 27  # a to z, and one place for every other character
 _BITS = 768  # holds all 27 * 27 character pairs
 
@@ -89,19 +91,28 @@ def parts_of(spelling: Sequence[tuple[int, str]], size: int, *, min_types: int =
     return WordParts(names, np.array([counts[n] for n in names], dtype=np.int64), of, share)
 
 
-def choose_pieces(cuts: dict[str, tuple[str, str]], taken: set[str], *, min_types: int) -> list[str]:
-    """Choose the parts that get a piece of their own, so that unseen words fall apart into them.
+def choose_pieces(words: Iterable[str], taken: set[str], *, min_types: int, most: int = 20_000) -> list[str]:
+    """Choose the parts that get a piece of their own, so that an unseen word falls into a beginning and an end.
+
+    A beginning is chosen where words part: no longer one has all its words. The tokenizer takes the longest that it
+    finds, so an unseen word begins with what it shares with its nearest relatives.
 
     Args:
-        cuts: From :func:`cut`.
+        words: Distinct words, as the tokenizer's model sees them.
         taken: Pieces that there are already.
-        min_types: Least number of words that were cut so that they share a beginning. An end needs ``ENDS`` only: it
-            is not reached but through a beginning.
+        min_types: Least number of words that share a beginning. An end needs ``ENDS`` words: it is shared by accident
+            more often.
+        most: Most pieces, the most shared first.
     """
-    counts = Counter(part for p, s in cuts.values() for part in (p, "##" + s))
-    return sorted(
-        part for part, n in counts.items() if n >= (ENDS if part.startswith("##") else min_types) and part not in taken
-    )
+    words = set(words)
+    starts = Counter(w[:k] for w in words for k in range(SHORT, len(w) + 1))
+    longer: Counter[str] = Counter()
+    for part, n in starts.items():
+        longer[part[:-1]] = max(longer[part[:-1]], n)
+    ends = Counter("##" + w[-k:] for w in words for k in range(1, min(len(w), LONGEST_END + 1)))
+    found = {part: n for part, n in starts.items() if n >= min_types and n > longer[part]}
+    found |= {part: n for part, n in ends.items() if n >= ENDS}
+    return sorted(sorted(found.keys() - taken, key=lambda part: (-found[part], part))[:most])
 
 
 def borrow(parts: WordParts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"]) -> Callable[[np.ndarray], np.ndarray]:

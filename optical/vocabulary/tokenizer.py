@@ -22,7 +22,7 @@ from optical.data.words import fold, is_latin, split_words
 from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.name_prefixes import PREFIX
-from optical.vocabulary.subwords import choose_pieces, cut
+from optical.vocabulary.subwords import choose_pieces
 from optical.vocabulary.word_boundaries import APART, INSIDE, Boundaries, boundaries_of, set_boundaries
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
@@ -126,7 +126,7 @@ def extend(
     pieces: list[str] = []
     if piece_types and isinstance(backend.model, models.WordPiece):
         seen = sorted(set(spelling.values()) - {""})
-        pieces = choose_pieces(cut(seen), set(backend.get_vocab()), min_types=piece_types)
+        pieces = choose_pieces(seen, set(backend.get_vocab()), min_types=piece_types)
         pieces = [piece for piece in pieces if not any(_is_part(fold(piece), word) for word in in_prompts)]
         pieces = _without_english(backend, pieces, seen, sorted(set(english) - words.forms.keys()))
         backend = _with_pieces(backend, pieces)

@@ -28,6 +28,7 @@ PAIRS = [
     Pair("who is the child?", "mtoto ni nani?"),
     Pair("who wrote?", "nani aliandika?"),
     Pair("the house in Nairobi", "nyumba ya Nairobi"),
+    Pair("the child in the house", "mtoto nyumbani"),
     Pair("Narendra wrote", "नरेंद्र aliandika"),
 ]
 HARD = ["Mtoto anakunywa maji.", "mtoto wa Nairobi", "watakunywa?", "ng’ombe ng'ombe", "Ọjọ́", "नरेंद्र नरें", "日本", ""]
