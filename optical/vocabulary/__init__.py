@@ -10,6 +10,7 @@ pieces of X already, and of a hundred other languages, which are taken out.
   fertility of a tokenizer.
 - :mod:`optical.vocabulary.fertility`: fertility on sentences that the vocabulary was not made from.
 - :mod:`optical.vocabulary.subwords`: parts that words share, and what they say of rare and unseen words.
+- :mod:`optical.vocabulary.piece_rows`: rows of such parts, fitted to the words that fall into them.
 - :mod:`optical.vocabulary.dictionary_prior`: what a dictionary says of words that the bitext lacks or has seldom.
 - :mod:`optical.vocabulary.name_prefixes`: names read without the prefixes that a language puts before them.
 - :mod:`optical.vocabulary.unseen`: rows composed for words that the bitext never had;
