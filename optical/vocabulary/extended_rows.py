@@ -110,7 +110,9 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     worth = counts if prior is None else counts + prior.occurrences(size)
     rows = lean_on(parts, rows, part_rows, part_mixed, worth, mixing.lean)
     index = {name: k for k, name in enumerate(parts.names)}
-    of_pieces = {i: index[piece] for piece, i in extension.pieces.items() if piece in index and part_mixed[index[piece]]}
+    of_pieces = {
+        i: index[piece] for piece, i in extension.pieces.items() if piece in index and part_mixed[index[piece]]
+    }
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
     of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
     english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)

@@ -14,7 +14,7 @@ from optical.data.bitext import Pair, read_bitext
 from optical.errors import DataError
 from optical.models.encoders import as_multi_vector
 from optical.models.load import load_encoder
-from optical.vocabulary import choose_mode
+from optical.vocabulary import choose_mode, extended_rows
 from optical.vocabulary import transplant as transplanting
 from optical.vocabulary.transplant import english_cosines, transplant
 from optical.vocabulary.word_boundaries import piece_texts
@@ -31,6 +31,7 @@ PAIRS = [
     Pair("the child in the house", "mtoto nyumbani"),
     Pair("Narendra wrote", "नरेंद्र aliandika"),
 ]
+PERSONS = {"wana": "children", "tuna": "who", "nina": "the", "kina": "house", "mnali": "cat", "wali": "dog"}
 HARD = ["Mtoto anakunywa maji.", "mtoto wa Nairobi", "watakunywa?", "ng’ombe ng'ombe", "Ọjọ́", "नरेंद्र नरें", "日本", ""]
 
 
@@ -353,3 +354,22 @@ def test_a_word_of_x_that_is_in_a_prompt_leaves_the_prompt_its_rows(teacher, mod
     assert not np.array_equal(rows(free), rows(teacher))
     # A prompt that nothing here is read with leaves X its words.
     assert len(kept.tokenizer(" hapa", add_special_tokens=False)["input_ids"]) == 1
+
+
+def test_the_parts_of_a_word_come_nearer_to_its_row_when_they_are_fitted(bert, monkeypatch):
+    verbs = {"kunywa": "drinks", "andika": "wrote", "zaliwa": "born"}
+    pairs = [Pair(f"{who} {verbs[v]}", f"{p}{v}") for p, who in PERSONS.items() for v in verbs]
+
+    def distance() -> float:
+        student = transplant(bert, pairs, Vocabulary(romanise=False)).student
+        rows, backend = matrix(student), student.tokenizer.backend_tokenizer
+        words = {p.foreign: [piece.id for piece in backend.model.tokenize(p.foreign)] for p in pairs}
+        assert all(len(pieces) <= 2 for pieces in words.values())
+        vocab = student.tokenizer.get_vocab()
+        return float(
+            np.mean([np.linalg.norm(rows[pieces].mean(axis=0) - rows[vocab[w]]) for w, pieces in words.items()])
+        )
+
+    fitted = distance()
+    monkeypatch.setattr(extended_rows, "fit_pieces", lambda rows, falls, of, free, known: rows[free])
+    assert fitted < 0.9 * distance()
