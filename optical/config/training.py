@@ -20,6 +20,18 @@ class Training(Section):
     accumulation: int = Field(default=1, ge=1, description="forward passes of one optimizer step")
     learning_rate: float = Field(default=3e-4, gt=0, description="of the transformer's body")
     embedding_learning_rate: float = Field(default=1e-4, gt=0, description="of the token embeddings")
+    rows_steps: int = Field(
+        default=0,
+        ge=0,
+        description="optimizer steps of a stage before, in which the rows of added words alone are trained; 0 is off",
+    )
+    rows_learning_rate: float = Field(default=1e-3, gt=0, description="of the rows in that stage")
+    row_penalty: float = Field(
+        default=0.0,
+        ge=0,
+        description="pull of embedding rows to their start: each step a row goes the share penalty x learning rate / "
+        "occurrences of the way back; 0 is off",
+    )
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     dropout: bool = Field(
         default=False, description="keep the teacher's dropout on; the targets are exact, so it is off"

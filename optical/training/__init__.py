@@ -6,8 +6,9 @@
 - :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
   collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
-  :mod:`optical.training.averaging`, :mod:`optical.training.batches`, :mod:`optical.training.row_adam` and
-  :mod:`optical.training.memory`.
+  :mod:`optical.training.averaging`, :mod:`optical.training.batches` and :mod:`optical.training.memory`;
+  :mod:`optical.training.embedding_rows` says how a student's rows are trained, by :mod:`optical.training.row_adam`
+  where it can.
 - :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a
   random one.
 - :mod:`optical.training.augmentation`, :mod:`optical.training.word_dropout`: texts and tokens changed while training.

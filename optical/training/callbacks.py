@@ -9,7 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback
 
@@ -119,6 +121,24 @@ def last_good(run: Path) -> Path | None:
         if files and all(bool(value.isfinite().all()) for f in files for value in load_file(f).values()):
             return folder
     return None
+
+
+class PullRows(TrainerCallback):
+    """Pull the rows of an embedding matrix to their start, where the trainer's own optimizer trains them.
+
+    Before each step, a row's way from its start is multiplied by ``exp(-pull lr)``, as
+    :class:`optical.training.row_adam.RowAdamW` does it.
+    """
+
+    def __init__(self, weight: Tensor, pull: Tensor) -> None:
+        """Keep a copy of the matrix ``(v, d)`` as the start, and how strongly each row is pulled, ``(v,)``."""
+        self.weight, self.pull, self.start = weight, pull, weight.detach().clone()
+
+    @torch.no_grad()
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        """Pull all rows, by the learning rate that the step will have for them."""
+        rate = next(g["lr"] for g in optimizer.param_groups if any(p is self.weight for p in g["params"]))
+        self.weight.lerp_(self.start, -torch.expm1(-self.pull * rate)[:, None])
 
 
 class LogPlans(TrainerCallback):

@@ -6,11 +6,8 @@ The teacher's vectors of the English side are read from disk, the student encode
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sentence_transformers.base.sampler import DefaultBatchSampler
-from torch import nn
 
 from optical.config.objective import WEIGHTS, Objective
 from optical.config.recipe import StudentOptions
@@ -30,7 +26,7 @@ from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
 from optical.models.composing import compose_unseen, query_words
-from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts, transformer
+from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts
 from optical.models.layers import keep_layers
 from optical.models.linear_map import Body, LinearMap
 from optical.models.precision import check_precision
@@ -41,9 +37,9 @@ from optical.training.batches import length_grouped
 from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import DistillationLoss
+from optical.training.embedding_rows import fit_rows, row_pull, train_rows_too
 from optical.training.mixture import Mixture, mix
 from optical.training.plan_terms import plan_terms
-from optical.training.row_adam import RowAdamW, rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.unseen import choose_composing
 from optical.training.word_dropout import WordDropout
@@ -149,7 +145,7 @@ def distill(
     ranked = draw_passages(passages, options)
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
     seconds = {"transplant": round(made - begun, 1), "training": round(time.perf_counter() - made, 1)}
-    count = len(mixture.trained(options.training)) if options.training.steps else 0
+    count = len(mixture.trained(options.training)) if _steps(options.training) else 0
     workspace.say(f"training: {count} pairs, development MAP {trained.start:.4f} -> {trained.best:.4f}")
     return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
 
@@ -217,7 +213,7 @@ def train_student(
     check_precision(training.precision, student.device.type)
     ranked = None if is_multi_vector(student) else passages
     _check_objective(objective, ranked)
-    if training.steps == 0:
+    if not _steps(training):
         return untrained(student, dev)
     drawn = mixture.trained(training)
     chosen, repeats = [pair for pair, _ in drawn], np.array([draws for _, draws in drawn])
@@ -226,19 +222,21 @@ def train_student(
     lengths = token_counts(student, [p.foreign for p in chosen])
     _say_cut(student, [p.foreign for p in chosen], lengths, vectors, workspace.say)
     ranked = ranked if objective.scores else None
-    loss = DistillationLoss(
-        student, vectors, ranked, objective, robustness=robustness,
-        terms=plan_terms(objective, student, teacher, chosen, vectors), seed=seed,
-    )  # fmt: skip
-    optimizer = _optimizer(student, training)
+    terms = plan_terms(objective, student, teacher, chosen, vectors)
+    loss = DistillationLoss(student, vectors, ranked, objective, robustness=robustness, terms=terms, seed=seed)
     task = Task(
-        "Distilling", student, _dataset(chosen), loss,
-        _arguments(student, lengths, repeats, training, clips=not isinstance(optimizer, contextlib.nullcontext)), seed,
-        _inputs(chosen, vectors, options, repeats, ranked),
-        callbacks=[StopWhenDiverged(loss), LogPlans(loss)], optimizer=optimizer,
+        "Distilling", student, _dataset(chosen), loss, _arguments(student, lengths, repeats, training), seed,
+        _inputs(chosen, vectors, options, repeats, ranked), callbacks=[StopWhenDiverged(loss), LogPlans(loss)],
         tokenization=partial(_changed_tokenization, student, options, words),
     )  # fmt: skip
-    return train(task, training, workspace, dev)
+    pull = row_pull(student, chosen, training.row_penalty)
+    fitted = fit_rows(task, training, pull, workspace, dev) if training.rows_steps else None
+    if fitted is not None and not training.steps:
+        return fitted
+    trained = train(train_rows_too(task, training, pull), training, workspace, dev)
+    if fitted is None:
+        return trained
+    return trained._replace(start=fitted.start, history=[*fitted.history, *trained.history])
 
 
 def _say_cut(
@@ -258,17 +256,12 @@ def _dataset(chosen: Sequence[Pair]) -> Any:
     return Dataset.from_dict({"foreign": [p.foreign for p in chosen], "label": list(range(len(chosen)))})
 
 
-def _arguments(
-    student: Encoder, lengths: np.ndarray, repeats: np.ndarray, training: Training, *, clips: bool
-) -> dict[str, Any]:
-    """Arguments of the trainer for distillation alone; ``clips`` says that the optimizer clips gradients."""
+def _arguments(student: Encoder, lengths: np.ndarray, repeats: np.ndarray, training: Training) -> dict[str, Any]:
+    """Arguments of the trainer for distillation alone, but those of the embedding rows."""
     return {
         "gradient_accumulation_steps": training.accumulation,
-        "learning_rate_mapping": {_embedding_pattern(student): training.embedding_learning_rate},
         "prompts": query_prompt(student) or None,  # X sentences are read as queries are
         "torch_compile": training.compile,
-        # RowAdamW clips: it alone sees the gradient of the rows in use.
-        "max_grad_norm": float("inf") if clips else 1.0,
         "batch_sampler": partial(_LengthGrouped, lengths=lengths, repeats=repeats, batch_tokens=training.batch_tokens),
         "push_to_hub": training.hub_model_id is not None,
         "hub_model_id": training.hub_model_id,
@@ -295,13 +288,18 @@ def check_enough(mixture: Mixture, training: Training) -> None:
     """
     drawn, need = mixture.trained(training), training.batch_size * training.accumulation
     count = min(len(drawn), int(sum(draws for _, draws in drawn)))
-    if training.steps and count < need:
+    if _steps(training) and count < need:
         raise DataError(
             f"{count} sentence pairs of {training.min_words} to {training.max_words} words"
             f"{'' if mixture.weights is None else ', drawn by their weights,'} are fewer than one step takes "
             f"({need} = batch_size x accumulation); give more bitext, or set training.batch_size to "
             f"{max(1, count // (2 * training.accumulation))}"
         )
+
+
+def _steps(training: Training) -> int:
+    """Optimizer steps of all stages."""
+    return training.rows_steps + training.steps
 
 
 def _check_objective(objective: Objective, ranked: np.ndarray | None) -> None:
@@ -332,23 +330,6 @@ class _LengthGrouped(DefaultBatchSampler):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
-
-
-def _embedding_pattern(student: Encoder) -> str:
-    """A regular expression that matches the name of the token embeddings, for the trainer's learning rates."""
-    weight = transformer(student).auto_model.get_input_embeddings().weight
-    name = next(name for name, parameter in student.named_parameters() if parameter is weight)
-    return re.escape(name) + "$"
-
-
-def _optimizer(student: Encoder, training: Training) -> contextlib.AbstractContextManager[RowAdamW | None]:
-    """Adam on the embedding rows in use, for a single process on a CPU; None leaves the optimizer to the trainer."""
-    model = transformer(student).auto_model
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 and not training.compile
-    if student.device.type != "cpu" or not alone or type(model.get_input_embeddings()) is not nn.Embedding:
-        return contextlib.nullcontext()
-    parameters = [p for p in student.parameters() if p.requires_grad]
-    return rows_in_use(model, parameters, lr=training.learning_rate, embedding_lr=training.embedding_learning_rate)
 
 
 def _inputs(

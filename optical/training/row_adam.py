@@ -26,12 +26,13 @@ class RowsInUse(nn.Module):
         weight: The embedding matrix ``(v, d)``, under the name that it has in the module replaced; without gradient.
         read: Called with the rows about to be read, and with None before all are (saving, loading).
         used: For every forward pass since the last step: the rows read, ``(u,)``, and the parameter that holds them.
+        frozen: Rows that never have a gradient, ``(v,)``; None for no row but that of padding.
     """
 
-    def __init__(self, embedding: nn.Embedding) -> None:
+    def __init__(self, embedding: nn.Embedding, frozen: Tensor | None = None) -> None:
         """Take over the matrix of an embedding; nothing is copied."""
         super().__init__()
-        self.weight = embedding.weight
+        self.weight, self.frozen = embedding.weight, frozen
         self.padding_idx = embedding.padding_idx
         self.read: Callable[[Tensor | None], None] = lambda _: None
         self.used: list[tuple[Tensor, nn.Parameter]] = []
@@ -51,7 +52,7 @@ class RowsInUse(nn.Module):
     def take_gradient(self) -> tuple[Tensor, Tensor]:
         """Return the rows read since the last call that have a gradient, ``(u,)``, and the gradient ``(u, d)``.
 
-        Both are forgotten. The gradient of a padding row is 0, as in ``nn.Embedding``.
+        Both are forgotten. The gradient of a padding row is 0, as in ``nn.Embedding``, and that of a frozen row.
         """
         found = [(rows, leaf.grad) for rows, leaf in self.used if leaf.grad is not None]
         self.used = []
@@ -62,6 +63,8 @@ class RowsInUse(nn.Module):
         gradient.index_add_(0, inverse, torch.cat([grad for _, grad in found]))
         if self.padding_idx is not None:
             gradient[rows == self.padding_idx] = 0.0
+        if self.frozen is not None:
+            gradient[self.frozen[rows]] = 0.0
         return rows, gradient
 
 
@@ -78,6 +81,11 @@ class RowAdamW(torch.optim.AdamW):
     - e_k changes slowly, so the steps of a span of :data:`SPANS` share its mean, weighted by w_k. Where epsilon is
       small beside ``sqrt(v)`` that changes nothing; where it is large, what is owed is within .1 % for s = 1, .04 %
       for s = 10 and .002 % for s = 100.
+
+    Rows may be pulled back to where they were when the optimizer was made: before Adam's step k each row's way from
+    there is multiplied by ``exp(-pull lr_k)``, whether it is read or not, as AdamW decays weights apart from the
+    gradient (Loshchilov & Hutter 2019). What is owed of step k is multiplied by the factors after it; the steps of a
+    span share their mean exponent.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class RowAdamW(torch.optim.AdamW):
         lr: float,
         embedding_lr: float,
         max_norm: float = 1.0,
+        pull: Tensor | None = None,
     ) -> None:
         """Set up two groups of parameters, the body's first.
 
@@ -97,13 +106,16 @@ class RowAdamW(torch.optim.AdamW):
             lr: Learning rate of the body.
             embedding_lr: Learning rate of the rows.
             max_norm: All gradients together are clipped to this l2 norm.
+            pull: How strongly each row is pulled to where it is now, ``(v,)``; None for not at all, and no copy.
         """
         groups = [{"params": list(body)}, {"params": [embedding.weight], "lr": embedding_lr}]
         super().__init__(groups, lr=lr, weight_decay=0.0, fused=True)
         self.embedding, self.max_norm = embedding, max_norm
         self.last = torch.zeros(len(embedding.weight), dtype=torch.int64)  # step up to which each row is paid
         self.scales = torch.zeros(1, dtype=torch.float64)  # c_k of every step taken since loading, step 0 first
+        self.rates = torch.zeros(1, dtype=torch.float64)  # learning rates up to each of these steps, added up
         weight = embedding.weight
+        self.pull, self.start = pull, None if pull is None else weight.detach().clone()
         moments = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
         self.state[weight] = {"step": torch.zeros(()), **moments}
         weight.requires_grad_(False)
@@ -131,6 +143,8 @@ class RowAdamW(torch.optim.AdamW):
         t = self.taken
         scale = group["lr"] * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
         self.scales = torch.cat([self.scales, torch.tensor([scale], dtype=torch.float64)])
+        self.rates = torch.cat([self.rates, self.rates[-1:] + group["lr"]])
+        self._pull_back(rows, self.rates[t] - self.rates[t - 1])
         m = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
         v = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         step = m / (v.sqrt() + group["eps"] * (1 - beta2**t) ** 0.5)
@@ -149,16 +163,24 @@ class RowAdamW(torch.optim.AdamW):
         for some in late.split(8192):  # a full matrix of temporaries would be as large as what is saved
             s = self.last[some]
             m, v = state["exp_avg"][some], state["exp_avg_sq"][some]
-            weight.index_add_(0, some, m * self._owed(s, v.sqrt()), alpha=-1)
+            self._pull_back(some, self.rates[taken] - self.rates[s])
+            weight.index_add_(0, some, m * self._owed(some, s, v.sqrt()), alpha=-1)
             age = (taken - s).to(weight.dtype)[:, None]
             state["exp_avg"].index_copy_(0, some, m * beta1**age)
             state["exp_avg_sq"].index_copy_(0, some, v * beta2**age)
             self.last[some] = taken
 
-    def _owed(self, last: Tensor, root: Tensor) -> Tensor:
+    def _pull_back(self, rows: Tensor, rates: Tensor) -> None:
+        """Pull rows to their start, by learning rates added up, one ``()`` or one a row ``(u,)``."""
+        if self.pull is not None and self.start is not None:
+            weight, share = self.embedding.weight, -torch.expm1(-self.pull[rows] * rates).to(self.start.dtype)
+            weight.index_add_(0, rows, (self.start[rows] - weight[rows]) * share[:, None])
+
+    def _owed(self, rows: Tensor, last: Tensor, root: Tensor) -> Tensor:
         """Sum over k, for one unit of momentum, the steps that a row is owed: ``w_k / (sqrt(v) + e_k)``.
 
         Args:
+            rows: The rows, ``(u,)``.
             last: Step that each row is paid up to, ``(u,)``, ascending.
             root: ``sqrt(v)`` of the rows, ``(u, d)``.
         """
@@ -172,7 +194,13 @@ class RowAdamW(torch.optim.AdamW):
         span = torch.bucketize(j, torch.tensor(SPANS), right=True) - 1
         weights = w.new_zeros(len(steps), len(SPANS)).index_add_(1, span, w)
         epsilons = w.new_zeros(len(steps), len(SPANS)).index_add_(1, span, w * e) / weights
-        weights, epsilons = (x.nan_to_num(1.0)[inverse].to(root.dtype) for x in (weights, epsilons))
+        if self.pull is not None:
+            since = w * (self.rates[taken] - self.rates[k.clamp(max=taken)])
+            since = w.new_zeros(len(steps), len(SPANS)).index_add_(1, span, since) / weights
+            weights = weights[inverse] * torch.exp(-self.pull[rows, None] * since.nan_to_num(0.0)[inverse])
+        else:
+            weights = weights[inverse]
+        weights, epsilons = (x.to(root.dtype) for x in (weights, epsilons.nan_to_num(1.0)[inverse]))
         owed = torch.zeros_like(root)
         for b, begin in enumerate(SPANS):
             n = int(torch.searchsorted(last, taken - begin, right=True))  # rows that have missed so many steps
@@ -189,6 +217,7 @@ class RowAdamW(torch.optim.AdamW):
         super().load_state_dict(state_dict)
         self.last.fill_(self.taken)
         self.scales = torch.zeros(self.taken + 1, dtype=torch.float64)  # no row owes anything of these steps
+        self.rates = torch.zeros(self.taken + 1, dtype=torch.float64)
 
     def close(self) -> None:
         """Pay all rows and let go of the embedding."""
@@ -199,7 +228,13 @@ class RowAdamW(torch.optim.AdamW):
 
 @contextmanager
 def rows_in_use(
-    model: Any, parameters: Iterable[nn.Parameter], *, lr: float, embedding_lr: float
+    model: Any,
+    parameters: Iterable[nn.Parameter],
+    *,
+    lr: float,
+    embedding_lr: float,
+    frozen: Tensor | None = None,
+    pull: Tensor | None = None,
 ) -> Iterator[RowAdamW]:
     """Replace the input embedding of a transformers model by :class:`RowsInUse`, while open; gives the optimizer.
 
@@ -208,11 +243,13 @@ def rows_in_use(
         parameters: What is to be trained; the embedding matrix may be among them.
         lr: Learning rate of the body.
         embedding_lr: Learning rate of the embedding matrix.
+        frozen: See :class:`RowsInUse`.
+        pull: See :class:`RowAdamW`.
     """
     embedding = model.get_input_embeddings()
-    rows = RowsInUse(embedding)
+    rows = RowsInUse(embedding, frozen)
     body = [parameter for parameter in parameters if parameter is not embedding.weight]
-    optimizer = RowAdamW(body, rows, lr=lr, embedding_lr=embedding_lr)
+    optimizer = RowAdamW(body, rows, lr=lr, embedding_lr=embedding_lr, pull=pull)
     model.set_input_embeddings(rows)
     try:
         yield optimizer

@@ -93,7 +93,7 @@ def test_options_that_contradict_each_other_are_refused_before_anything_runs(giv
     load_recipe(None, {"lang": "sw", **dict([next(iter(given.items()))])})
 
 
-@pytest.mark.parametrize("option", ["objective.prior"])
+@pytest.mark.parametrize("option", ["objective.prior", "training.rows_steps", "training.row_penalty"])
 def test_options_that_are_off_at_zero_are_not_negative(option):
     with pytest.raises(RecipeError, match=rf"{option} = -1: .*greater than or equal to 0; .* 0 is off"):
         load_recipe(None, {"lang": "sw", option: -1})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 
 import numpy as np
@@ -17,7 +16,7 @@ from optical.data.bitext import Pair
 from optical.embeddings.cache import teacher_vectors
 from optical.errors import DataError, RecipeError
 from optical.models.encoders import as_multi_vector, encode_batch
-from optical.training import distillation, plan_terms
+from optical.training import plan_terms
 from optical.training.distillation import check_enough, distill
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, mix, usable
@@ -213,23 +212,6 @@ def test_the_loss_carries_gradient_to_the_student_only(student, teacher, tmp_pat
     assert all(p.grad is None for p in teacher.parameters())
     assert float(student[0].auto_model.get_input_embeddings().weight.grad.abs().sum()) > 0
     assert not encode_batch(teacher, teacher.preprocess(["a"])).tokens.vectors.isnan().any()
-
-
-def test_several_processes_leave_the_optimizer_to_the_trainer(student, monkeypatch):
-    """Gradients of some rows cannot be exchanged between processes that read others."""
-    with distillation._optimizer(student, training()) as optimizer:
-        assert optimizer is not None
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with distillation._optimizer(student, training()) as optimizer:
-        assert optimizer is None
-
-
-def test_training_on_rows_in_use_is_training_on_all_rows(student, teacher, tmp_path, monkeypatch):
-    few = trained(student, teacher, tmp_path / "few", how=training(steps=6))
-    monkeypatch.setattr(distillation, "_optimizer", lambda *_: contextlib.nullcontext())
-    every = trained(student, teacher, tmp_path / "every", how=training(steps=6))
-    moved = (parameters(every.student) - parameters(student)).norm()
-    assert (parameters(every.student) - parameters(few.student)).norm() < 0.01 * moved
 
 
 def test_a_trained_student_is_a_plain_one_again(student, teacher, tmp_path):

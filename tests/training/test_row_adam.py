@@ -104,6 +104,82 @@ def test_a_row_that_is_read_once_moves_as_dense_adam_moves_it_whatever_the_size_
     assert (gap <= 1e-3 * moved).all(), (gap / moved).tolist()
 
 
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_pulls_rows_to_their_start_as_dense_adam_with_a_decay_does(accumulation):
+    one = Net()
+    other = copy.deepcopy(one)
+    start, pull = one.words.weight.detach().clone(), torch.linspace(0, 60, WORDS)  # rare rows are pulled hardest
+    a = dense(one)
+    other.words = RowsInUse(other.words)
+    b = RowAdamW(other.out.parameters(), other.words, lr=0.01, embedding_lr=0.003, pull=pull)
+    linear = [torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.1, 60) for o in (a, b)]
+
+    def before_the_step(optimizer, *_):
+        weight, rate = optimizer.param_groups[1]["params"][0], optimizer.param_groups[1]["lr"]
+        with torch.no_grad():
+            weight.copy_(start + torch.exp(-pull * rate)[:, None] * (weight - start))
+
+    a.register_step_pre_hook(before_the_step)
+    free = copy.deepcopy(other)
+    expected = train(one, a, batches(60), clip=True, schedule=linear[0], accumulation=accumulation)
+    found = train(other, b, batches(60), clip=False, schedule=linear[1], accumulation=accumulation)
+    b.close()
+    assert found == pytest.approx(expected, rel=1e-4)
+    moved = (one.words.weight - start).norm(dim=1)
+    assert moved.median() > 0.003
+    gap = (one.words.weight - other.words.weight).norm(dim=1)
+    assert (gap <= 5e-3 * moved + 1e-7).all(), (gap / moved).tolist()  # the steps of a span share their mean exponent
+    c = RowAdamW(free.out.parameters(), free.words, lr=0.01, embedding_lr=0.003)
+    train(free, c, batches(60), clip=False, accumulation=accumulation)
+    c.close()
+    assert moved[30:].mean() < 0.5 * (free.words.weight - start)[30:].norm(dim=1).mean()
+
+
+def test_a_pull_moves_no_row_that_was_never_read_and_goes_on_after_a_resume_to_the_bit():
+    whole = Net()
+    start, pull = whole.words.weight.detach().clone(), torch.full((WORDS,), 30.0)
+    half = copy.deepcopy(whole)
+    made = []
+    for net in (whole, half):
+        net.words = RowsInUse(net.words)
+        made.append(RowAdamW(net.out.parameters(), net.words, lr=0.01, embedding_lr=0.003, pull=pull))
+    data = [(ids % 20, target) for ids, target in batches(8)]
+    train(whole, made[0], data[:4], clip=False)
+    made[0].pay()  # as for a checkpoint
+    train(whole, made[0], data[4:], clip=False)
+    train(half, made[1], data[:4], clip=False)
+    saved, weights = made[1].state_dict(), half.state_dict()
+    again = Net()
+    again.words.weight.data.copy_(start)
+    again.words = RowsInUse(again.words)
+    resumed = RowAdamW(again.out.parameters(), again.words, lr=0.01, embedding_lr=0.003, pull=pull)
+    again.load_state_dict(weights)
+    resumed.load_state_dict(saved)
+    train(again, resumed, data[4:], clip=False)
+    made[0].close()
+    resumed.close()
+    assert torch.equal(again.words.weight, whole.words.weight)
+    assert torch.equal(whole.words.weight[20:], start[20:])
+    assert (whole.words.weight[:20] != start[:20]).any()
+
+
+def test_frozen_rows_do_not_move_and_do_not_count_in_the_norm():
+    net = Net()
+    start, frozen = net.words.weight.detach().clone(), torch.arange(WORDS) < 5
+    rows = RowsInUse(net.words, frozen)
+    net.words = rows
+    optimizer = RowAdamW([], rows, lr=0.01, embedding_lr=0.003)
+    ids, target = batches(1)[0]
+    nn.functional.mse_loss(net(ids), target).backward()
+    read, gradient = rows.take_gradient()
+    assert (gradient[read < 5] == 0).all()
+    assert (gradient[read >= 5] != 0).any()
+    train(net, optimizer, batches(20), clip=False)
+    optimizer.close()
+    assert torch.equal(net.words.weight[:5], start[:5])
+    assert (net.words.weight[5:] != start[5:]).any()
+
+
 def test_a_row_that_was_never_read_does_not_move():
     net = Net()
     start = net.words.weight.detach().clone()
