@@ -26,12 +26,14 @@ from optical.data.trec_run import Run
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.evaluation.measures import measure
 from optical.evaluation.perturbations import perturb
+from optical.evaluation.strata import Stratified, Stratum
 from optical.files import checksum
 from optical.models import encoders
-from optical.models.encoders import DevScore, Encoder, NamedScore
+from optical.models.encoders import Encoder
 from optical.models.load import load_student
 from optical.models.save import save_encoder
 from optical.pipeline import embed
+from optical.pipeline.dev_score import MeasuredScore
 from optical.pipeline.inputs import read_dictionaries
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
@@ -99,8 +101,8 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     return Setting(lang, rest, held_out, searched, words, judged)
 
 
-def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
-    """The mean reciprocal rank of the teacher's first passage, averaged over the kinds of held-out pairs."""
+def development(setting: Setting, teacher: Encoder, late: bool) -> MeasuredScore:
+    """The mean reciprocal rank of the teacher's first passage; the kinds of held-out pairs are its strata."""
     parts = list(setting.searched.values())
     ids = [f"{k}-{i}" for k, part in enumerate(parts) for i in part.ids][:PASSAGES]
     scores = []
@@ -118,23 +120,28 @@ def development(setting: Setting, teacher: Encoder, late: bool) -> DevScore:
     sentences = (side for kind, some in setting.held_out.items() for pair in some for side in (kind, *pair[:2]))
     vectors = (part.vectors.folder.name for part in parts)
     measured = [str(late), *(checksum(some) for some in (sentences, vectors, ids))]
-    return NamedScore(lambda encoder: float(np.mean([score(encoder) for score in scores])), checksum(measured))
+    weight = 1 / max(1, len(scores))
+    return MeasuredScore(
+        lambda encoder: Stratified(tuple(Stratum(weight, score(encoder)) for score in scores)), checksum(measured)
+    )
 
 
-def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callable[[Encoder], float]:
-    def score(encoder: Encoder) -> float:
+def _ranks(texts: list[str], documents: np.ndarray, right: np.ndarray) -> Callable[[Encoder], np.ndarray]:
+    def score(encoder: Encoder) -> np.ndarray:
         found = encoders.encode_queries(encoder, texts) @ documents.T
         own = found[np.arange(len(right)), right][:, None]
-        return float((1.0 / (1 + (found > own).sum(axis=1))).mean())
+        return 1.0 / (1 + (found > own).sum(axis=1))
 
     return score
 
 
-def _ranks_late(queries: list[Query], part: EmbeddedCollection, right: dict[str, str]) -> Callable[[Encoder], float]:
-    def score(encoder: Encoder) -> float:
+def _ranks_late(
+    queries: list[Query], part: EmbeddedCollection, right: dict[str, str]
+) -> Callable[[Encoder], np.ndarray]:
+    def score(encoder: Encoder) -> np.ndarray:
         run = search(encoder, queries, part.vectors, part.ids, 100)
         ranks = [list(run[q]).index(d) + 1 if d in run[q] else np.inf for q, d in right.items()]
-        return float(np.mean([1.0 / rank for rank in ranks]))
+        return np.array([1.0 / rank for rank in ranks])
 
     return score
 
@@ -167,8 +174,8 @@ def run_cell(
     options = recipe.student_options._replace(weights=weights)
     done = distill(teacher, some, options, workspace, passages=passages, dev=dev, start=start)
     seconds, trained = round(time.perf_counter() - begun, 1), done.trained
-    say(f"{row.name} {setting.lang} seed {seed}: dev {trained.start:.4f} -> {trained.best:.4f}, {seconds} s")
-    found = {"dev": {"start": trained.start, "best": trained.best, "share": trained.share}}
+    say(f"{row.name} {setting.lang} seed {seed}: {trained.sentence}, {seconds} s")
+    found: dict[str, Any] = {"dev": trained.facts}
     found |= {"pairs": len(done.mixture.pairs), "seconds": seconds}
     return found | {"ap": measured(done.student, setting, experiment.perturb)}
 

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
-    "training": "errors files config data transport models embeddings vocabulary",
+    "training": "errors files config data transport models embeddings vocabulary evaluation",
     "pipeline": "errors version files config data models embeddings vocabulary training retrieval evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
     "cli": "errors version config data embeddings evaluation pipeline web",

@@ -156,7 +156,7 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
             f"cannot hold out {held_out:,} pairs of {len(pairs):,}: none is left to train on; hold out fewer, or give"
             " more bitext"
         )
-    ranked = sorted(range(len(pairs)), key=lambda i: _draw(pairs[i], seed))
+    ranked = sorted(range(len(pairs)), key=lambda i: lot(pairs[i], seed))
     chosen = set(ranked[:held_out])
     train = [pair for i, pair in enumerate(pairs) if i not in chosen]
     return train, [pair for i, pair in enumerate(pairs) if i in chosen]
@@ -214,7 +214,7 @@ def _checksum(pairs: Iterable[Pair]) -> str:
     return digest.hexdigest()
 
 
-def _draw(pair: Pair, seed: int) -> bytes:
+def lot(pair: Pair, seed: int) -> bytes:
     """A hash of the pair and the seed, to draw pairs by."""
     return hashlib.blake2b(f"{seed}\t{pair.english}\t{pair.foreign}".encode(), digest_size=16).digest()
 

@@ -2,6 +2,7 @@
 
 - :mod:`optical.evaluation.measures`: AP, nDCG, recall and others, by ir-measures.
 - :mod:`optical.evaluation.significance`: paired randomisation test, t-test, Holm's correction.
+- :mod:`optical.evaluation.strata`: means over strata of queries, their standard error and paired test.
 - :mod:`optical.evaluation.report`: the systems of a run beside their ceiling.
 - :mod:`optical.evaluation.compare_runs`: TREC runs of any systems beside each other.
 - :mod:`optical.evaluation.perturbations`: typos, lost diacritics, other case, code-switching, lost words.

@@ -90,7 +90,7 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
     differences = _differences(a, b, measure)
     return Comparison(
         difference=float(differences.mean()),
-        p_value=_randomisation(differences, permutations, seed),
+        p_value=randomisation(differences, permutations, seed),
         win=int((differences > 0).sum()),
         tie=int((differences == 0).sum()),
         loss=int((differences < 0).sum()),
@@ -149,6 +149,20 @@ def compare_all(
     }
 
 
+def randomisation(differences: np.ndarray, permutations: int = 10_000, seed: int = 0) -> float:
+    """p-value of the sign-flip test of :func:`compare`; queries without a difference cannot change it."""
+    differences = differences[differences != 0]
+    observed = abs(differences.sum()) - EQUAL  # a sign vector that gives the same sum in another order must count
+    generator = np.random.default_rng(seed)
+    block = max(1, SIGNS_AT_ONCE // max(1, len(differences)))
+    extreme = 0
+    for start in range(0, permutations, block):
+        shape = (min(block, permutations - start), len(differences))
+        flip = generator.integers(0, 2, size=shape, dtype=np.int8)
+        extreme += int((np.abs(differences.sum() - 2 * (flip @ differences)) >= observed).sum())
+    return (1 + extreme) / (1 + permutations)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
     order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0
@@ -179,17 +193,3 @@ def _per_query(scores: Scores, measure: str) -> dict[str, float]:
             "compare by one of these, or name it in measure(run, qrels, measures)"
         )
     return scores.per_query[measure]
-
-
-def _randomisation(differences: np.ndarray, permutations: int, seed: int) -> float:
-    """p-value of the sign-flip test; queries without a difference cannot change it and are left out."""
-    differences = differences[differences != 0]
-    observed = abs(differences.sum()) - EQUAL  # a sign vector that gives the same sum in another order must count
-    generator = np.random.default_rng(seed)
-    block = max(1, SIGNS_AT_ONCE // max(1, len(differences)))
-    extreme = 0
-    for start in range(0, permutations, block):
-        shape = (min(block, permutations - start), len(differences))
-        flip = generator.integers(0, 2, size=shape, dtype=np.int8)
-        extreme += int((np.abs(differences.sum() - 2 * (flip @ differences)) >= observed).sum())
-    return (1 + extreme) / (1 + permutations)

@@ -147,7 +147,7 @@ def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], c
     trained = distilled.trained
     facts: dict[str, Any] = {
         "transplant": distilled.transplant,
-        "development": {"start": trained.start, "best": trained.best, "share": trained.share},
+        "development": trained.facts,
         "trained_pairs": distilled.pairs,
         "bitext": _sources(inputs.bitexts.values()),
         "text": {"sources": [{"lang": lang, **one} for lang, own in inputs.bitexts.items() for one in own.facts()]},

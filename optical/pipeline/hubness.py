@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from optical.data.lines import lines
 from optical.data.records import ENGLISH
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
-from optical.evaluation.measures import Scores
-from optical.evaluation.significance import compare_all
+from optical.evaluation.significance import holm
+from optical.evaluation.strata import LEVEL
 from optical.files import checksum, write_text
 from optical.models.encoders import DevScore, Encoder, encode_sentences, fingerprint, is_multi_vector
 from optical.pipeline.dev_score import SetsScore
@@ -27,7 +28,6 @@ from optical.pipeline.run_folder import BANK
 from optical.retrieval.hubness import LEAST, METHODS, check_bank, penalised
 
 NONE, AUTO = "none", "auto"
-LEVEL = 0.05  # p-value by which auto takes a method
 
 
 class Hubness(NamedTuple):
@@ -150,20 +150,14 @@ def choose(recipe: Recipe, student: Encoder, dev: DevScore | None, banks: Mappin
     if not isinstance(dev, SetsScore):
         return Chosen(NONE, "there is no development score over documents that the teacher embeds", {})
     asked = encode_sentences(student, [pair.foreign for pair in bank])
-    found = {NONE: _pooled([one.measured(student) for one in dev.sets])}
-    for method in METHODS:
-        found[method] = _pooled([one.measured(student, penalised(method, asked, one.vectors)) for one in dev.sets])
-    tests = compare_all(found, NONE)
-    scores = {method: round(score.mean["AP"], 4) for method, score in found.items()}
-    best = max(METHODS, key=lambda method: found[method].mean["AP"])
-    told = f"development score {scores[NONE]:.4f} without, {scores[best]:.4f} with {best}, p = {tests[best].p_holm:.3f}"
-    return Chosen(best if tests[best].difference > 0 and tests[best].p_holm < LEVEL else NONE, told, scores)
-
-
-def _pooled(parts: Sequence[Scores]) -> Scores:
-    """The development queries of all languages as one set."""
-    every = {f"{k}-{query}": ap for k, part in enumerate(parts) for query, ap in part.per_query["AP"].items()}
-    return Scores({"AP": sum(every.values()) / len(every)}, {"AP": every}, len(every), sum(p.missing for p in parts))
+    found = {NONE: dev.measured(student)}
+    found |= {method: dev.measured(student, partial(penalised, method, asked)) for method in METHODS}
+    gains = {method: found[method].minus(found[NONE]) for method in METHODS}
+    p_values = dict(zip(METHODS, holm([gain.p_value for gain in gains.values()]), strict=True))
+    scores = {method: round(score.mean, 4) for method, score in found.items()}
+    best = max(METHODS, key=lambda method: found[method].mean)
+    told = f"development score {scores[NONE]:.4f} without, {scores[best]:.4f} with {best}, p = {p_values[best]:.3f}"
+    return Chosen(best if gains[best].mean > 0 and p_values[best] < LEVEL else NONE, told, scores)
 
 
 def hubness_of(recipe: Recipe) -> Hubness:

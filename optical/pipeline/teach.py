@@ -97,7 +97,7 @@ def teach_run(
     clock("measures")
     write_text(options.folder / "recipe.toml", write_recipe(options))
     write_text(options.folder / "training.json", strict_json(taught.history))
-    facts = {"pairs": len(rows), "development": {"start": taught.start, "best": taught.best, "share": taught.share}}
+    facts = {"pairs": len(rows), "development": taught.facts}
     facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
     write_manifest(options, start, facts)
     return outcomes

@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: early stopping, Ctrl-C, stops of diverged runs, the log of plans, the progress bar."""
+"""Callbacks of the trainer: early stopping, the last weights, Ctrl-C, diverged runs, log of plans, progress bar."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from optical.errors import OpticalError
+from optical.models.encoders import Encoder
 from optical.training.distillation_loss import DistillationLoss
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
@@ -65,6 +66,19 @@ class Interruption(TrainerCallback):
         """Raise :class:`Interrupted` if the user asked to stop."""
         if self.asked:
             raise Interrupted(f"stopped; the checkpoint is in {folder}; the same command goes on from it")
+
+
+class KeepLast(TrainerCallback):
+    """Keep the last weights in a file, before the trainer puts those of the best checkpoint in their place."""
+
+    def __init__(self, encoder: Encoder, path: Path) -> None:
+        """Keep the weights of ``encoder``, as ``torch.save`` writes them."""
+        self.encoder, self.path = encoder, path
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the file beside the checkpoint that ends training."""
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            torch.save(self.encoder.state_dict(), self.path)
 
 
 def early_stopping(patience: int) -> TrainerCallback:

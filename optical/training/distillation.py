@@ -75,7 +75,7 @@ class Distilled(NamedTuple):
     """A distilled student, its start, and what is reported of both.
 
     Attributes:
-        student: The encoder with the best development score.
+        student: The encoder that the development score chose.
         start: The encoder before training.
         transplant: What the start reports; empty where it was given.
         trained: Development scores, and what the trainer logged.
@@ -106,8 +106,8 @@ def distill(
     """Make a student of a teacher: give it the words of X, then train it to reproduce the teacher's vectors.
 
     Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there. With
-    ``dev``, the student is the best of the start, the best checkpoint and averages of the two, so never worse than the
-    start.
+    ``dev``, the student is the start unless a checkpoint or an average of weights is better beyond chance
+    (:mod:`optical.training.choice`).
 
     Args:
         teacher: Is not changed.
@@ -117,8 +117,9 @@ def distill(
         passages: Sentence vectors of English passages, one array ``(n, e)`` of unit rows a collection, that the
             ``scores`` objective ranks; ``objective.documents`` of them are drawn by the seed. Without any, that
             objective is left out.
-        dev: Higher is better; called before training and at every evaluation. A checkpoint is resumed only with a score
-            of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
+        dev: Higher is better; called before training and at every evaluation. Only a score with a method ``measured``
+            (encoder -> :class:`optical.evaluation.strata.Stratified`) can be tested. A checkpoint is resumed only with
+            one of the same ``fingerprint`` (see :class:`optical.models.encoders.NamedScore`), or of the same name.
         start: The student before training, where it was made already, or the encoder that it is made of instead of the
             teacher; is not changed.
 
@@ -146,7 +147,7 @@ def distill(
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
     seconds = {"transplant": round(made - begun, 1), "training": round(time.perf_counter() - made, 1)}
     count = len(mixture.trained(options.training)) if _steps(options.training) else 0
-    workspace.say(f"training: {count} pairs, development MAP {trained.start:.4f} -> {trained.best:.4f}")
+    workspace.say(f"training: {count} pairs, {trained.sentence}")
     return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
 
 
@@ -236,7 +237,8 @@ def train_student(
     trained = train(train_rows_too(task, training, pull), training, workspace, dev)
     if fitted is None:
         return trained
-    return trained._replace(start=fitted.start, history=[*fitted.history, *trained.history])
+    workspace.say(f"after the rows: {trained.sentence}")
+    return trained.after(fitted)
 
 
 def _say_cut(

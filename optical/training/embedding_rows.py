@@ -87,9 +87,7 @@ def fit_rows(
     with _all_frozen_but(student, _matrix(student)):
         task = task._replace(name="Fitting rows", inputs=[*task.inputs, "rows alone"])
         fitted = train(train_rows_too(task, loop, pull, ~trained.to(student.device)), loop, workspace, dev)
-    workspace.say(
-        f"rows of {int(trained.sum())} tokens fitted: development MAP {fitted.start:.4f} -> {fitted.best:.4f}"
-    )
+    workspace.say(f"rows of {int(trained.sum())} tokens fitted: {fitted.sentence}")
     return fitted
 
 

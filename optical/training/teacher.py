@@ -44,7 +44,8 @@ def teach(
 ) -> Trained:
     """Train a copy of an encoder to rank the right passage of each query before the wrong ones.
 
-    With ``dev``, the result is the best of the start, the best checkpoint and averages of the two.
+    With ``dev``, the result is the start unless a checkpoint or an average of weights is better beyond chance
+    (:mod:`optical.training.choice`).
 
     ``options.loss`` is InfoNCE over all passages of the batch (Henderson et al. 2017), or the divergence from a given
     ranking of the passages of a row (Santhanam et al., ColBERTv2, NAACL 2022, section 3.2); under the cosine of

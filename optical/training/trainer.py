@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +22,16 @@ from transformers import PrinterCallback, TrainerCallback
 
 from optical.config.teaching import Teaching
 from optical.config.training import Training
+from optical.evaluation.strata import by_query
 from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
-from optical.training.averaging import SHARES, average
-from optical.training.callbacks import Interruption, Progress, early_stopping, whole_checkpoints
+from optical.training.callbacks import Interruption, KeepLast, Progress, early_stopping, whole_checkpoints
+from optical.training.choice import BEST, LAST, SHARES, START, Choice, choose
 from optical.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
-CHECKPOINTS = ("start.pt", "end.pt", "eval", "checkpoint-*")  # names of what training leaves in its folder
+CHECKPOINTS = (START, LAST, BEST, "eval", "checkpoint-*")  # names of what training leaves in its folder
 
 
 class Workspace(NamedTuple):
@@ -81,11 +83,15 @@ class Trained(NamedTuple):
     """A trained encoder, its development scores and its log.
 
     Attributes:
-        encoder: With the best development score; the start itself where training found nothing better.
+        encoder: What the development score tells apart from the start; the start itself where that is nothing.
         start: Development score before training, NaN without one.
         best: Development score of ``encoder``.
-        share: Weight of training in ``encoder``: 1 for the best checkpoint itself, less for an average with the start.
+        share: Weight of training in ``encoder``: 1 for a checkpoint itself, less for an average with the start.
         history: What the trainer logged, one dict an entry: losses by name, scores.
+        error: Standard error of the difference of ``encoder`` and start, of the last checkpoint and start where the
+            start is kept; NaN where the score gives no values by query.
+        p_value: Of that difference, by a paired randomisation test, times ``looks``.
+        looks: How many scores the one of ``encoder`` is the highest of, which flatters it.
     """
 
     encoder: Encoder
@@ -93,6 +99,34 @@ class Trained(NamedTuple):
     best: float
     share: float
     history: list[dict[str, float]]
+    error: float = math.nan
+    p_value: float = math.nan
+    looks: int = 1
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The development scores, for a manifest."""
+        facts = {"start": self.start, "best": self.best, "share": self.share}
+        return facts | {"standard_error": self.error, "p_value": self.p_value, "best_of": self.looks}
+
+    @property
+    def sentence(self) -> str:
+        """The development scores, and how sure they are."""
+        sure = "" if self.share else ", the start is kept"
+        if self.share and not math.isnan(self.p_value):
+            best = f", as the best of {self.looks}" if self.looks > 1 else ""
+            sure = f" (standard error of the difference {self.error:.4f}, p = {self.p_value:.4f}{best})"
+        return f"development MAP {self.start:.4f} -> {self.best:.4f}{sure}"
+
+    def after(self, first: Trained) -> Trained:
+        """This training and the one that it began with as one.
+
+        Each was tested against its own start: of both together no error is known, unless this one gained nothing.
+        """
+        history = [*first.history, *self.history]
+        if self.share == 0.0:
+            return first._replace(history=history)
+        return self._replace(start=first.start, history=history, error=math.nan, p_value=math.nan, looks=1)
 
 
 class Evaluator(BaseEvaluator):
@@ -104,11 +138,11 @@ class Evaluator(BaseEvaluator):
         self.score = score
 
     def __call__(self, model: Encoder, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the model; the trainer logs the result as ``eval_dev``."""
+        """Score the model; the trainer logs the result as ``eval_dev``, its standard error as ``eval_dev_error``."""
         was_training = model.training
-        score = self.score(model)
+        found = by_query(self.score, model)
         model.train(was_training)
-        return {"dev": score}
+        return {"dev": found.mean} | ({} if math.isnan(found.error) else {"dev_error": found.error})
 
 
 def trainer_classes(encoder: Encoder) -> tuple[Any, Any]:
@@ -132,7 +166,7 @@ def untrained(encoder: Encoder, dev: DevScore | None) -> Trained:
 
 
 def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevScore | None) -> Trained:
-    """Train, and give the encoder the best of its start, its best checkpoint and averages of the two.
+    """Train, and give the encoder what is better than its start: :func:`optical.training.choice.choose` says what.
 
     Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there.
 
@@ -148,10 +182,10 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
     """
     encoder = task.encoder
     run = workspace.folder / f"checkpoints-{checkpoint_key(encoder, task.inputs, dev)}"
-    start = dev(encoder) if dev is not None else float("nan")
+    start = by_query(dev, encoder) if dev is not None else None
     working_folder(run, CHECKPOINTS)
     if dev is not None:
-        torch.save(encoder.state_dict(), run / "start.pt")
+        torch.save(encoder.state_dict(), run / START)
     interruption = Interruption()
     with task.optimizer as optimizer:
         callbacks = [interruption, *task.callbacks, *[Progress(task.name)] * workspace.progress]
@@ -162,16 +196,32 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
     state = trainer.state
     del trainer, optimizer
     gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
-    best, share = float("nan"), 1.0
-    if dev is not None:
-        end = state.best_metric if state.best_metric is not None else float("-inf")
-        share, best = average(encoder, run / "start.pt", dev, (start, end), SHARES if loop.averaging else ())
-    if share == 0.0:
-        logger.warning("nothing beats the start on the development score (%.4f): the start is kept", start)
+    chosen = None
+    if dev is not None and start is not None:
+        best = state.best_metric if state.best_metric is not None else float("-inf")
+        looks = sum("eval_dev" in entry for entry in state.log_history)
+        chosen = choose(encoder, run, dev, start, best, looks, SHARES if loop.averaging else ())
     history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
     clear_working_folder(run)
     encoder.eval()
-    return Trained(encoder, start, best, share, history)
+    return _trained(encoder, chosen, history)
+
+
+def _trained(encoder: Encoder, chosen: Choice | None, history: list[dict[str, float]]) -> Trained:
+    if chosen is None:
+        return Trained(encoder, math.nan, math.nan, 1.0, history)
+    difference, looks = chosen.difference, chosen.tested.looks
+    start, best, share = chosen.start.values.mean, chosen.taken.values.mean, chosen.taken.share
+    error = p_value = math.nan
+    if difference.testable:
+        error, p_value = difference.error, min(1.0, looks * difference.p_value)
+    if share == 0.0:
+        sure = f", standard error of the difference {error:.4f}, p = {p_value:.4f}" if difference.testable else ""
+        logger.warning(
+            "nothing beats the start on the development score (%.4f): the start is kept; after training it is %.4f%s",
+            start, chosen.tested.values.mean, sure,
+        )  # fmt: skip
+    return Trained(encoder, start, best, share, history, error, p_value, looks)
 
 
 def checkpoint_key(encoder: Encoder, inputs: Sequence[str], dev: DevScore | None) -> str:
@@ -212,6 +262,8 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
     )
     if dev is not None:
         callbacks = [*callbacks, early_stopping(loop.patience)]
+    if hasattr(dev, "measured"):
+        callbacks = [*callbacks, KeepLast(encoder, run / LAST)]
     trainer = cls(
         model=encoder, args=args, train_dataset=task.dataset, loss=task.loss,
         evaluator=Evaluator(dev) if dev is not None else None, callbacks=callbacks, optimizers=(optimizer, None),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optical.config.vocabulary import Vocabulary
+from optical.evaluation.strata import better, by_query
 from optical.models.composing import compose_unseen, query_words, read_plainly
 from optical.models.encoders import DevScore, Encoder
 from optical.vocabulary.listed_words import add_listed
@@ -17,7 +19,7 @@ def choose_composing(
     """Let a student that composes go on doing so or not, in place; the facts for a manifest.
 
     Where the options say ``auto`` and there is a development score, it is scored both ways before training, and
-    composes unless that is worse.
+    composes unless that is worse, beyond chance where the score gives values by query.
 
     Args:
         student: A start; one that does not compose stays as it is.
@@ -30,15 +32,18 @@ def choose_composing(
         return {"composes": False}
     if options.compose != "auto" or dev is None:
         return {"composes": True}
-    composed = dev(student)
+    composed = by_query(dev, student)
     read_plainly(student)
-    plain = dev(student)
-    if composed >= plain:
+    plain = by_query(dev, student)
+    composes = not better(plain, composed)
+    if composes:
         compose_unseen(student, words.seen)
-    chosen = "composed" if composed >= plain else "left to the teacher's pieces"
-    reason = f"development score {composed:.4f} with composed rows, {plain:.4f} with the teacher's pieces"
+    chosen = "composed" if composes else "left to the teacher's pieces"
+    reason = f"development score {composed.mean:.4f} with composed rows, {plain.mean:.4f} with the teacher's pieces"
+    p_value = composed.minus(plain).p_value
+    reason += "" if math.isnan(p_value) else f", p = {p_value:.4f}"
     say(f"unseen words are {chosen}: {reason}")
-    return {"composes": composed >= plain, "composes_because": reason}
+    return {"composes": composes, "composes_because": reason}
 
 
 def add_words(

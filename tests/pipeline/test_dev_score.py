@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 
 from optical.config.recipe import load_recipe
@@ -14,7 +17,7 @@ from optical.evaluation.measures import measure
 from optical.models.encoders import Encoder, encode_queries, encode_sentences, score_fingerprint
 from optical.models.towers import Towers
 from optical.pipeline import dev_score
-from optical.pipeline.dev_score import development_score, development_scores
+from optical.pipeline.dev_score import SetsScore, development_score, development_scores
 from optical.retrieval.search import search
 
 ENGLISH = [
@@ -27,6 +30,8 @@ PAIRS = {
     "aa": [Pair(text, f"{text} indeed") for text in ENGLISH],
     "bb": [Pair(text, " ".join(word[::-1] for word in text.split()) + " q") for text in ENGLISH],
 }
+
+FEW = "too few or too alike for strata of unseen words and length"
 
 
 def recipe_of(tmp_path, lang: str, **more):
@@ -146,7 +151,7 @@ def test_documents_in_x_without_dev_queries_leave_held_out_pairs(tmp_path, teach
     score, left = development_score(recipe, both(teacher), PAIRS["bb"], unembedded(bare), said.append)
     expected, rest = development_score(recipe, both(teacher), PAIRS["bb"], None, said.append)
     assert (score(teacher), left) == (expected(teacher), rest)
-    assert said[0] == said[1] == "development score: 1 held-out sentences find their translation among 12"
+    assert said[0] == said[1] == f"development score: 1 held-out sentences, {FEW}, find their translation among 12"
 
 
 def fingerprints(recipe, teacher, *searched):
@@ -189,3 +194,45 @@ def test_the_mean_of_several_languages_is_known_by_each(tmp_path, teacher):
     )
     assert key == again
     assert len({key, other, one}) == 3
+
+
+@pytest.fixture
+def many():
+    """Forty of four hundred pairs are held out: in each half of unseen words, short and long ones."""
+    common = ["maji", "mtoto", "kitabu", "soko", "nyumba", "mvua"]
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(common, k=draw.randint(2, 9))) for _ in range(400)]
+    own = ["".join(draw.choices("bcdfgh", k=9)) if k % 9 == 0 else "" for k in range(400)]
+    foreign = [f"{text} {word}".strip() for text, word in zip(texts, own, strict=True)]
+    return [Pair(f"{draw.choice(ENGLISH)} {k}", text) for k, text in enumerate(foreign)]
+
+
+def test_held_out_sentences_count_by_strata(tmp_path, teacher, many):
+    recipe, said = recipe_of(tmp_path, "aa", **{"training.held_out": 40}), []
+    score, left = development_score(recipe, both(teacher), many, None, said.append)
+    found = score.measured(teacher)
+    assert [weight for weight, _ in found.strata] == [0.25] * 4
+    assert found.queries == 40 == len(many) - len(left)
+    assert score(teacher) == found.mean == pytest.approx(np.mean([values.mean() for _, values in found.strata]))
+    assert "10 short of seen words (25 %); 10 long of seen words (25 %); 10 short with an unseen word" in said[0]
+    (own,) = score.sets
+    plain = own._replace(strata=())
+    assert score_fingerprint(SetsScore([plain])) != score_fingerprint(score)
+    ap = dict(zip((q for _, asked in own.strata for q in asked), (v for _, s in found.strata for v in s), strict=True))
+    assert [ap[query.id] for query in own.queries] == plain.measured(teacher).strata[0].values.tolist()
+
+
+def test_a_language_of_strata_weighs_no_more_than_one_without(tmp_path, teacher, many):
+    recipe = recipe_of(tmp_path, "aa,bb", **{"training.held_out": 40})
+    score, _ = development_scores(recipe, both(teacher), {"aa": many, "bb": PAIRS["bb"]}, {}, lambda _: None)
+    found = score.measured(teacher)
+    assert [weight for weight, _ in found.strata] == [0.125] * 4 + [0.5]
+    assert np.isnan(found.error), "one language has one query"
+
+
+def test_documents_in_x_give_values_by_query(tmp_path, teacher, documents):
+    score, _ = development_score(
+        recipe_of(tmp_path, "bb"), both(teacher), PAIRS["bb"], unembedded(documents), lambda _: None
+    )
+    assert score.measured(teacher).queries == 3
+    assert score(teacher) == score.measured(teacher).mean

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from optical.config.objective import Objective
 from optical.config.recipe import StudentOptions
 from optical.config.training import Training
 from optical.data.bitext import Pair
+from optical.evaluation.strata import Stratified, Stratum
 from optical.models.encoders import Encoder
 from optical.training.distillation import train_student
 from optical.training.mixture import Mixture, usable
@@ -38,6 +40,22 @@ def training(**more) -> Training:
     return Training(**{**usual, **more})
 
 
+class ByQuery:
+    """A development score of twenty queries: what ``score`` says, a little more for some and less for others."""
+
+    fingerprint = "by query"
+
+    def __init__(self, score):
+        self.score = score
+
+    def measured(self, student) -> Stratified:
+        values = self.score(student) + 0.01 * np.linspace(-1, 1, 20)
+        return Stratified((Stratum(0.5, values[:8]), Stratum(0.5, values[8:])))
+
+    def __call__(self, student) -> float:
+        return self.measured(student).mean
+
+
 class Result(NamedTuple):
     """A copy of the student after training, and everything else that came out."""
 
@@ -46,6 +64,9 @@ class Result(NamedTuple):
     best: float
     share: float
     history: list[dict[str, float]]
+    error: float
+    p_value: float
+    looks: int
     pairs: int
 
 

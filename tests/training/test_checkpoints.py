@@ -16,7 +16,7 @@ from optical.data.bitext import Pair
 from optical.models.encoders import NamedScore
 from optical.training.callbacks import Interrupted
 from optical.training.distillation_loss import DistillationLoss
-from tests.training.distilled import PAIRS, parameters, trained, training
+from tests.training.distilled import PAIRS, ByQuery, parameters, trained, training
 
 
 @pytest.mark.parametrize("method", ["fgm", "noise"])
@@ -71,6 +71,23 @@ def test_an_interruption_with_a_development_score_resumes_too(student, teacher, 
     found = trained(student, teacher, tmp_path / "run", how=training(evaluate_every=2), dev=lambda _: next(scores))
     assert len(calls) == 4
     assert found.best > 0
+
+
+@pytest.mark.parametrize("call", [2, 4])
+def test_an_interruption_with_values_by_query_resumes_to_the_bit(student, teacher, tmp_path, monkeypatch, call):
+    def near(model):  # falls while training, so that best and last differ
+        return 1 - float((parameters(model) - parameters(student)).abs().mean())
+
+    how = training(evaluate_every=1, averaging=True)
+    expected = trained(student, teacher, tmp_path / "whole", how=how, dev=ByQuery(lambda m: -near(m)))
+    ctrl_c_at(monkeypatch, call)
+    with pytest.raises(Interrupted):
+        trained(student, teacher, tmp_path / "halves", how=how, dev=ByQuery(lambda m: -near(m)))
+    found = trained(student, teacher, tmp_path / "halves", how=how, dev=ByQuery(lambda m: -near(m)))
+    assert expected.share == 1.0
+    assert torch.equal(parameters(found.student), parameters(expected.student))
+    assert (found.best, found.error, found.p_value) == (expected.best, expected.error, expected.p_value)
+    assert list((tmp_path / "halves").iterdir()) == [], "state dicts stay behind"
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):

@@ -20,8 +20,8 @@ from optical.training import plan_terms
 from optical.training.distillation import check_enough, distill
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.mixture import Mixture, mix, usable
-from optical.training.trainer import Workspace
-from tests.training.distilled import OBJECTIVE, PAIRS, parameters, trained, training
+from optical.training.trainer import Trained, Workspace
+from tests.training.distilled import OBJECTIVE, PAIRS, ByQuery, parameters, trained, training
 
 
 def test_the_loss_falls_and_every_part_of_it_is_logged(student, teacher, tmp_path):
@@ -145,6 +145,70 @@ def test_the_best_checkpoint_is_taken_not_the_last(student, teacher, tmp_path):
     assert torch.equal(parameters(found.student), seen[1])
     assert not torch.equal(seen[1], seen[2])
     assert [entry["eval_dev"] for entry in found.history if "eval_dev" in entry] == [0.9, 0.2]
+
+
+def test_of_values_by_query_the_uncertainty_is_told(student, teacher, tmp_path):
+    seen = []
+
+    def score(model):  # of the start, two checkpoints, and of the last and the best once more
+        seen.append(parameters(model))
+        return [0.1, 0.5, 0.3, 0.3, 0.5][len(seen) - 1]
+
+    start, best, last = (ByQuery(lambda _, score=score: score).measured(None) for score in (0.1, 0.5, 0.3))
+    found = trained(student, teacher, tmp_path / "run", dev=ByQuery(score))
+    assert torch.equal(seen[3], seen[2])
+    assert torch.equal(seen[4], seen[1])
+    assert torch.equal(parameters(found.student), seen[1]), "all queries are better than those of the last"
+    assert (found.start, found.best, found.share) == (start.mean, best.mean, 1.0)
+    assert found.error == pytest.approx(0.0, abs=1e-9)
+    assert (found.looks, found.p_value) == (2, 2 * best.minus(start).p_value)
+    assert found.p_value < 0.001
+    scored = [entry for entry in found.history if "eval_dev" in entry]
+    assert [entry["eval_dev"] for entry in scored] == pytest.approx([best.mean, last.mean])
+    assert [entry["eval_dev_error"] for entry in scored] == pytest.approx([best.error, last.error])
+
+
+def test_the_start_is_kept_where_a_gain_may_be_chance(student, teacher, tmp_path, caplog):
+    noise = np.random.default_rng(0).normal(size=20)
+    seen = []
+
+    def score(model):
+        seen.append(parameters(model))
+        return 0.5 + (0.01 + 0.2 * noise) * (len(seen) > 1)
+
+    found = trained(student, teacher, tmp_path / "run", dev=ByQuery(score))
+    assert torch.equal(parameters(found.student), parameters(student))
+    assert (found.start, found.share) == (found.best, 0.0)
+    assert found.p_value > 0.05
+    assert found.error > 0.01
+    told = r"the start is kept; after training it is 0\.\d+, standard error of the difference 0\.\d+, p = 0\.\d+"
+    assert re.search(told, caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"share": 1.0, "error": 0.0113, "p_value": 0.0021},
+         "development MAP 0.8130 -> 0.8652 (standard error of the difference 0.0113, p = 0.0021)"),
+        ({"share": 1.0, "error": 0.0113, "p_value": 0.0126, "looks": 6},
+         "development MAP 0.8130 -> 0.8652 (standard error of the difference 0.0113, p = 0.0126, as the best of 6)"),
+        ({"share": 1.0}, "development MAP 0.8130 -> 0.8652"),
+        ({"share": 0.0, "best": 0.813, "error": 0.01, "p_value": 0.3},
+         "development MAP 0.8130 -> 0.8130, the start is kept"),
+    ],
+)  # fmt: skip
+def test_the_end_of_training_is_one_sentence(more, expected):
+    assert Trained(**{"encoder": None, "start": 0.813, "best": 0.8652, "history": [], **more}).sentence == expected
+
+
+def test_two_stages_are_one_whose_error_is_known_where_the_second_gains_nothing():
+    figures = {"encoder": None, "error": 0.01, "looks": 6, "p_value": 0.02}
+    first = Trained(**figures, start=0.1, best=0.3, share=1.0, history=[{"step": 1}])
+    kept = Trained(**figures, start=0.3, best=0.3, share=0.0, history=[{"step": 2}]).after(first)
+    assert kept == first._replace(history=[{"step": 1}, {"step": 2}])
+    gained = Trained(**figures, start=0.3, best=0.4, share=0.5, history=[]).after(first)
+    assert (gained.start, gained.best, gained.share, gained.looks) == (0.1, 0.4, 0.5, 1)
+    assert np.isnan([gained.error, gained.p_value]).all()
 
 
 def test_patience_ends_training(student, teacher, tmp_path):

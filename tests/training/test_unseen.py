@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
+from optical.evaluation.strata import Stratified, Stratum
 from optical.models.composing import compose_unseen, query_words
 from optical.training.unseen import add_words, choose_composing
 from optical.vocabulary.transplant import transplant
 from tests.conftest import bert
+from tests.training.distilled import ByQuery
 
 PAIRS = [Pair(f"the children {k} drink", f"{w} {k} ni") for k, w in enumerate(("maji", "mtoto", "watoto", "kitabu"))]
 
@@ -33,6 +38,16 @@ def test_it_composes_unless_that_is_worse(start, compose, gain, composes):
     assert bool(said) is (compose == "auto")
     if said:
         assert "0.5000 with the teacher's pieces" in said[0]
+
+
+@pytest.mark.parametrize(("loss", "composes"), [(0.05, True), (0.3, False)])
+def test_it_composes_unless_that_is_worse_beyond_chance(start, loss, composes):
+    noise, said = np.random.default_rng(0).normal(size=50) / 2, []
+    dev = ByQuery(lambda student: 0.0)
+    dev.measured = lambda student: Stratified((Stratum(1.0, 0.5 - (loss + noise) * bool(query_words(student))),))
+    facts = choose_composing(start, Vocabulary(compose="auto"), dev, said.append)
+    assert bool(query_words(start)) is composes is facts["composes"]
+    assert re.search(r"with the teacher's pieces, p = 0\.\d{4}$", said[0])
 
 
 def test_without_a_score_it_composes(start):
