@@ -73,7 +73,8 @@ def distill(
         lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
             reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
-            weight for ``scores``; without them that objective is left out.
+            weight for ``scores``; without them that objective is left out. Their names, where the bitext lacks them,
+            are read by the teacher's pieces.
         words: Words of X that the bitext may lack, one string each, or a path that
             :func:`optical.data.word_list.read_word_list` reads (``vocabulary.words``). Each that resembles words of
             the bitext gets a row composed from theirs.
@@ -100,7 +101,9 @@ def distill(
         RecipeError: An unknown option, or a value out of range.
     """
     from optical.config.recipe import load_recipe
+    from optical.data.names import names_in
     from optical.data.word_list import count_words
+    from optical.data.words import tidy
     from optical.files import check_replaceable
     from optical.models import encoders
     from optical.models.linear_map import body_for
@@ -133,8 +136,9 @@ def distill(
         body = load_encoder(student)
         body = with_prompts(body, recipe.student_prompts.model_dump(), names_of(student)[0], "student_prompts")
         body = body_for(body, towers.queries)
-    texts = list(documents or ()) if not encoders.is_multi_vector(towers.documents) else []
-    passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if texts else []
+    texts = list(documents or ())
+    ranked = texts and not encoders.is_multi_vector(towers.documents)
+    passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if ranked else []
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
         bitexts = _bitexts(bitext, recipe)
@@ -143,7 +147,7 @@ def distill(
         listed = read_word_lists(recipe, pairs, {}, workspace.say).counts + count_words(given_words)
         dictionaries = read_dictionaries(recipe, pairs, lambda _: None)
         entries = [entry for dictionary in dictionaries.values() for entry in dictionary.entries]
-        options = recipe.student_options._replace(entries=entries, weights=weights)
+        options = recipe.student_options._replace(entries=entries, weights=weights, names=names_in(map(tidy, texts)))
         done = distillation.distill(towers.queries, pairs, options, workspace, passages=passages, dev=dev, start=body)
     add_words([done.student], listed, recipe.vocabulary, lambda _: None)
     if folder is not None:

@@ -6,7 +6,7 @@ that it was made by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -44,6 +44,7 @@ class StudentOptions(NamedTuple):
         seed: Of everything random.
         entries: Of a dictionary, (English, X), for words that the bitext lacks or has seldom.
         weights: Pair -> how often it is drawn for each time that others are; 0 for words alone, without training on it.
+        names: Of English documents, folded: words that are not composed where the bitext lacks them.
     """
 
     vocabulary: Vocabulary = Vocabulary()
@@ -54,6 +55,7 @@ class StudentOptions(NamedTuple):
     seed: int = 0
     entries: Sequence[tuple[str, str]] = ()
     weights: Mapping[tuple[str, str], float] = {}
+    names: Collection[str] = ()
 
 
 class Recipe(Section):

@@ -27,5 +27,6 @@ Text:
 - :mod:`optical.data.lines`: text files line by line, plain or gzip.
 - :mod:`optical.data.words`: words split, replaced and compared.
 - :mod:`optical.data.word_list`, :mod:`optical.data.hunspell`: words of a language, from any text or dictionary.
+- :mod:`optical.data.names`: names in English texts.
 - :mod:`optical.data.spellings`: which words are alike in their letters.
 """

@@ -17,6 +17,7 @@ Lexicon: TypeAlias = Mapping[str, Sequence[str]]
 # Indic and Arabic scripts. Digits and hyphens end a word: the teacher reads numbers already.
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
 _AFTER_SIGN = regex.compile(r"(?<=[^\s\p{L}\p{M}])(?<![\p{L}\p{M}]['’ʼ\u200c\u200d])" + _WORD.pattern)
+_INSIDE = regex.compile(rf"(?<=[\p{{L}}\p{{M}}\p{{Nd}},)]) ({_WORD.pattern})")
 _LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
 
 
@@ -48,6 +49,11 @@ def split_words(text: str) -> list[str]:
 def words_after_signs(text: str) -> list[str]:
     """The words of :func:`split_words` that stand right after something other than a space, as in ``(maji``."""
     return [_straight(w) for w in _AFTER_SIGN.findall(text)]
+
+
+def words_inside(text: str) -> list[str]:
+    """The words of :func:`split_words` that surely begin no sentence: right after a word, number, comma or bracket."""
+    return [_straight(w) for w in _INSIDE.findall(text)]
 
 
 def first_word(text: str) -> str:

@@ -246,7 +246,8 @@ def fingerprint(encoder: Encoder, side: Literal["query", "document"] | None = No
     digest.update(prompts.described(encoder, side).encode())
     words = getattr(transformer(encoder), "query_words", None)  # of a student that composes
     if words is not None:
-        digest.update(json.dumps(words.seen).encode())
+        seen = words.seen if words.seen.names else words.seen[:-1]  # as it was before there were names
+        digest.update(json.dumps(seen).encode())
     return digest.hexdigest()[:16]
 
 

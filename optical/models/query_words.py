@@ -8,7 +8,7 @@ mean of the rows named here (:mod:`optical.models.composing`, :mod:`optical.mode
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,8 @@ class SeenWords(NamedTuple):
         english: Words of the bitext's English side, folded: they keep the teacher's pieces, and so do words that are
             more alike to one of them than to any word of X, which are names and loans.
         slots: Token ids that a slot can have: one, or two where tokens contain the space before them.
+        names: Of the collection, folded: written with a capital, they keep the teacher's pieces. Words that are alike
+            to them do not: with so many names, words of X would be among these.
     """
 
     words: list[str]
@@ -41,6 +43,12 @@ class SeenWords(NamedTuple):
     counts: list[int]
     english: list[str]
     slots: list[int]
+    names: list[str] = []
+
+    def with_names(self, names: Iterable[str]) -> SeenWords:
+        """The same with names, folded; those that the bitext has, on either side, are left out."""
+        known = {*self.words, *self.english}
+        return self._replace(names=[name for name in names if name not in known])
 
     def write(self, folder: Path) -> None:
         """Write the file into a student's folder."""
@@ -129,14 +137,14 @@ class QueryWords:
         self.seen, self.tokenizer = seen, tokenizer
         self.spellings = Spellings(seen.words, seen.counts, others=seen.english)
         self.ids = np.array(seen.ids, dtype=np.int64)
-        self.left = frozenset(seen.english)
+        self.left, self.names = frozenset(seen.english), frozenset(seen.names)
         self.known: dict[str, Composition | None] = {}
 
     def compositions(self, words: Sequence[str]) -> list[Composition | None]:
         """What each word is composed of; None for a word that is left to the tokenizer.
 
-        These are words that it reads as one token, those that the English side of the bitext has, and those that
-        resemble no seen word.
+        These are words that it reads as one token, those that the English side of the bitext has, names of the
+        collection, and those that resemble no seen word.
         """
         known = self.known if len(self.known) + len(words) <= REMEMBERED else {}
         new = [word for word in dict.fromkeys(words) if word not in known]
@@ -165,6 +173,8 @@ class QueryWords:
     def spelled(self, word: str) -> str:
         """The spelling of an unseen word; empty for one that is left to the tokenizer."""
         tokens = self.tokenizer.encode(f" {word}", add_special_tokens=False)
-        if fold(word) in self.left or sum(tokens.attention_mask) < 2:  # without padding
+        folded = fold(word)
+        named = word[0].isupper() and folded in self.names
+        if named or folded in self.left or sum(tokens.attention_mask) < 2:  # without padding
             return ""
         return spelling_of(word, self.tokenizer)

@@ -120,7 +120,8 @@ def distill_run(
 
 
 def _options(recipe: Recipe, inputs: Inputs) -> StudentOptions:
-    return recipe.student_options._replace(entries=inputs.entries, weights=inputs.weights)
+    names = inputs.names() if recipe.vocabulary.compose != "off" else []
+    return recipe.student_options._replace(entries=inputs.entries, weights=inputs.weights, names=names)
 
 
 def _save(recipe: Recipe, distilled: Distilled, say: Callable[[str], None]) -> None:

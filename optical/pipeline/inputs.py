@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from optical.data.bitext_sources import unnamed_files
 from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
 from optical.data.dictionary import Dictionary, Entry, read_dictionary
+from optical.data.names import MOST, names_in
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.pipeline.sides import embeddable, judged
@@ -52,6 +54,13 @@ class Inputs(NamedTuple):
     def entries(self) -> list[Entry]:
         """The entries of all dictionaries, one language after the other."""
         return [entry for dictionary in self.dictionaries.values() for entry in dictionary.entries]
+
+    def names(self) -> list[str]:
+        """The most frequent names of all English documents, folded; the documents are read for them."""
+        counts: Counter[str] = Counter()
+        for one in distinct(self.collections):
+            counts.update(names_in(doc.text for doc in one.docs) if one.docs_lang == ENGLISH else {})
+        return [name for name, _ in counts.most_common(MOST)]
 
 
 def bitext_path(recipe: Recipe) -> str:

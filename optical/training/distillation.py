@@ -170,7 +170,11 @@ def make_start(
         english = english_cosines(teacher, student, [p.english for p in pairs], seed=options.seed)
         start = start._replace(student=student, size_after=size_of(student), english=english)
     if start.seen is not None:
-        compose_unseen(start.student, start.seen)
+        seen = start.seen.with_names(options.names)
+        start = start._replace(seen=seen)
+        compose_unseen(start.student, seen)
+        if seen.names:
+            say(f"names: {len(seen.names):,} of the documents, which the bitext lacks, keep the teacher's pieces")
     if start.reason:
         say(f"vocabulary mode: {start.mode}, because {start.reason}")
     say(

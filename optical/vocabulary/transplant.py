@@ -136,6 +136,7 @@ class Transplant(NamedTuple):
             **({"mode_chosen_because": self.reason} if self.reason else {}),
             "words_added": self.added - self.pieces,
             **({"words_from_lexicon": self.looked_up} if self.looked_up else {}),
+            **({"names_of_documents": len(self.seen.names)} if self.seen and self.seen.names else {}),
             "pieces_added": self.pieces,
             "rows_aligned": self.aligned,
             "teacher_rows_overwritten": self.overwritten,

@@ -41,6 +41,13 @@ def test_words_of_the_english_side_and_strangers_are_left(words):
     assert words.compositions(["watutu", "Watutu", "bbbb", "a", "mtoto"]) == [None] * 5
 
 
+def test_names_are_left_where_they_have_a_capital_and_what_is_like_them_is_composed(words):
+    seen = words.seen.with_names(["majini", "watoto", "watutu"])
+    assert seen.names == ["majini"], "the bitext has the others"
+    named = QueryWords(seen, words.tokenizer)
+    assert named.slotted(["Majini, majini, Majinit"]).texts == [f"Majini, {SLOT}, {SLOT}"]
+
+
 def test_what_is_remembered_is_bounded_and_shared_by_threads(words, monkeypatch):
     monkeypatch.setattr(query_words, "REMEMBERED", 5)
     texts = [f"mtoto{end} maji{end}" for end in ("ni", "na", "ka", "ku", "wa", "ta")]
@@ -57,6 +64,10 @@ def test_the_file_is_read_again_and_damage_is_told(words, tmp_path):
     assert read_seen_words(tmp_path) is None
     words.seen.write(tmp_path)
     assert read_seen_words(tmp_path) == words.seen
+    earlier = words.seen._asdict()
+    del earlier["names"]
+    (tmp_path / FILE).write_text(json.dumps(earlier), encoding="utf-8")
+    assert read_seen_words(tmp_path) == words.seen, "students from before there were names"
     for damaged in ("{", "[]", '{"words": []}', json.dumps({**words.seen._asdict(), "ids": [1]})):
         (tmp_path / FILE).write_text(damaged, encoding="utf-8")
         with pytest.raises(DataError, match=rf"{FILE}.*remove the file"):

@@ -18,9 +18,11 @@ from optical.data.collection import read_collection
 from optical.data.trec_run import read_run
 from optical.errors import DataError
 from optical.evaluation import report
-from optical.models.load import load_encoder
+from optical.models.composing import query_words
+from optical.models.load import load_encoder, load_student
 from optical.models.save import NOTE
 from optical.pipeline import answer, bm25_rows, inputs
+from optical.pipeline.distill import transplant_run
 from optical.training import distillation
 from optical.training.callbacks import Interrupted
 from tests.chain import DOCUMENTS, OWN, PAIRS, cased, mean_loss, recipe_of, uncased, unigram
@@ -198,6 +200,22 @@ def test_a_collection_with_one_split_needs_no_dev(tmp_path, data):
     uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
     more = {"training.steps": 2, "collection": str(tmp_path / "collection")}
     assert distilled(recipe_of(tmp_path, data, tmp_path / "teacher", **more), progress=False) is not None
+
+
+def test_names_of_the_documents_keep_the_teacher_s_pieces_in_the_students_folders(tmp_path, data):
+    shutil.copytree(data / "collection", tmp_path / "collection")
+    with (tmp_path / "collection" / "docs.jsonl").open("a") as file:
+        file.write('{"id": "new", "title": "", "text": "the river is near Vitabuni, they say ."}\n')
+    uncased(tmp_path / "made").save(str(tmp_path / "teacher"))
+    recipe, said = recipe_of(tmp_path, data, tmp_path / "teacher", collection=str(tmp_path / "collection")), []
+    start = transplant_run(recipe, said.append, progress=False)
+    assert start.report()["names_of_documents"] == 1
+    assert any(line.startswith("names: 1 of the documents") for line in said)
+    words = query_words(load_student(recipe.folder / "transplant"))
+    assert words.seen.names == ["vitabuni"]
+    assert [bool(made) for made in words.compositions(["Vitabuni", "vitabuni", "Vitabu"])] == [False, True, False]
+    off = recipe.model_copy(update={"vocabulary": recipe.vocabulary.model_copy(update={"compose": "off"})})
+    assert "names_of_documents" not in transplant_run(off, progress=False).report()
 
 
 def test_a_split_that_is_not_there_stops_before_any_work(tmp_path, data):
