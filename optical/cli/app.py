@@ -65,8 +65,7 @@ BitextOption = Annotated[
     str | None,
     typer.Option(
         "--bitext",
-        help="Sentence pairs: a file, a folder, or a Moses pair a.en,a.sw; several as a.tsv,b@0.5, the second drawn "
-        "half as often.",
+        help="Sentence pairs: file, folder, Moses pair, or several: a.tsv,b@0.5 draws b half as often.",
         show_default="data/bitext/LANG, then the sample",
     ),
 ]
