@@ -214,6 +214,13 @@ def test_no_room_is_a_drawer_for_anything():
     ] == []
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_docstring_says_what_the_thing_does_and_does_not_begin_with_what_or_how(file, trees):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    said = [ast.get_docstring(node) or "" for node in ast.walk(trees[file]) if isinstance(node, documented)]
+    assert not [text for text in said if text.split(" ")[0] in ("What", "How")]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(PACKAGE).as_posix())
 def test_a_file_has_a_docstring_and_at_most_400_lines(file, trees):
     assert ast.get_docstring(trees[file]), f"{file} does not say what it is"

@@ -75,7 +75,7 @@ class Bitext(NamedTuple):
         return {pair: weight for pair, weight in own if weight != 1}
 
     def facts(self) -> list[dict[str, Any]]:
-        """What a manifest says of each source; the checksum is of its pairs."""
+        """Describe each source for a manifest; the checksum is of its pairs."""
         own: dict[str, list[Pair]] = {source.path: [] for source in self.given}
         for pair in self.pairs:
             own[self.source_of[pair].path].append(pair)

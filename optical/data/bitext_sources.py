@@ -37,7 +37,7 @@ class Files(NamedTuple):
         return self.files if isinstance(self.files, Moses) else (self.files,)
 
     def rows(self, lang: str) -> Iterator[Row]:
-        """What stands in them, uncleaned."""
+        """Read the pairs that stand in them, uncleaned."""
         if isinstance(self.files, Moses):
             return bitext_formats.moses(self.files)
         return bitext_formats.READERS[bitext_formats.format_of(self.files) or ""](self.files, lang)
@@ -253,7 +253,7 @@ def _licence_of(files: Sequence[Files], source: Path) -> str | None:
 
 
 def _licence(file: Path, source: Path) -> str | None:
-    """What is said of a file in its folder, or in a folder above it that belongs to the source."""
+    """Find the licence of a file, stated in its folder or in a folder above it that belongs to the source."""
     for folder in (folder for folder in file.parents if folder == file.parent or folder.is_relative_to(source)):
         for said in (_stated(folder / FACTS, file), _first_line(folder), _readme_line(folder)):
             if said:

@@ -48,7 +48,7 @@ class Affix(NamedTuple):
 
 
 class _Rules:
-    """What an ``.aff`` file says."""
+    """The rules of an ``.aff`` file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.encoding, self.flag_kind = path, "utf-8", "short"

@@ -1,4 +1,4 @@
-"""How alike words are in spelling: the seen words that share the most, and the rarest, n-grams with a new word.
+"""Compare words in spelling: find the seen words that share the most, and the rarest, n-grams with a new word.
 
 Works for any script. Needs numpy only, so that an exported student can use it.
 """

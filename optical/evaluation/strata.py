@@ -40,7 +40,7 @@ class Stratified(NamedTuple):
 
     @property
     def queries(self) -> int:
-        """How many queries there are."""
+        """The number of queries."""
         return sum(len(values) for _, values in self.strata)
 
     @property
@@ -85,7 +85,7 @@ class Stratified(NamedTuple):
 
 
 def by_query(score: Callable[[Any], float], encoder: Any) -> Stratified:
-    """What a development score finds for an encoder: by query where it has a method ``measured``, else the score alone.
+    """Score an encoder by a development score: by query where it has a method ``measured``, else the score alone.
 
     A score alone is one query, so that nothing can be tested.
     """

@@ -42,7 +42,7 @@ def read_plainly(encoder: Encoder) -> None:
 
 
 def query_words(encoder: Encoder) -> QueryWords | None:
-    """What finds the unseen words of an encoder's texts; None where it does not compose."""
+    """Return the finder of unseen words in an encoder's texts; None where it does not compose."""
     return getattr(transformer(encoder), "query_words", None)
 
 

@@ -56,7 +56,7 @@ class SeenWords(NamedTuple):
 
 
 def read_seen_words(folder: Path) -> SeenWords | None:
-    """What a student's folder says; None for a student that does not compose.
+    """Read the seen words from a student's folder; None for a student that does not compose.
 
     Raises:
         DataError: The file is damaged.
@@ -81,7 +81,7 @@ def read_seen_words(folder: Path) -> SeenWords | None:
 
 
 class Composition(NamedTuple):
-    """What an unseen word is composed of.
+    """The rows that an unseen word is composed of, and their weights.
 
     Attributes:
         ids: Token ids of seen words, ``(k,)``.
@@ -141,7 +141,7 @@ class QueryWords:
         self.known: dict[str, Composition | None] = {}
 
     def compositions(self, words: Sequence[str]) -> list[Composition | None]:
-        """What each word is composed of; None for a word that is left to the tokenizer.
+        """Compose each word of rows of seen words; None for a word that is left to the tokenizer.
 
         These are words that it reads as one token, those that the English side of the bitext has, names of the
         collection, and those that resemble no seen word.

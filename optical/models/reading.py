@@ -1,4 +1,4 @@
-"""How much of some texts an encoder reads: what is longer than its limit is cut, and that is counted."""
+"""Count how much of some texts an encoder reads; the rest, beyond its limit, is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """What an encoder has read of some texts; special tokens and prompt are tokens.
+    """The part of some texts that an encoder has read; special tokens and prompt are tokens.
 
     Attributes:
         texts: Number of texts.

@@ -31,7 +31,7 @@ NONE, AUTO = "none", "auto"
 
 
 class Hubness(NamedTuple):
-    """How the documents of a run are penalised.
+    """The penalties of the documents of a run.
 
     Attributes:
         method: Of :data:`optical.retrieval.hubness.METHODS`, or ``none``.
@@ -42,7 +42,7 @@ class Hubness(NamedTuple):
     bank: Sequence[Pair]
 
     def facts(self, asking: Encoder, lang: str) -> dict[str, Any] | None:
-        """What an index says of its penalties; None where there are none.
+        """Describe the penalties for an index; None where there are none.
 
         Args:
             asking: Encoder of the questions.
@@ -161,7 +161,7 @@ def choose(recipe: Recipe, student: Encoder, dev: DevScore | None, banks: Mappin
 
 
 def hubness_of(recipe: Recipe) -> Hubness:
-    """How the documents of a finished run are penalised, by what its recipe asks for or what was chosen in training.
+    """Make the penalties of a finished run's documents, as its recipe asks or as training chose.
 
     Raises:
         DataError: The run has no bank, or a damaged one.

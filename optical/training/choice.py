@@ -1,4 +1,4 @@
-"""What becomes the student: the start, the last checkpoint, the best one, or an average of weights.
+"""Choose the student: the start, the last checkpoint, the best one, or an average of weights.
 
 Training teaches and forgets; a point on the line between the weights before and after it often does better than either
 end (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). But the best of a dozen development scores
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What was taken, and what it was compared with.
+    """The start, the look that was taken, and the look that was tested against the start.
 
     Attributes:
         start: Before training.
@@ -50,7 +50,7 @@ class Choice(NamedTuple):
 
     @property
     def difference(self) -> Stratified:
-        """What was tested less the start, by query."""
+        """The score of the encoder tested, less that of the start, by query."""
         return self.tested.values.minus(self.start.values)
 
 

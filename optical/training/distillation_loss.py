@@ -190,7 +190,7 @@ class DistillationLoss(nn.Module):
         return uniform_mass(x.tokens.mask), uniform_mass(y.tokens.mask)
 
     def _prior(self, features: dict[str, Tensor], rows: list[int]) -> Tensor | None:
-        """What the plan pays for tokens that do not translate each other, ``(b, n, m)``; None without a prior."""
+        """Compute the extra cost of tokens that do not translate each other, ``(b, n, m)``; None without a prior."""
         if not self.objective.prior:
             return None
         assert self.terms.translations is not None, "a prior needs the translations of the tokens"

@@ -1,4 +1,4 @@
-"""How the embedding rows of a student are trained: by which optimizer, pulled to their start, or alone in a stage.
+"""Train the embedding rows of a student: their optimizer, the pull to their start, a stage of their own.
 
 Rows of words of X are seen seldom, each in few sentences, while the body is seen in all. So they may be fitted before
 the body is trained, and pulled back to where they started the more, the fewer sentences they were seen in.
@@ -99,7 +99,7 @@ def added_rows(student: Encoder) -> Bool[Tensor, " v"]:
 
 
 def row_pull(student: Encoder, pairs: Sequence[Pair], penalty: float) -> Float[Tensor, " v"] | None:
-    """How strongly each row is pulled to its start: the penalty over how often the X sides have it; None without one.
+    """Give the pull of each row to its start, the penalty over the row's occurrences on the X sides; None without one.
 
     A row that they do not have counts as seen once. It does not move, unless word dropout reads it as a piece.
     """

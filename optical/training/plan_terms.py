@@ -1,4 +1,4 @@
-"""What a transport plan is told of tokens beside their vectors: how rare they are, and what translates what.
+"""Tell a transport plan of tokens beside their vectors: how rare they are, and which translate each other.
 
 Rarity gives masses (``objective.masses = "idf"``); translation probabilities are a prior of the plan
 (``objective.prior``). Both are learnt from the sentences that are trained on.
@@ -75,7 +75,7 @@ class Translations(NamedTuple):
 
 
 class PlanTerms(NamedTuple):
-    """What the plans of an objective are told; None of what it does not ask for."""
+    """The masses and the prior for the plans of an objective; None for each that it does not ask for."""
 
     rarity: Rarity | None = None
     translations: Translations | None = None

@@ -128,7 +128,7 @@ class WordDropout:
 
 
 def _compositions(features: dict[str, Any]) -> list[list[Composition]]:
-    """What the slots of each row are composed of."""
+    """Read the compositions of the slots of each row from the features."""
     if IDS not in features:
         return [[] for _ in features["input_ids"]]
     both = zip(features[IDS].numpy(), features[WEIGHT].numpy(), strict=True)

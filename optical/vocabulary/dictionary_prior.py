@@ -1,4 +1,4 @@
-"""What a dictionary says of words of X: which of them get a row though the bitext lacks them, and a prior of alignment.
+"""Use a dictionary of X: give rows to words that the bitext lacks, and a prior to the alignment.
 
 A dictionary is never read as bitext: its entries say nothing of how often words are used, and as sentences they would
 outvote what the bitext says of common words. As a prior it fades where a word is seen often.

@@ -74,7 +74,7 @@ def bitext_lexicon(
 def lexicon_of(
     aligned: AlignedWords, *, most: int = 3, least: float = 0.15, min_count: int = 2
 ) -> dict[str, list[str]]:
-    """What words mean, by the table between the words of both sides.
+    """Translate words by the table between the words of both sides.
 
     How surely two words translate each other is ``sqrt(t(e | f) t(f | e))``: a word seen twice may well go with "the",
     but "the" does not go with it. A translation that is the word itself, such as a name, is left out. A language
@@ -104,7 +104,7 @@ def lexicon_of(
 def translation_probabilities(
     aligned: AlignedWords, *, mass: float = MASS, least: float = LEAST
 ) -> dict[str, list[tuple[str, float]]]:
-    r"""How probable each translation of a word is, by both directions of the table.
+    r"""Weigh the translations of each word by their probability in both directions of the table.
 
     .. math:: p(e | f) \propto \sqrt{t(e | f) \, t(f | e)}
 

@@ -17,7 +17,7 @@ from optical.vocabulary.transplant import embeddings, install
 
 
 class Listed(NamedTuple):
-    """What became of the words of a list.
+    """Counts of a list's words: added, known, unlike any, left out.
 
     Attributes:
         words: Distinct words that are frequent enough.

@@ -1,4 +1,4 @@
-"""What becomes the student, by the development score of its looks."""
+"""The student is chosen by the development scores of its looks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(student, start, far: float) -> dict[str, torch.Tensor]:
 
 
 def moved(student, start) -> float:
-    """How far the weights are from the start."""
+    """The distance of the weights from the start."""
     distances = [(v - start[k]).mean() for k, v in student.state_dict().items() if v.is_floating_point()]
     return round(float(torch.stack(distances).mean()), 3)
 

@@ -1,4 +1,4 @@
-"""What a dictionary does: rows for words that the bitext lacks, and a prior that fades where a word is seen often."""
+"""A dictionary gives rows to words that the bitext lacks, and a prior that fades where a word is seen often."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def composed(made):
 
 
 def rows_read(student, text: str):
-    """What the network is given for each token of a text."""
+    """The rows that the network is given for the tokens of a text."""
     seen, model = [], transformer(student).auto_model
     forward = model.forward
     model.forward = lambda **options: seen.append(options) or forward(**options)

@@ -39,7 +39,7 @@ class Penalised:
 
 
 def query_dimension(vectors: Matrix, manifest: Mapping[str, Any]) -> dict[str, int]:
-    """What the manifest of an index says of the queries, where its documents have penalties."""
+    """Describe the queries for the manifest of an index, where its documents have penalties."""
     return {QUERY_DIMENSION: int(vectors.shape[1]) - 1} if HUBNESS in manifest else {}
 
 

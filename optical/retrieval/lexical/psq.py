@@ -32,7 +32,7 @@ Translations: TypeAlias = Mapping[str, Sequence[tuple[str, float]]]
 
 
 class Counts(NamedTuple):
-    """How often each English term occurs in each document.
+    """Occurrences of each English term in each document.
 
     Attributes:
         ids: n document ids.
