@@ -146,7 +146,7 @@ class QueryWords:
         These are words that it reads as one token, those that the English side of the bitext has, names of the
         collection, and those that resemble no seen word.
         """
-        known = self.known if len(self.known) + len(words) <= REMEMBERED else {}
+        known = self.known
         new = [word for word in dict.fromkeys(words) if word not in known]
         spelled = {word: spelling for word in new if (spelling := self.spelled(word))}
         alike = self.spellings.alike(list(spelled.values()))
@@ -155,7 +155,8 @@ class QueryWords:
             if alike.likeness[k]:
                 found[word] = Composition(self.ids[alike.at[k]], alike.weight[k])
         known.update(found)  # another thread that does the same finds the same
-        self.known = known
+        if len(known) > REMEMBERED:
+            self.known = {}  # a new one, since other threads may be reading this one
         return [known[word] for word in words]
 
     def slotted(self, texts: Sequence[str]) -> Slotted | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -57,6 +58,20 @@ def test_what_is_remembered_is_bounded_and_shared_by_threads(words, monkeypatch)
             for one, again in zip(alone, pool.map(lambda text: words.slotted([text]), texts), strict=True):
                 assert one.texts == again.texts
                 np.testing.assert_array_equal(one.ids, again.ids)
+    assert len(words.known) <= 5
+
+
+def test_threads_that_find_words_at_once_do_not_remember_more_than_there_is_room_for(words, monkeypatch):
+    monkeypatch.setattr(query_words, "REMEMBERED", 5)
+    both, alike = Barrier(2), words.spellings.alike
+
+    def wait(spelled):
+        both.wait(timeout=60)
+        return alike(spelled)
+
+    monkeypatch.setattr(words.spellings, "alike", wait)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(words.compositions, [["mtotoni", "mtotona", "mtotoka"], ["majini", "majina", "majika"]]))
     assert len(words.known) <= 5
 
 
