@@ -44,6 +44,27 @@ class Pair(NamedTuple):
         return self.english.rstrip().endswith("?")
 
 
+class Line(NamedTuple):
+    """A line or entry of a file, and whether it is bitext.
+
+    Attributes:
+        file: Of two Moses files, the English one.
+        line: Where it starts, counted from 1.
+        pair: Its sides; both are empty where it cannot be understood.
+        fault: Why it is left out; empty where it is kept.
+    """
+
+    file: Path
+    line: int
+    pair: Pair
+    fault: str
+
+    @property
+    def place(self) -> str:
+        """``path:line``."""
+        return f"{self.file}:{self.line}"
+
+
 class Bitext(NamedTuple):
     """Clean distinct pairs, and what was left out of the files.
 
@@ -113,33 +134,54 @@ def read_bitext(
             the wrong number of columns or one side is empty everywhere; Moses files of different length; a source of
             which no pair is left.
     """
-    pairs: dict[tuple[str, str], Pair] = {}
     source_of: dict[Pair, Source] = {}
+    seen: set[tuple[str, str]] = set()
     skipped: Counter[str] = Counter()
     examples: dict[str, str] = {}
     checksums: dict[str, str] = {}
     given = sources_of(path, lang)
     for source in given:
         left_out, where = Counter[str](), dict[str, str]()
-        before = len(pairs)
-        for part, row in ((one, row) for one in source.files for row in _plausible(one, lang)):
-            pair = Pair(tidy(row.english), tidy(row.foreign))
-            key = fold_text(pair.english), fold_text(pair.foreign)
-            fault = row.fault or _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in pairs else "")
-            if fault:
-                left_out[fault] += 1
-                where.setdefault(fault, f"{part.paths()[0]}:{row.line}")
+        before = len(source_of)
+        for one in judged_lines(source, lang, seen, max_chars=max_chars, max_ratio=max_ratio):
+            if one.fault:
+                left_out[one.fault] += 1
+                where.setdefault(one.fault, one.place)
             else:
-                pairs[key] = pair
-                source_of[pair] = source
+                source_of[one.pair] = source
         files = [file for one in source.files for file in one.paths()]
-        if len(pairs) == before:
+        if len(source_of) == before:
             raise DataError(_nothing_left(map(str, files), lang, left_out, where))
         checksums |= {str(file): file_checksum(file) for file in files}
         skipped, examples = skipped + left_out, where | examples
     if not given:
         raise DataError(_nothing_left((), lang, skipped, examples))
-    return Bitext(list(pairs.values()), dict(skipped), examples, checksums, given, source_of)
+    return Bitext(list(source_of), dict(skipped), examples, checksums, given, source_of)
+
+
+def judged_lines(
+    source: Source, lang: str, seen: set[tuple[str, str]], *, max_chars: int = MAX_CHARS, max_ratio: float = MAX_RATIO
+) -> Iterator[Line]:
+    """Read every line of a source, each with the reason for which it is left out.
+
+    Args:
+        source: One of :func:`optical.data.bitext_sources.sources_of`.
+        lang: Code of the other language.
+        seen: Pairs of the sources before it, folded; those that are kept are added.
+        max_chars: See :func:`read_bitext`.
+        max_ratio: See :func:`read_bitext`.
+
+    Raises:
+        DataError: See :func:`read_bitext`.
+    """
+    for part in source.files:
+        for row in _plausible(part, lang):
+            pair = Pair(tidy(row.english), tidy(row.foreign))
+            key = fold_text(pair.english), fold_text(pair.foreign)
+            fault = row.fault or _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in seen else "")
+            if not fault:
+                seen.add(key)
+            yield Line(part.paths()[0], row.line, pair, fault)
 
 
 def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:

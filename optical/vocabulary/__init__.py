@@ -25,4 +25,6 @@ Word alignment, from sentence pairs to a table of translation probabilities:
 - :mod:`optical.vocabulary.translation_table`: what each of them returns.
 - :mod:`optical.vocabulary.rows`: embedding rows of new words, mixed by such a table.
 - :mod:`optical.vocabulary.lexicon`: translations of single words, for queries and for training sentences.
+- :mod:`optical.vocabulary.line_shifts`: lines of bitext whose translation stands elsewhere, by
+  :mod:`optical.vocabulary.line_similarity`, the words of a line and of those around it.
 """
