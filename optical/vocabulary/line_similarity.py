@@ -1,4 +1,4 @@
-"""How alike the words of an English line and of the X lines around it are, without a model.
+"""Similarity of an English line and the X lines around it, by their words and without a model.
 
 X is put into English by a table that is learnt from other lines of the same bitext (IBM model 1), so that no line is
 judged by what was learnt from itself; numbers and names mean themselves.
@@ -123,7 +123,7 @@ def _unit(rows: sparse.csr_matrix) -> sparse.csr_matrix:
 def _translations(
     lines: Lines, rows: Int[np.ndarray, " r"], offsets: Int[np.ndarray, " n"], window: int
 ) -> sparse.csr_matrix:
-    """How surely each X token means each English one, ``(f, e)``, by some of the lines."""
+    """Learn from some of the lines how surely each X token means each English one, ``(f, e)``."""
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
     low = np.maximum(lines.start[rows], rows + offsets[rows] - window)
     high = np.minimum(lines.end[rows], rows + offsets[rows] + window + 1)
