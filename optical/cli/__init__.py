@@ -5,9 +5,10 @@
 - :mod:`optical.cli.train`: data, transplant, distill, teach.
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
 - :mod:`optical.cli.serve`: serve, export.
+- :mod:`optical.cli.show`: align.
 """
 
-from optical.cli import search, serve, train
+from optical.cli import search, serve, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "console", "main", "search", "serve", "train"]
+__all__ = ["app", "console", "main", "search", "serve", "show", "train"]

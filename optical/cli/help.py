@@ -21,6 +21,7 @@ from optical.config.recipe import options
 PANELS = {
     "Make a student": ("data", "transplant", "distill"),
     "Use it": ("evaluate", "search", "serve", "export"),
+    "See it": ("align",),
     "Documents": ("embed", "index"),
     "English teacher": ("teach",),
 }

@@ -6,6 +6,7 @@
 - ``index``: an index of these vectors
 - ``answer``: passages for one question, from the run's own index or from Qdrant
 - ``evaluate``: the student and its baselines on a collection; other runs beside it
+- ``align``: the transport plan between two sentences, by word, before and after training
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``: the documents in Qdrant

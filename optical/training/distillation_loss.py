@@ -23,7 +23,7 @@ from optical.training.adversarial import adversarial, shifted
 from optical.training.losses.assignment import assignment
 from optical.training.losses.contrastive import contrastive
 from optical.training.losses.greedy import greedy
-from optical.training.losses.ot import PlanOptions, ot
+from optical.training.losses.ot import PlanOptions, coupled, ot
 from optical.training.losses.pooled import pooled
 from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
@@ -31,6 +31,7 @@ from optical.training.losses.scores import scores
 from optical.training.plan_terms import PlanTerms
 from optical.training.smoothing import ball_of, noise
 from optical.transport.cost import norm_mass, uniform_mass, weighted_mass
+from optical.transport.plan import Plan
 
 BETWEEN_TOKENS: dict[str, Callable[[Tokens, Tokens], Tensor]] = {
     "product": product,
@@ -145,6 +146,18 @@ class DistillationLoss(nn.Module):
             losses["robust"] = self.robustness.weight * self._perturbed(features[0], y, rows)
         return losses
 
+    @torch.no_grad()
+    def plans(self, features: dict[str, Tensor], rows: list[int]) -> tuple[Float[Tensor, "b n m"], Plan]:
+        """Costs and transport plans of a batch, as ``ot`` has them, whatever its weight; arguments of :meth:`forward`.
+
+        A plan has a row for each column of ``features``, padding too, and one column for each of the teacher's tokens.
+        """
+        x, y = encode_batch(self.model, features), self._targets(rows)
+        a, b = self._masses(x, y, features, rows)
+        if self.centre is not None:
+            x, y = self.centre.subtracted(x), self.centre.subtracted(y)
+        return coupled(x.tokens, y.tokens, plan_options(self.objective), a=a, b=b, prior=self._prior(features, rows))
+
     def _targets(self, rows: list[int]) -> Encoded:
         """The teacher's vectors on the student's device."""
         y, device = self.vectors.batch(rows), next(self.model.parameters()).device
@@ -157,8 +170,7 @@ class DistillationLoss(nn.Module):
         if self.centre is not None:
             x, y = self.centre.subtracted(x), self.centre.subtracted(y)
         if chosen.ot:
-            options = PlanOptions(chosen.epsilon, chosen.marginals, chosen.slack, chosen.share, chosen.solver)
-            transport = ot(x.tokens, y.tokens, options, a=a, b=b, prior=self._prior(features, rows))
+            transport = ot(x.tokens, y.tokens, plan_options(chosen), a=a, b=b, prior=self._prior(features, rows))
             losses["ot"] = chosen.ot * transport.loss
             self.plan = (float(transport.error), float(transport.steps))
         for name, objective in BETWEEN_TOKENS.items():
@@ -218,6 +230,11 @@ class DistillationLoss(nn.Module):
             return loss(noise(embedded.shape, mask, ball, generator=generator))
         steps = options.steps if options.method == "pgd" else 1
         return loss(adversarial(loss, embedded.shape, mask, ball, steps=steps, generator=generator))
+
+
+def plan_options(objective: Objective) -> PlanOptions:
+    """The options of a plan, from those of the objectives."""
+    return PlanOptions(objective.epsilon, objective.marginals, objective.slack, objective.share, objective.solver)
 
 
 @torch.no_grad()

@@ -82,7 +82,12 @@ class PlanTerms(NamedTuple):
 
 
 def plan_terms(
-    objective: Objective, student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: Vectors
+    objective: Objective,
+    student: Encoder,
+    teacher: Encoder,
+    pairs: Sequence[Pair],
+    vectors: Vectors,
+    asked: Sequence[Pair] | None = None,
 ) -> PlanTerms:
     """Learn from the sentences trained on what an objective tells its plans.
 
@@ -92,13 +97,14 @@ def plan_terms(
         teacher: Reads the English sides.
         pairs: Sentences trained on.
         vectors: The teacher's of the English sides, row by row.
+        asked: Other sentences that the plans and ``vectors`` are of; None for those trained on.
 
     Raises:
         DataError: The teacher's tokens are not those of its tokenizer.
     """
     return PlanTerms(
-        rarity(student, teacher, pairs, vectors) if objective.masses == "idf" else None,
-        translations(student, teacher, pairs, vectors) if objective.prior else None,
+        rarity(student, teacher, pairs, vectors, asked) if objective.masses == "idf" else None,
+        translations(student, teacher, pairs, vectors, asked) if objective.prior else None,
     )
 
 
@@ -111,7 +117,9 @@ def idf(ids: Sequence[Sequence[int]], size: int) -> Float[np.ndarray, " v"]:
     return np.log1p(len(ids) / np.maximum(df, 1)).astype(np.float32)
 
 
-def rarity(student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: Vectors) -> Rarity:
+def rarity(
+    student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: Vectors, asked: Sequence[Pair] | None = None
+) -> Rarity:
     """Compute how rare the tokens of both sides are among the sentences trained on.
 
     Raises:
@@ -121,11 +129,14 @@ def rarity(student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: V
     special = torch.tensor(student.tokenizer.all_special_ids)
     ids = _english_ids(teacher, pairs)
     english = idf(ids, len(teacher.tokenizer))
+    ids = ids if asked is None else _english_ids(teacher, asked)
     rows = [english[row] for row in _with_vectors(teacher, ids, vectors, 'objective.masses = "idf"', '"uniform"')]
     return Rarity(torch.from_numpy(foreign).index_fill(0, special, float(foreign.min())), rows)
 
 
-def translations(student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: Vectors) -> Translations:
+def translations(
+    student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vectors: Vectors, asked: Sequence[Pair] | None = None
+) -> Translations:
     """Align the student's tokens of the X sides with the teacher's of the English sides.
 
     Special tokens are left out of the alignment; those of a prompt are aligned as words are.
@@ -134,7 +145,8 @@ def translations(student: Encoder, teacher: Encoder, pairs: Sequence[Pair], vect
         DataError: The teacher's tokens are not those of its tokenizer.
     """
     ids = _english_ids(teacher, pairs)
-    read = _with_vectors(teacher, ids, vectors, "objective.prior", "0")
+    plans_of = ids if asked is None else _english_ids(teacher, asked)
+    read = _with_vectors(teacher, plans_of, vectors, "objective.prior", "0")
     special, size = np.array(teacher.tokenizer.all_special_ids), len(teacher.tokenizer) + 1
     table = align_ibm1([row[~np.isin(row, special)] for row in map(np.asarray, ids)], _foreign_ids(student, pairs))
     kept = table.probability > FLOOR

@@ -9,7 +9,7 @@ import pytest
 from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
-VERBS = ("data", "transplant", "distill", "evaluate", "search", "serve", "export", "embed", "index", "teach")
+VERBS = ("data", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach")
 
 
 def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(command):
@@ -17,7 +17,7 @@ def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(comman
     assert code == 0
     assert re.findall(r"^│ ([a-z]+) ", out, re.MULTILINE) == list(VERBS)
     panels = re.findall(r"─ ([A-Z][a-z ]+[a-z]) ─", out)
-    assert panels == ["Options", "Make a student", "Use it", "Documents", "English teacher"]
+    assert panels == ["Options", "Make a student", "Use it", "See it", "Documents", "English teacher"]
 
 
 def test_without_a_verb_the_help_lists_them(command):
@@ -38,7 +38,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     assert f"optical {verb}" in out
     named = {
         "teach": "--collection",
-        **dict.fromkeys(("index", "search", "evaluate", "export", "serve"), "Folder of a run"),
+        **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "align"), "Folder of a run"),
     }
     assert named.get(verb, "--lang") in out
 

@@ -117,15 +117,28 @@ def ot(
     Reference: Huang, Yu and Allan, "Improving cross-lingual information retrieval on low-resource languages via optimal
     transport distillation", WSDM 2023.
     """
+    C, plan = coupled(x, y, options, a=a, b=b, prior=prior)
+    loss = (plan.coupling * C).sum(dim=(1, 2)).mean()
+    moved = plan.coupling.sum((1, 2)).mean()
+    return Transport(loss, plan.error.mean(), plan.steps.to(C.dtype).mean(), moved)
+
+
+def coupled(
+    x: Tokens,
+    y: Tokens,
+    options: PlanOptions = DEFAULTS,
+    *,
+    a: Float[Tensor, "b n"] | None = None,
+    b: Float[Tensor, "b m"] | None = None,
+    prior: Float[Tensor, "b n m"] | None = None,
+) -> tuple[Float[Tensor, "b n m"], Plan]:
+    """The costs, with gradient, and the plans that :func:`ot` adds them up by; its arguments and its errors."""
     solve = _chosen(options.marginals, options.solver)
     x, y = checks.tokens(x, y)
     C = cosine_cost(x.vectors, y.vectors)  # (b, n, m)
     a = uniform_mass(x.mask, C.dtype) if a is None else checks.masses("a", a, x.mask)
     b = uniform_mass(y.mask, C.dtype) if b is None else checks.masses("b", b, y.mask)
-    plan = solve(C if prior is None else C + checks.prior(prior, C), a, b, options)
-    loss = (plan.coupling * C).sum(dim=(1, 2)).mean()
-    moved = plan.coupling.sum((1, 2)).mean()
-    return Transport(loss, plan.error.mean(), plan.steps.to(C.dtype).mean(), moved)
+    return C, solve(C if prior is None else C + checks.prior(prior, C), a, b, options)
 
 
 def _chosen(marginals: str, solver: str) -> _Solve:

@@ -1,0 +1,88 @@
+"""Verbs that show a run: align."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say
+from optical.cli.help import HelpAll
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from optical.pipeline.align import WordPlan
+
+SHOWN = 0.005  # share of a word's mass below which a cell stays empty
+LOW, HIGH = (136, 136, 136), (255, 140, 0)  # behind black figures, on a light terminal and on a dark one
+
+
+@command("device")
+def align(
+    run: Run,
+    foreign: Annotated[str, typer.Argument(metavar="X", help="A sentence in a language of the run.")],
+    english: Annotated[str, typer.Argument(metavar="ENGLISH", help="Its English translation.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also a picture: plan.svg, plan.png or plan.pdf.")
+    ] = None,
+    settings: Settings = None,
+    help_all: HelpAll = False,
+) -> None:
+    """Show which English words the words of a sentence are moved to: the transport plan, before and after training.
+
+    By the run's own objective options. A row is where the mass of a word of X goes, in %.
+    """
+    chosen = recipe_of(kept(run), settings, out=str(run))
+    from optical.pipeline import align as pipeline_align
+
+    if out is not None:
+        pipeline_align.check_picture(out)
+    plans = pipeline_align.align_run(chosen, foreign, english, say)
+    for name, plan in plans.items():
+        console.print(f"\n[bold]{name}[/bold]: cost {plan.cost:.3f}, {100 * plan.mass.sum():.0f} % of the mass moved")
+        for part in heat_map(plan, console.width):
+            console.print(part)
+    first, *others = plans.values()
+    if any(first.cost == other.cost for other in others):
+        console.print("both are the same: the run has kept its start, since no checkpoint was better")
+    if out is not None:
+        pipeline_align.draw(plans, out, say)
+        console.print(f"the picture is in [bold]{out}[/bold]", soft_wrap=True)
+
+
+def heat_map(plan: WordPlan, width: int) -> Iterator[Table]:
+    """Draw a plan as tables that fit a terminal, some English words each."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    shares = plan.shares()
+    for columns in _blocks([max(3, cell_len(word)) for word in plan.english], width - max(map(cell_len, plan.foreign))):
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+        table.add_column("", no_wrap=True)
+        for j in columns:
+            table.add_column(Text(plan.english[j]), justify="right", no_wrap=True)
+        for word, row in zip(plan.foreign, shares, strict=True):
+            cells = (Text(f"{100 * row[j]:3.0f}", _colour(row[j])) if row[j] >= SHOWN else "" for j in columns)
+            table.add_row(Text(word), *cells)
+        yield table
+
+
+def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """The columns in groups that fit, one at least in each."""
+    block: list[int] = []
+    for j in range(len(widths)):
+        if block and sum(widths[k] + 1 for k in (*block, j)) > room:
+            yield block
+            block = []
+        block.append(j)
+    yield block
+
+
+def _colour(share: float) -> str:
+    mixed = (round(low + share * (high - low)) for low, high in zip(LOW, HIGH, strict=True))
+    return f"black on rgb({','.join(map(str, mixed))})"

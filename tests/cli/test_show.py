@@ -1,0 +1,46 @@
+"""Plans and reports from the shell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from optical.cli.show import heat_map
+from optical.pipeline.align import WordPlan
+
+
+def test_align_prints_where_words_go_before_and_after(command, finished, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    out = tmp_path / "plan.svg"
+    code, told, err = command("align", finished.out, "Ninakunywa maji.", "I drink water.", "--out", out)
+    assert (code, err) == (0, "")
+    assert told.index("before training: cost 0.") < told.index("after training: cost 0.")
+    rows = [line.split()[0] for line in told.splitlines() if line.startswith(("Ninakunywa", "maji", "[CLS]"))]
+    assert rows == ["[CLS]", "Ninakunywa", "maji"] * 2
+    assert "Ninakunywa" in out.read_text()
+
+
+def test_align_refuses_what_it_cannot_do_in_one_line(command, finished):
+    for arguments, said in ((("maji", " "), "is empty"), (("maji", "water", "-o", "plan.gif"), "svg or png or pdf")):
+        code, _, err = command("align", finished.out, *arguments)
+        assert code == 1
+        assert said in err
+        assert len(err.splitlines()) == 1
+    code, _, err = command("align", "/nowhere", "maji", "water")
+    assert (code, "no recipe.toml" in err) == (1, True)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_plan_fits_the_terminal_and_no_word_of_it_is_cut(width):
+    words = [f"word{k:02}" for k in range(20)]
+    plan = WordPlan(["[bold]x", "maji"], words, np.full((2, 20), 1 / 40), 0.5)
+    console = Console(width=width)
+    with console.capture() as shown:
+        for part in heat_map(plan, width):
+            console.print(part)
+    text = shown.get()
+    assert [word for word in words if word not in text] == []
+    assert text.count("[bold]x") == text.count("maji") > 1
+    assert max(map(len, text.splitlines())) <= width
+    assert " 5" in text, "each word has 1/20 of the mass"
