@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,28 @@ def check_replaceable(folder: Path) -> None:
         raise _refusal(found)
 
 
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into; tried by a folder that is made there and removed again.
+
+    Args:
+        folder: Of a run, for example; what is missing of its path would be made.
+
+    Raises:
+        DataError: The system does not allow it, or a part of the path is a file.
+    """
+    there = folder.expanduser().absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise _refusal(there)
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".optical-", dir=there))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written: {there} does not take it ({error.strerror}); name another folder"
+        ) from error
+
+
 def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()) -> None:
     """Refuse a folder to write into where a name that would be written is taken by something that is not ours.
 
@@ -76,8 +99,9 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
         whole: Of folders in it that would be replaced as a whole; patterns too.
 
     Raises:
-        DataError: It says what is in the way.
+        DataError: It says what is in the way, or why nothing can be written there.
     """
+    check_place(folder)
     names = list(names)
     for place in (folder, *(folder / name.partition("/")[0] for name in names if "/" in name)):
         if os.path.lexists(place) and not place.is_dir():

@@ -30,14 +30,14 @@ MAY_IMPORT = {
     "training": "errors files config data transport models embeddings vocabulary evaluation",
     "pipeline": "errors version files config data models embeddings vocabulary training retrieval evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
-    "cli": "errors version config data embeddings evaluation pipeline web",
+    "cli": "errors version files config data embeddings evaluation pipeline web",
 }  # fmt: skip
 # A folder stands for all its files.
 WITHOUT_TORCH = (
     "errors.py", "files.py", "marker.py", "version.py", "__init__.py", "config", "data", "evaluation", "cli",
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
     "models/onnx_encoder.py", "models/query_words.py",
-    "pipeline/inputs.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
+    "pipeline/inputs.py", "pipeline/preflight.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")

@@ -2,6 +2,7 @@
 
 - :mod:`optical.cli.app`: the program, the options that verbs share, how errors are shown.
 - :mod:`optical.cli.help`: the order of the verbs, and the options of a recipe in their help.
+- :mod:`optical.cli.output`: tables for people, JSON for programs.
 - :mod:`optical.cli.train`: data, transplant, distill, teach.
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
 - :mod:`optical.cli.serve`: serve, export.

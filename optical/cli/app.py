@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 from rich.markup import escape
 
-from optical.cli.help import Verbs, panel_of, with_recipe
+from optical.cli.help import FULL, Verbs, panel_of, with_recipe
+from optical.cli.output import chosen, console, found, hint, messages, reset, say, with_output
 from optical.config.recipe import Recipe, load_recipe
 from optical.errors import DataError, OpticalError
 from optical.version import __version__
@@ -35,8 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a retriever a new query language from parallel sentences alone.",
+    epilog="Every verb takes --json, --quiet and -v. Exit codes: 0 done, 1 an error that the message says how to mend, "
+    "2 wrong usage, 130 stopped by Ctrl-C.",
 )
-console = Console()
+__all__ = ["app", "chosen", "console", "found", "hint", "say"]  # what verbs print by is taken from here
 
 RECIPE = "Recipe"  # help panel of --recipe and --set
 Lang = Annotated[
@@ -127,13 +129,24 @@ def command(*everyday: str, model: type[BaseModel] = Recipe) -> Callable[[Verb],
     """
 
     def register(verb: Verb) -> Verb:
-        return app.command(cls=with_recipe(model, everyday), rich_help_panel=panel_of(verb.__name__))(verb)
+        name = verb.__name__
+        shown = with_output(verb, hidden=name in FULL)
+        app.command(name, cls=with_recipe(model, everyday), rich_help_panel=panel_of(name))(shown)
+        return verb
 
     return register
 
 
+def plain_command(verb: Verb) -> Verb:
+    """Register a verb without a recipe."""
+    name = verb.__name__
+    app.command(name, rich_help_panel=panel_of(name))(with_output(verb, hidden=False))
+    return verb
+
+
 def main() -> None:
     """Run the program; an error that the user can mend is printed as one message, any other shows its trace."""
+    reset()
     _quiet()
     try:
         app(prog_name="optical")
@@ -162,7 +175,7 @@ def _write_fault(error: Exception) -> str | None:
 
 
 def _stop(message: str, code: int = 1) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+    messages.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(code)
 
 
@@ -199,6 +212,7 @@ def show(table: Table, sentences: Sequence[str] = ()) -> None:
     """Print a table of results and the sentences about its tests."""
     from optical.evaluation.tables import terminal
 
+    chosen.result.setdefault("tables", []).append(table._asdict())
     console.print(terminal(table))
     for sentence in sentences:
         console.print(sentence)
@@ -208,15 +222,11 @@ def show_reports(reports: Mapping[str, Report]) -> None:
     """Print the table and the tests of each language, and a summary of several."""
     from optical.evaluation import report
 
+    found(reports={lang: report.as_dict(one) for lang, one in reports.items()})
     for one in reports.values():
         show(report.table(one), report.sentences(one))
     if len(reports) > 1:
         show(report.summary_table(reports))
-
-
-def say(message: str) -> None:
-    """Print progress, dimmed."""
-    console.print(f"[dim]{escape(message)}[/dim]", highlight=False)
 
 
 def _version(wanted: bool) -> None:

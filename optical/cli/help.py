@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+from optical.cli.output import FLAGS, PANEL
 from optical.config.recipe import options
 
 PANELS = {
@@ -25,6 +26,7 @@ PANELS = {
     "Documents": ("embed", "index"),
     "English teacher": ("teach",),
 }
+FULL = ("distill", "evaluate")  # verbs whose short help has no line left for the options of the output
 
 
 def panel_of(verb: str) -> str:
@@ -56,6 +58,8 @@ class WithRecipe(TyperCommand):
     def print_all(self, ctx: Any) -> None:
         """Print the help and every option of a recipe, by section."""
         super().format_help(ctx, ctx.make_formatter())
+        if ctx.command.name in FULL:
+            _print_panel(PANEL, FLAGS)
         sections: dict[str, dict[str, str]] = {}
         for name, text in options(self.model).items():
             sections.setdefault(name.rpartition(".")[0], {})[name] = text

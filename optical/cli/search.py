@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +21,7 @@ from optical.cli.app import (
     Teacher,
     command,
     console,
+    found,
     kept,
     recipe_of,
     say,
@@ -27,6 +30,10 @@ from optical.cli.app import (
 )
 from optical.cli.help import HelpAll
 from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place, opened_answers
+from optical.data.words import cut
+from optical.errors import DataError
+from optical.files import check_writable
+from optical.pipeline import preflight
 
 ROBUST = "Robustness"  # help panel of the options that perturb queries
 
@@ -50,12 +57,17 @@ def embed(
     if finish is not None:
         from optical.embeddings.write_shards import finish as complete
 
-        console.print(f"{complete(finish).manifest['count']} documents are in [bold]{finish}[/bold]")
+        count = complete(finish).manifest["count"]
+        console.print(f"{count} documents are in [bold]{finish}[/bold]")
+        found(vectors=[{"documents": count, "folder": str(finish)}])
         return
+    wanted = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
+    preflight.before_embed(wanted)
     from optical.pipeline.embed import documents_cut, embed_collections
 
-    chosen = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
-    for vectors in embed_collections(chosen):
+    made = embed_collections(wanted)
+    found(vectors=[{"documents": len(one.start) - 1, "folder": str(one.folder)} for one in made])
+    for vectors in made:
         console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
         if line := documents_cut(vectors):
             console.print(line)
@@ -76,9 +88,12 @@ def embed(
 )
 def index(run: Run, collection: RunCollection = None, settings: Settings = None, help_all: HelpAll = False) -> None:
     """Build the index of a run again, for another collection or of another kind."""
+    wanted = recipe_of(kept(run), settings, collection=collection, out=str(run))
+    preflight.before_index(wanted)
     from optical.pipeline.index import index_run
 
-    folders = index_run(recipe_of(kept(run), settings, collection=collection, out=str(run)), say)
+    folders = index_run(wanted, say)
+    found(indexes=[str(folder) for folder in folders])
     for folder in folders:
         console.print(f"the index is in [bold]{folder}[/bold]")
     if not folders:
@@ -88,25 +103,73 @@ def index(run: Run, collection: RunCollection = None, settings: Settings = None,
 @command("device", "search.probe", "search.candidates", "search.mapped")
 def search(
     run: Run,
-    query: Annotated[str, typer.Argument(metavar="QUESTION", help="A question in the language of the run.")],
-    depth: Annotated[int, typer.Option("--depth", "-k", min=1, help="How many passages.")] = 5,
+    questions: Annotated[
+        list[str],
+        typer.Argument(metavar="QUESTION...", help="In LANG; - reads one a line, or ID<TAB>QUESTION."),
+    ],
+    depth: Annotated[
+        int | None, typer.Option("--depth", "-k", min=1, help="How many passages.", show_default="5; --trec: 1,000")
+    ] = None,
+    trec: Annotated[Path | None, typer.Option("--trec", help="Write a TREC run instead of printing.")] = None,
     engine: EngineOption = "own",
     url: Url = None,
     path: PathOption = None,
     name: Name = None,
     settings: Settings = None,
     help_all: HelpAll = False,
-) -> None:
-    """Search for one question: titles, snippets, scores; with late interaction, the words that matched."""
-    chosen = recipe_of(kept(run), settings, out=str(run))
+) -> None:  # fmt: skip
+    """Search for questions: titles, snippets, scores; with late interaction, the words that matched."""
+    wanted = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
-    with opened_answers(chosen, engine, url, path, name) as opened:
-        answers = opened.answer(query, depth)
-    for place, (doc, score, matches) in enumerate(answers, start=1):
-        title = escape(doc.title or doc.text[:60])
+    asked = _asked(questions)
+    if trec:
+        check_writable(trec.parent, [trec.name])
+    preflight.before_search(wanted)
+    with opened_answers(wanted, engine, url, path, name) as opened:
+        hits = {query: opened.answer(text, depth or (1_000 if trec else 5)) for query, text in asked.items()}
+    if trec:
+        from optical.data.trec_run import write_run
+
+        write_run({query: {hit.doc.id: hit.score for hit in own} for query, own in hits.items()}, trec, "optical")
+        found(run=str(trec), queries=len(asked))
+        console.print(f"{len(asked)} rankings are in [bold]{escape(str(trec))}[/bold]")
+        return
+    from optical.web.endpoints import result
+
+    found(
+        answers=[
+            {"id": query, "query": asked[query], "results": [result(asked[query], hit) for hit in own]}
+            for query, own in hits.items()
+        ]
+    )
+    for query, own in hits.items():
+        if len(hits) > 1:
+            console.print(f"\n[bold cyan]{escape(query)}  {escape(asked[query])}[/bold cyan]", highlight=False)
+        _print_hits(asked[query], own)
+
+
+def _asked(given: list[str]) -> dict[str, str]:
+    """Query id -> question: q1, q2, ... or as standard input names them."""
+    asked: dict[str, str] = {}
+    for text in given:
+        for line in (line for line in sys.stdin if line.strip()) if text == "-" else [text]:
+            name, tab, question = line.partition("\t")
+            query = name.strip() if tab and text == "-" else f"q{len(asked) + 1}"
+            if query in asked:
+                raise DataError(f"the query id {query!r} is there twice; name every question once")
+            asked[query] = preflight.checked_question(question if tab and text == "-" else line)
+    if not asked:
+        raise DataError("no question was asked; standard input has no line; write one question a line")
+    return asked
+
+
+def _print_hits(question: str, hits: Sequence[Any]) -> None:
+    """Print titles, snippets, scores, and the words that matched."""
+    for place, (doc, score, matches) in enumerate(hits, start=1):
+        title = escape(doc.title or cut(doc.text, 60))
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
-        console.print(f"   {escape(doc.text[:300])}{'...' if len(doc.text) > 300 else ''}", highlight=False)
-        words = (f"{query[slice(*m.query)]} -> {doc.full[slice(*m.passage)]} {m.similarity:.2f}" for m in matches)
+        console.print(f"   {escape(cut(doc.text, 300))}", highlight=False)
+        words = (f"{question[slice(*m.query)]} -> {doc.full[slice(*m.passage)]} {m.similarity:.2f}" for m in matches)
         if matches:
             console.print(f"   [dim]{escape(', '.join(words))}[/dim]", highlight=False)
 
@@ -155,18 +218,20 @@ def evaluate(
 
     With --run, the runs of other systems are measured with the same judgements and tested against the student's.
     """
-    from optical.pipeline import evaluate as pipeline_evaluate
-
     if run is None and not others:
         raise typer.BadParameter("name the folder of a run, or TREC files by --run", param_hint="RUN")
     if rate and not perturb:
         raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
     options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
-    chosen = recipe_of(kept(run) if run else None, settings, **options)
+    wanted = recipe_of(kept(run) if run else None, settings, **options)
+    if run and not others:
+        preflight.before_evaluate(wanted, student)
+    from optical.pipeline import evaluate as pipeline_evaluate
+
     if others:
         from optical.evaluation.compare_runs import narrow_tables
 
-        compared = pipeline_evaluate.compare_with(chosen, others, say, keep=run is not None)
+        compared = pipeline_evaluate.compare_with(wanted, others, say, keep=run is not None)
         for table in narrow_tables(compared):
             show(table)
         return
@@ -174,7 +239,7 @@ def evaluate(
         from optical.evaluation import perturbed_results
         from optical.pipeline.perturb import RATES, perturb_run
 
-        for result in perturb_run(chosen, perturb, rate or RATES, seeds=seeds, student=student, say=say):
+        for result in perturb_run(wanted, perturb, rate or RATES, seeds=seeds, student=student, say=say):
             show(perturbed_results.table(result))
         return
-    show_reports(pipeline_evaluate.evaluate_run(chosen, student, say))
+    show_reports(pipeline_evaluate.evaluate_run(wanted, student, say))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
-from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say, show
+from optical.cli.app import Run, Settings, chosen, command, console, found, hint, kept, recipe_of, say, show
 from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
+from optical.pipeline import preflight
 
 if TYPE_CHECKING:
     from optical.pipeline.answer import Answers
@@ -46,17 +49,18 @@ def serve(
     help_all: HelpAll = False,
 ) -> None:
     """Serve a page to ask questions in a browser, and JSON at /api/search?q=...&k=5."""
-    chosen = recipe_of(kept(run), settings, out=str(run))
+    wanted = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
+    preflight.before_search(wanted)
     from optical.web import server
 
     server.check_installed()
-    with server.bind(host, port) as own, opened_answers(chosen, engine, url, path, name) as answers:
+    with server.bind(host, port) as own, opened_answers(wanted, engine, url, path, name) as answers:
         from optical.web.endpoints import create_app
         from optical.web.facts import about
 
         facts = about(
-            chosen, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
+            wanted, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
         )
         application = create_app(answers.answer, facts, server.names(host))
         if not server.is_local(host):
@@ -64,6 +68,8 @@ def serve(
                 f"[bold yellow]warning:[/bold yellow] {host} can be reached from other machines, and whoever reaches "
                 "it can ask: there is no password and no encryption; put a proxy before it that has both"
             )
+        if chosen.json:  # at once: the verb ends by Ctrl-C
+            typer.echo(json.dumps({"address": server.address(own)}))
         console.print(f"answering at [bold]{server.address(own)}[/bold] until Ctrl-C")
         server.serve(application, own)
 
@@ -100,17 +106,18 @@ def export(
 
     ONNX comes with a table of what each file costs and loses.
     """
-    chosen = recipe_of(kept(run), settings, out=str(run))
+    wanted = recipe_of(kept(run), settings, out=str(run))
     if to != "qdrant" and (url or path or name or shards or replicas):
         raise typer.BadParameter("these options are for --to qdrant", param_hint="--url, --path, --name, ...")
+    preflight.before_export(wanted, Path(out) if out else wanted.folder / to, to)
     if to == "qdrant":
-        export_to_qdrant(chosen, url, path, name, shards, replicas, settings)
+        export_to_qdrant(wanted, url, path, name, shards, replicas, settings)
     elif to == "colbert":
-        export_to_colbert(chosen, out)
+        export_to_colbert(wanted, out)
     elif to == "router":
-        export_to_router(chosen, out)
+        export_to_router(wanted, out)
     else:
-        _export_onnx(chosen, out, int8)
+        _export_onnx(wanted, out, int8)
 
 
 def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
@@ -118,11 +125,10 @@ def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
 
     result = pipeline_export.export_onnx(recipe, Path(out) if out else None, int8=int8, say=say)
     show(pipeline_export.table(result), pipeline_export.sentences(result))
-    console.print(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
-    console.print("  from optical.models.onnx_encoder import OnnxEncoder", highlight=False)
-    console.print(
-        f"  OnnxEncoder.load({str(result.folder)!r}).encode(['your question'])", highlight=False, markup=False
-    )
+    found(export=str(result.folder))
+    hint(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
+    hint("  from optical.models.onnx_encoder import OnnxEncoder")
+    hint(escape(f"  OnnxEncoder.load({str(result.folder)!r}).encode(['your question'])"))
 
 
 def check_place(engine: Engine, url: str | None, path: Path | None, name: str | None) -> None:
@@ -155,7 +161,8 @@ def export_to_qdrant(
     where = f"--url {url}" if url else f"--path {path}"
     named = (f" --name {name}" if name else "") + "".join(f" --set {shlex.quote(one)}" for one in settings or [])
     for line in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
-        console.print(f"  optical {line} --engine qdrant {where}{named}", highlight=False, markup=False, soft_wrap=True)
+        hint(escape(f"  optical {line} --engine qdrant {where}{named}"))
+    found(place=str(place), documents=done.points, written=done.written, left_out=done.left_out)
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:
@@ -163,6 +170,7 @@ def export_to_colbert(recipe: Recipe, out: str | None) -> None:
     from optical.pipeline import export as pipeline_export
 
     folder = pipeline_export.export_colbert(recipe, Path(out) if out else None, say)
+    found(export=str(folder))
     console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")
 
 
@@ -171,5 +179,6 @@ def export_to_router(recipe: Recipe, out: str | None) -> None:
     from optical.pipeline import export as pipeline_export
 
     folder = pipeline_export.export_router(recipe, Path(out) if out else None, say)
+    found(export=str(folder))
     console.print(f"Student and teacher are in [bold]{folder}[/bold]: its encode_query is the student's, its")
     console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False)

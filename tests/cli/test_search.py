@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 from tests.cli.conftest import snapshot
@@ -38,3 +39,36 @@ def test_a_student_of_other_dimension_is_refused_in_one_message(command, finishe
     assert code == 1
     assert "error: " in err
     assert snapshot(finished.folder) == before
+
+
+def test_several_questions_are_answered_each_under_its_name(command, finished):
+    code, out, _ = command("search", finished.out, "Nani anaandika barua?", "Nani anapanda mahindi?", "-k", "1")
+    assert code == 0
+    assert [line.split("  ")[0] for line in out.splitlines() if line.startswith("q")] == ["q1", "q2"]
+    assert out.count("1. Text") == 2
+
+
+def test_questions_of_standard_input_become_a_trec_run(command, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a7\tNani anaandika barua?\n\nNani anapanda mahindi?\n"))
+    code, out, _ = command("search", finished.out, "-", "--trec", tmp_path / "mine.trec", "-k", "3")
+    assert code == 0
+    lines = (tmp_path / "mine.trec").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["a7"] * 3 + ["q2"] * 3
+    assert lines[0].split()[1:4] == ["Q0", "d2", "1"]
+    assert "mine.trec" in out
+
+
+def test_questions_that_are_none_are_refused_before_the_run_is_loaded(command, finished, monkeypatch):
+    for text in ("", "  ", "a" * 1001):
+        code, _, err = command("search", finished.out, "Nani?", text)
+        assert code == 1
+        assert "question" in err
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert command("search", finished.out, "-")[0] == 1
+
+
+def test_a_trec_file_of_others_is_not_replaced(command, finished, tmp_path):
+    (tmp_path / "theirs.trec").write_text("q1 Q0 d1 1 2 tag\n")
+    code, _, err = command("search", finished.out, "Nani?", "--trec", tmp_path / "theirs.trec")
+    assert code == 1
+    assert "in the way" in err

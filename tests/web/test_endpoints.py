@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 from optical.data.records import Doc
 from optical.errors import DataError, Unavailable
 from optical.pipeline import answer
+from optical.pipeline.preflight import LONGEST
 from optical.retrieval.matches import Hit, Match, Span
-from optical.web.endpoints import LONGEST, create_app
+from optical.web.endpoints import create_app
 from optical.web.facts import about
 from tests.runs import DOCUMENTS, evaluated, tiny_run
 

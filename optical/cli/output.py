@@ -1,0 +1,115 @@
+"""Choose between tables for people and JSON for programs: --json, --quiet and -v, which every verb takes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from optical.files import strict_json
+
+console = Console()  # results
+messages = Console(stderr=True)  # progress of --json, and errors
+
+
+class Output:
+    """The choices of this call.
+
+    Attributes:
+        json: One JSON value on standard output, and progress on standard error.
+        quiet: No progress, no hints, no bars.
+        result: Of this call, for --json.
+        verbose: Progress with its time, and notices of this program's and its libraries' own logs.
+        begun: When the program began, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.json = self.quiet = self.verbose = False
+        self.result: dict[str, Any] = {}
+        self.begun = time.perf_counter()
+
+
+chosen = Output()
+PANEL = "Output"
+FLAGS = {
+    "--json": "One JSON value; progress on standard error.",
+    "--quiet": "The result alone: no progress, no bars.",
+    "--verbose": "Times, and what libraries log.",
+}
+
+
+def reset() -> None:
+    """Begin a call with the defaults."""
+    chosen.__init__()
+    console.quiet = False
+
+
+def say(message: str) -> None:
+    """Print progress, dimmed; with ``-v`` after the seconds since the start."""
+    if chosen.quiet:
+        return
+    at = f"{time.perf_counter() - chosen.begun:7.1f} s  " if chosen.verbose else ""
+    (messages if chosen.json else console).print(f"[dim]{at}{escape(message)}[/dim]", highlight=False)
+
+
+def hint(message: str) -> None:
+    """Print what to do next, which only people want."""
+    if not chosen.quiet:
+        console.print(message, highlight=False, soft_wrap=True)
+
+
+def found(**facts: Any) -> None:
+    """Add to the result that --json prints when the verb ends."""
+    chosen.result |= facts
+
+
+def with_output(verb: Callable[..., None], *, hidden: bool) -> Callable[..., None]:
+    """Give a verb the options --json, --quiet and -v, which are taken before it runs.
+
+    Args:
+        verb: Its own parameters stay as they are.
+        hidden: Leave them out of its help, where that is full.
+    """
+    panel: dict[str, Any] = {"rich_help_panel": PANEL, "hidden": hidden}
+    names = {"json": ["--json"], "quiet": ["--quiet", "-q"], "verbose": ["--verbose", "-v"]}
+    flags = {name: typer.Option(*given, help=FLAGS[given[0]], **panel) for name, given in names.items()}
+
+    @functools.wraps(verb)
+    def with_flags(json: bool, quiet: bool, verbose: bool, **own: Any) -> None:
+        _choose(json, quiet, verbose)
+        verb(**own)
+        if json and chosen.result:
+            typer.echo(strict_json(chosen.result))
+
+    own = inspect.signature(verb, eval_str=True)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, flag])
+        for name, flag in flags.items()
+    ]
+    parameters = [*own.parameters.values(), *more]
+    with_flags.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    with_flags.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
+    del with_flags.__wrapped__
+    return with_flags
+
+
+def _choose(json: bool, quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise typer.BadParameter("they contradict each other", param_hint="--quiet, --verbose")
+    chosen.json, chosen.quiet, chosen.verbose = json, quiet, verbose
+    console.quiet = json
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"  # read when a bar opens, by this package, and by tqdm when it is imported
+        logging.getLogger().setLevel(logging.ERROR)
+    elif verbose:
+        logging.getLogger("optical").setLevel(logging.INFO)
+        for name in ("transformers", "sentence_transformers", "datasets"):
+            logging.getLogger(name).setLevel(logging.INFO)

@@ -1,0 +1,159 @@
+"""Refuse what cannot work before anything heavy is imported: inputs that are missing, folders that take nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from optical.config.recipe import Recipe
+from optical.config.teaching import Teaching
+from optical.data.bitext_sources import sources_of
+from optical.data.collection import documents_of
+from optical.data.collection_irds import IR_DATASETS
+from optical.errors import DataError
+from optical.files import check_place, check_replaceable
+from optical.models.packaged_teachers import check_model_name
+from optical.pipeline.inputs import bitext_path, collection_path
+from optical.pipeline.run_folder import check_distill, check_evaluate, check_index, check_teach, check_transplant
+
+LONGEST = 1_000  # characters of a question, at most
+
+
+def before_transplant(recipe: Recipe) -> None:
+    """Refuse a recipe whose student cannot be made.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_transplant(recipe.folder)
+    _check_student_inputs(recipe)
+
+
+def before_distill(recipe: Recipe) -> None:
+    """Refuse a recipe whose run cannot be made.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_distill(recipe)
+    _check_student_inputs(recipe)
+    _check_collections(recipe)
+
+
+def before_teach(options: Teaching) -> None:
+    """Refuse options by which no teacher can be taught.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_teach(options.folder)
+    check_place(Path(options.cache))
+    _check_models([options.teacher])
+    for path in (options.collection, options.test):
+        if path and not path.startswith(IR_DATASETS):
+            documents_of(path)
+
+
+def before_embed(recipe: Recipe) -> None:
+    """Refuse a recipe whose documents cannot be embedded.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_place(Path(recipe.cache))
+    _check_models([recipe.teacher])
+    _check_collections(recipe)
+
+
+def before_index(recipe: Recipe) -> None:
+    """Refuse a run whose index cannot be written.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_index(recipe)
+    before_embed(recipe)
+
+
+def before_search(recipe: Recipe, student: Path | None = None) -> None:
+    """Refuse a run without what a search needs: student and collection.
+
+    Raises:
+        DataError: What is missing.
+    """
+    _check_student(student or recipe.folder / "student")
+    _check_collections(recipe)
+
+
+def before_export(recipe: Recipe, folder: Path, to: str) -> None:
+    """Refuse an export of a run without a student, or into a folder that cannot be written or holds something else.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    if not (recipe.folder / "student").is_dir():
+        raise DataError(
+            f"{recipe.folder / 'student'}: no such model folder; name a run that `optical distill` finished"
+        )
+    if to != "qdrant":
+        check_place(folder)
+        check_replaceable(folder)
+
+
+def checked_question(text: str) -> str:
+    """Strip a question, asked by whom it may.
+
+    Raises:
+        DataError: It is empty, or too long.
+    """
+    question = text.strip()
+    if not question:
+        raise DataError("no question was asked; received text without a word; write a question")
+    if len(question) > LONGEST:
+        raise DataError(
+            f"the question is too long: {len(question):,} characters, at most {LONGEST:,} are read; shorten it"
+        )
+    return question
+
+
+def before_evaluate(recipe: Recipe, student: Path | None) -> None:
+    """Refuse a run that cannot be measured, or results that cannot be written.
+
+    Raises:
+        DataError: What is missing or in the way.
+    """
+    check_evaluate(recipe.folder)
+    _check_models([recipe.teacher])
+    before_search(recipe, student)
+
+
+def _check_student_inputs(recipe: Recipe) -> None:
+    check_place(Path(recipe.cache))
+    for lang in recipe.langs:
+        own = recipe.of(lang)
+        sources_of(bitext_path(own), lang)
+        lists = {"dictionary": own.vocabulary.lexicon, "word list": own.vocabulary.words}
+        for name, path in lists.items():
+            if path and not Path(path.replace("{lang}", lang)).expanduser().exists():
+                raise DataError(f"no such {name}: {path}; check the path, or leave the option out")
+    _check_models([recipe.teacher, *([recipe.student] if recipe.student else [])])
+
+
+def _check_student(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model folder; name a run that `optical distill` finished")
+
+
+def _check_models(names: Sequence[str]) -> None:
+    for name in names:
+        for part in [name] if Path(name).is_dir() else name.split(","):
+            check_model_name(part.strip())
+
+
+def _check_collections(recipe: Recipe) -> None:
+    """Refuse collections of which none is there; of several languages, some may have none."""
+    paths = dict.fromkeys(path for lang in recipe.langs if (path := collection_path(recipe.of(lang))))
+    there = [path for path in paths if path.startswith(IR_DATASETS) or Path(path).expanduser().exists()]
+    for path in there or paths:
+        if not path.startswith(IR_DATASETS):
+            documents_of(path)
