@@ -7,9 +7,10 @@
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
 - :mod:`optical.cli.serve`: serve, export.
 - :mod:`optical.cli.show`: align.
+- :mod:`optical.cli.doctor`: doctor.
 """
 
-from optical.cli import search, serve, show, train
+from optical.cli import doctor, search, serve, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "console", "main", "search", "serve", "show", "train"]
+__all__ = ["app", "console", "doctor", "main", "search", "serve", "show", "train"]

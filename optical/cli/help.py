@@ -25,6 +25,7 @@ PANELS = {
     "See it": ("align",),
     "Documents": ("embed", "index"),
     "English teacher": ("teach",),
+    "Installation": ("doctor",),
 }
 FULL = ("distill", "evaluate")  # verbs whose short help has no line left for the options of the output
 

@@ -7,6 +7,7 @@ the first one wrote.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -26,6 +27,7 @@ from optical.files import checksum, written_whole
 from optical.models.encoders import Encoder, encode_batch, fingerprint
 from optical.models.prompts import query_prompt
 from optical.models.reading import Reading, reading
+from optical.progress import bar
 
 
 def teacher_vectors(
@@ -67,7 +69,8 @@ def document_vectors(
     folder = _folder(encoder, chain(ids, texts), cache, options)
     if not (folder / MANIFEST).is_file():
         documents = zip(ids, texts, strict=True)
-        embed_collection(encoder, documents, folder, _all_kept(options), ranks=ALONE, progress=progress)
+        options = _all_kept(options)._replace(total=len(ids))
+        embed_collection(encoder, documents, folder, options, ranks=ALONE, progress=progress)
     return sharded_vectors(read_shards(folder))
 
 
@@ -88,12 +91,14 @@ def stream_vectors(
     Raises:
         DataError: See :func:`optical.embeddings.embed.embed_collection`.
     """
-    parts = chain((doc_id for doc_id, _ in documents()), (text for _, text in documents()))
+    count = itertools.count()
+    parts = chain((doc_id for doc_id, _ in documents() if next(count) >= 0), (text for _, text in documents()))
     folder = _folder(encoder, parts, cache, options)
     if (folder / MANIFEST).is_file():
         with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
             return sharded_vectors(read_shards(folder))
-    return sharded_vectors(embed_collection(encoder, documents, folder, _all_kept(options), progress=progress))
+    options = _all_kept(options)._replace(total=next(count))
+    return sharded_vectors(embed_collection(encoder, documents, folder, options, progress=progress))
 
 
 def _all_kept(options: EmbedOptions) -> EmbedOptions:
@@ -115,15 +120,13 @@ def _encoded(
 
     The longest are encoded first.
     """
-    from tqdm.auto import tqdm
-
     order = np.argsort([-len(text) for text in texts], kind="stable")
     tokens: list[np.ndarray] = [np.zeros((0, 1))] * len(texts)
     sentences: list[np.ndarray] = [np.zeros(0)] * len(texts)
     lengths = [0] * len(texts)
     teacher.eval()
-    with torch.inference_mode():
-        for k in tqdm(range(0, len(order), batch_size), desc="Teacher vectors", disable=not progress):
+    with torch.inference_mode(), bar("Teacher vectors", len(texts), "text", wanted=progress) as shown:
+        for k in range(0, len(order), batch_size):
             rows = order[k : k + batch_size]
             features = teacher.preprocess([texts[i] for i in rows], prompt=query_prompt(teacher), task="query")
             for i, mask in zip(rows, features["attention_mask"], strict=True):
@@ -132,6 +135,7 @@ def _encoded(
             for i, vectors, mask, sentence in zip(rows, *encoded.tokens, encoded.sentence, strict=True):
                 tokens[i] = vectors[mask].cpu().numpy().astype(np.float16)
                 sentences[i] = torch.nn.functional.normalize(sentence.float(), dim=-1).cpu().numpy()
+            shown.update(len(rows))
     return tokens, np.stack(sentences), reading(teacher, texts, lengths, query_prompt(teacher))
 
 

@@ -15,6 +15,7 @@ from optical.embeddings.write_shards import Document, ShardPlan, make_shards
 from optical.errors import RecipeError
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
 from optical.models.precision import check_precision
+from optical.progress import bar
 
 SENTENCES_A_SHARD, TOKENS_A_SHARD = 50_000, 10_000  # documents; some 77 MB and 1 GB at 384 dimensions
 COMPARED = 64  # documents that are also encoded in float32, to measure what bfloat16 costs
@@ -34,6 +35,7 @@ class EmbedOptions(NamedTuple):
             activations of a layer stay in the cache, and 32,768 on an accelerator.
         keep_empty: Encode a document without text as the tokenizer's empty sequence. Otherwise it is left out, so that
             no query finds it, and counted: ``manifest["empty"]``, and the first ids in its shard's manifest.
+        total: Documents, where they are counted already: for the bar.
     """
 
     precision: Precision | None = None
@@ -42,6 +44,7 @@ class EmbedOptions(NamedTuple):
     batch_size: int | None = None
     batch_tokens: int | None = None
     keep_empty: bool = False
+    total: int | None = None
 
 
 DEFAULTS = EmbedOptions()
@@ -77,8 +80,6 @@ def embed_collection(
         DataError: Documents, folder or disk do not allow it; see :func:`optical.embeddings.write_shards.make_shards`.
         RecipeError: An option is out of its range, or bfloat16 is asked for on a processor without it.
     """
-    from tqdm.auto import tqdm
-
     tokens = is_multi_vector(encoder)
     options = options._replace(
         precision=options.precision or ("float16" if tokens else "float32"),
@@ -92,7 +93,7 @@ def embed_collection(
         first = list(islice(stream, COMPARED))
         plan = plan._replace(agreement=agreement(encoder, [text for _, text in first], options.compute))
         stream = chain(first, stream)
-    with tqdm(desc="Documents", unit="doc", disable=not progress) as bar:
+    with bar("Documents", options.total, "doc", wanted=progress) as shown:
         return make_shards(
             stream,
             Path(folder),
@@ -100,7 +101,7 @@ def embed_collection(
             plan,
             ranks=ranks or ranks_of_environment(),
             replace=replace,
-            done=bar.update,
+            done=shown.update,
         )
 
 

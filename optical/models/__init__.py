@@ -1,6 +1,7 @@
 """Encoders, of teacher and student: loading them, encoding text, changing their shape, saving them for other programs.
 
 - :mod:`optical.models.load`, :mod:`optical.models.save`: from a folder, a hub id or a package, and to a folder.
+- :mod:`optical.models.hub`: whether the model hub answers, asked once.
 - :mod:`optical.models.packaged_teachers`: the teachers that packages carry, one of them read by
   :mod:`optical.models.e5_package`, converted by :mod:`optical.models.e5_convert`, its characters replaced by
   :mod:`optical.models.charsmap`.

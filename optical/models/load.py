@@ -12,9 +12,11 @@ from optical.errors import DataError
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch, with_same_weights
+from optical.models.hub import only_cached
 from optical.models.packaged_teachers import check_model_name, packaged_teacher
 from optical.models.query_words import read_seen_words
 from optical.models.towers import Towers, names_of, split_routes
+from optical.progress import quiet_libraries
 
 _SAME = 0.999  # cosine of two vectors of one text
 _NOT_ENCODERS = (
@@ -81,20 +83,22 @@ def load_towers(teacher: Any, device: str | None = None) -> Towers:
     return Towers(sides[0].queries, sides[-1].documents)
 
 
+@quiet_libraries()
 def _load(model: str, device: str | None) -> Towers:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     name = str(packaged_teacher(model) or model)
     check_model_name(name)
-    config = _read_config(name, "config.json")
-    own = _read_config(name, "config_sentence_transformers.json")
+    alone = not Path(name).is_dir() and only_cached(name)
+    config = _read_config(name, "config.json", alone)
+    own = _read_config(name, "config_sentence_transformers.json", alone)
     _refuse_other_models(name, config, own)
     late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in config.get("architectures", [])
     try:
         if is_dpr(config) and not own:
             encoder = load_dpr(name, config, device)
         else:
-            encoder = (MultiVectorEncoder if late else SentenceTransformer)(name, device=device)
+            encoder = (MultiVectorEncoder if late else SentenceTransformer)(name, device=device, local_files_only=alone)
         towers = split_routes(encoder, name)
         for one in towers if towers.apart else towers[:1]:
             _check_vectors(one, name)
@@ -150,7 +154,7 @@ def _padding_counts(encoder: Encoder) -> bool:
     return bool(torch.cosine_similarity(alone, beside, dim=0) < _SAME)
 
 
-def _read_config(name: str, file: str) -> dict[str, Any]:
+def _read_config(name: str, file: str, only_cached: bool = False) -> dict[str, Any]:
     """A configuration file of a folder or hub model; empty where there is none or no network."""
     from transformers.utils.hub import cached_file
 
@@ -161,7 +165,7 @@ def _read_config(name: str, file: str) -> dict[str, Any]:
         quiet = {
             f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")
         }
-        found = cached_file(name, file, **quiet)
+        found = cached_file(name, file, local_files_only=only_cached, **quiet)
         path = Path(found) if found else folder / file
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from optical.files import written_whole
 from optical.models.composing import query_words
 from optical.models.encoders import Encoder
+from optical.progress import quiet_libraries
 
 NOTE = "optical_weights_note"  # key of config.json: what the card has to say of the weights; students inherit it
 
@@ -17,6 +18,7 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
         write_encoder(encoder, unfinished)
 
 
+@quiet_libraries()
 def write_encoder(encoder: Encoder, folder: Path) -> None:
     """Write the files of a model into a folder; its README says what there is to say of the weights it began with."""
     encoder.save(str(folder))

@@ -10,6 +10,7 @@
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``: the documents in Qdrant
+- ``doctor``: this machine and installation
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
 (whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``

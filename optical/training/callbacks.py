@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from optical.errors import OpticalError
 from optical.models.encoders import Encoder
+from optical.progress import bar
 from optical.training.distillation_loss import DistillationLoss
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
@@ -193,7 +193,7 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the bar at the step that the run goes on from."""
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.label, unit="step")
+            self.bar = bar(self.label, state.max_steps, "step", wanted=True, begun=state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move the bar."""

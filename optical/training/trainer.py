@@ -26,6 +26,7 @@ from optical.evaluation.strata import by_query
 from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
+from optical.progress import quiet_libraries
 from optical.training.callbacks import Interruption, KeepLast, Progress, early_stopping, whole_checkpoints
 from optical.training.choice import BEST, LAST, SHARES, START, Choice, choose
 from optical.training.memory import keep_freed_memory
@@ -165,6 +166,7 @@ def untrained(encoder: Encoder, dev: DevScore | None) -> Trained:
     return Trained(encoder, score, score, 0.0, [])
 
 
+@quiet_libraries()
 def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevScore | None) -> Trained:
     """Train, and give the encoder what is better than its start: :func:`optical.training.choice.choose` says what.
 

@@ -9,7 +9,10 @@ import pytest
 from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
-VERBS = ("data", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach")
+VERBS = (
+    "data", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach",
+    "doctor",
+)  # fmt: skip
 
 
 def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(command):
@@ -17,7 +20,8 @@ def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(comman
     assert code == 0
     assert re.findall(r"^│ ([a-z]+) ", out, re.MULTILINE) == list(VERBS)
     panels = re.findall(r"─ ([A-Z][a-z ]+[a-z]) ─", out)
-    assert panels == ["Options", "Make a student", "Use it", "See it", "Documents", "English teacher"]
+    named = ["Options", "Make a student", "Use it", "See it", "Documents", "English teacher", "Installation"]
+    assert panels == named
 
 
 def test_without_a_verb_the_help_lists_them(command):
@@ -38,6 +42,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     assert f"optical {verb}" in out
     named = {
         "teach": "--collection",
+        "doctor": "--cache",
         **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "align"), "Folder of a run"),
     }
     assert named.get(verb, "--lang") in out
@@ -62,7 +67,7 @@ def test_help_of_distill_has_the_everyday_options_first_and_no_ablation(command)
     assert "--help-all" in out
 
 
-@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[1:-1]), ("teach", Teaching)])
+@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[1:-2]), ("teach", Teaching)])
 def test_help_all_adds_every_option_by_section(command, verb, model):
     code, out, _ = command(verb, "--help-all")
     assert code == 0
