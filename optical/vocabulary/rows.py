@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.sparse import csr_matrix
 
 from optical.vocabulary.subwords import WordParts
@@ -59,7 +59,10 @@ def pool_parts(table: TranslationTable, parts: WordParts) -> TranslationTable:
     return sorted_table(distinct // width, distinct % width, counts, per_id(counts, distinct // width))
 
 
-def lean_on(parts: WordParts, rows, part_rows, part_mixed, counts, lean: float) -> Float[np.ndarray, "s d"]:
+def lean_on(
+    parts: WordParts, rows: Float[np.ndarray, "s d"], part_rows: Float[np.ndarray, "p d"],
+    part_mixed: Shaped[np.ndarray, " p"], counts: Shaped[np.ndarray, " s"], lean: float,
+) -> Float[np.ndarray, "s d"]:  # fmt: skip
     """Rows drawn towards those of their parts: ``(c row + lean part) / (c + lean)``.
 
     Args:
