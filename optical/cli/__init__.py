@@ -4,13 +4,14 @@
 - :mod:`optical.cli.help`: the order of the verbs, and the options of a recipe in their help.
 - :mod:`optical.cli.output`: tables for people, JSON for programs.
 - :mod:`optical.cli.train`: data, transplant, distill, teach.
+- :mod:`optical.cli.bitext`: bitext.
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
 - :mod:`optical.cli.serve`: serve, export.
 - :mod:`optical.cli.show`: align.
 - :mod:`optical.cli.doctor`: doctor.
 """
 
-from optical.cli import doctor, search, serve, show, train
+from optical.cli import bitext, doctor, search, serve, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "console", "doctor", "main", "search", "serve", "show", "train"]
+__all__ = ["app", "bitext", "console", "doctor", "main", "search", "serve", "show", "train"]

@@ -20,7 +20,7 @@ from optical.cli.output import FLAGS, PANEL
 from optical.config.recipe import options
 
 PANELS = {
-    "Make a student": ("data", "transplant", "distill"),
+    "Make a student": ("data", "bitext", "transplant", "distill"),
     "Use it": ("evaluate", "search", "serve", "export"),
     "See it": ("align",),
     "Documents": ("embed", "index"),

@@ -45,13 +45,13 @@ class Pair(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line or entry of a file, and whether it is bitext.
+    """A line or entry of a file, before any cleaning.
 
     Attributes:
         file: Of two Moses files, the English one.
         line: Where it starts, counted from 1.
         pair: Its sides; both are empty where it cannot be understood.
-        fault: Why it is left out; empty where it is kept.
+        fault: Why it cannot be understood; empty where it can.
     """
 
     file: Path
@@ -143,10 +143,10 @@ def read_bitext(
     for source in given:
         left_out, where = Counter[str](), dict[str, str]()
         before = len(source_of)
-        for one in judged_lines(source, lang, seen, max_chars=max_chars, max_ratio=max_ratio):
-            if one.fault:
-                left_out[one.fault] += 1
-                where.setdefault(one.fault, one.place)
+        for one in lines_of(source, lang):
+            if fault := one.fault or fault_of(one.pair, seen, max_chars=max_chars, max_ratio=max_ratio):
+                left_out[fault] += 1
+                where.setdefault(fault, one.place)
             else:
                 source_of[one.pair] = source
         files = [file for one in source.files for file in one.paths()]
@@ -159,29 +159,33 @@ def read_bitext(
     return Bitext(list(source_of), dict(skipped), examples, checksums, given, source_of)
 
 
-def judged_lines(
-    source: Source, lang: str, seen: set[tuple[str, str]], *, max_chars: int = MAX_CHARS, max_ratio: float = MAX_RATIO
-) -> Iterator[Line]:
-    """Read every line of a source, each with the reason for which it is left out.
-
-    Args:
-        source: One of :func:`optical.data.bitext_sources.sources_of`.
-        lang: Code of the other language.
-        seen: Pairs of the sources before it, folded; those that are kept are added.
-        max_chars: See :func:`read_bitext`.
-        max_ratio: See :func:`read_bitext`.
+def lines_of(source: Source, lang: str) -> Iterator[Line]:
+    """Read every line of a source, whether it is bitext or not; :func:`fault_of` judges those that can be understood.
 
     Raises:
         DataError: See :func:`read_bitext`.
     """
     for part in source.files:
         for row in _plausible(part, lang):
-            pair = Pair(tidy(row.english), tidy(row.foreign))
-            key = fold_text(pair.english), fold_text(pair.foreign)
-            fault = row.fault or _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in seen else "")
-            if not fault:
-                seen.add(key)
-            yield Line(part.paths()[0], row.line, pair, fault)
+            yield Line(part.paths()[0], row.line, Pair(tidy(row.english), tidy(row.foreign)), row.fault)
+
+
+def fault_of(
+    pair: Pair, seen: set[tuple[str, str]], *, max_chars: int = MAX_CHARS, max_ratio: float = MAX_RATIO
+) -> str:
+    """Why a pair is left out; an empty string when it is kept.
+
+    Args:
+        pair: As :func:`lines_of` reads it.
+        seen: The pairs that were kept before it, folded; one that is kept is added.
+        max_chars: See :func:`read_bitext`.
+        max_ratio: See :func:`read_bitext`.
+    """
+    key = fold_text(pair.english), fold_text(pair.foreign)
+    fault = _fault(pair, key, max_chars, max_ratio) or (_DUPLICATE if key in seen else "")
+    if not fault:
+        seen.add(key)
+    return fault
 
 
 def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:
