@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from optical.cli.app import chosen, console, found, hint, plain_command, show
+from optical.data.words import cut
 
 if TYPE_CHECKING:
     from optical.pipeline.bitext import Examination
@@ -55,7 +56,7 @@ def bitext(
         pipeline_bitext.write_clean(examined, clean)
         rest = pipeline_bitext.beside(clean)
         found(clean=str(clean), rest=str(rest))
-        hint(f"\n{len(examined.pairs):,} pairs are in [bold]{clean}[/bold], the rest with place and reason in {rest}")
+        hint(escape(f"\n{len(examined.pairs):,} pairs are in {clean}, the rest with place and reason in {rest}"))
 
 
 def _show(examined: Examination) -> None:
@@ -80,13 +81,9 @@ def _show(examined: Examination) -> None:
     for sentence in _sentences(examined):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     for line in examined.unlikely[:EXAMPLES]:
-        console.print(f"  [bold]{escape(line.place)}[/bold]", highlight=False, soft_wrap=True)
-        console.print(
-            f"    {escape(line.pair.english)}\n    {escape(line.pair.foreign)}",
-            highlight=False,
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+        console.print(f"  {line.place}", highlight=False, soft_wrap=True, markup=False)
+        for text in line.pair:
+            console.print(f"    {cut(text, console.width - 5)}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _shares(shares: dict[str, float] | None) -> str:
@@ -130,4 +127,4 @@ def _sentences(examined: Examination) -> Iterator[str]:
     if any(examined.translations):
         yield "{:,} English texts stand with several translations, {:,} of the others.".format(*examined.translations)
     if examined.unlikely:
-        yield f"{len(examined.unlikely):,} pairs kept hardly translate each other, by words and lengths; the least likely:"
+        yield f"{len(examined.unlikely):,} pairs kept hardly translate each other (words, lengths); the least likely:"

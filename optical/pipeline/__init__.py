@@ -1,6 +1,7 @@
 """The jobs of a run folder, one file a verb; each calls the other rooms in order and writes what came out.
 
 - ``distill``: the whole chain, from bitext to a measured student; the transplant alone
+- ``bitext``: sentence pairs examined before any of it, and a clean copy
 - ``teach``: an English teacher from a judged collection
 - ``embed``: the documents, once, by the teacher or the student
 - ``index``: an index of these vectors

@@ -70,13 +70,13 @@ class Examination(NamedTuple):
     lang: str
     lines: list[Line]
     parts: list[Part]
-    sides: tuple[Side, Side]
+    sides: Sequence[Side]
     swapped: bool
     shifts: list[Shifted]
     repaired: int
     unlikely: list[Line]
     ratios: list[int]
-    translations: tuple[int, int]
+    translations: Sequence[int]
 
     @property
     def pairs(self) -> list[Pair]:
@@ -142,13 +142,13 @@ def examine(path: str | Sequence[str], lang: str, *, repair: bool = False) -> Ex
             _part(source, [one for (of, _), part in zip(read, lines, strict=True) if of is source for one in part])
             for source in given
         ],
-        tuple(describe([pair[side] for pair in pairs]) for side in (0, 1)),
+        [describe([pair[side] for pair in pairs]) for side in (0, 1)],
         whole,
         shifts,
         judge.repaired,
         sorted(judge.unlikely, key=judge.unlikely.__getitem__),
         np.bincount(ratios, minlength=len(RATIOS) + 1).tolist(),
-        tuple(_several(pairs, side) for side in (0, 1)),
+        [_several(pairs, side) for side in (0, 1)],
     )
 
 
@@ -169,7 +169,7 @@ class _Judge:
         for i, line in enumerate(lines):
             by = int(aligned.offsets[i])
             pair, fault = line.pair, line.fault
-            if self.repair and takers.get(i + by) != i:
+            if self.repair and (takers.get(i + by) != i or not 0 <= i + by < len(lines)):
                 fault = fault or NO_PLACE
             elif by and self.repair:
                 pair = Pair(pair.english, lines[i + by].pair.foreign)
@@ -252,5 +252,5 @@ def _part(source: Source, lines: Sequence[Line]) -> Part:
 
 
 def _several(pairs: Sequence[Pair], side: int) -> int:
-    """How many texts of a side stand with more than one of the other."""
+    """Count the texts of a side that stand with more than one of the other."""
     return sum(n > 1 for n in Counter(fold_text(pair[side]) for pair in pairs).values())

@@ -10,7 +10,7 @@ from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach",
     "doctor",
 )  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_help_of_distill_has_the_everyday_options_first_and_no_ablation(command)
     assert "--help-all" in out
 
 
-@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[1:-2]), ("teach", Teaching)])
+@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[2:-2]), ("teach", Teaching)])
 def test_help_all_adds_every_option_by_section(command, verb, model):
     code, out, _ = command(verb, "--help-all")
     assert code == 0

@@ -1,0 +1,61 @@
+"""`optical bitext` as a shell calls it."""
+
+import json
+
+import pytest
+
+from optical.data.bitext import Pair, read_bitext
+from tests.pipeline.test_bitext import NAMES, written
+from tests.vocabulary.test_line_shifts import late
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    pairs = read_bitext([f"data/sample/sw/bitext/{name}.tsv" for name in NAMES], "sw").pairs
+    return written(tmp_path_factory.mktemp("bitext") / "a.tsv", [*late(pairs, 60, 160, 1), Pair("Same", "same")])
+
+
+def test_what_is_printed(command, file):
+    code, out, err = command("bitext", file, "--lang", "sw")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert "Latin 100%" in out
+    assert "same on both sides" in out
+    assert [
+        line for line in lines if line.startswith(f"{file}:") and line.endswith("the translation stands 1 line below.")
+    ]
+    assert "--clean OUT.tsv --repair" in out
+    assert out.count("█") > 40
+    assert any("0.8 to 0.95" in line and "█" in line for line in lines)
+
+
+def test_json_and_a_clean_copy(command, file, tmp_path):
+    code, out, _ = command("bitext", file, "--lang", "sw", "--clean", tmp_path / "clean.tsv", "--repair", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["shifted"][0]["by"] == 1
+    assert facts["left_out"]["same on both sides"]["lines"] == 1
+    assert facts["clean"] == str(tmp_path / "clean.tsv")
+    assert facts["repaired"] > 50
+    assert len((tmp_path / "clean.tsv").read_text().splitlines()) == facts["pairs"]
+
+
+def test_columns_that_are_swapped_and_a_language_that_is_not_the_one_named(command, tmp_path):
+    pairs = read_bitext("data/sample/sw/bitext/farming.tsv", "sw").pairs
+    file = written(tmp_path / "a.tsv", [Pair(foreign, english) for english, foreign in pairs])
+    out = command("bitext", file, "--lang", "so")[1]
+    assert "The columns are swapped" in out
+    pytest.importorskip("pycld2")
+    assert "The so side reads as sw" in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["none.tsv"], ["{file}", "--clean", "clean.jsonl"], ["{file}", "--clean", "{file}"]]
+)
+def test_wrong_arguments_are_one_message(command, file, arguments):
+    before = file.read_text()
+    code, out, err = command("bitext", *(one.format(file=file) for one in arguments))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert file.read_text() == before
