@@ -1,7 +1,8 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
-# dictionary), WORDS (a list of words), COLLECTION, TEACHER (two with a comma: of queries, of documents), STUDENT
-# (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router, colbert), RECIPE (TOML file), SET
-# ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual environment).
+# dictionary), WORDS (a list of words), COLLECTION, DOCS (documents without judgements), TEACHER (two with a comma: of
+# queries, of documents), STUDENT (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router,
+# colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual
+# environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -25,6 +26,7 @@ given = $(if $(RECIPE),--recipe '$(RECIPE)') --lang '$(X)' --out '$(OUT)' $(if $
 words = $(if $(WORDS),--words '$(WORDS)')
 student = $(if $(STUDENT),--student '$(STUDENT)')
 collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
+docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench clean
@@ -48,7 +50,7 @@ transplant: setup ## give the teacher LANG's words, without training
 
 distill: setup ## make LANG's student and measure it: transplant, training, index, search, table
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
-	$(OPTICAL) distill $(given) $(student) $(collection) $(words) $(settings)
+	$(OPTICAL) distill $(given) $(student) $(collection) $(docs) $(words) $(settings)
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(student) $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)

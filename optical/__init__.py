@@ -43,7 +43,7 @@ def distill(
     student: str | Path | Encoder | None = None,
     bitext: Sentences | Mapping[str, Sentences],
     lang: str = "xx",
-    documents: Iterable[str] | None = None,
+    documents: Any = None,
     words: str | Path | Iterable[str] | None = None,
     dev: Callable[[Encoder], float] | None = None,
     folder: str | Path | None = None,
@@ -74,7 +74,9 @@ def distill(
             reads both from one path. Of a mapping, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
             weight for ``scores``; without them that objective is left out. Their names, where the bitext lacks them,
-            are read by the teacher's pieces.
+            are read by the teacher's pieces. Texts, mappings with a ``text`` (or ``body``, ``contents``, ``passage``)
+            and perhaps a ``title``, a DataFrame of pandas, a ``Dataset`` of ``datasets``, or the path of a file or
+            folder that :func:`optical.data.collection.stream_docs` reads.
         words: Words of X that the bitext may lack, one string each, or a path that
             :func:`optical.data.word_list.read_word_list` reads (``vocabulary.words``). Each that resembles words of
             the bitext gets a row composed from theirs.
@@ -101,6 +103,8 @@ def distill(
         RecipeError: An unknown option, or a value out of range.
     """
     from optical.config.recipe import load_recipe
+    from optical.data.collection import stream_docs
+    from optical.data.document_fields import texts_of
     from optical.data.names import names_in
     from optical.data.word_list import count_words
     from optical.data.words import tidy
@@ -136,7 +140,8 @@ def distill(
         body = load_encoder(student)
         body = with_prompts(body, recipe.student_prompts.model_dump(), names_of(student)[0], "student_prompts")
         body = body_for(body, towers.queries)
-    texts = list(documents or ())
+    read = isinstance(documents, str | Path)
+    texts = [doc.full for doc in stream_docs(documents)] if read else texts_of(documents)
     ranked = texts and not encoders.is_multi_vector(towers.documents)
     passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if ranked else []
     with tempfile.TemporaryDirectory() as scratch:

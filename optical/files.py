@@ -279,6 +279,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def user_cache() -> Path:
+    """The user's cache folder of this program."""
+    own = os.environ.get("OPTICAL_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optical"
+
+
 def _refusal(path: Path) -> DataError:
     return DataError(
         f"{path} is in the way: optical did not write it, so it is not replaced or removed; move it away, or name "

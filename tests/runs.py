@@ -34,8 +34,9 @@ def tiny_run(folder: Path, *, late: bool = False, **more: object) -> Recipe:
     """The recipe of a finished run below ``folder``, single vectors or tokens."""
     collection = folder / "collection"
     collection.mkdir(parents=True)
-    rows = (json.dumps({"id": name, "title": title, "text": text}) + "\n" for name, title, text in DOCUMENTS)
-    (collection / "docs.jsonl").write_text("".join(rows), encoding="utf-8")
+    rows = ({"id": name, "title": title, "text": text} for name, title, text in DOCUMENTS)
+    rows = (row | {"url": f"https://example.org/{row['id']}"} if row["title"] else row for row in rows)
+    (collection / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for lang in ("en", "sw"):
         lines = "".join(f"{name}\t{text}\n" for name, text in QUESTIONS)
         (collection / f"queries.{lang}.tsv").write_text(lines, encoding="utf-8")

@@ -53,6 +53,11 @@ def test_language_and_paths_of_the_command_line_are_passed_on():
     assert "--out 'runs/so'" in line
 
 
+def test_documents_are_passed_on():
+    assert "--docs 'my articles'" in distil_line(make("-n", "distill", "LANG=so", "DOCS=my articles"))
+    assert "--docs" not in distil_line(make("-n", "distill", "LANG=so"))
+
+
 def test_several_languages_have_a_folder_without_commas():
     line = distil_line(make("-n", "distill", "LANG=sw,so,tl"))
     assert "--lang 'sw,so,tl'" in line

@@ -51,7 +51,7 @@ Teacher = Annotated[
     str | None,
     typer.Option(
         "--teacher",
-        help="Folder or hub id of an English encoder; QUERIES,DOCUMENTS for one of each side, as DPR has.",
+        help="Folder or hub id of an English encoder, or two (DPR): QUERIES,DOCUMENTS.",
         show_default=str(Recipe.model_fields["teacher"].default),
     ),
 ]
@@ -87,6 +87,9 @@ CollectionOption = Annotated[
         show_default="the sample's, where there is one",
     ),
 ]
+DocsOption = Annotated[
+    str | None, typer.Option("--docs", help="Instead: documents alone, file or folder.")
+]  # fmt: skip
 WordsOption = Annotated[
     str | None,
     typer.Option("--words", help="More words in LANG: a list, a .dic, a folder of texts."),
@@ -118,6 +121,16 @@ RunCollection = Annotated[
         show_default="the run's",
     ),
 ]  # fmt: skip
+
+
+def searched(collection: str | None, docs: str | None) -> str | None:
+    """The path that is searched: of --collection or --docs, which differ in what their names promise."""
+    if collection and docs:
+        raise typer.BadParameter(
+            f"{docs!r} would be searched instead of the --collection {collection!r}; give one of them",
+            param_hint="--docs",
+        )
+    return collection or docs
 
 
 def command(*everyday: str, model: type[BaseModel] = Recipe) -> Callable[[Verb], Verb]:

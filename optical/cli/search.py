@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from optical.cli.app import (
     CollectionOption,
+    DocsOption,
     Lang,
     RecipeFile,
     Run,
@@ -25,6 +26,7 @@ from optical.cli.app import (
     kept,
     recipe_of,
     say,
+    searched,
     show,
     show_reports,
 )
@@ -40,7 +42,7 @@ ROBUST = "Robustness"  # help panel of the options that perturb queries
 
 @command("late_interaction", "cache", "device", "search.shard_size", "search.precision", "search.compute")
 def embed(
-    lang: Lang = None, collection: CollectionOption = None, teacher: Teacher = None,
+    lang: Lang = None, collection: CollectionOption = None, docs: DocsOption = None, teacher: Teacher = None,
     finish: Annotated[
         Path | None, typer.Option("--finish", help="Folder into which several machines copied their shards.")
     ] = None,
@@ -61,7 +63,7 @@ def embed(
         console.print(f"{count} documents are in [bold]{finish}[/bold]")
         found(vectors=[{"documents": count, "folder": str(finish)}])
         return
-    wanted = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=collection)
+    wanted = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=searched(collection, docs))
     preflight.before_embed(wanted)
     from optical.pipeline.embed import documents_cut, embed_collections
 
@@ -86,9 +88,12 @@ def embed(
     "search.late_precision",
     "search.pool_factor",
 )
-def index(run: Run, collection: RunCollection = None, settings: Settings = None, help_all: HelpAll = False) -> None:
+def index(
+    run: Run, collection: RunCollection = None, docs: DocsOption = None, settings: Settings = None,
+    help_all: HelpAll = False,
+) -> None:  # fmt: skip
     """Build the index of a run again, for another collection or of another kind."""
-    wanted = recipe_of(kept(run), settings, collection=collection, out=str(run))
+    wanted = recipe_of(kept(run), settings, collection=searched(collection, docs), out=str(run))
     preflight.before_index(wanted)
     from optical.pipeline.index import index_run
 
@@ -163,12 +168,18 @@ def _asked(given: list[str]) -> dict[str, str]:
     return asked
 
 
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _print_hits(question: str, hits: Sequence[Any]) -> None:
     """Print titles, snippets, scores, and the words that matched."""
     for place, (doc, score, matches) in enumerate(hits, start=1):
         title = escape(doc.title or cut(doc.text, 60))
         console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
         console.print(f"   {escape(cut(doc.text, 300))}", highlight=False)
+        if others := " · ".join(f"{name}: {_in_words(value)}" for name, value in doc.metadata.items()):
+            console.print(f"   [dim]{escape(cut(others, 300))}[/dim]", highlight=False)
         words = (f"{question[slice(*m.query)]} -> {doc.full[slice(*m.passage)]} {m.similarity:.2f}" for m in matches)
         if matches:
             console.print(f"   [dim]{escape(', '.join(words))}[/dim]", highlight=False)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from optical.cli.app import (
     BitextOption,
     CollectionOption,
+    DocsOption,
     Lang,
     LexiconOption,
     Out,
@@ -28,6 +30,7 @@ from optical.cli.app import (
     plain_command,
     recipe_of,
     say,
+    searched,
     show,
     show_reports,
 )
@@ -107,28 +110,32 @@ def transplant(
 )
 def distill(
     lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, words: WordsOption = None,
-    words_from_collection: WordsFromCollection = None, collection: CollectionOption = None, teacher: Teacher = None,
-    student: StudentOption = None, out: Out = None, recipe: RecipeFile = None, settings: Settings = None,
-    help_all: HelpAll = False,
+    words_from_collection: WordsFromCollection = None, collection: CollectionOption = None, docs: DocsOption = None,
+    teacher: Teacher = None, student: StudentOption = None, out: Out = None, recipe: RecipeFile = None,
+    settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Make a student and measure it: transplant, training, index, search, table.
 
     After Ctrl-C the same command goes on from the last checkpoint.
     """
-    named = {"teacher": teacher, "student": student, "bitext": bitext, "collection": collection, "out": out}
+    named = {"teacher": teacher, "student": student, "bitext": bitext, "out": out}
+    named["collection"] = searched(collection, docs)
     listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
     wanted = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
     preflight.before_distill(wanted)
     from optical.pipeline.distill import distill_run
+    from optical.pipeline.unmeasured import next_steps, not_measured
 
     reports = distill_run(wanted, say, progress=not chosen.quiet)
     show_reports(reports)
     folder = wanted.folder
     found(run=str(folder), student=str(folder / "student"))
     if not reports:
-        hint("no collection was given, so nothing was measured; add --collection")
+        found(not_measured=(missing := not_measured(wanted)))
+        hint(f"\n{escape(missing)}")
     hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
-    hint(f"  optical search {folder} 'your question'\n  optical evaluate {folder} --collection FOLDER")
+    for line in next_steps(wanted, measured=bool(reports)):
+        hint(f"  optical {line}")
 
 
 @command(

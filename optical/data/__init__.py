@@ -20,6 +20,9 @@ Collections:
 - :mod:`optical.data.collection`: ``Collection``, from any source; documents one at a time.
 - :mod:`optical.data.collection_folder`, :mod:`optical.data.collection_trec`, :mod:`optical.data.collection_irds`:
   readers of folders in the usual layouts, of TREC's topics and documents, and of ir_datasets ids.
+- :mod:`optical.data.document_folder`: documents alone, a folder of files or one file; by
+  :mod:`optical.data.document_files` (text, Markdown, HTML, PDF), :mod:`optical.data.document_tables` (JSON lines, CSV,
+  TSV, Excel) and :mod:`optical.data.document_fields`, which knows ids, titles and texts by their names.
 - :mod:`optical.data.document_store`: documents by row, in memory or in a temporary file.
 - :mod:`optical.data.trec_run`: rankings, written and read as TREC runs.
 

@@ -34,11 +34,13 @@ class Collection(NamedTuple):
         name: Name of the folder (``sw/collection`` where it says nothing alone), or the ir_datasets id.
         docs: In the order of the file; ids are distinct, and none is empty. Texts of a large collection lie on disk
             (:mod:`optical.data.document_store`), so iterate, index, and copy none that is not needed.
-        queries: Language -> queries with at least one judgement, in the order of the file.
-        qrels: Split -> judgements of known documents, empty ones too; a split without a name is ``test``.
+        queries: Language -> queries with at least one judgement, in the order of the file; all where nothing is judged.
+        qrels: Split -> judgements of known documents, empty ones too; a split without a name is ``test``. Empty of
+            documents that come without judgements.
         checksum: SHA-256 over ids, titles and texts of the documents: equal when document vectors can be reused.
         skipped: Reason -> how many documents, queries or judgements were left out for it.
         docs_lang: Code of the documents' language.
+        repeated: How many documents have the title and text of an earlier one; they are kept.
     """
 
     name: str
@@ -48,12 +50,15 @@ class Collection(NamedTuple):
     checksum: str
     skipped: dict[str, int]
     docs_lang: str = ENGLISH
+    repeated: int = 0
 
 
 def read_collection(path: str | Path, langs: Sequence[str]) -> Collection:
     """Read a collection, with the queries of the languages asked for.
 
-    Three layouts of a folder are known, and their parts can be mixed, each file plain or ``.gz``:
+    Documents may come alone, in a file or in a folder of files (:mod:`optical.data.document_folder`): nothing can be
+    measured on them then, and everything else can be done. Three layouts of a folder are known besides, and their parts
+    can be mixed, each file plain or ``.gz``:
 
     - ours: ``docs.jsonl``, ``queries.<lang>.tsv``, ``qrels.tsv`` or ``qrels.<split>.tsv``;
     - BEIR: ``corpus.jsonl``, ``queries.<lang>.jsonl`` or ``queries.jsonl``, ``qrels/<split>.tsv`` with a header. The
@@ -67,16 +72,16 @@ def read_collection(path: str | Path, langs: Sequence[str]) -> Collection:
     document relevance``, or ``query<TAB>document<TAB>relevance``.
 
     Args:
-        path: A folder, or ``irds:`` and an ir_datasets id (:mod:`optical.data.collection_irds`).
+        path: A folder or a file, or ``irds:`` and an ir_datasets id (:mod:`optical.data.collection_irds`).
         langs: Codes of the query languages wanted; one that is not there is absent from ``queries``.
 
     Raises:
         DataError: A missing file, bytes that are not UTF-8, bad JSON, a line that is no query or judgement, a document
-            id used twice, no language of ``langs``, judgements that know none of the documents, no judged query.
+            id used twice; judgements that know none of the documents, or no query of ``langs``.
     """
     if str(path).startswith(IR_DATASETS):
         return _collect(read_named(str(path).removeprefix(IR_DATASETS), langs), langs)
-    return _collect(read_folder(_folder(path), langs), langs)
+    return _collect(read_folder(_place(path), langs), langs)
 
 
 def stream_docs(path: str | Path) -> Iterator[Doc]:
@@ -85,7 +90,7 @@ def stream_docs(path: str | Path) -> Iterator[Doc]:
     For collections larger than memory: ids are held, texts are not. Queries and judgements need not be there.
 
     Args:
-        path: A folder, or ``irds:`` and an ir_datasets id.
+        path: A folder or a file, or ``irds:`` and an ir_datasets id.
 
     Raises:
         DataError: As :func:`read_collection` about documents; of a line, when it is reached.
@@ -101,24 +106,26 @@ def documents_of(path: str | Path) -> Documents:
     """
     if str(path).startswith(IR_DATASETS):
         return named_documents(str(path).removeprefix(IR_DATASETS))
-    return read_documents(_folder(path))
+    return read_documents(_place(path))
 
 
-def _folder(path: str | Path) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
+def _place(path: str | Path) -> Path:
+    place = Path(path).expanduser()
+    if not place.exists():
         raise DataError(
             f"no such collection: {path}; give a folder, or an ir_datasets id with {IR_DATASETS} before it; {LAYOUTS}"
         )
-    return folder
+    return place
 
 
 def queries_of(collection: Collection, lang: str, split: str) -> list[Query]:
-    """The queries of a language that are judged in a split, in the order of the file.
+    """The queries of a language that are judged in a split, in the order of the file; all where nothing is judged.
 
     Raises:
         DataError: When the collection has no such language or split.
     """
+    if not collection.qrels and lang in collection.queries:
+        return collection.queries[lang]
     for kind, wanted, there in (("language", lang, collection.queries), ("split", split, collection.qrels)):
         if wanted not in there:
             raise DataError(f"no {kind} {wanted} in the collection {collection.name}; it has {', '.join(there)}")
@@ -136,10 +143,13 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     """Put the parts together, and check that they belong to one collection."""
     where, queries = parts.where, parts.queries
     empty: list[str] = []
-    docs, checksum = hold(_with_text(_distinct(parts.documents), empty))
+    docs, checksum, repeated = hold(_with_text(_distinct(parts.documents), empty))
     if not docs:
         raise DataError(f"no document in the collection {where}; {LAYOUTS}")
-    skipped: Counter[str] = Counter({_EMPTY_DOCUMENT: len(empty)})
+    skipped: Counter[str] = Counter({**parts.documents.skipped, _EMPTY_DOCUMENT: len(empty)})
+    if not parts.qrels:
+        asked = {lang: list(_judged(queries[lang], None, skipped)) for lang in langs if queries.get(lang)}
+        return Collection(parts.name, docs, asked, {}, checksum, _told(skipped), parts.documents.lang, repeated)
     kept = _known(where, [ids_of(docs), empty], parts.qrels, skipped)
     judged = {qrel.query_id for split in kept.values() for qrel in split}
     chosen = {lang: list(_judged(queries[lang], judged, skipped)) for lang in langs if lang in queries}
@@ -155,8 +165,11 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
         )
     asked = {query.id for some in chosen.values() for query in some}
     skipped[_UNASKED] = sum(qrel.query_id not in asked for split in kept.values() for qrel in split)
-    told = {reason: count for reason, count in skipped.items() if count}
-    return Collection(parts.name, docs, chosen, kept, checksum, told, parts.documents.lang)
+    return Collection(parts.name, docs, chosen, kept, checksum, _told(skipped), parts.documents.lang, repeated)
+
+
+def _told(skipped: Counter[str]) -> dict[str, int]:
+    return {reason: count for reason, count in skipped.items() if count}
 
 
 def _distinct(documents: Documents) -> Iterator[Doc]:
@@ -165,7 +178,7 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
     for number, doc in documents.read():
         if not doc.id or doc.id in seen:
             raise DataError(
-                f"{_id_fault(documents, doc)}: {documents.where}:{number}; give each document an id of its own, which"
+                f"{_id_fault(documents, doc)}: {documents.at(number)}; give each document an id of its own, which"
                 " judgements can name"
             )
         seen.add(doc.id)
@@ -177,7 +190,7 @@ def _id_fault(documents: Documents, doc: Doc) -> str:
     if not doc.id:
         return "no document id"
     first = next(number for number, other in documents.read() if other.id == doc.id)
-    return f"document id {doc.id!r} used twice (first on line {first})"
+    return f"document id {doc.id!r} used twice (first {'at' if isinstance(first, str) else 'on line'} {first})"
 
 
 def _with_text(docs: Iterable[Doc], empty: list[str]) -> Iterator[Doc]:
@@ -218,11 +231,12 @@ def _known(
     return {split: list(found.values()) for split, found in kept.items() if found}
 
 
-def _judged(queries: Iterable[Query], judged: set[str], skipped: Counter[str]) -> Iterator[Query]:
-    """Queries with a text and a judgement, the first of each id."""
+def _judged(queries: Iterable[Query], judged: set[str] | None, skipped: Counter[str]) -> Iterator[Query]:
+    """Queries with a text and a judgement, the first of each id; no judgement is asked for where ``judged`` is None."""
     seen: set[str] = set()
     for query in queries:
-        faults = ((not query.text, _EMPTY_QUERY), (query.id not in judged, _UNJUDGED), (query.id in seen, _QUERY_TWICE))
+        unjudged = judged is not None and query.id not in judged
+        faults = ((not query.text, _EMPTY_QUERY), (unjudged, _UNJUDGED), (query.id in seen, _QUERY_TWICE))
         fault = next((reason for applies, reason in faults if applies), "")
         if fault:
             skipped[fault] += 1

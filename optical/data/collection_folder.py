@@ -11,17 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from optical.data import collection_trec
-from optical.data.lines import cells_of, json_object, lines
+from optical.data import collection_trec, document_tables
+from optical.data.document_fields import IDS
+from optical.data.document_folder import file_documents, folder_documents
+from optical.data.lines import cells_of
 from optical.data.qrels import read_qrels
-from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Query
+from optical.data.records import ENGLISH, CollectionParts, Documents, Query
 from optical.data.words import tidy
 from optical.errors import DataError
 
 UNNAMED_SPLIT = "test"
 UNTELLING = frozenset({"collection", "data", "test"})  # folder names that say nothing without their parent
 
-_DOCS = re.compile(r"(?:docs|corpus)(?:\.(?P<lang>[^.]+))?(?P<suffix>\.jsonl|\.tsv|\.trec|\.sgml)(?:\.gz)?")
+_DOCS = re.compile(
+    r"(?:docs|corpus)(?:\.(?P<lang>[^.]+))?(?P<suffix>\.jsonl|\.csv|\.tsv|\.xlsx|\.trec|\.sgml)(?:\.gz)?"
+)
 _QUERIES = re.compile(
     r"(?:queries|topics)(?:\.(?P<lang>[^.]+))?"
     r"(?P<suffix>\.tsv|\.jsonl|(?:\.(?P<fields>t|td|tdn))?(?:\.trec|\.xml))(?:\.gz)?"
@@ -33,31 +37,50 @@ LAYOUTS = (
     "expected docs.jsonl (id, title, text), corpus.jsonl (_id, title, text), docs.tsv (id<TAB>text) or docs.trec, with"
     " the language before the suffix where it is not English (docs.sw.jsonl), queries.<lang>.tsv, topics.<lang>.tsv,"
     " topics.<lang>.trec or queries.<lang>.jsonl, and qrels.tsv, qrels.txt, qrels.<split>.tsv or qrels/<split>.tsv,"
-    " each also as .gz"
+    " each also as .gz; or documents of any name, which need no queries and judgements: .txt, .md, .html, .pdf, and"
+    " .jsonl, .csv, .tsv or .xlsx with a column called text"
 )
 
 
-def read_folder(folder: Path, langs: Sequence[str]) -> CollectionParts:
-    """The parts of a collection in a folder, the queries of ``langs`` among them."""
-    documents = read_documents(folder)
-    queries = _read_queries(folder, langs)
-    qrels = {split: list(read_qrels(file)) for split, file in _qrels_files(folder).items()}
-    return CollectionParts(_name(folder.resolve()), str(folder), documents, queries, qrels)
+def read_folder(path: Path, langs: Sequence[str]) -> CollectionParts:
+    """The parts of a collection in a folder, the queries of ``langs`` among them; or the documents of a file alone."""
+    documents = read_documents(path)
+    if path.is_file():
+        return CollectionParts(path.name.split(".")[0], str(path), documents, {}, {})
+    queries = _read_queries(path, langs)
+    qrels = {split: list(read_qrels(file)) for split, file in _qrels_files(path).items()}
+    return CollectionParts(_name(path.resolve()), str(path), documents, queries, qrels)
 
 
 def read_documents(folder: Path) -> Documents:
-    """The documents of whichever layout the folder has; English where the name of the file says no language."""
+    """The documents of whichever layout the folder has, or of a file; English where no name says a language.
+
+    In a folder without a file called ``docs`` or ``corpus``, all files but queries and judgements are documents.
+    """
+    if folder.is_file():
+        return file_documents(folder)
     found = [(match, file) for file in _files(folder) if (match := _DOCS.fullmatch(file.name))]
     if not found:
-        raise DataError(f"no documents in {folder}; {LAYOUTS}")
+        documents = folder_documents(folder, _apart(folder))
+        if documents is None:
+            raise DataError(f"no documents in {folder}; {LAYOUTS}")
+        return documents
     if len(found) > 1:
         raise DataError(
             f"two files of documents: {found[0][1]} and {found[1][1]}; keep one: the documents of a collection have one"
             " language, and another folder can hold the others"
         )
     match, file = found[0]
-    reader = _DOC_READERS[match["suffix"]]
-    return Documents(str(file), match["lang"] or ENGLISH, lambda: reader(file))
+    table = document_tables.READERS.get(match["suffix"])
+    read = partial(table, file, "") if table else partial(collection_trec.documents, file)
+    return Documents(str(file), match["lang"] or ENGLISH, read)
+
+
+def _apart(folder: Path) -> list[Path]:
+    """The files of queries and judgements, which are no documents."""
+    found = [file for file in folder.iterdir() if _QUERIES.fullmatch(file.name) or _QRELS.fullmatch(file.name)]
+    below = folder / "qrels"
+    return found + ([file for file in below.iterdir() if _SPLIT.fullmatch(file.name)] if below.is_dir() else [])
 
 
 def _files(folder: Path) -> list[Path]:
@@ -68,31 +91,6 @@ def _files(folder: Path) -> list[Path]:
 
 def _name(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}" if folder.name in UNTELLING else folder.name
-
-
-def _json_docs(file: Path) -> Iterator[tuple[int, Doc]]:
-    for number, record in _json_records(file):
-        if not isinstance(record.get("text"), str):
-            raise DataError(f'no text in the document at {file}:{number}; write {{"id": .., "title": .., "text": ..}}')
-        title = record.get("title")
-        yield number, Doc(_id(record), tidy(title) if isinstance(title, str) else "", tidy(record["text"]))
-
-
-def _table_docs(file: Path) -> Iterator[tuple[int, Doc]]:
-    for number, cells in cells_of(file, "\t"):
-        if len(cells) not in (2, 3):
-            raise DataError(
-                f"{len(cells)} columns in a document at {file}:{number}; write id<TAB>text or id<TAB>title<TAB>text"
-            )
-        yield number, Doc(cells[0].strip(), tidy(cells[1]) if len(cells) == 3 else "", tidy(cells[-1]))
-
-
-_DOC_READERS: dict[str, Callable[[Path], Iterator[tuple[int, Doc]]]] = {
-    ".jsonl": _json_docs,
-    ".tsv": _table_docs,
-    ".trec": collection_trec.documents,
-    ".sgml": collection_trec.documents,
-}
 
 
 def _read_queries(folder: Path, langs: Sequence[str]) -> dict[str, list[Query]]:
@@ -132,7 +130,7 @@ def _topics(file: Path, fields: str) -> Iterator[tuple[Query, str]]:
 
 def _json_queries(file: Path) -> Iterator[tuple[Query, str]]:
     """Queries with the language that their metadata give, or an empty string."""
-    for number, record in _json_records(file):
+    for number, record in document_tables.json_records(file):
         metadata = record.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
         if not _id(record) or not isinstance(record.get("text"), str):
@@ -148,7 +146,7 @@ def _table_queries(file: Path) -> Iterator[tuple[Query, str]]:
 
 
 def _qrels_files(folder: Path) -> dict[str, Path]:
-    """Split -> file of judgements."""
+    """Split -> file of judgements; empty where nothing is judged."""
     below = folder / "qrels"
     found = [(match, file) for file in _files(folder) if (match := _QRELS.fullmatch(file.name))]
     if below.is_dir():
@@ -159,22 +157,10 @@ def _qrels_files(folder: Path) -> dict[str, Path]:
         if split in files:
             raise DataError(f"two files of judgements for the split {split}: {files[split]} and {file}; keep one")
         files[split] = file
-    if not files:
-        raise DataError(f"no judgements in {folder}; {LAYOUTS}")
     return files
 
 
-def _json_records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, text in lines(file):
-        if text.strip():
-            try:
-                record = json_object(text)
-            except ValueError as error:
-                raise DataError(f"bad JSON ({error}) at {file}:{number}; write one object on each line") from error
-            yield number, record
-
-
 def _id(record: dict[str, Any]) -> str:
-    """The id of a record in our layout, BEIR's or CIRAL's; some files have numbers."""
-    value = next((record[key] for key in ("_id", "id", "docid") if record.get(key) is not None), "")
+    """The id of a query in our layout, BEIR's or CIRAL's; some files have numbers."""
+    value = next((record[key] for key in IDS if record.get(key) is not None), "")
     return str(value)

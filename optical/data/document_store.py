@@ -15,6 +15,8 @@ from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple, overload
 
+import numpy as np
+
 from optical.data.records import Doc
 from optical.errors import DataError
 
@@ -28,10 +30,12 @@ class HeldDocuments(NamedTuple):
     Attributes:
         docs: A list, or :class:`Spooled`.
         checksum: SHA-256 over ids, titles and texts.
+        repeated: How many have the title and text of an earlier one.
     """
 
     docs: Sequence[Doc]
     checksum: str
+    repeated: int
 
 
 class Spooled(Sequence[Doc]):
@@ -81,8 +85,9 @@ class Spooled(Sequence[Doc]):
 
     def _doc(self, row: int, record: bytes | memoryview) -> Doc:
         doc_id = self.ids[row]
-        title, text = str(record, "utf-8")[len(doc_id) + 1 : -2].split("\t", 1)
-        return Doc(doc_id, title, text)
+        extra, own = str(record, "utf-8").split("\t", 1)
+        title, text = own[len(doc_id) + 1 : -2].split("\t", 1)
+        return Doc(doc_id, title, text, extra)
 
 
 class FullTexts(Sequence[str]):
@@ -122,20 +127,23 @@ def hold(docs: Iterable[Doc]) -> HeldDocuments:
     digest, size = hashlib.sha256(), 0
     kept: list[Doc] = []
     disk: _Disk | None = None
+    texts = array("q")
     for doc in docs:
         record = _record(doc)
         digest.update(record)
-        size += len(record)
+        texts.append(hash(doc[1:3]))
+        size += len(record) + len(doc.extra)
         if disk is None and size > IN_MEMORY:
             disk = _Disk()
             for one in kept:
-                disk.write(one.id, _record(one))
+                disk.write(one.id, _stored(one, _record(one)))
             kept = []
         if disk is None:
             kept.append(doc)
         else:
-            disk.write(doc.id, record)
-    return HeldDocuments(kept if disk is None else disk.spooled(), digest.hexdigest())
+            disk.write(doc.id, _stored(doc, record))
+    repeated = len(texts) - len(np.unique(np.frombuffer(texts, dtype=np.int64))) if texts else 0
+    return HeldDocuments(kept if disk is None else disk.spooled(), digest.hexdigest(), repeated)
 
 
 def ids_of(docs: Sequence[Doc]) -> list[str]:
@@ -149,7 +157,12 @@ def with_ids(docs: Sequence[Doc], ids: Container[str]) -> list[Doc]:
 
 
 def _record(doc: Doc) -> bytes:
-    return "\t".join((*doc, "\n")).encode()
+    return "\t".join((*doc[:3], "\n")).encode()
+
+
+def _stored(doc: Doc, record: bytes) -> bytes:
+    """A record behind the other fields, in whose JSON no tab stands as it is."""
+    return doc.extra.encode() + b"\t" + record
 
 
 class _Disk:

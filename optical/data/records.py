@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 ENGLISH = "en"  # the teacher's language
 
 
 class Doc(NamedTuple):
-    """A document, in the language of its collection."""
+    """A document, in the language of its collection.
+
+    Attributes:
+        id: Its own.
+        title: May be empty.
+        text: Without the title.
+        extra: Its other fields (url, author, ...) as a JSON object, which no encoder reads; empty where it has none.
+    """
 
     id: str
     title: str
     text: str
+    extra: str = ""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The other fields by name."""
+        return json.loads(self.extra) if self.extra else {}
 
     @property
     def full(self) -> str:
@@ -40,14 +54,20 @@ class Documents(NamedTuple):
     """Documents that can be read one at a time, as often as needed.
 
     Attributes:
-        where: File or name, for messages.
+        where: File, folder or name, for messages.
         lang: Code of their language.
-        read: Begins at the first document, each with its line or place, counted from 1.
+        read: Begins at the first document, each with its line, counted from 1, or with its whole place (file:line).
+        skipped: Reason -> how many files were left out for it.
     """
 
     where: str
     lang: str
-    read: Callable[[], Iterator[tuple[int, Doc]]]
+    read: Callable[[], Iterator[tuple[int | str, Doc]]]
+    skipped: Mapping[str, int] = {}
+
+    def at(self, place: int | str) -> str:
+        """The place of a document, for messages."""
+        return place if isinstance(place, str) else f"{self.where}:{place}"
 
 
 class CollectionParts(NamedTuple):

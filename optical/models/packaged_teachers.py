@@ -6,12 +6,11 @@ folder: ``$OPTICAL_CACHE``, else ``optical`` in ``$XDG_CACHE_HOME`` or ``~/.cach
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from optical.errors import DataError
-from optical.files import file_checksum, held_alone, written_whole
+from optical.files import file_checksum, held_alone, user_cache, written_whole
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
 DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -88,12 +87,6 @@ def e5_teacher() -> Path:
             "MB; set OPTICAL_CACHE to a folder with room"
         ) from error
     return folder
-
-
-def user_cache() -> Path:
-    """The user's cache folder of this program."""
-    own = os.environ.get("OPTICAL_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optical"
 
 
 def _convert(file: Path, folder: Path) -> None:

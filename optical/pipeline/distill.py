@@ -25,14 +25,14 @@ from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
-from optical.pipeline.evaluate import compare_languages
+from optical.pipeline.evaluate import compare_languages, rank_unjudged
 from optical.pipeline.export import export_colbert
 from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, save_banks
 from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_distill, check_transplant
-from optical.pipeline.sides import embeddable, judged
+from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
 from optical.training.distillation import Distilled, Start, distill, make_start
 from optical.training.trainer import Workspace
@@ -74,7 +74,9 @@ def distill_run(
     clock = Clock()
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
-    measured = judged(inputs.collections, recipe.search.split, say)
+    measured, asked = judged(inputs.collections, recipe.search.split, say), unjudged(inputs.collections)
+    if given := {lang: one for lang, one in inputs.collections.items() if one}:
+        embeddable(given, recipe.langs)  # before any work
     towers = teacher_towers(recipe)
     teacher, body = towers.queries, load_body(recipe, towers.queries)
     check_hubness(recipe.search.hubness, towers.documents)
@@ -95,7 +97,7 @@ def distill_run(
     distilled.transplant.update(add_words([distilled.start, distilled.student], words.counts, recipe.vocabulary, say))
     clock.include(distilled.seconds)
     _save(recipe, distilled, say)
-    save_lexicons(recipe, pairs, measured)
+    save_lexicons(recipe, pairs, [*measured, *asked])
     save_banks(recipe.folder, banks)
     hubness = choose(recipe, distilled.student, dev, banks)
     if recipe.search.hubness == AUTO:
@@ -109,11 +111,12 @@ def distill_run(
     read = {one.collection.name: one.vectors.reading for one in searched.values()}
     facts["reading"] = {name: of_documents and of_documents._asdict() for name, of_documents in read.items()}
     reports = {}
-    if measured:
+    if searched:
         indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)
         build_indexes(recipe, towers.documents, {lang: searched[lang] for lang in indexed}, say)
         systems = {report.TRANSPLANT: distilled.start, report.STUDENT: distilled.student}
         reports = compare_languages(recipe, towers, systems, {lang: searched[lang] for lang in measured}, None, say)
+        rank_unjudged(recipe, towers, systems, {lang: searched[lang] for lang in asked}, None, say)
         clock("index, search, measures")
     write_manifest(recipe, teacher, facts, towers.documents)
     return reports

@@ -30,7 +30,7 @@ from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
 from optical.pipeline.run_folder import COMPARED, check_evaluate
-from optical.pipeline.sides import check_split, judged, sides
+from optical.pipeline.sides import check_split, judged, measurable, sides, unjudged
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
 
@@ -40,15 +40,21 @@ def evaluate_run(
 ) -> dict[str, Report]:
     """Measure the student of a finished run, or another one of the same teacher, on the recipe's collections.
 
-    The results of another student go to a folder with its name, so that those of the run's own stay.
+    The results of another student go to a folder with its name, so that those of the run's own stay. Where there are
+    questions and no judgements, runs are written and there is no report.
+
+    Raises:
+        DataError: Nobody has judged or asked anything, or the run cannot be read.
     """
     check_evaluate(recipe.folder)
     found = run_collections(recipe)
     say_skipped(distinct(found), say)
-    teacher, collections = teacher_towers(recipe), judged(found, recipe.search.split, say)
-    systems = load_systems(recipe, student)
-    searched = embed_each(recipe, teacher.documents, collections, say=say)
-    return compare_languages(recipe, teacher, systems, searched, student, say)
+    asked = unjudged(found)
+    collections = (judged if asked else measurable)(found, recipe.search.split, say)
+    teacher, systems = teacher_towers(recipe), load_systems(recipe, student)
+    searched = embed_each(recipe, teacher.documents, {**collections, **asked}, say=say)
+    rank_unjudged(recipe, teacher, systems, {lang: searched[lang] for lang in asked}, student, say)
+    return compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in collections}, student, say)
 
 
 def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
@@ -76,7 +82,7 @@ def compare_languages(
     for lang, one in searched.items():
         folder = evaluation_folder(recipe, one.collection.name, lang, student)
         reports[lang] = compare_systems(recipe.of(lang), teacher, systems, one, folder, say)
-    if len(recipe.langs) > 1:
+    if len(recipe.langs) > 1 and reports:
         names = {one.collection.name for one in searched.values()}
         folder = evaluation_folder(recipe, names.pop() if len(names) == 1 else "collections", "summary", student)
         write_text(folder / "results.json", strict_json(report.summary_as_dict(reports)))
@@ -101,9 +107,50 @@ def compare_systems(
     """
     collection, name = searched.collection, recipe.search.split
     check_split(collection, recipe.lang, name)
+    runs, asked = _search(recipe, teacher, systems, searched, say)
+    qrels = judgements_of(asked, collection.qrels[name])
+    scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
+    side = sides(collection, recipe.lang, name)
+    result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
+    _write_runs(runs, folder)
+    write_text(folder / "results.json", strict_json(report.as_dict(result)))
+    write_text(folder / "table.md", page(report.table(result), report.sentences(result)))
+    say(f"runs, results.json and table.md are in {folder}")
+    return result
+
+
+def rank_unjudged(
+    recipe: Recipe, teacher: Towers, systems: dict[str, Encoder], searched: Mapping[str, EmbeddedCollection],
+    student: Path | None, say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Write the TREC runs of questions that nobody has judged, for each language: there is nothing to measure."""
+    for lang, one in searched.items():
+        folder = evaluation_folder(recipe, one.collection.name, lang, student)
+        runs, asked = _search(recipe.of(lang), teacher, systems, one, say)
+        _write_runs(runs, folder)
+        say(
+            f"{one.collection.name} has no judgements, so there is no table: TREC runs of its {len(asked)} {lang}"
+            f" questions are in {folder}"
+        )
+
+
+def _write_runs(runs: Mapping[str, Run], folder: Path) -> None:
+    for system, run in runs.items():
+        tag = system.replace(", ", "-").replace(" ", "-")
+        write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
+
+
+def _search(
+    recipe: Recipe,
+    teacher: Towers,
+    systems: dict[str, Encoder],
+    searched: EmbeddedCollection,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Run], list[Query]]:
+    """The run of each system, and the questions asked: those judged in the split, or all where nothing is judged."""
+    collection, name = searched.collection, recipe.search.split
     side = sides(collection, recipe.lang, name)
     queries = queries_of(collection, side.queries, name)
-    qrels = judgements_of(queries, collection.qrels[name])
     params, depth = search_params(recipe.search), recipe.search.depth
     lines = dict(_lines(recipe, teacher, systems, searched, queries, say))
     late = is_multi_vector(teacher.queries)
@@ -126,15 +173,7 @@ def compare_systems(
         runs |= word_rows(
             recipe, collection, queries, runs[report.STUDENT], Development(dev, judgements, partial(ask, student)), say
         )
-    scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
-    result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
-    for system, run in runs.items():
-        tag = system.replace(", ", "-").replace(" ", "-")
-        write_run(run, folder / f"{tag}.trec", f"optical-{tag}")
-    write_text(folder / "results.json", strict_json(report.as_dict(result)))
-    write_text(folder / "table.md", page(report.table(result), report.sentences(result)))
-    say(f"runs, results.json and table.md are in {folder}")
-    return result
+    return runs, queries
 
 
 def compare_with(

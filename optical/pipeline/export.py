@@ -256,6 +256,9 @@ def _collection(recipe: Recipe, say: Callable[[str], None]) -> Collection | None
     if not path:
         return None
     collection = read_collection(path, [ENGLISH, recipe.lang])
+    if not collection.qrels:
+        say(f"no MAP: {collection.name} has no judgements")
+        return None
     check_split(collection, recipe.lang, recipe.search.split)
     if recipe.lang in collection.queries and queries_of(collection, recipe.lang, recipe.search.split):
         return collection

@@ -154,6 +154,8 @@ def say_skipped(collections: Iterable[Collection], say: Callable[[str], None]) -
     for collection in collections:
         for reason, count in collection.skipped.items():
             say(f"collection: {count} left out, {reason}")
+        if collection.repeated:
+            say(f"collection: {collection.repeated} documents have the title and text of an earlier one; all are kept")
 
 
 def run_collections(recipe: Recipe) -> dict[str, Collection]:
@@ -200,7 +202,7 @@ def no_collection(lang: str) -> DataError:
     """Return the error to raise where the languages of a recipe have to have a collection and have none."""
     return DataError(
         f"no collection for {lang!r}: give a folder with documents, queries and judgements by --collection "
-        "(make: COLLECTION=path)"
+        "(make: COLLECTION=path), or documents alone by --docs (make: DOCS=path)"
     )
 
 

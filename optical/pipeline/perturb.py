@@ -32,7 +32,7 @@ from optical.pipeline.evaluate import evaluation_folder, load_systems
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import read_inputs, run_collections
 from optical.pipeline.run_folder import PERTURBED, check_evaluate
-from optical.pipeline.sides import judged, sides, without_faults
+from optical.pipeline.sides import measurable, sides, without_faults
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
 
@@ -74,7 +74,7 @@ def perturb_run(
     check_evaluate(recipe.folder, PERTURBED)
     embedder = teacher_towers(recipe).documents
     split = recipe.search.split
-    asked = _asked(judged(run_collections(recipe), split, say), split, say)
+    asked = _asked(measurable(run_collections(recipe), split, say), split, say)
     bitexts = read_inputs(recipe, lambda _: None).bitexts if "codeswitch" in kinds else {}
     systems, hubness = load_systems(recipe, student), hubness_of(recipe)
     found = []

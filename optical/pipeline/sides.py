@@ -71,14 +71,37 @@ def judged(
 ) -> dict[str, Collection]:
     """The collections of the languages that can be measured; of several languages, the others are named.
 
+    Empty where no collection has any judgements: :func:`measurable` refuses that.
+
     Raises:
-        DataError: There are collections, but none judges a query of its language in the split.
+        DataError: There are judgements, but none of a query of its language in the split.
     """
     faults = {
         lang: _split_fault(collection, lang, split) if collection else f"no collection for {lang!r}"
         for lang, collection in collections.items()
     }
-    return without_faults(collections, faults, "measured", say) if any(collections.values()) else {}
+    has_judgements = any(collection.qrels for collection in collections.values() if collection)
+    return without_faults(collections, faults, "measured", say) if has_judgements else {}
+
+
+def measurable(collections: Mapping[str, Collection], split: str, say: Callable[[str], None]) -> dict[str, Collection]:
+    """As :func:`judged`, for a job that is of no use without judgements.
+
+    Raises:
+        DataError: No collection has judgements, or none of a query of its language in the split.
+    """
+    if found := judged(collections, split, say):
+        return found
+    raise DataError(next(_split_fault(collection, lang, split) for lang, collection in collections.items()))
+
+
+def unjudged(collections: Mapping[str, Collection | None]) -> dict[str, Collection]:
+    """Language -> its collection, where that has questions in the language and no judgements."""
+    return {
+        lang: collection
+        for lang, collection in collections.items()
+        if collection and not collection.qrels and lang in collection.queries
+    }
 
 
 def without_faults(
@@ -116,6 +139,11 @@ def check_split(collection: Collection, lang: str, split: str) -> None:
 
 def _split_fault(collection: Collection, lang: str, split: str) -> str:
     """Why nothing can be measured; empty when something can."""
+    if not collection.qrels:
+        return (
+            f"nothing can be measured on {collection.name}, which has no judgements: name a folder with"
+            f" queries.{lang}.tsv and qrels.tsv by --collection, or put both into a folder with these documents"
+        )
     there = ", ".join(collection.qrels)
     if split not in collection.qrels:
         return f"{collection.name} has no split {split!r}, only {there}; set search.split"

@@ -13,6 +13,7 @@ from optical.data.document_store import FullTexts, ids_of
 from optical.data.records import ENGLISH
 from optical.data.trec_run import write_run
 from optical.embeddings.cache import document_vectors
+from optical.errors import DataError
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
@@ -111,7 +112,13 @@ def _read(path: str) -> Collection:
         f"(docs.jsonl), or teach {lang} to a student with `optical distill --lang {lang}`"
     )
     check_english(path, lang, why)
-    return read_collection(path, [ENGLISH])
+    collection = read_collection(path, [ENGLISH])
+    if not collection.qrels:
+        raise DataError(
+            f"no judgements in {path}, from which a teacher learns; put qrels.tsv beside its documents, with query 0"
+            " document relevance on each line"
+        )
+    return collection
 
 
 def _measured_on(options: Teaching, data: TeachingData, name: str) -> dict[str, HeldOut]:

@@ -82,7 +82,8 @@ def result(question: str, found: Hit) -> dict[str, Any]:
     """One passage for JSON; positions count characters (code points) of the question, the title or the text."""
     doc, score, matches = found
     told = [_match(question, doc, match) for match in matches]
-    return {"id": doc.id, "title": doc.title, "text": doc.text, "score": round(score, 6), "matches": told}
+    told_of = {"id": doc.id, "title": doc.title, "text": doc.text, "metadata": doc.metadata}
+    return {**told_of, "score": round(score, 6), "matches": told}
 
 
 def _match(question: str, doc: Doc, match: Match) -> dict[str, Any]:

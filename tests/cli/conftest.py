@@ -28,7 +28,7 @@ def command(monkeypatch, capsys):
             code = 0
         out, err = capsys.readouterr()
         # The libraries' bars are switched off by the environment before they are imported; here they are imported.
-        return code or 0, out, "\n".join(part for part in re.split(r"[\r\n]+", err) if part and "it/s]" not in part)
+        return code or 0, out, "\n".join(part for part in re.split(r"[\r\n]+", err) if part and "/s]" not in part)
 
     monkeypatch.setenv("COLUMNS", "200")
     return call

@@ -108,7 +108,7 @@ def test_qdrant_answers_through_the_same_page(command, recipe, place, served, mo
     assert told["about"]["late_interaction"] is False
     own = answer.answer(answer.load_run(recipe), "who writes a letter", 2)
     results = told["first"].json()["results"]
-    assert [(r["id"], r["title"], r["text"]) for r in results] == [one.doc for one in own]
+    assert [(r["id"], r["title"], r["text"]) for r in results] == [one.doc[:3] for one in own]
     assert [r["score"] for r in results] == pytest.approx([one.score for one in own], abs=1e-4)
     assert told["gone"].status_code == 503
     assert list(told["gone"].json()) == ["error"]

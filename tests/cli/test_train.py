@@ -276,3 +276,32 @@ def test_export_for_colbert_takes_a_late_run_only(command, tmp_path):
     assert "no ColBERT" in err
     code, _, err = command("export", late.folder, "--to", "colbert", "--shards", 2)
     assert code == 2
+
+
+def test_documents_alone_are_distilled_for_searched_and_not_measured(command, finished, tmp_path):
+    articles = write(
+        tmp_path / "articles.csv", "Title;Body;URL\nMaize;the farmer plants maize .;https://h/1\nDog;a dog .;\n"
+    )
+    asked = [word.replace("--collection", "--docs") for word in asked_for(finished, out=str(tmp_path / "new"))]
+    asked[asked.index("--docs") + 1] = str(articles)
+    code, out, _ = command(*asked)
+    flat = " ".join(out.split())
+    assert code == 0
+    assert "Not measured: how well questions find their documents (articles has no judgements). The development" in flat
+    assert f"Next: optical search {tmp_path / 'new'} 'your question' optical serve {tmp_path / 'new'}" in flat
+    assert "optical evaluate" not in flat
+    code, out, err = command("search", tmp_path / "new", "Nani anapanda mahindi?", "-k", 2)
+    assert (code, err) == (0, "")
+    assert "URL: https://h/1" in out
+    before = snapshot(tmp_path / "new")
+    code, _, err = command("evaluate", tmp_path / "new")
+    assert code == 1
+    assert err.startswith("error: nothing can be measured on articles, which has no judgements")
+    assert snapshot(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize("verb", ["distill", "embed"])
+def test_documents_and_a_collection_are_not_both_searched(command, finished, tmp_path, verb):
+    code, out, err = command(verb, "--lang", "sw", "--docs", "articles", "--collection", finished.collection)
+    assert code == 2
+    assert "give one of them" in " ".join((out + err).replace("│", " ").split())

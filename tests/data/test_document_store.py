@@ -27,6 +27,7 @@ from tests.runs import tiny_run
 DOCS = [
     Doc("d0", "Nile", "A river in Africa."), Doc("ä\t1", "", "No title, a tab\tin an id and in a text\n"),
     Doc("\U0001f327", "\U0001f327 Rain", "雨 \U0001f30a wädä"), Doc("d3", "A title alone", ""),
+    Doc("m", "With fields", "a text", '{"url": "https://h/\\t雨"}'),
     Doc("4", "", "x" * 5000), *(Doc(f"n{k}", "", f"text {k}") for k in range(7)),
 ]  # fmt: skip
 
@@ -42,10 +43,10 @@ def on_disk(monkeypatch, docs=DOCS, limit=0):
 @pytest.mark.parametrize("limit", [0, 60, 5100])
 def test_documents_on_disk_are_those_in_memory(monkeypatch, limit, read_at_once):
     monkeypatch.setattr(document_store, "READ_AT_ONCE", read_at_once)
-    in_memory, checksum = hold(iter(DOCS))
-    docs, same = on_disk(monkeypatch, limit=limit)
+    in_memory, checksum, _ = hold(iter(DOCS))
+    docs, same, _ = on_disk(monkeypatch, limit=limit)
     assert (in_memory, same) == (DOCS, checksum)
-    assert checksum == hashlib.sha256(b"".join("\t".join((*doc, "\n")).encode() for doc in DOCS)).hexdigest()
+    assert checksum == hashlib.sha256(b"".join("\t".join((*doc[:3], "\n")).encode() for doc in DOCS)).hexdigest()
     assert len(docs) == len(DOCS)
     assert list(docs) == list(docs) == DOCS
     half = iter(docs)
@@ -62,11 +63,20 @@ def test_documents_on_disk_are_those_in_memory(monkeypatch, limit, read_at_once)
 
 
 def test_few_documents_stay_in_memory_to_the_last_byte(monkeypatch):
-    size = sum(len("\t".join((*doc, "\n")).encode()) for doc in DOCS)
+    size = sum(len("\t".join((*doc[:3], "\n")).encode()) + len(doc.extra) for doc in DOCS)
     on_disk(monkeypatch, limit=size - 1)
     monkeypatch.setattr(document_store, "IN_MEMORY", size)
     assert hold(iter(DOCS)).docs == DOCS
     assert hold(iter(())).docs == []
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_documents_with_the_text_of_an_earlier_one_are_counted_and_kept(monkeypatch, limit):
+    monkeypatch.setattr(document_store, "IN_MEMORY", limit)
+    twice = [Doc("a", "T", "x"), Doc("b", "T", "x", '{"url": "b"}'), Doc("c", "", "T x"), Doc("d", "T", "x")]
+    held = hold(iter(twice))
+    assert (held.repeated, list(held.docs)) == (2, twice)
+    assert hold(iter(())).repeated == 0
 
 
 @pytest.mark.parametrize("limit", [0, 2**20])

@@ -43,7 +43,7 @@ def test_answers_are_those_of_a_search_with_every_document(recipe):
         found = answer.answer(loaded, question, 6)
         np.testing.assert_allclose([one.score for one in found], list(expected.values()), rtol=1e-5, atol=1e-6)
         assert sorted(one.doc.id for one in found) == sorted(expected)
-    assert answer.answer(loaded, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
+    assert answer.answer(loaded, "who plants maize ?", 1)[0].doc[:3] == DOCUMENTS[0]
     assert len(answer.answer(loaded, "maize", 100)) <= len(DOCUMENTS)
 
 

@@ -72,7 +72,8 @@ def test_the_answers_are_those_of_the_run(exported):
                     assert comparable(Hit(*one, []) for one in found) == comparable(
                         [f._replace(matches=[]) for f in own]
                     )
-    assert ask(recipe, place, "who plants maize ?", 1)[0].doc == DOCUMENTS[0]
+    found = ask(recipe, place, "who plants maize ?", 1)[0].doc
+    assert (found[:3], found.metadata) == (DOCUMENTS[0], {"url": "https://example.org/d0"})
 
 
 def test_penalties_are_a_dimension_there_too(tmp_path):

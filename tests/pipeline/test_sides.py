@@ -7,7 +7,16 @@ import pytest
 from optical.data.collection import Collection
 from optical.data.records import Qrel, Query
 from optical.errors import DataError
-from optical.pipeline.sides import Sides, check_english, check_split, embeddable, judged, sides
+from optical.pipeline.sides import (
+    Sides,
+    check_english,
+    check_split,
+    embeddable,
+    judged,
+    measurable,
+    sides,
+    unjudged,
+)
 
 
 def collection(name="small", *langs: str, docs_lang="en", **splits: str) -> Collection:
@@ -94,3 +103,19 @@ def test_documents_in_a_third_language_are_nobodys():
     said = []
     assert list(embeddable({"sw": collection(), "so": third}, ["sw", "so"], said.append)) == ["sw"]
     assert said == [f"so is not indexed: {message}"]
+
+
+def test_without_any_judgements_nothing_is_measured_and_what_must_measure_says_so():
+    alone = collection("articles")._replace(qrels={})
+    asked = collection("asked", "en", "sw")._replace(qrels={})
+    assert judged({"sw": alone, "so": None}, "test", pytest.fail) == {}
+    assert unjudged({"sw": alone, "so": asked, "tl": None}) == {}
+    assert unjudged({"sw": asked, "so": collection("c", "so")}) == {"sw": asked}
+    with pytest.raises(
+        DataError, match=r"^nothing can be measured on articles, which has no judgements: name a folder"
+    ):
+        measurable({"sw": alone}, "test", pytest.fail)
+    assert sides(asked, "sw", "test") == Sides("sw", "en")
+    said = []
+    assert list(judged({"sw": alone, "so": collection("c", "en", "so")}, "test", said.append)) == ["so"]
+    assert said[0].startswith("sw is not measured: nothing can be measured on articles")

@@ -11,7 +11,7 @@ from optical.data.records import Doc
 from optical.data.trec_run import rank
 from optical.errors import DataError
 from optical.retrieval.qdrant.place import Place
-from optical.retrieval.qdrant.write import POOLED, SENTENCE, TOKENS, facts_there, mean_token
+from optical.retrieval.qdrant.write import POOLED, SENTENCE, TOKENS, doc_of, facts_there, mean_token
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -39,7 +39,7 @@ def search(
         asked["prefetch"] = models.Prefetch(query=mean_token(query).tolist(), using=POOLED, limit=limit)
     points = client.query_points(name, limit=depth, with_payload=True, **asked).points
     held = [(point.payload or {}, point.score) for point in points]
-    docs = {kept["id"]: Doc(*(kept[field] for field in Doc._fields)) for kept, _ in held}
+    docs = {kept["id"]: doc_of(kept) for kept, _ in held}
     ranked = rank([(kept["id"], score) for kept, score in held])
     return [(docs[doc_id], score) for doc_id, score in ranked.items()]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from optical.data.records import Doc
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError
@@ -80,6 +82,19 @@ def point_id(doc_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, doc_id))
 
 
+def payload_of(doc: Doc) -> dict[str, Any]:
+    """The fields that a point keeps of its document; ``metadata`` only where it has any."""
+    kept = {"id": doc.id, "title": doc.title, "text": doc.text}
+    return kept | {"metadata": doc.metadata} if doc.extra else kept
+
+
+def doc_of(payload: Mapping[str, Any]) -> Doc:
+    """The document of a point."""
+    others = payload.get("metadata")
+    extra = json.dumps(others, ensure_ascii=False) if others else ""
+    return Doc(payload["id"], payload["title"], payload["text"], extra)
+
+
 def mean_token(tokens: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """The mean of unit tokens, scaled to length 1; zero where they cancel out."""
     mean = tokens.astype(np.float32).mean(axis=0)
@@ -136,7 +151,7 @@ def _write(
         there = {str(one.id) for one in client.retrieve(name, list(own), with_payload=False, with_vectors=False)}
         points = [
             models.PointStruct(
-                id=one, vector=_vector(embedded.vectors, row), payload=embedded.collection.docs[row]._asdict()
+                id=one, vector=_vector(embedded.vectors, row), payload=payload_of(embedded.collection.docs[row])
             )
             for one, row in own.items()
             if one not in there

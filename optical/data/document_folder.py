@@ -1,0 +1,139 @@
+"""Documents as people have them: a folder of texts, pages and tables, or one file.
+
+The id of a document is that of its record, or its file's path in the folder, with the line in a table. What is slow to
+read (HTML, PDF) is kept in the user's cache, so that it is read once for as long as the file stays as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from optical.data import document_files, document_tables
+from optical.data.records import ENGLISH, Doc, Documents
+from optical.errors import DataError
+from optical.files import user_cache
+
+logger = logging.getLogger(__name__)
+
+KINDS = (*document_tables.READERS, *document_files.READERS)
+TOLD = 1_000  # files of a slow kind that are read before progress is told
+_LANG = re.compile(r"(?:docs|corpus)\.(?P<lang>[^.]+)")
+_SCHEMA = "create table if not exists documents (path text primary key, stamp text, title text, text text, extra text)"
+
+
+def file_documents(file: Path) -> Documents:
+    """The documents of one file: the rows of a table, or the text that another file is.
+
+    English, or of the language in a name like ``docs.so.csv``.
+
+    Raises:
+        DataError: A file of another kind.
+    """
+    kind = kind_of(file)
+    if not kind:
+        raise DataError(f"not known as documents: {file}; give a folder, or a file of {', '.join(KINDS)}")
+    if kind in document_tables.READERS:
+        return Documents(str(file), _lang(file), lambda: document_tables.READERS[kind](file, ""))
+    return Documents(str(file), _lang(file), lambda: _read(file.parent, [file]))
+
+
+def folder_documents(folder: Path, apart: Sequence[Path] = ()) -> Documents | None:
+    """The documents of all files below a folder, by their paths; None where there is none.
+
+    Hidden files and folders are passed over. Files of other kinds are counted.
+
+    Args:
+        folder: English texts, or of the language in its name, ``docs.so``.
+        apart: Files of queries and judgements.
+    """
+    below = sorted(path for path in folder.rglob("*") if path.is_file() and path not in apart)
+    below = [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    files = [path for path in below if kind_of(path)]
+    others = Counter(path.suffix or "no suffix" for path in below if not kind_of(path))
+    named = ", ".join(suffix for suffix, _ in others.most_common(5))
+    skipped = {f"file of another kind ({named})": others.total()} if others else {}
+    return Documents(str(folder), _lang(folder), lambda: _read(folder, files), skipped) if files else None
+
+
+def kind_of(file: Path) -> str:
+    """The suffix by which a file is read, without ``.gz``; empty where nobody reads it."""
+    suffix = Path(file.name.removesuffix(".gz")).suffix.lower() if file.name.endswith(".gz") else file.suffix.lower()
+    zipped = file.name.endswith(".gz")
+    return suffix if suffix in KINDS and not (zipped and suffix not in (".jsonl", ".csv", ".tsv", ".txt")) else ""
+
+
+def _lang(path: Path) -> str:
+    match = _LANG.match(f"{path.resolve().name}")
+    return match["lang"] if match and f".{match['lang']}" not in KINDS else ENGLISH
+
+
+def _read(folder: Path, files: Sequence[Path]) -> Iterator[tuple[str, Doc]]:
+    """Documents with their places; ids have no white space, which TREC's runs and judgements do not take."""
+    slow = sum(kind_of(file) in document_files.SLOW for file in files)
+    with closing(_Kept(folder, slow)) as kept:
+        for file in files:
+            name, kind = re.sub(r"\s", "%20", file.relative_to(folder).as_posix()), kind_of(file)
+            if kind in document_tables.READERS:
+                for line, doc in document_tables.READERS[kind](file, name):
+                    yield f"{file}:{line}", doc
+            else:
+                reader = document_files.READERS[kind]
+                doc = kept.read(file, reader) if kind in document_files.SLOW else reader(file)
+                yield str(file), doc._replace(id=name)
+
+
+class _Kept:
+    """Texts of slow files, kept in a database of the user's cache; without one where none can be written."""
+
+    def __init__(self, folder: Path, files: int) -> None:
+        self._folder, self._files, self._new = folder, files, 0
+        self._database: sqlite3.Connection | None = None
+        if files:
+            place = user_cache() / "documents.sqlite"
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                self._database = sqlite3.connect(place, timeout=30, isolation_level=None)  # each row is there at once
+            except (OSError, sqlite3.Error) as error:
+                self._give_up(error)
+        for statement in ("pragma journal_mode = wal", "pragma synchronous = normal", _SCHEMA):
+            self._row(statement)
+
+    def read(self, file: Path, reader: Callable[[Path], Doc]) -> Doc:
+        """The document of a file, read anew only if the file has changed."""
+        try:
+            state, path = file.stat(), str(file.resolve())
+        except OSError as error:
+            raise DataError(f"cannot read ({error.strerror or error}): {file}; check that you may read it") from error
+        stamp = f"1 {state.st_size} {state.st_mtime_ns}"  # 1: of the way of reading
+        row = self._row("select title, text, extra from documents where path = ? and stamp = ?", path, stamp)
+        if row:
+            return Doc("", *row)
+        doc = reader(file)
+        self._row("insert or replace into documents values (?, ?, ?, ?, ?)", path, stamp, *doc[1:])
+        self._new += 1
+        if self._new % TOLD == 0:
+            logger.warning("%s: %s of %s slow files read", self._folder, f"{self._new:,}", f"{self._files:,}")
+        return doc
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._database is not None:
+            self._database.close()
+
+    def _row(self, statement: str, *values: str) -> tuple[str, ...] | None:
+        try:
+            return None if self._database is None else self._database.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+
+    def _give_up(self, error: Exception) -> None:
+        logger.warning("texts of HTML and PDF are not kept for the next time: %s", error)
+        self.close()
+        self._database = None
