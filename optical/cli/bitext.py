@@ -12,10 +12,12 @@ from rich.markup import escape
 
 from optical.cli.app import chosen, console, found, hint, plain_command, show
 from optical.data.words import cut
+from optical.errors import DataError
 
 if TYPE_CHECKING:
     from optical.pipeline.bitext import Examination
 
+UNNAMED = "x"  # the other language where --lang does not say it
 BAR = 40  # characters of the longest bar
 EXAMPLES = 5  # unlikely pairs that are shown
 MUCH = 0.8  # share of a side that is in another language than it should be
@@ -30,8 +32,9 @@ def bitext(
         ),
     ],
     lang: Annotated[
-        str, typer.Option("--lang", "-l", help="Language of the other side, as so; Moses, .jsonl and .tmx need it.")
-    ] = "x",
+        str | None,
+        typer.Option("--lang", "-l", help="Language of the other side, as so; Moses, .jsonl and .tmx need it."),
+    ] = None,
     clean: Annotated[
         Path | None,
         typer.Option("--clean", metavar="OUT.tsv", help="Write what is kept; what is not goes to OUT.tsv.left-out."),
@@ -48,7 +51,10 @@ def bitext(
 
     if clean is not None:
         pipeline_bitext.check_clean(clean)
-    examined = pipeline_bitext.examine(path, lang, repair=repair)
+    try:
+        examined = pipeline_bitext.examine(path, lang or UNNAMED, repair=repair)
+    except DataError as error:
+        raise error if lang else DataError(f"{error}; the other language has no name yet: --lang so") from error
     found(**examined.facts())
     if not chosen.json:
         _show(examined)
@@ -115,7 +121,7 @@ def _sentences(examined: Examination) -> Iterator[str]:
         )
     for name, code, side in zip(("English", lang), ("en", lang), examined.sides, strict=True):
         first = next(iter(side.languages or {}), code)
-        if code != "x" and first != code and (side.languages or {})[first] >= MUCH:
+        if code != UNNAMED and first != code and (side.languages or {})[first] >= MUCH:
             yield f"The {name} side reads as {first}: check the language of the file, or --lang."
     for file, first, last, by in examined.shifts:
         lines = f"{abs(by)} line{'s' * (abs(by) > 1)} {'below' if by > 0 else 'above'}"

@@ -59,3 +59,9 @@ def test_wrong_arguments_are_one_message(command, file, arguments):
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert file.read_text() == before
+
+
+def test_without_a_language_a_file_that_names_its_own_asks_for_it(command, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"en": "Water", "sw": "Maji"}\n')
+    assert "--lang so" in command("bitext", tmp_path / "a.jsonl")[2]
+    assert command("bitext", tmp_path / "a.jsonl", "--lang", "sw")[0] == 0

@@ -10,8 +10,8 @@ from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index", "teach",
-    "doctor",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index",
+    "teach", "doctor",
 )  # fmt: skip
 
 
