@@ -6,7 +6,7 @@
 # ---
 
 # %% [markdown]
-# # Notebook: distil and search, in Python
+# # Notebook: distil, search and align, in Python
 #
 # The steps of the [tutorial](tutorial.md) without a run folder: an English teacher, a few hundred Swahili sentence
 # pairs, a student, and a search over English passages. About a minute on two cores.
@@ -78,6 +78,20 @@ student = optical.distill(
 
 # %%
 print(best(student, "Nani anayeongoza kundi la tembo?")[:120])
+
+# %% [markdown]
+# ## Align
+# The transport plan of the loss, by word: where the mass of each Swahili word goes. Nobody aligned these words by hand.
+
+# %%
+from optical.config.recipe import Recipe
+from optical.data.bitext import Pair
+from optical.pipeline.align import word_plans
+
+pair = Pair("Who leads a herd of elephants?", "Nani anayeongoza kundi la tembo?")
+plan = word_plans(Recipe(lang="sw"), teacher, {"student": student}, [pair])[0]["student"]
+for word, shares in zip(plan.foreign, plan.shares(), strict=True):
+    print(f"{word:>14} {shares.max():4.0%} {plan.english[int(shares.argmax())]}")
 
 # %% [markdown]
 # ## How good is it?

@@ -50,7 +50,7 @@ def test_every_command_of_the_tutorial_runs(command, tmp_path, monkeypatch, caps
                 ran.append(words[1])
             else:
                 subprocess.run(["bash", "-c", line], check=True, capture_output=True)
-    assert ran == ["distill", "search", "serve", "evaluate", "distill"]
+    assert ran == ["doctor", "distill", "search", "align", "serve", "evaluate", "distill"]
 
 
 def made(script: str) -> Iterator[str]:
