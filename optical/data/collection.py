@@ -149,6 +149,7 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     skipped: Counter[str] = Counter({**parts.documents.skipped, _EMPTY_DOCUMENT: len(empty)})
     if not parts.qrels:
         asked = {lang: list(_judged(queries[lang], None, skipped)) for lang in langs if queries.get(lang)}
+        _check_ids(where, ids_of(docs) if asked else [])
         return Collection(parts.name, docs, asked, {}, checksum, _told(skipped), parts.documents.lang, repeated)
     kept = _known(where, [ids_of(docs), empty], parts.qrels, skipped)
     judged = {qrel.query_id for split in kept.values() for qrel in split}
@@ -166,6 +167,15 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     asked = {query.id for some in chosen.values() for query in some}
     skipped[_UNASKED] = sum(qrel.query_id not in asked for split in kept.values() for qrel in split)
     return Collection(parts.name, docs, chosen, kept, checksum, _told(skipped), parts.documents.lang, repeated)
+
+
+def _check_ids(where: str, ids: Iterable[str]) -> None:
+    """Refuse ids that a TREC run, all that comes of questions without judgements, has no place for."""
+    if (split := next((doc_id for doc_id in ids if len(doc_id.split()) != 1), None)) is not None:
+        raise DataError(
+            f"white space in the document id {split!r}: {where}; there are questions, and TREC runs of them take ids of"
+            " one word: replace it, or take the files of queries away"
+        )
 
 
 def _told(skipped: Counter[str]) -> dict[str, int]:

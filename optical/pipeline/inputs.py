@@ -155,7 +155,7 @@ def say_skipped(collections: Iterable[Collection], say: Callable[[str], None]) -
         for reason, count in collection.skipped.items():
             say(f"collection: {count} left out, {reason}")
         if collection.repeated:
-            say(f"collection: {collection.repeated} documents have the title and text of an earlier one; all are kept")
+            say(f"collection: {collection.repeated} with the title and text of an earlier document, all kept")
 
 
 def run_collections(recipe: Recipe) -> dict[str, Collection]:

@@ -56,6 +56,15 @@ def test_queries_beside_documents_are_no_documents_and_need_no_judgements(articl
     assert list(read_collection(articles, ["so"]).qrels) == ["test"]
 
 
+def test_an_id_that_a_run_cannot_have_is_refused_where_there_are_questions(articles):
+    write(articles / "rows.csv", "id,text\n7 a,Rain\n")
+    assert "7 a" in {doc.id for doc in read_collection(articles, ["so"]).docs}
+    write(articles / "queries.so.tsv", "q1\tBiyo?\n")
+    assert message(articles, ["so"]).startswith(
+        f"white space in the document id '7 a': {articles}; there are questions"
+    )
+
+
 def test_an_id_used_twice_is_named_in_both_files(articles):
     write(articles / "rows2.csv", "id,text\n8,x\n7,Snow\n")
     assert message(articles).startswith(

@@ -145,6 +145,8 @@ def test_what_a_collection_leaves_out_is_said(data):
     said = []
     say_skipped([collection], said.append)
     assert said == ["collection: 3 left out, a reason", "collection: 1 left out, another"]
+    say_skipped([collection._replace(skipped={}, repeated=2)], said.append)
+    assert said[2:] == ["collection: 2 with the title and text of an earlier document, all kept"]
 
 
 def test_no_collection_at_all(data, monkeypatch):
