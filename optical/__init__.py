@@ -20,8 +20,11 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from optical.data.bitext import Bitext
     from optical.models.encoders import Encoder
 
-    Sentences = str | Path | Iterable[tuple[str, str]]
+    Sentences = str | PathLike[str] | Iterable[Any]
 
 __all__ = ["__version__", "distill", "load_student", "teach"]
 
@@ -55,6 +58,7 @@ def distill(
     objective: Mapping[str, Any] | None = None,
     robustness: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    callbacks: Iterable[Any] = (),
     seed: int = 0,
     progress: bool = True,
 ) -> Encoder:
@@ -66,12 +70,14 @@ def distill(
             ``Router`` has a route for each is two as well. The student is made of the one of queries.
         student: Another encoder that reads X, which the student starts from: loaded, a folder, a hub id or a packaged
             name. A linear map takes its vectors into the teacher's space. Without it, the teacher itself.
-        bitext: Pairs (English, X), or a path that :func:`optical.data.bitext.read_bitext` reads (``"a.tsv,b.tsv@0.5"``
-            draws the pairs of the second half as often); for one student of several languages a mapping, language code
-            -> pairs or path. Small languages are then drawn more often than they are large, by
-            ``training.language_temperature``.
-        lang: Language code of X; needed only where ``bitext`` is a path whose files are named by language. ``"sw,so"``
-            reads both from one path. Of a mapping, the keys are taken.
+        bitext: Pairs (English, X), in a list or any other iterable; records or a mapping of two columns with the names
+            ``en`` and ``lang``; a DataFrame of pandas or a ``Dataset`` of ``datasets``; a path that
+            :func:`optical.data.bitext.read_bitext` reads (``"a.tsv,b.tsv@0.5"`` draws the pairs of the second half as
+            often); a list of several of these; or for one student of several languages a mapping, language code -> one
+            of these. Small languages are then drawn more often than they are large, by
+            ``training.language_temperature``. However they are given, pairs are cleaned by the same rules.
+        lang: Language code of X; needed only where files, fields or columns are named by it. ``"sw,so"`` reads both
+            from one path. Of a mapping by language, the keys are taken.
         documents: English passages that the student learns to rank as the teacher does, where ``objective`` has a
             weight for ``scores``; without them that objective is left out. Their names, where the bitext lacks them,
             are read by the teacher's pieces. Texts, mappings with a ``text`` (or ``body``, ``contents``, ``passage``)
@@ -91,7 +97,11 @@ def distill(
         vocabulary: Options of :class:`optical.config.recipe.Vocabulary`.
         objective: Options of :class:`optical.config.recipe.Objective`.
         robustness: Options of :class:`optical.config.recipe.Robustness`.
-        training: Options of :class:`optical.config.recipe.Training`.
+        training: Options of :class:`optical.config.recipe.Training`; ``{"report_to": "wandb"}`` names a tracker that
+            transformers knows.
+        callbacks: Functions that are called with a :class:`optical.training.callbacks.TrainingLog` at every log and
+            development score, and end the training where they return True; or objects of
+            ``transformers.TrainerCallback``.
         seed: Of all sampling and initialisation.
         progress: Show progress bars.
 
@@ -102,13 +112,43 @@ def distill(
         DataError: Bitext, teacher or folder that cannot be used.
         RecipeError: An unknown option, or a value out of range.
     """
+    from optical.config.arguments import check_arguments
     from optical.config.recipe import load_recipe
     from optical.data.collection import stream_docs
     from optical.data.document_fields import texts_of
+    from optical.data.in_memory import is_by_language
+    from optical.files import check_place, check_replaceable
+
+    sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
+    sections |= {"teacher_prompts": teacher_prompts, "student_prompts": student_prompts}
+    check_arguments("options", sections)
+    check_arguments("score", {"dev": dev})
+    check_arguments("words", {"words": words})
+    paths = {name: one for name, one in (("documents", documents), ("words", words)) if isinstance(one, str | PathLike)}
+    check_arguments("path", {"folder": folder, "cache": cache, **paths})
+    given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
+    listed_words: list[str] = []
+    if isinstance(words, str | PathLike):
+        given["vocabulary.words"] = os.fspath(words)
+    elif words is not None:
+        listed_words = list(words)
+        for k, word in enumerate(listed_words):
+            check_arguments("text", {f"words[{k}]": word}, required=True)
+    lang = ",".join(map(str, cast("Mapping[str, Any]", bitext))) if is_by_language(bitext) else lang
+    named = {} if student is None else {"student": _name(student)}
+    recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **named, **given})
+    for place in (folder, cache):
+        if place is not None:
+            check_place(Path(place))
+    if folder is not None:
+        check_replaceable(Path(folder))
+    read = [doc.full for doc in stream_docs(os.fspath(documents))] if "documents" in paths else None
+    texts = texts_of(documents) if read is None else read
+    bitexts = _bitexts(bitext, recipe, logging.getLogger(__name__).warning if progress else lambda *_: None)
+
     from optical.data.names import names_in
     from optical.data.word_list import count_words
     from optical.data.words import tidy
-    from optical.files import check_replaceable
     from optical.models import encoders
     from optical.models.linear_map import body_for
     from optical.models.load import load_encoder, load_towers
@@ -118,20 +158,11 @@ def distill(
     from optical.pipeline.inputs import read_dictionaries
     from optical.pipeline.word_lists import read_word_lists
     from optical.training import distillation
+    from optical.training.callbacks import check_callbacks
     from optical.training.trainer import Workspace
     from optical.training.unseen import add_words
 
-    sections = {"vocabulary": vocabulary, "objective": objective, "robustness": robustness, "training": training}
-    sections |= {"teacher_prompts": teacher_prompts, "student_prompts": student_prompts}
-    given = {f"{name}.{key}": value for name, options in sections.items() for key, value in (options or {}).items()}
-    named = {} if student is None else {"student": names_of(student)[0]}
-    if isinstance(words, str | Path):
-        given["vocabulary.words"] = str(words)
-    given_words = () if words is None or isinstance(words, str | Path) else words
-    lang = ",".join(map(str, bitext)) if isinstance(bitext, Mapping) else lang
-    recipe = load_recipe(None, {"lang": lang, "layers": layers, "seed": seed, **named, **given})
-    if folder is not None:
-        check_replaceable(Path(folder))
+    told = check_callbacks(callbacks)
     names, towers = names_of(teacher), load_towers(teacher)
     check_towers(towers, names)
     towers = prompted_towers(towers, recipe.teacher_prompts.model_dump(), names)
@@ -140,16 +171,13 @@ def distill(
         body = load_encoder(student)
         body = with_prompts(body, recipe.student_prompts.model_dump(), names_of(student)[0], "student_prompts")
         body = body_for(body, towers.queries)
-    read = isinstance(documents, str | Path)
-    texts = [doc.full for doc in stream_docs(documents)] if read else texts_of(documents)
     ranked = texts and not encoders.is_multi_vector(towers.documents)
     passages = [encoders.encode_sentences(towers.documents, texts, query=False)] if ranked else []
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress)
-        bitexts = _bitexts(bitext, recipe)
+        workspace = Workspace(Path(folder or scratch), Path(cache or scratch), progress, callbacks=told)
         pairs = {lang: one.pairs for lang, one in bitexts.items()}
         weights = {pair: weight for one in bitexts.values() for pair, weight in one.weights.items()}
-        listed = read_word_lists(recipe, pairs, {}, workspace.say).counts + count_words(given_words)
+        listed = read_word_lists(recipe, pairs, {}, workspace.say).counts + count_words(listed_words)
         dictionaries = read_dictionaries(recipe, pairs, lambda _: None)
         entries = [entry for dictionary in dictionaries.values() for entry in dictionary.entries]
         options = recipe.student_options._replace(entries=entries, weights=weights, names=names_in(map(tidy, texts)))
@@ -172,6 +200,9 @@ def load_student(folder: str | Path, device: str | None = None) -> Encoder:
     Raises:
         DataError: No encoder is there, or its list of seen words is damaged.
     """
+    from optical.config.arguments import check_arguments
+
+    check_arguments("path", {"folder": folder})
     from optical.models.load import load_student
 
     return load_student(folder, device)
@@ -186,6 +217,7 @@ def teach(
     dev: Callable[[Encoder], float] | None = None,
     folder: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    callbacks: Iterable[Any] = (),
     progress: bool = True,
 ) -> Encoder:
     """Teach an English encoder to rank the right passage of a query first, so that it can be a teacher of students.
@@ -199,6 +231,7 @@ def teach(
         dev: A score, higher is better, that chooses checkpoint and average; without it the last one is taken.
         folder: Where the encoder is saved, a new folder or that of an earlier one; without it nothing is kept.
         options: More options of :class:`optical.config.teaching.Teaching`: ``{"steps": 200, "batch_size": 64}``.
+        callbacks: As in :func:`distill`.
         progress: Show progress bars.
 
     Returns:
@@ -209,51 +242,67 @@ def teach(
         RecipeError: An unknown option, or one that does not fit the encoder.
         Diverged: The loss is no number.
     """
+    from optical.config.arguments import check_arguments
     from optical.config.teaching import Teaching
     from optical.config.toml import load_options
-    from optical.files import check_replaceable
+    from optical.files import check_place, check_replaceable
+
+    check_arguments("options", {"options": options})
+    check_arguments("path", {"folder": folder})
+    check_arguments("score", {"dev": dev})
+    check_arguments("rows", {"rows": rows}, required=True)
+    given = {"late_interaction": late_interaction, "dimension": dimension, **dict(options or {})}
+    chosen = load_options(Teaching, None, {"collection": "rows", **given})
+
     from optical.models.load import load_encoder
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
     from optical.models.towers import names_of
     from optical.training import teacher as training
+    from optical.training.callbacks import check_callbacks
     from optical.training.trainer import Workspace
 
-    given = {"late_interaction": late_interaction, "dimension": dimension, **dict(options or {})}
-    chosen = load_options(Teaching, None, {"collection": "rows", **given})
-    listed = list(rows)
+    told, listed = check_callbacks(callbacks), list(rows)
     training.check_rows(listed)
     if folder is not None:
+        check_place(Path(folder))
         check_replaceable(Path(folder))
     start = load_encoder(teacher, chosen.device)
     start = with_prompts(start, chosen.teacher_prompts.model_dump(), names_of(teacher)[0])
     ranking = training.ranking_of(start, listed) if chosen.loss == "ranking" else None
     start = training.beginning(start, [row[1] for row in listed], chosen)
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(folder or scratch), Path(scratch), progress)
+        workspace = Workspace(Path(folder or scratch), Path(scratch), progress, callbacks=told)
         taught = training.teach(start, listed, chosen, workspace, dev=dev, ranking=ranking)
     if folder is not None:
         save_encoder(taught.encoder, Path(folder))
     return taught.encoder
 
 
-def _bitexts(bitext: Sentences | Mapping[str, Sentences], recipe: Recipe) -> dict[str, Bitext]:
-    """Language -> bitext, given as pairs or as a path, for one language or several."""
-    from optical.data.bitext import Bitext, Pair, read_bitext
+def _name(encoder: Any) -> str:
+    """The name of a model for a recipe, as names_of gives it; that of a loaded one says nothing."""
+    return os.fspath(encoder) if isinstance(encoder, str | PathLike) else "the encoder given"
+
+
+def _bitexts(bitext: Any, recipe: Recipe, say: Callable[..., None]) -> dict[str, Bitext]:
+    """Language -> bitext, for one language or several; what is left out is said."""
+    from optical.data.in_memory import bitext_of, is_by_language
+    from optical.errors import RecipeError
     from optical.pipeline.inputs import check_apart
 
-    if not isinstance(bitext, str | Path | Mapping) and len(recipe.langs) > 1:
-        raise ValueError(
+    by_language = is_by_language(bitext)
+    if len(recipe.langs) > 1 and not by_language and not isinstance(bitext, str | PathLike):
+        raise RecipeError(
             f"pairs do not say which of the languages {recipe.lang} they are in; give a mapping, language -> pairs"
         )
-    given = cast(
-        "Mapping[str, Sentences]", bitext if isinstance(bitext, Mapping) else dict.fromkeys(recipe.langs, bitext)
-    )
-    paths = {lang: str(one).replace("{lang}", lang) for lang, one in given.items() if isinstance(one, str | Path)}
-    check_apart(paths)
-    return {
-        lang: read_bitext(paths[lang], lang)
-        if isinstance(one, str | Path)
-        else Bitext([Pair(*pair) for pair in one], {}, {}, {})
+    given = cast("Mapping[str, Any]", bitext if by_language else dict.fromkeys(recipe.langs, bitext))
+    given = {
+        lang: os.fsdecode(one).replace("{lang}", lang) if isinstance(one, str | PathLike) else one
         for lang, one in given.items()
     }
+    check_apart({lang: one for lang, one in given.items() if isinstance(one, str)})
+    found = {lang: bitext_of(one, lang) for lang, one in given.items()}
+    for one in found.values():
+        for reason, count in one.skipped.items():
+            say("%d pairs of the bitext left out, %s (first at %s)", count, reason, one.examples[reason])
+    return found

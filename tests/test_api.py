@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
@@ -9,7 +11,7 @@ from sentence_transformers.base.modules import Router
 
 import optical
 from optical.embeddings.cache import teacher_vectors
-from optical.errors import DataError, RecipeError
+from optical.errors import DataError, OpticalError, RecipeError
 from optical.models.encoders import encode_queries, fingerprint
 from optical.training import distillation
 from tests.chain import DOCUMENTS, PAIRS, uncased, unigram
@@ -169,3 +171,110 @@ def test_teaching_takes_prompts_too(tmp_path, late):
     options = {"steps": 1, "batch_size": 4, "teacher_prompts": {"query": "who "}}
     taught = optical.teach(start, rows=rows, late_interaction=late, dimension=8, options=options, progress=False)
     assert (start.prompts["query"], taught.prompts["query"]) == ("", "who ")
+
+
+HOW = {"bitext": PAIRS, "progress": False, "training": {"steps": 4, "batch_size": 6, "evaluate_every": 2}}
+
+
+def test_a_table_gives_the_student_that_its_pairs_give(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    teacher = uncased(tmp_path / "made")
+    given = optical.distill(teacher, **HOW)
+    frame = pandas.DataFrame({"en": [e for e, _ in PAIRS], "sw": [s for _, s in PAIRS]})
+    for bitext in (frame, {"sw": frame.itertuples(index=False, name=None)}, iter(PAIRS)):
+        assert fingerprint(optical.distill(teacher, **HOW | {"bitext": bitext})) == fingerprint(given)
+
+
+def test_what_is_left_out_is_said_unless_there_is_to_be_silence(tmp_path, caplog):
+    teacher = uncased(tmp_path / "made")
+    how = {"bitext": [*PAIRS, PAIRS[3], ("", "tupu")], "training": {"steps": 0}}
+    optical.distill(teacher, **how, progress=False)
+    assert not caplog.messages
+    optical.distill(teacher, **how)
+    assert "1 pairs of the bitext left out, duplicate (first at bitext[18])" in caplog.messages
+
+
+def test_functions_are_told_of_losses_and_scores_and_may_end_the_training(tmp_path):
+    told, scores = [], itertools.count()
+    teacher = uncased(tmp_path / "made")
+    given = {**HOW, "dev": lambda encoder: next(scores), "training": {**HOW["training"], "steps": 6}}
+
+    def tell(log):
+        told.append(log)
+        assert log.encoder.encode(["maji"]).shape == (1, 32)
+        return sum("dev" in one.values for one in told) == 2
+
+    optical.distill(teacher, **given, callbacks=[tell])
+    assert [(log.step, log.steps) for log in told if "dev" in log.values] == [(2, 6), (4, 6)]
+    assert {log.stage for log in told} == {"Distilling"}
+    losses = [log.values for log in told if "loss" in log.values]
+    assert len(losses) == 4
+    assert {"loss", "ot", "learning_rate"} <= losses[0].keys()
+    assert not [name for log in told for name in log.values if name.startswith(("eval", "train_", "epoch"))]
+
+
+def test_an_observer_changes_nothing_and_objects_of_the_library_are_taken(tmp_path):
+    from transformers import TrainerCallback
+
+    class Count(TrainerCallback):
+        steps = 0
+
+        def on_step_end(self, *_, **__):
+            self.steps += 1
+
+    teacher, count = uncased(tmp_path / "made"), Count()
+    seen = optical.distill(teacher, **HOW, callbacks=[count, lambda log: log.encoder.encode(["maji"])])
+    assert count.steps == 4
+    assert fingerprint(seen) == fingerprint(optical.distill(teacher, **HOW))
+    rows = [(text.split()[1], text) for text in DOCUMENTS]
+    told = []
+    optical.teach(teacher, rows=rows, options={"steps": 3, "batch_size": 4}, callbacks=told.append, progress=False)
+    assert [(log.stage, log.step) for log in told] == [("Teaching", 1), ("Teaching", 2), ("Teaching", 3)]
+
+
+def test_a_training_that_a_function_ends_is_scored_where_it_ends(tmp_path):
+    scores, told = itertools.count(), []
+    student = optical.distill(
+        uncased(tmp_path / "made"), **HOW | {"training": {"steps": 9, "batch_size": 6}},
+        dev=lambda encoder: next(scores), folder=tmp_path / "student",
+        callbacks=[told.append, lambda log: log.step == 2],
+    )  # fmt: skip
+    assert [(log.step, *log.values) for log in told if "dev" in log.values] == [(2, "dev")]  # of nine
+    assert fingerprint(optical.load_student(tmp_path / "student")) == fingerprint(student)
+
+
+WRONG = {
+    "teacher": [5, None, np.zeros(3), object()],
+    "bitext": [None, 5, {}, "", {"sw": None}, [1], {"en": PAIRS, "sw": PAIRS}],
+    "documents": [5, "", [1], [None], {"a": "b"}, b"a", "nowhere"],
+    "words": [5, "", [1], [None], b"a"],
+    "dev": [5, lambda: 1.0, lambda _: None, lambda _: "high"],
+    "folder": [5, "", "/proc/x"],
+    "cache": [5, "/proc/x"],
+    "lang": [None, 5, "", "sw,so"],
+    "layers": ["two", 1.5],
+    "seed": ["x", None],
+    "training": [5, "steps", {"steps": "many"}, {3: 1}],
+    "vocabulary": [[1]],
+    "teacher_prompts": ["query: "],
+    "callbacks": [5, "x", [5], [lambda: 1]],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_argument_is_refused_by_its_name(tmp_path, name, value):
+    named = {"dev": "dev = |development score", "teacher": "encoder", "bitext": "bitext|lang"}
+    told = named.get(name, rf"{name}|/proc/x|nowhere")
+    with pytest.raises(OpticalError, match=told):
+        optical.distill(**{"teacher": uncased(tmp_path / "made"), **HOW, name: value})
+
+
+@pytest.mark.parametrize(
+    "given", [{"rows": 5}, {"rows": [5]}, {"rows": "a"}, {"options": 5}, {"folder": 5}, {"dev": 5}]
+)
+def test_teaching_refuses_a_wrong_argument(tmp_path, given):
+    rows = [(text.split()[1], text) for text in DOCUMENTS]
+    with pytest.raises(OpticalError, match=next(iter(given)).removesuffix("s")):
+        optical.teach(**{"teacher": uncased(tmp_path / "made"), "rows": rows, "progress": False, **given})
+    with pytest.raises(OpticalError, match="folder"):
+        optical.load_student(5)

@@ -8,6 +8,7 @@ Bitext:
 
 - :mod:`optical.data.bitext`: ``Pair`` and ``Bitext``; what is kept of the files, held-out splits.
 - :mod:`optical.data.bitext_sources`: which files a path means, and the weights and licences of several sources.
+- :mod:`optical.data.in_memory`: pairs given in Python, in lists, tables, paths, and several of these.
 - :mod:`optical.data.bitext_languages`: languages and scripts of the two sides, and whether they are swapped.
 - :mod:`optical.data.held_out`: pairs held out in strata of unseen words and length.
 - :mod:`optical.data.bitext_formats`: a reader for each file format.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from optical.data.in_memory import records_of
 from optical.data.records import Doc
 from optical.data.words import tidy
 from optical.errors import DataError
@@ -83,9 +84,6 @@ def texts_of(documents: Any) -> list[str]:
     """
     if documents is None:
         return []
-    if hasattr(documents, "itertuples"):  # a DataFrame, without importing pandas
-        columns = list(documents.columns)
-        documents = (dict(zip(columns, row, strict=True)) for row in documents.itertuples(index=False, name=None))
     if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
         held = f"splits or fields {', '.join(map(str, documents))}" if isinstance(documents, Mapping) else "no sequence"
         raise DataError(
@@ -93,7 +91,7 @@ def texts_of(documents: Any) -> list[str]:
             "DataFrame, one split of a Dataset, or the path of a file or folder"
         )
     found = []
-    for number, one in enumerate(documents):
+    for number, one in enumerate(records_of(documents)):
         doc = Doc("", "", one) if isinstance(one, str) else doc_of(one) if isinstance(one, Mapping) else None
         if doc is None:
             held = f"only {', '.join(map(str, one))}" if isinstance(one, Mapping) else type(one).__name__

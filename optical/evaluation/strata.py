@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optical.errors import RecipeError
 from optical.evaluation.significance import EQUAL, randomisation
 
 LEVEL = 0.05  # p-value below which one is better than another
@@ -94,7 +95,17 @@ def by_query(score: Callable[[Any], float], encoder: Any) -> Stratified:
 
 
 def alone(score: float) -> Stratified:
-    """A score of which no more is known."""
+    """A score of which no more is known.
+
+    Raises:
+        RecipeError: It is no number.
+    """
+    try:
+        score = float(score)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"the development score is {score!r} ({type(score).__name__}); return a number, higher is better"
+        ) from error
     return Stratified((Stratum(1.0, np.array([score])),))
 
 

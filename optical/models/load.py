@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def load_towers(teacher: Any, device: str | None = None) -> Towers:
     names = names_of(teacher)
     given = teacher if isinstance(teacher, tuple | list) else names if isinstance(teacher, str) else [teacher]
     sides = [
-        _load(str(part), device) if isinstance(part, str | Path) else _given(part, name)
+        _load(os.fspath(part), device) if isinstance(part, str | os.PathLike) else _given(part, name)
         for part, name in zip(given, names, strict=True)
     ]
     return Towers(sides[0].queries, sides[-1].documents)
@@ -117,6 +118,13 @@ def _load(model: str, device: str | None) -> Towers:
 
 def _given(encoder: Encoder, name: str) -> Towers:
     """The encoders of both sides of a loaded one, which stays as it is."""
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    if not isinstance(encoder, SentenceTransformer | MultiVectorEncoder):
+        raise DataError(
+            f"an encoder of the class {type(encoder).__name__} cannot be used; give a folder or hub id, or a loaded "
+            "SentenceTransformer or MultiVectorEncoder (of a plain transformers model: its folder)"
+        )
     towers = split_routes(encoder, name)
     queries = _padded(towers.queries)
     return Towers(queries, _padded(towers.documents) if towers.apart else queries)

@@ -6,6 +6,7 @@ A model with routes is taken apart into two plain encoders when it is loaded, so
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ def names_of(teacher: Any) -> list[str]:
         parts = [part.strip() for part in teacher.split(",")]
     else:
         parts = [*teacher] if isinstance(teacher, tuple | list) else [teacher]
-    names = [str(part) if isinstance(part, str | Path) else "the encoder given" for part in parts]
+    names = [os.fspath(part) if isinstance(part, str | os.PathLike) else "the encoder given" for part in parts]
     if len(names) not in (1, 2) or not all(names):
         what = "an empty name" if len(names) < 3 else f"{len(names)} names"
         raise DataError(

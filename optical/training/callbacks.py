@@ -1,20 +1,26 @@
-"""Callbacks of the trainer: early stopping, the last weights, Ctrl-C, diverged runs, log of plans, progress bar."""
+"""Callbacks of the trainer: early stopping, the last weights, Ctrl-C, diverged runs, log of plans, progress bar.
+
+And those of whoever calls :func:`optical.distill`: plain functions of a :class:`TrainingLog`.
+"""
 
 from __future__ import annotations
 
 import math
 import signal
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from optical.errors import OpticalError
+from optical.config.arguments import takes_one
+from optical.errors import OpticalError, RecipeError
 from optical.models.encoders import Encoder
 from optical.progress import bar
 from optical.training.distillation_loss import DistillationLoss
@@ -211,3 +217,76 @@ class Progress(TrainerCallback):
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+class TrainingLog(NamedTuple):
+    """The state of a training, as a function among ``callbacks`` is told it at every log and development score.
+
+    Attributes:
+        stage: ``Distilling``, ``Fitting rows`` (``training.rows_steps``) or ``Teaching``.
+        step: Optimizer steps of the stage that are done.
+        steps: How many it has.
+        values: Name -> number: ``loss`` and each objective by its name, ``learning_rate``; or ``dev``, the development
+            score, with ``dev_error`` where its standard error is known.
+        encoder: The student, in training; a function may encode with it and must not change it.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    values: dict[str, float]
+    encoder: Encoder
+
+
+class Told(TrainerCallback):
+    """Tell a plain function of every log; where it returns True, the stage ends with this step."""
+
+    def __init__(self, function: Callable[[TrainingLog], object], stage: str) -> None:
+        """Keep the function, and the name of the stage."""
+        self.function, self.stage = function, stage
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **more: Any) -> Any:
+        """Call the function; to stop, the step is scored and saved as the last one is."""
+        values = {name.removeprefix("eval_"): float(value) for name, value in (logs or {}).items() if _is_told(name)}
+        if not {"loss", "dev"} & values.keys():
+            return control  # the summary at the end
+        log = TrainingLog(self.stage, state.global_step, state.max_steps, values, more["model"])
+        training = log.encoder.training
+        answer = self.function(log)
+        if isinstance(answer, bool | np.bool_) and answer:
+            control.should_training_stop = control.should_save = True
+            control.should_evaluate = args.eval_strategy != "no" and "dev" not in values
+        log.encoder.train(training)
+        return control
+
+
+def _is_told(name: str) -> bool:
+    return name in ("eval_dev", "eval_dev_error") or not name.startswith(("eval_", "epoch", "total_flos", "train_"))
+
+
+def check_callbacks(given: Any) -> Sequence[Any]:
+    """Callbacks as a list, where each is a function of one argument or an object of the class of transformers.
+
+    Raises:
+        RecipeError: Something else is among them.
+    """
+    listed = [given] if callable(given) or isinstance(given, TrainerCallback) else given
+    if isinstance(listed, str) or not isinstance(listed, Iterable):
+        raise RecipeError(f"callbacks = {given!r}: give a list of functions of one argument, or of TrainerCallbacks")
+    listed = list(listed)
+    for one in listed:
+        if isinstance(one, TrainerCallback):
+            continue
+        if isinstance(one, type) and issubclass(one, TrainerCallback):
+            raise RecipeError(f"callbacks: {one.__name__} is a class; give an object of it, {one.__name__}()")
+        if not takes_one(one):
+            raise RecipeError(
+                f"callbacks: {getattr(one, '__name__', repr(one))} cannot be called with one argument; write a "
+                "function of a log: def told(log): print(log.step, log.values)"
+            )
+    return listed
+
+
+def wrapped(given: Sequence[Any], stage: str) -> list[TrainerCallback]:
+    """The callbacks of the caller, functions among them, as the trainer takes them."""
+    return [one if isinstance(one, TrainerCallback) else Told(one, stage) for one in given]

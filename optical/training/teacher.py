@@ -142,11 +142,13 @@ def check_rows(rows: Sequence[Sequence[str]]) -> None:
     """
     if not rows:
         raise DataError("there is no row to learn from; give rows of query, right passage, wrong passages ...")
+    width = len(rows[0]) if isinstance(rows[0], Sequence) else 0
     for number, row in enumerate(rows, start=1):
-        if isinstance(row, str) or len(row) < 2 or len(row) != len(rows[0]) or not all(isinstance(t, str) for t in row):
+        texts = isinstance(row, Sequence) and not isinstance(row, str) and all(isinstance(text, str) for text in row)
+        if not texts or len(row) < 2 or len(row) != width:
             raise DataError(
                 f"row {number} is {str(row)[:60]!r}; every row is a query, a right passage, and as many wrong passages "
-                f"as the first row has ({max(0, len(rows[0]) - 2)}), all of them texts"
+                f"as the first row has ({max(0, width - 2)}), all of them texts"
             )
 
 

@@ -27,7 +27,7 @@ from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
 from optical.progress import quiet_libraries
-from optical.training.callbacks import Interruption, KeepLast, Progress, early_stopping, whole_checkpoints
+from optical.training.callbacks import Interruption, KeepLast, Progress, early_stopping, whole_checkpoints, wrapped
 from optical.training.choice import BEST, LAST, SHARES, START, Choice, choose
 from optical.training.memory import keep_freed_memory
 
@@ -43,12 +43,14 @@ class Workspace(NamedTuple):
         cache: Of the teacher's vectors, shared by all runs.
         progress: Show progress bars.
         say: Called with a sentence about each stage that is done.
+        callbacks: Of the caller: functions of a :class:`optical.training.callbacks.TrainingLog`, or the library's.
     """
 
     folder: Path
     cache: Path
     progress: bool = True
     say: Callable[[str], None] = lambda _: None
+    callbacks: Sequence[Any] = ()
 
 
 class Task(NamedTuple):
@@ -190,7 +192,8 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
         torch.save(encoder.state_dict(), run / START)
     interruption = Interruption()
     with task.optimizer as optimizer:
-        callbacks = [interruption, *task.callbacks, *[Progress(task.name)] * workspace.progress]
+        callbacks = [interruption, *task.callbacks, *wrapped(workspace.callbacks, task.name)]
+        callbacks += [Progress(task.name)] * workspace.progress
         trainer = _trainer(task, loop, run, dev, optimizer, callbacks)
         _go_on(trainer, interruption, run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
