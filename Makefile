@@ -55,8 +55,10 @@ distill: setup ## make LANG's student and measure it: transplant, training, inde
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(student) $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
 
+# The question goes through the environment, where no shell reads its quotes.
+search: export Q := $(Q)
 search: setup ## search for one question: make search LANG=sw Q='swali'
-	$(OPTICAL) search '$(OUT)' '$(Q)' $(settings)
+	$(OPTICAL) search '$(OUT)' "$$Q" $(settings)
 
 serve: setup ## serve a page and JSON on 127.0.0.1: make serve LANG=sw
 	$(OPTICAL) serve '$(OUT)'
@@ -102,6 +104,13 @@ test: setup ## run the tests that take seconds
 
 test-all: setup ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+ifneq ($(filter experiment check-experiment,$(MAKECMDGOALS)),)
+missing = $(if $(NAME),,NAME (a folder of experiments/: $(patsubst experiments/%/recipe.toml,%,$(wildcard experiments/*/recipe.toml)))) $(if $(DATA),,DATA (a folder with bitext/LANG and clir/COLLECTION))
+ifneq ($(strip $(missing)),)
+$(error missing: $(strip $(missing)); as in make experiment NAME=objectives DATA=folder)
+endif
+endif
 
 experiment: setup ## run a grid of experiments/: make experiment NAME=objectives DATA=folder (bitext/LANG, clir/COLLECTION)
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)'

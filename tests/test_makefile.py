@@ -90,7 +90,7 @@ def test_evaluate_export_and_search_name_the_run():
     )
     assert "export 'runs/so' --set 'seed=1'" in " ".join(make("-n", "export", "LANG=so", "SET=seed=1").split())
     assert "export 'runs/so' --to 'router'" in " ".join(make("-n", "export", "LANG=so", "TO=router").split())
-    assert "search 'runs/so' 'swali gani'" in make("-n", "search", "LANG=so", "Q=swali gani")
+    assert "search 'runs/so' \"$Q\"" in make("-n", "search", "LANG=so", "Q=swali gani")
 
 
 @pytest.mark.parametrize("arguments", [[], ["LANG=sw"]])
@@ -146,3 +146,21 @@ def test_perturbations_and_experiments_are_passed_on():
     assert "--perturb" not in make("-n", "evaluate")
     assert "-m experiments 'objectives' 'my data'" in make("-n", "experiment", "NAME=objectives", "DATA=my data")
     assert make("-n", "check-experiment", "NAME=a", "DATA=b").rstrip().endswith("--check")
+
+
+def test_a_question_reaches_the_program_with_its_quotes(tmp_path):
+    (tmp_path / "optical").write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    (tmp_path / "optical").chmod(0o755)
+    question = """it's ng'ombe, "quoted" & `more`"""
+    printed = make("search", "--assume-old=setup", f"OPTICAL={tmp_path}/optical", f"Q={question}")
+    assert f"<{question}>" in printed
+
+
+@pytest.mark.parametrize("given", [[], ["NAME=objectives"], ["DATA=folder"]])
+def test_an_experiment_without_name_or_data_says_what_is_missing(given):
+    with pytest.raises(subprocess.CalledProcessError) as stopped:
+        make("-n", "experiment", *given)
+    said = stopped.value.stderr.split("missing:")[1]
+    assert ("NAME (" in said) == ("NAME=objectives" not in given)
+    assert ("DATA (" in said) == ("DATA=folder" not in given)
+    assert make("-n", "experiment", "NAME=objectives", "DATA=folder")

@@ -92,7 +92,7 @@ DocsOption = Annotated[
 ]  # fmt: skip
 WordsOption = Annotated[
     str | None,
-    typer.Option("--words", help="More words in LANG: a list, a .dic, a folder of texts."),
+    typer.Option("--words", help="More words in LANG: a list, .dic or folder."),
 ]
 WordsFromCollection = Annotated[
     bool | None,
@@ -100,6 +100,7 @@ WordsFromCollection = Annotated[
         "--words-from-collection", help="The words of documents in LANG.", hidden=True
     ),
 ]  # fmt: skip
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate time, disk, memory; write nothing.")]
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/LANG")]
 RecipeFile = Annotated[
     Path | None,

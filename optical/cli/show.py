@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optical.cli.app import Run, Settings, command, console, kept, recipe_of, say
+from optical.cli.app import Run, Settings, command, console, found, kept, recipe_of, say
 from optical.cli.help import HelpAll
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ def align(
     if out is not None:
         pipeline_align.check_picture(out)
     plans = pipeline_align.align_run(chosen, foreign, english, say)
+    found(
+        plans={
+            name: {"foreign": one.foreign, "english": one.english, "mass": one.mass.tolist(), "cost": one.cost}
+            for name, one in plans.items()
+        }
+    )
     for name, plan in plans.items():
         console.print(f"\n[bold]{name}[/bold]: cost {plan.cost:.3f}, {100 * plan.mass.sum():.0f} % of the mass moved")
         for part in heat_map(plan, console.width):

@@ -12,6 +12,7 @@ from optical.cli.app import (
     BitextOption,
     CollectionOption,
     DocsOption,
+    DryRun,
     Lang,
     LexiconOption,
     Out,
@@ -35,6 +36,7 @@ from optical.cli.app import (
     show_reports,
 )
 from optical.cli.help import HelpAll
+from optical.config.recipe import Recipe
 from optical.config.teaching import Teaching
 from optical.config.toml import load_options
 from optical.pipeline import preflight
@@ -111,8 +113,8 @@ def transplant(
 def distill(
     lang: Lang = None, bitext: BitextOption = None, lexicon: LexiconOption = None, words: WordsOption = None,
     words_from_collection: WordsFromCollection = None, collection: CollectionOption = None, docs: DocsOption = None,
-    teacher: Teacher = None, student: StudentOption = None, out: Out = None, recipe: RecipeFile = None,
-    settings: Settings = None, help_all: HelpAll = False,
+    teacher: Teacher = None, student: StudentOption = None, out: Out = None, dry_run: DryRun = False,
+    recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Make a student and measure it: transplant, training, index, search, table.
 
@@ -123,6 +125,9 @@ def distill(
     listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
     wanted = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
     preflight.before_distill(wanted)
+    if dry_run:
+        _print_estimate(wanted)
+        return
     from optical.pipeline.distill import distill_run
     from optical.pipeline.unmeasured import next_steps, not_measured
 
@@ -136,6 +141,22 @@ def distill(
     hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
     for line in next_steps(wanted, measured=bool(reports)):
         hint(f"  optical {line}")
+
+
+def _print_estimate(recipe: Recipe) -> None:
+    """Print what a run would take, by stage, and what it would write."""
+    from optical.pipeline.estimate import estimate
+
+    told = estimate(recipe, say)
+    found(**told._asdict())
+    for stage, seconds in told.seconds.items():
+        console.print(f"  {stage:<26}{seconds:>8,.0f} s", highlight=False)
+    console.print(f"  {'all':<26}{sum(told.seconds.values()):>8,.0f} s, within a factor of two", highlight=False)
+    for name, size in {**{f"disk, {name}": size for name, size in told.disk.items()}, "memory": told.memory}.items():
+        console.print(f"  {name:<26}{size / 1e6:>8,.0f} MB", highlight=False)
+    for line in (*(f"made: {name}" for name in told.made), *(f"there: {name}" for name in told.there)):
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    hint("nothing was written; the same line without --dry-run begins")
 
 
 @command(

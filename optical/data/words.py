@@ -33,7 +33,7 @@ def cut(text: str, most: int) -> str:
         return text
     room = text[: most - 2]  # with the character after the last that there is room for
     whole, space, _ = room.rpartition(" ")
-    return f"{(whole if space and len(whole) > most // 2 else room[:-1]).rstrip(' ,;:')}..."
+    return f"{(whole if space and len(whole) > most // 2 else room[:-1]).rstrip(' ,;:.')}..."
 
 
 def fold_text(text: str) -> str:

@@ -41,11 +41,16 @@ def teacher_vectors(
     Raises:
         DataError: What is there is damaged.
     """
-    folder = cache / f"teacher-{fingerprint(teacher, 'query')}-{checksum(texts)}"
+    folder = cached_texts(teacher, texts, cache)
     if not (folder / MANIFEST).is_file():
         with written_whole(folder) as unfinished:
             _write(unfinished, *_encoded(teacher, texts, batch_size, progress))
     return read_vectors(folder)
+
+
+def cached_texts(teacher: Encoder, texts: Sequence[str], cache: Path) -> Path:
+    """The folder of :func:`teacher_vectors`, which may not be there yet; its manifest is written last."""
+    return cache / f"teacher-{fingerprint(teacher, 'query')}-{checksum(texts)}"
 
 
 def document_vectors(
@@ -66,7 +71,7 @@ def document_vectors(
     Raises:
         DataError: See :func:`optical.embeddings.embed.embed_collection`; or a shard that is there is damaged.
     """
-    folder = _folder(encoder, chain(ids, texts), cache, options)
+    folder = cached_documents(encoder, chain(ids, texts), cache, options)
     if not (folder / MANIFEST).is_file():
         documents = zip(ids, texts, strict=True)
         options = _all_kept(options)._replace(total=len(ids))
@@ -93,7 +98,7 @@ def stream_vectors(
     """
     count = itertools.count()
     parts = chain((doc_id for doc_id, _ in documents() if next(count) >= 0), (text for _, text in documents()))
-    folder = _folder(encoder, parts, cache, options)
+    folder = cached_documents(encoder, parts, cache, options)
     if (folder / MANIFEST).is_file():
         with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
             return sharded_vectors(read_shards(folder))
@@ -106,7 +111,7 @@ def _all_kept(options: EmbedOptions) -> EmbedOptions:
     return options._replace(keep_empty=True)
 
 
-def _folder(encoder: Encoder, parts: Iterable[str], cache: Path, options: EmbedOptions) -> Path:
+def cached_documents(encoder: Encoder, parts: Iterable[str], cache: Path, options: EmbedOptions) -> Path:
     """Where a collection's vectors are: named by the encoder, the documents, and precisions that were asked for."""
     kind = f"-{options.precision}" if options.precision else ""
     kind += "" if options.compute == "float32" else f"-in-{options.compute}"

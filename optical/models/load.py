@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch, with_same_weights
@@ -40,6 +40,7 @@ def load_encoder(model: str | Path | Encoder, device: str | None = None) -> Enco
 
     Raises:
         DataError: No such model, one that is no encoder of text, or one with an encoder for each side.
+        RecipeError: The device is not here.
     """
     towers = load_towers(model, device)
     if towers.apart:
@@ -88,6 +89,7 @@ def load_towers(teacher: Any, device: str | None = None) -> Towers:
 def _load(model: str, device: str | None) -> Towers:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
+    _check_device(device)
     name = str(packaged_teacher(model) or model)
     check_model_name(name)
     alone = not Path(name).is_dir() and only_cached(name)
@@ -114,6 +116,28 @@ def _load(model: str, device: str | None) -> Towers:
             "hub id that sentence-transformers loads"
         ) from error
     return towers
+
+
+def _check_device(device: str | None) -> None:
+    """Refuse a device that torch does not know, or does not find here.
+
+    Raises:
+        RecipeError: It says which are there.
+    """
+    if device is None:
+        return
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = ", ".join(["cpu", *(f"cuda:{k}" for k in range(there))])
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise RecipeError(f"device = {device!r} is no device of torch; here are {found}") from error
+    if wanted.type == "cuda" and (wanted.index or 0) >= there:
+        built = "" if torch.version.cuda or torch.version.hip else f" (torch {torch.__version__} is built without CUDA)"
+        raise RecipeError(
+            f"device = {device!r} is asked for, and torch finds no such GPU here{built}; here are {found}: leave the "
+            "option out to take the best of them"
+        )
 
 
 def _given(encoder: Encoder, name: str) -> Towers:

@@ -11,6 +11,7 @@
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``: the documents in Qdrant
+- ``estimate``: what a run would take, from a probe of its teacher
 - ``doctor``: this machine and installation
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``

@@ -83,7 +83,7 @@ def embed_documents(
     How many of them are cut is said.
     """
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), _options(recipe.search), progress=progress)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), embed_options(recipe.search), progress=progress)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
     return EmbeddedCollection(collection, vectors, ids)
@@ -131,7 +131,7 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
     device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
     embedder = teacher_towers(recipe.model_copy(update={"device": device})).documents
-    options = _options(recipe.search)._replace(shard_size=recipe.search.shard_size)
+    options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
     return [
         stream_vectors(
             embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
@@ -141,5 +141,6 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     ]  # fmt: skip
 
 
-def _options(search: Search) -> EmbedOptions:
+def embed_options(search: Search) -> EmbedOptions:
+    """Options of the documents' vectors, as a recipe gives them."""
     return EmbedOptions(None if search.precision == "auto" else search.precision, search.compute)

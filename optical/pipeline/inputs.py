@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Bitext, Pair, read_bitext, without
+from optical.data.bitext_languages import swapped
 from optical.data.bitext_sources import unnamed_files
 from optical.data.collection import Collection, read_collection
 from optical.data.collection_irds import IR_DATASETS
@@ -102,6 +103,11 @@ def read_inputs(recipe: Recipe, say: Callable[[str], None]) -> Inputs:
     for lang, bitext in bitexts.items():
         for reason, count in bitext.skipped.items():
             say(f"{of[lang]}: {count} lines left out, {reason} (first at {bitext.examples[reason]})")
+        if swapped(bitext.pairs):
+            say(
+                f"{of[lang]}: warning: the columns seem to be swapped, for it is the {lang} side of {paths[lang]} that "
+                "has the common words of English; English comes first: awk -F'\\t' '{print $2 \"\\t\" $1}' FILE"
+            )
     different = distinct(collections)
     say_skipped(different, say)
     asked = [q.text for collection in different for queries in collection.queries.values() for q in queries]

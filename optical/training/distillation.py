@@ -38,7 +38,7 @@ from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.embedding_rows import fit_rows, row_pull, train_rows_too
-from optical.training.mixture import Mixture, mix
+from optical.training.mixture import Mixture, left_out, mix
 from optical.training.plan_terms import plan_terms
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.unseen import choose_composing
@@ -134,6 +134,8 @@ def distill(
     if len(pairs) > 1:
         drawn = (f"{lang} {len(own)} pairs, {100 * mixture.shares[lang]:.1f} %" for lang, own in pairs.items())
         workspace.say(f"languages and their shares of training: {'; '.join(drawn)}")
+    if _steps(options.training) and (unfit := left_out(mixture.pairs, options.training)):
+        workspace.say(f"pairs that the transplant reads and training does not: {'; '.join(unfit)}")
     begun = time.perf_counter()
     facts: dict[str, Any] = {}
     if start is None or isinstance(start, Body):

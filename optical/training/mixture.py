@@ -42,6 +42,21 @@ def usable(pairs: Sequence[Pair], training: Training) -> list[Pair]:
     return [p for p in pairs if fits(p, training)]
 
 
+def left_out(pairs: Sequence[Pair], training: Training) -> list[str]:
+    """Say how many pairs are too short or too long to train on, and by which option; nothing where all fit."""
+    counts = [len(split_words(pair.foreign)) for pair in pairs]
+    short, long = (
+        sum(count < training.min_words for count in counts),
+        sum(count > training.max_words for count in counts),
+    )
+    said = []
+    if long:
+        said.append(f"{long:,} of {len(pairs):,} longer than {training.max_words} words: training.max_words")
+    if short:
+        said.append(f"{short:,} of {len(pairs):,} shorter than {training.min_words} words: training.min_words")
+    return said
+
+
 def fits(pair: Pair, training: Training) -> bool:
     """Whether the X side has the length that training asks for."""
     return training.min_words <= len(split_words(pair.foreign)) <= training.max_words

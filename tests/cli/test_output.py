@@ -58,3 +58,11 @@ def test_quiet_prints_the_table_alone(command, finished):
 def test_verbose_says_when(command, finished):
     _, out, _ = command("evaluate", finished.out, "-v")
     assert " s  runs, results.json and table.md are in" in out
+
+
+def test_plans_as_json(command, finished):
+    code, out, _ = command("align", finished.out, "Ninakunywa maji", "I drink water", "--json")
+    assert code == 0
+    plan = next(iter(json.loads(out)["plans"].values()))
+    assert len(plan["mass"]) == len(plan["foreign"])
+    assert len(plan["mass"][0]) == len(plan["english"])

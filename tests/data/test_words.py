@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from optical.data.words import fold, fold_text, in_case_of, is_latin, replace_words, split_words, tidy
+from optical.data.words import cut, fold, fold_text, in_case_of, is_latin, replace_words, split_words, tidy
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,17 @@ def test_latin_means_every_letter():
     assert is_latin("ng'ombe")
     assert not is_latin("मोदी")
     assert not is_latin("Xабв")
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "shown"),
+    [
+        ("short  text\nhere", 20, "short text here"),
+        ("young males leave the family, then live alone", 32, "young males leave the family..."),
+        ("young males leave the families", 27, "young males leave the..."),
+        ("象群由最年长的雌象带领并记住远处的水源", 12, "象群由最年长的雌象..."),
+    ],
+)
+def test_texts_are_cut_after_a_word_where_there_are_words(text, most, shown):
+    assert cut(text, most) == shown
+    assert len(shown) <= most

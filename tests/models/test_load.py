@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from transformers import GPT2Config, GPT2Model
 
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.models.encoders import (
     as_multi_vector,
     encode_batch,
@@ -114,3 +114,11 @@ class TestLoad:
         encoded = encode_batch(model, model.preprocess(TEXTS[:2]))
         mean = torch.stack([v[m].mean(0) for v, m in zip(*encoded.tokens, strict=True)])
         torch.testing.assert_close(encoded.sentence, mean)
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda", "no such GPU"), ("cuda:7", "no such GPU"), ("gpu", "no device")])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(teacher, tmp_path, device, said):
+    if torch.cuda.device_count() > 7:
+        pytest.skip("it is here")
+    with pytest.raises(RecipeError, match=f"{said}.*here are cpu"):
+        load_encoder(tmp_path / "bert", device)

@@ -186,3 +186,17 @@ def test_a_language_without_bitext_is_told_where_to_get_some(data, monkeypatch):
     monkeypatch.chdir(data)
     with pytest.raises(DataError, match="no bitext for the language 'sw'.*`make data LANG=sw`"):
         read(recipe_of(data).model_copy(update={"bitext": None}))
+
+
+def test_swapped_columns_are_suspected_aloud(tmp_path):
+    lines = [("There are cows in the field that we have.", "Ng'ombe wako shambani kwetu sasa.")] * 1
+    lines += [(f"This is the house of number {k} and it is big.", f"Nyumba namba {k} ni kubwa sana.") for k in range(9)]
+    for name, columns in (("right", (0, 1)), ("swapped", (1, 0))):
+        text = "".join(f"{pair[columns[0]]}\t{pair[columns[1]]}\n" for pair in lines)
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+        recipe, said = load_recipe(None, {"lang": "sw", "bitext": str(tmp_path / f"{name}.tsv")}), []
+        read_inputs(recipe.model_copy(update={"collection": None}), said.append)
+        assert [line for line in said if "swapped" in line and "awk" in line and "\n" not in line] == (
+            [line for line in said if "warning" in line] if name == "swapped" else []
+        )
+        assert any("swapped" in line for line in said) == (name == "swapped")

@@ -9,7 +9,7 @@ import pytest
 from optical.config.training import Training
 from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.training.mixture import Mixture, mix
+from optical.training.mixture import Mixture, left_out, mix
 
 
 def pairs(lang: str, count: int, questions: int = 0, words: int = 3) -> list[Pair]:
@@ -82,3 +82,11 @@ def test_each_pair_is_drawn_by_its_weight_and_as_a_question():
 def test_a_language_with_nothing_to_train_on_is_named():
     with pytest.raises(DataError, match="no so pair to train on: of 3 pairs none has 2 to 24 words; give more bitext"):
         mix({"sw": pairs("sw", 4), "so": pairs("so", 3, words=1)}, Training())
+
+
+def test_pairs_that_are_not_trained_on_are_counted_by_the_option():
+    given = [*pairs("sw", 5), *pairs("sw", 2, words=9), *pairs("sw", 1, words=1)]
+    assert left_out(given, Training(min_words=2, max_words=8)) == [
+        "2 of 8 longer than 8 words: training.max_words", "1 of 8 shorter than 2 words: training.min_words",
+    ]  # fmt: skip
+    assert left_out(given[:5], Training()) == []

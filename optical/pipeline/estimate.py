@@ -1,0 +1,196 @@
+"""Estimate what a run will take, from a probe of about a second of its real teacher: seconds, disk, memory.
+
+Nothing is written. The stages are those of ``manifest.json``; what a cache or an earlier run has already is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from optical.config.recipe import Recipe
+from optical.data.collection import Collection
+from optical.data.document_store import FullTexts, ids_of
+from optical.data.records import ENGLISH
+from optical.embeddings.cache import cached_documents, cached_texts
+from optical.embeddings.encode import encoded_batches
+from optical.embeddings.shard import MANIFEST
+from optical.models.encoders import Encoder, encode_batch, encode_sentences, is_multi_vector
+from optical.models.towers import Towers
+from optical.pipeline.dev_score import dev_queries
+from optical.pipeline.embed import embed_options, teacher_towers
+from optical.pipeline.inputs import Inputs, distinct, read_inputs
+from optical.training.mixture import mix
+from optical.vocabulary.choose_words import choose_words
+
+PROBED = 48  # texts of each kind
+# Compared with one real run (docs/command-line.md says which).
+STEP = 1.0  # time of a training step over that of the probe's pass: objectives, optimizer, sampling
+PAIR = 0.0035  # seconds of the transplant for a pair
+FIXED = 10.0  # seconds of what depends on nothing here: saving, baselines on words, tests of significance
+LIBRARIES = 300_000_000  # bytes of what is loaded later
+COPIES = 6  # of the student in memory: itself, its start, gradients, two moments, one that is scored
+CHECKPOINTS = 8  # copies of the student on disk while it is trained: two of weights and moments, the start, the last
+
+
+class Probe(NamedTuple):
+    """Measured of the teacher.
+
+    Attributes:
+        document: Seconds of encoding a document.
+        sentence: Seconds of encoding an English sentence.
+        step: Seconds of one training pass, forward and back, of a batch.
+        tokens: Of an English sentence.
+    """
+
+    document: float
+    sentence: float
+    step: float
+    tokens: float
+
+
+class Estimate(NamedTuple):
+    """An estimated run.
+
+    Attributes:
+        seconds: Stage -> seconds.
+        disk: What is kept, and what is removed again -> bytes.
+        memory: Bytes at most.
+        made: What the run writes.
+        there: What is there already and is used or replaced.
+    """
+
+    seconds: dict[str, float]
+    disk: dict[str, float]
+    memory: float
+    made: list[str]
+    there: list[str]
+
+
+def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Estimate:
+    """Read the inputs, load the teacher, probe it, and estimate the run of ``optical distill``.
+
+    Raises:
+        DataError: Inputs that cannot be used.
+    """
+    begun = time.perf_counter()
+    inputs = read_inputs(recipe, say)
+    towers = teacher_towers(recipe)
+    weights = {(pair.english, pair.foreign): weight for pair, weight in inputs.weights.items()}
+    pairs = [pair for pair, _ in mix(inputs.bitext_pairs, recipe.training, weights).trained(recipe.training)]
+    english = [pair.english for pair in pairs]
+    collections = [one for one in distinct(inputs.collections) if one.docs_lang == ENGLISH]
+    read = time.perf_counter() - begun
+    probe = _probe(towers, english, collections, recipe.training.batch_size)
+    embedded = {one.name: _documents_there(recipe, towers.documents, one) for one in collections}
+    learnt = (cached_texts(towers.queries, english, Path(recipe.cache)) / MANIFEST).is_file()
+    seconds = {"read": read, **_work(recipe, inputs, probe, embedded, 0 if learnt else len(english))}
+    return Estimate(
+        {stage: round(value, 1) for stage, value in seconds.items()},
+        *_sizes(recipe, inputs, towers, probe, len(english)),
+        [str(recipe.folder / name) for name in ("student", "transplant", "index", "evaluation", "manifest.json")],
+        _there(recipe, embedded, learnt),
+    )
+
+
+def _probe(towers: Towers, english: Sequence[str], collections: Sequence[Collection], batch: int) -> Probe:
+    """Encode some documents and sentences, and go forward and back over a batch; the teacher is as it was."""
+    texts = [text for one in collections for text in _some(FullTexts(one.docs), PROBED)]
+    sentences = _some(english, PROBED)
+    list(encoded_batches(towers.documents, texts[:4] or sentences[:4]))  # the first call is slower than others
+    document = _timed(lambda: list(encoded_batches(towers.documents, texts))) / max(1, len(texts))
+    sentence = _timed(lambda: encode_sentences(towers.queries, sentences)) / max(1, len(sentences))
+    encoder, batched = towers.queries, _some(english, batch)
+    wanted = [(weights, weights.requires_grad) for weights in encoder.parameters()]
+    features = encoder.preprocess(batched)
+    try:
+        for weights, _ in wanted:
+            weights.requires_grad_(True)
+        with torch.enable_grad():
+            step = _timed(lambda: encode_batch(encoder, features).sentence.sum().backward())
+    finally:
+        for weights, before in wanted:
+            weights.grad = None
+            weights.requires_grad_(before)
+    tokens = float(features["attention_mask"].sum()) / max(1, len(batched))
+    return Probe(document, sentence, step * batch / max(1, len(batched)), tokens)
+
+
+def _work(recipe: Recipe, inputs: Inputs, probe: Probe, embedded: dict[str, bool], sentences: int) -> dict[str, float]:
+    """Seconds of the stages; ``sentences`` of the bitext have no vectors yet."""
+    training, search = recipe.training, recipe.search
+    missing = sum(len(ids_of(one.docs)) for one in distinct(inputs.collections) if not embedded.get(one.name, False))
+    asked, scored = 0, 0
+    for lang, one in inputs.collections.items():
+        if one is not None:
+            asked += len({qrel.query_id for qrel in one.qrels.get(search.split, ())})
+            scored += len(dev_queries(one, lang, search.split))
+    steps = training.rows_steps + training.steps
+    looks = 3 + steps // training.evaluate_every
+    return {
+        "documents": missing * probe.document,
+        "transplant": PAIR * len(inputs.pairs),
+        "training": sentences * probe.sentence
+        + steps * training.accumulation * probe.step * STEP
+        + looks * (scored or training.held_out) * probe.sentence,
+        "index, search, measures": FIXED + 4 * asked * probe.sentence,
+    }
+
+
+def _sizes(
+    recipe: Recipe, inputs: Inputs, towers: Towers, probe: Probe, sentences: int
+) -> tuple[dict[str, float], float]:
+    """Disk that stays and that is free again afterwards, and memory at most, in bytes."""
+    weights = sum(one.numel() * one.element_size() for one in towers.queries.parameters())
+    width = towers.queries.get_embedding_dimension() or 0
+    words = choose_words(
+        [pair.foreign for pair in inputs.pairs], [pair.english for pair in inputs.pairs],
+        min_count=recipe.vocabulary.min_count, max_words=recipe.vocabulary.max_words,
+    )  # fmt: skip
+    student = weights + 4 * width * len(words.counts)
+    documents = sum(len(ids_of(one.docs)) for one in distinct(inputs.collections))
+    vectors = 4 * width * documents * (60 if is_multi_vector(towers.documents) else 1)
+    cache = 2 * width * probe.tokens * sentences
+    disk = {"kept": 2 * student + 2 * vectors + cache, "while training": CHECKPOINTS * student}
+    return disk, _resident() + LIBRARIES + COPIES * student
+
+
+def _there(recipe: Recipe, embedded: dict[str, bool], learnt: bool) -> list[str]:
+    """Say what is there already, one line each."""
+    said = [f"vectors of the documents of {name}: used again" for name, there in embedded.items() if there]
+    said += ["the teacher's vectors of the bitext: used again"] if learnt else []
+    if (recipe.folder / "manifest.json").is_file():
+        said.append(f"an earlier run in {recipe.folder}: replaced when training has ended well")
+    for state in sorted(recipe.folder.glob("checkpoints-*/checkpoint-*/trainer_state.json")):
+        said.append(f"{state.parent}: training goes on from it, where nothing that decides the result has changed")
+    return said
+
+
+def _documents_there(recipe: Recipe, embedder: Encoder, one: Collection) -> bool:
+    parts = chain(ids_of(one.docs), FullTexts(one.docs))
+    return (cached_documents(embedder, parts, Path(recipe.cache), embed_options(recipe.search)) / MANIFEST).is_file()
+
+
+def _some(texts: Sequence[str], count: int) -> list[str]:
+    """So many texts, evenly taken."""
+    every = max(1, len(texts) // count)
+    return [texts[k] for k in range(0, len(texts), every)][:count]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:  # not Linux
+        return 1_000_000_000
