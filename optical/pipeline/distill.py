@@ -23,6 +23,7 @@ from optical.models.encoders import is_multi_vector
 from optical.models.precision import check_precision
 from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
+from optical.pipeline.card import write_card
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
 from optical.pipeline.evaluate import compare_languages, rank_unjudged
@@ -119,6 +120,7 @@ def distill_run(
         rank_unjudged(recipe, towers, systems, {lang: searched[lang] for lang in asked}, None, say)
         clock("index, search, measures")
     write_manifest(recipe, teacher, facts, towers.documents)
+    write_card(recipe, say)
     return reports
 
 

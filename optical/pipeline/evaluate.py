@@ -24,12 +24,13 @@ from optical.models import load
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.towers import Towers
 from optical.pipeline.bm25_rows import Development, word_rows
+from optical.pipeline.card import write_measures
 from optical.pipeline.dev_score import dev_queries
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
-from optical.pipeline.run_folder import COMPARED, check_evaluate
+from optical.pipeline.run_folder import COMPARED, check_evaluate, evaluation_folder
 from optical.pipeline.sides import check_split, judged, measurable, sides, unjudged
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
@@ -54,7 +55,10 @@ def evaluate_run(
     teacher, systems = teacher_towers(recipe), load_systems(recipe, student)
     searched = embed_each(recipe, teacher.documents, {**collections, **asked}, say=say)
     rank_unjudged(recipe, teacher, systems, {lang: searched[lang] for lang in asked}, student, say)
-    return compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in collections}, student, say)
+    reports = compare_languages(recipe, teacher, systems, {lang: searched[lang] for lang in collections}, student, say)
+    if student is None:
+        write_measures(recipe, say)
+    return reports
 
 
 def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
@@ -64,13 +68,6 @@ def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
         systems[report.TRANSPLANT] = load.load_student(recipe.folder / "transplant", recipe.device)
     systems[report.STUDENT] = load.load_student(student, recipe.device) if student else load_student(recipe)
     return systems
-
-
-def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None) -> Path:
-    """Where results are kept; ``lang`` is in the name where the recipe has several."""
-    parts = [name.strip("/").replace("/", "-").replace(":", "-"), recipe.search.split]
-    parts += [lang] if len(recipe.langs) > 1 else []
-    return recipe.folder / "evaluation" / "-".join([*parts, *([student.resolve().name] if student else [])])
 
 
 def compare_languages(

@@ -28,10 +28,10 @@ from optical.files import strict_json, write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.embed import embed_documents, teacher_towers
-from optical.pipeline.evaluate import evaluation_folder, load_systems
+from optical.pipeline.evaluate import load_systems
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import read_inputs, run_collections
-from optical.pipeline.run_folder import PERTURBED, check_evaluate
+from optical.pipeline.run_folder import PERTURBED, check_evaluate, evaluation_folder
 from optical.pipeline.sides import measurable, sides, without_faults
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon

@@ -60,3 +60,10 @@ def check_evaluate(run: Path, names: list[str] = RESULTS) -> None:
 def _indexes(langs: Sequence[str]) -> list[str]:
     """Names of the index of a collection that all languages share, and of those of each language."""
     return ["index", *(f"index-{lang}" for lang in langs if len(langs) > 1)]
+
+
+def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None) -> Path:
+    """Where results are kept; ``lang`` is in the name where the recipe has several."""
+    parts = [name.strip("/").replace("/", "-").replace(":", "-"), recipe.search.split]
+    parts += [lang] if len(recipe.langs) > 1 else []
+    return recipe.folder / "evaluation" / "-".join([*parts, *([student.resolve().name] if student else [])])

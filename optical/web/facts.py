@@ -12,7 +12,7 @@ from typing import Any
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
 from optical.evaluation.report import STUDENT
-from optical.pipeline.evaluate import evaluation_folder
+from optical.pipeline.run_folder import evaluation_folder
 from optical.version import __version__
 
 EXAMPLES = 4  # questions of the collection that the page suggests
