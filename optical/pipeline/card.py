@@ -97,8 +97,8 @@ def named(text: str, address: str, licence: str | None = None) -> str:
 
     shown = ModelCard(STUDENT.sub(rf'\1("{address}")', text))
     if licence:
-        shown.data.license = licence
-        del shown.data.license_name, shown.data.license_link
+        data: Any = shown.data
+        data.license, data.license_name, data.license_link = licence, None, None
     return shown.content
 
 
