@@ -122,6 +122,11 @@ def test_toml_is_a_recipe(snippet):
     Recipe.model_validate(tomllib.loads(snippet.text))
 
 
+@pytest.mark.parametrize("snippet", **named(snippets("yaml") + snippets("json")))
+def test_yaml_and_json_can_be_read(snippet):
+    assert yaml.safe_load(snippet.text)  # JSON is YAML too
+
+
 def test_shell_snippets_start_no_unknown_program():
     for snippet in snippets("sh"):
         for line in snippet.text.replace("\\\n", " ").splitlines():

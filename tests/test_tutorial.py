@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 
 from optical.web import server
 from tests.chain import uncased
@@ -50,7 +51,9 @@ def test_every_command_of_the_tutorial_runs(command, tmp_path, monkeypatch, caps
                 ran.append(words[1])
             else:
                 subprocess.run(["bash", "-c", line], check=True, capture_output=True)
-    assert ran == ["doctor", "distill", "search", "align", "serve", "evaluate", "distill"]
+    for snippet in snippets("python", [ROOT / "docs" / "serving.md"]):  # the exported student of runs/sw, without torch
+        exec(compile(snippet.text, str(snippet), "exec"), {})
+    assert ran == ["doctor", "distill", "search", "align", "serve", "export", "evaluate", "distill"]
 
 
 def made(script: str) -> Iterator[str]:
@@ -61,6 +64,16 @@ def made(script: str) -> Iterator[str]:
         elif not line.startswith("make setup"):
             planned = subprocess.run(["make", "-n", *shlex.split(line)[1:]], check=True, capture_output=True, text=True)
             yield from (one for one in planned.stdout.replace("\\\n", " ").splitlines() if "bin/optical " in one)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_MINILM, reason="the default teacher is not installed (extra `teacher`)")
+@pytest.mark.parametrize("snippet", snippets("python", [ROOT / "docs" / "own-data.md"]), ids=str)
+def test_python_of_own_data_runs(snippet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(snippet.text, str(snippet), "exec"), names)
+    assert names["student"].encode(["Soko liko wapi?"]).shape[0] == 1
 
 
 @pytest.mark.slow
