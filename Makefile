@@ -118,7 +118,7 @@ experiment: setup ## run a grid of experiments/: make experiment NAME=objectives
 check-experiment: setup ## run it and compare with the expected figures: OK, OKish or FAIL
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)' --check
 
-bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale")
+bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector")
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## remove the virtual environment and all runs

@@ -27,7 +27,7 @@ def run(options: Options) -> str:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    vectors, queries, what = _vectors()
+    vectors, queries, what = some_vectors()
     clusters = 2 ** round(np.log2(4 * np.sqrt(len(vectors))))
     factories = ("Flat", "HNSW32", f"IVF{clusters},Flat", f"IVF{clusters},SQ8", f"IVF{clusters},PQ192x4fs,Refine(SQ8)")
     rows, times, probes = [], [], []
@@ -88,7 +88,7 @@ def _recall(index: dense.DenseIndex, queries: np.ndarray, exact: np.ndarray, dep
     return float(np.mean(hits)) / depth
 
 
-def _vectors() -> tuple[np.ndarray, np.ndarray, str]:
+def some_vectors() -> tuple[np.ndarray, np.ndarray, str]:
     """The embedded collection that OPTICAL_BENCH_SHARDS names, its last vectors the queries; drawn ones without it."""
     named = os.environ.get("OPTICAL_BENCH_SHARDS")
     if named is None:

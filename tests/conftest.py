@@ -18,6 +18,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import pytest
 import torch
 
+from tests.postgres import postgres  # noqa: F401 - a fixture, which all modules share from here
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 

@@ -73,7 +73,7 @@ def test_is_served(run):
     recipe = load_recipe(run / "recipe.toml")
     with answer.opened(recipe) as answers:
         facts = about(recipe, answers.lang, answers.collection, late=answers.late)
-        client = TestClient(create_app(answers.answer, facts))
+        client = TestClient(create_app(answers.answer_all, facts))
         assert client.get("/").status_code == 200
         told = client.get("/api/search", params={"q": QUESTION[1], "k": 4}).json()
     found = {one["id"]: one["score"] for one in told["results"]}

@@ -31,10 +31,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^(?P<indent> *)```(\w*)\n(.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = {
     "accelerate",
+    "curl",
     "docker",
     "export",
     "head",
     "pip",
+    "psql",
     "pre-commit",
     "git",
 }  # programs of a snippet that are not ours

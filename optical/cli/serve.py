@@ -1,4 +1,4 @@
-"""Verbs that give a run to others: serve, export. Also the options of Qdrant."""
+"""Verbs that give a run to others: serve, export. Also the options of servers of documents."""
 
 from __future__ import annotations
 
@@ -19,21 +19,32 @@ from optical.pipeline import preflight
 if TYPE_CHECKING:
     from optical.pipeline.answer import Answers
 
-Engine = Literal["own", "qdrant"]
-Target = Literal["onnx", "qdrant", "colbert", "router"]
-QDRANT = "Qdrant"  # help panel of the options that say where it is
+Engine = Literal["own", "qdrant", "pgvector"]
+Target = Literal["onnx", "qdrant", "pgvector", "colbert", "router"]
+SERVERS = "Qdrant, or PostgreSQL with pgvector"  # help panel of the options that say where it is
 EngineOption = Annotated[
-    Engine, typer.Option("--engine", help="Search the run's own index, or Qdrant.", rich_help_panel=QDRANT)
+    Engine,
+    typer.Option("--engine", help="Search the run's own index, Qdrant, or PostgreSQL.", rich_help_panel=SERVERS),
 ]
 Url = Annotated[
     str | None,
-    typer.Option("--url", help="Server, http://host:6333; its key from QDRANT_API_KEY.", rich_help_panel=QDRANT),
+    typer.Option(
+        "--url",
+        help="Server: http://host:6333, its key from QDRANT_API_KEY; postgresql://user@host/database, its password "
+        "from PGPASSWORD.",
+        rich_help_panel=SERVERS,
+    ),
 ]
-PathOption = Annotated[Path | None, typer.Option("--path", help="Folder, instead of a server.", rich_help_panel=QDRANT)]
+PathOption = Annotated[
+    Path | None, typer.Option("--path", help="Qdrant: folder, instead of a server.", rich_help_panel=SERVERS)
+]
 Name = Annotated[
     str | None,
-    typer.Option("--name", help="Collection there.", show_default="the name of the run", rich_help_panel=QDRANT),
-]
+    typer.Option(
+        "--name", help="Collection there, or table: name, schema.name.", show_default="the name of the run",
+        rich_help_panel=SERVERS,
+    ),
+]  # fmt: skip
 
 
 @command("device", "search.probe", "search.candidates", "search.mapped")
@@ -45,6 +56,7 @@ def serve(
     url: Url = None,
     path: PathOption = None,
     name: Name = None,
+    queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait; one more gets 429.")] = 64,
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
@@ -62,7 +74,7 @@ def serve(
         facts = about(
             wanted, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
         )
-        application = create_app(answers.answer, facts, server.names(host))
+        application = create_app(answers.answer_all, facts, server.names(host), queue)
         if not server.is_local(host):
             console.print(
                 f"[bold yellow]warning:[/bold yellow] {host} can be reached from other machines, and whoever reaches "
@@ -82,7 +94,7 @@ def export(
         typer.Option(
             "--to",
             help="The student as onnx or as a colbert folder; with the teacher for the documents, as a router; the "
-            "documents to qdrant.",
+            "documents to qdrant or, in PostgreSQL, to pgvector.",
         ),
     ] = "onnx",
     out: Annotated[
@@ -94,24 +106,28 @@ def export(
     path: PathOption = None,
     name: Name = None,
     shards: Annotated[
-        int | None, typer.Option("--shards", min=1, help="Parts of the collection on a server.", rich_help_panel=QDRANT)
+        int | None, typer.Option("--shards", min=1, help="Qdrant: parts on a server.", rich_help_panel=SERVERS)
     ] = None,
     replicas: Annotated[
-        int | None, typer.Option("--replicas", min=1, help="Copies of each part.", rich_help_panel=QDRANT)
+        int | None, typer.Option("--replicas", min=1, help="Qdrant: copies of each part.", rich_help_panel=SERVERS)
     ] = None,
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
-    """Export the student as ONNX (no torch), for ColBERT libraries or as a Router, or the documents to Qdrant.
+    """Export the student as ONNX (no torch), for ColBERT libraries or as a Router, or the documents to a server.
 
     ONNX comes with a table of what each file costs and loses.
     """
     wanted = recipe_of(kept(run), settings, out=str(run))
-    if to != "qdrant" and (url or path or name or shards or replicas):
+    if to not in ("qdrant", "pgvector") and (url or path or name or shards or replicas):
         raise typer.BadParameter("these options are for --to qdrant", param_hint="--url, --path, --name, ...")
+    if to == "pgvector" and (path or shards or replicas):
+        raise typer.BadParameter("these options are for --to qdrant", param_hint="--path, --shards, --replicas")
     preflight.before_export(wanted, Path(out) if out else wanted.folder / to, to)
     if to == "qdrant":
         export_to_qdrant(wanted, url, path, name, shards, replicas, settings)
+    elif to == "pgvector":
+        export_to_pgvector(wanted, url, name, settings)
     elif to == "colbert":
         export_to_colbert(wanted, out)
     elif to == "router":
@@ -132,18 +148,25 @@ def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
 
 
 def check_place(engine: Engine, url: str | None, path: Path | None, name: str | None) -> None:
-    """Refuse options of Qdrant where the own index is searched."""
-    if engine != "qdrant" and (url or path or name):
-        raise typer.BadParameter("only --engine qdrant has a place", param_hint="--url, --path, --name")
+    """Refuse options of a server where it has none."""
+    if engine == "own" and (url or path or name):
+        raise typer.BadParameter("only --engine qdrant or pgvector has a place", param_hint="--url, --path, --name")
+    if engine == "pgvector" and path:
+        raise typer.BadParameter("only --engine qdrant has a folder", param_hint="--path")
 
 
 def opened_answers(
     recipe: Recipe, engine: Engine, url: str | None, path: Path | None, name: str | None
 ) -> AbstractContextManager[Answers]:
-    """Open the run's own index, or its documents in Qdrant, to answer questions."""
-    from optical.pipeline import answer, qdrant
+    """Open the run's own index, or its documents in Qdrant or PostgreSQL, to answer questions."""
+    from optical.pipeline import answer, pgvector, qdrant
 
-    place = qdrant.place_of(recipe, url, path, name) if engine == "qdrant" else None
+    if engine == "own":
+        place = None
+    elif engine == "qdrant":
+        place = qdrant.place_of(recipe, url, path, name)
+    else:
+        place = pgvector.table_of(recipe, url, name)
     return answer.opened(recipe, place, say)
 
 
@@ -158,11 +181,30 @@ def export_to_qdrant(
     done = qdrant.export_qdrant(recipe, place, shards=shards, replicas=replicas, say=say)
     left = f", {done.left_out} without a token left out" if done.left_out else ""
     console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
-    where = f"--url {url}" if url else f"--path {path}"
-    named = (f" --name {name}" if name else "") + "".join(f" --set {shlex.quote(one)}" for one in settings or [])
-    for line in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
-        hint(escape(f"  optical {line} --engine qdrant {where}{named}"))
     found(place=str(place), documents=done.points, written=done.written, left_out=done.left_out)
+    _print_next(recipe, "qdrant", f"--url {url}" if url else f"--path {path}", name, settings)
+
+
+def export_to_pgvector(recipe: Recipe, url: str | None, name: str | None, settings: list[str] | None) -> None:
+    """Write the documents of a run to a table of PostgreSQL and print how to search there."""
+    from optical.pipeline import pgvector
+
+    done = pgvector.export_pgvector(recipe, pgvector.table_of(recipe, url, name), say)
+    console.print(
+        f"{done.documents} documents are in [bold]{escape(str(done.table))}[/bold]: {done.written} written, "
+        f"{done.deleted} deleted. Next:"
+    )
+    found(place=str(done.table), documents=done.documents, written=done.written, deleted=done.deleted)
+    _print_next(recipe, "pgvector", f"--url {shlex.quote(done.table.address)}", name, settings)
+
+
+def _print_next(recipe: Recipe, engine: Engine, where: str, name: str | None, settings: list[str] | None) -> None:
+    """Print the commands that search on a server what was just written there."""
+    named = (f" --name {shlex.quote(name)}" if name else "") + "".join(
+        f" --set {shlex.quote(one)}" for one in settings or []
+    )
+    for line in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
+        hint(escape(f"  optical {line} --engine {engine} {where}{named}"))
 
 
 def export_to_colbert(recipe: Recipe, out: str | None) -> None:

@@ -5,16 +5,17 @@
 - ``teach``: an English teacher from a judged collection
 - ``embed``: the documents, once, by the teacher or the student
 - ``index``: an index of these vectors
-- ``answer``: passages for one question, from the run's own index or from Qdrant
+- ``answer``: passages for one question, from the run's own index, Qdrant or PostgreSQL
 - ``evaluate``: the student and its baselines on a collection; other runs beside it
 - ``align``: the transport plan between two sentences, by word, before and after training
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format
-- ``qdrant``: the documents in Qdrant
+- ``qdrant``, ``pgvector``: the documents in Qdrant, in PostgreSQL
 - ``estimate``: what a run would take, from a probe of its teacher
 - ``doctor``: this machine and installation
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
 (whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
-(what may be written), ``manifest`` and ``card``, the model card of the student.
+(what may be written), ``manifest``, ``card`` (the model card of the student) and ``exported_documents`` (as servers of
+vectors get them).
 """

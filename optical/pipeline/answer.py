@@ -1,8 +1,8 @@
-"""Answer questions by a finished run: passages from its own index or from Qdrant, best first."""
+"""Answer questions by a finished run: passages from its own index, Qdrant or PostgreSQL, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt
-from optical.pipeline import qdrant
+from optical.pipeline import pgvector, qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
+from optical.pipeline.exported_documents import Asking
 from optical.pipeline.index import index_folder, search_params, serves
 from optical.pipeline.inputs import collection_path, first_collection
 from optical.pipeline.manifest import teacher_of
@@ -30,6 +31,7 @@ from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
 from optical.retrieval.matches import Hit, match_words, word_spans
+from optical.retrieval.pgvector.table import Table
 from optical.retrieval.qdrant.place import Place
 from optical.retrieval.search import search_vectors
 
@@ -42,39 +44,52 @@ class Answers(NamedTuple):
         collection: Where the passages are from.
         late: Whether scores are sums of MaxSim, not cosines.
         penalised: Whether scores are cosines less a penalty of the document.
-        answer: ``answer(question, depth)`` gives passages, best first. Not for several threads at once: an encoder
-            takes one question at a time.
+        answer_all: ``answer_all(questions, depth)`` gives the passages of each question, best first. Not for several
+            threads at once: an encoder makes one call at a time.
     """
 
     lang: str
     collection: Collection
     late: bool
     penalised: bool
-    answer: Callable[[str, int], list[Hit]]
+    answer_all: Callable[[Sequence[str], int], list[list[Hit]]]
+
+    def answer(self, question: str, depth: int) -> list[Hit]:
+        """Passages for one question, best first."""
+        return self.answer_all([question], depth)[0]
 
 
 @contextmanager
 def opened(
-    recipe: Recipe, place: Place | None = None, say: Callable[[str], None] = lambda _: None
+    recipe: Recipe, place: Place | Table | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Iterator[Answers]:
     """Load a run once for any number of questions; closed at the end.
 
     Args:
         recipe: Of a finished run.
-        place: Where its documents are in Qdrant; None searches the run's own index.
+        place: Where its documents are in Qdrant or PostgreSQL; None searches the run's own index.
         say: Told which language's documents are searched, where each has its own.
 
     Raises:
-        DataError: See :func:`load_run` and :func:`optical.pipeline.qdrant.opened`.
-        Unavailable: Qdrant does not answer, or refuses.
+        DataError: See :func:`load_run`; ``opened`` of :mod:`optical.pipeline.qdrant` and of
+            :mod:`optical.pipeline.pgvector`.
+        Unavailable: The server does not answer, or refuses.
     """
     if place is None:
         run = load_run(recipe, say)
         penalised = run.dense_index is not None and HUBNESS in run.dense_index.manifest
-        yield Answers(run.lang, run.collection, run.late is not None, penalised, partial(answer, run))
+        yield Answers(run.lang, run.collection, run.late is not None, penalised, partial(answer_all, run))
+        return
+    if isinstance(place, Table):
+        with pgvector.opened(recipe, place, say) as asked:
+            yield _answers(asked.run, asked.answer_all)
         return
     with qdrant.opened(recipe, place, say) as there:
-        yield Answers(there.lang, there.collection, there.late, there.penalised, partial(qdrant.answer, there))
+        yield _answers(there.asking, partial(qdrant.answer_all, there))
+
+
+def _answers(run: Asking, answer_all: Callable[[Sequence[str], int], list[list[Hit]]]) -> Answers:
+    return Answers(run.lang, run.collection, run.late, run.penalised, answer_all)
 
 
 class Late(NamedTuple):
@@ -179,16 +194,27 @@ def _check_teacher(index: DenseIndex, recipe: Recipe, folder: Path) -> None:
 
 
 def answer(run: LoadedRun, question: str, depth: int) -> list[Hit]:
-    """Passages for one question, best first. Not for several threads at once: an encoder answers one at a time."""
-    query = encoders.encode_queries(run.student, [question])[0]
+    """Passages for one question, best first. Not for several threads at once: an encoder makes one call at a time."""
+    return answer_all(run, [question], depth)[0]
+
+
+def answer_all(run: LoadedRun, questions: Sequence[str], depth: int) -> list[list[Hit]]:
+    """Passages for each of several questions, which the student reads together."""
+    queries = encoders.encode_queries(run.student, list(questions))
     if run.late is not None:
-        asked = word_spans(run.student, question, query=True)
-        found = _found(run, run.late, query, depth)
-        return [_hit(run, run.late, asked, query, doc_id, score) for doc_id, score in found]
+        return [_late_hits(run, run.late, *asked, depth) for asked in zip(questions, queries, strict=True)]
     assert run.dense_index is not None, "a run is loaded with one of the two"
-    scores, rows = dense.nearest(run.dense_index, query[None], depth)
     docs = run.collection.docs
-    return [Hit(docs[k], score, []) for k, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if k >= 0]
+    found = zip(*(one.tolist() for one in dense.nearest(run.dense_index, np.asarray(queries), depth)), strict=True)
+    return [
+        [Hit(docs[k], score, []) for k, score in zip(rows, scores, strict=True) if k >= 0] for scores, rows in found
+    ]
+
+
+def _late_hits(run: LoadedRun, late: Late, question: str, query: np.ndarray, depth: int) -> list[Hit]:
+    """Passages for one question, with the words that matched."""
+    asked = word_spans(run.student, question, query=True)
+    return [_hit(run, late, asked, query, doc_id, score) for doc_id, score in _found(run, late, query, depth)]
 
 
 def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:

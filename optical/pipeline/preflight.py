@@ -95,7 +95,7 @@ def before_export(recipe: Recipe, folder: Path, to: str) -> None:
         raise DataError(
             f"{recipe.folder / 'student'}: no such model folder; name a run that `optical distill` finished"
         )
-    if to != "qdrant":
+    if to not in ("qdrant", "pgvector"):
         check_place(folder)
         check_replaceable(folder)
 

@@ -10,7 +10,7 @@ fewer, and never one without a score. :func:`optical.data.trec_run.rank` turns a
 - :mod:`optical.retrieval.dense`: one vector a document, faiss indexes.
 - :mod:`optical.retrieval.late`: one vector a token, compared by MaxSim.
 - :mod:`optical.retrieval.lexical`: BM25, and translations of queries for it.
-- :mod:`optical.retrieval.qdrant`: the same vectors on a server.
+- :mod:`optical.retrieval.qdrant`, :mod:`optical.retrieval.pgvector`: the same vectors on a server.
 - :mod:`optical.retrieval.fusion`: several runs made into one.
 - :mod:`optical.retrieval.matches`: a passage that was found, and which words matched.
 """

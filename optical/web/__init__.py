@@ -4,7 +4,10 @@ The application is given a function that answers questions and the facts of the 
 question at a time.
 
 - :mod:`optical.web.endpoints`: the HTTP endpoints, their limits and errors.
+- :mod:`optical.web.schemas`: requests and answers, as ``/openapi.json`` describes them.
+- :mod:`optical.web.bounded_queue`: model calls off the event loop, of which so many may wait.
+- :mod:`optical.web.metrics`: counts and times for Prometheus.
 - :mod:`optical.web.page`: the search page, one HTML file that loads nothing else, and its security headers.
 - :mod:`optical.web.facts`: what the page and the API say about a run.
-- :mod:`optical.web.server`: listening on a port until Ctrl-C.
+- :mod:`optical.web.server`: listening on a port until SIGTERM or Ctrl-C.
 """

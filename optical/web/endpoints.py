@@ -1,4 +1,4 @@
-"""The HTTP endpoints: ``/`` (the page), ``/api/search``, ``/api/about``, ``/health``, ``/openapi.json``.
+"""The HTTP endpoints: ``/`` (the page), ``/api/search``, ``/api/about``, ``/healthz``, ``/metrics``, ``/openapi.json``.
 
 Every error is one message in JSON. No question and no passage becomes mark-up: answers are JSON, and the page inserts
 them as text.
@@ -6,63 +6,89 @@ them as text.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from optical.data.records import Doc
 from optical.errors import DataError, OpticalError, Unavailable
 from optical.pipeline.preflight import checked_question
 from optical.retrieval.matches import Hit, Match, Span
+from optical.version import __version__
 from optical.web import page
+from optical.web.bounded_queue import BoundedQueue, QueueFullError
+from optical.web.metrics import Metrics
+from optical.web.schemas import MOST, MOST_QUESTIONS, BatchAnswer, Fault, Questions, SearchAnswer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-MOST = 100  # passages of an answer, at most
-Find = Callable[[str, int], Sequence[Hit]]
+WAITING = 64  # requests that may wait
+LARGEST = 512 * 1024  # bytes of a batch: its questions may be of four bytes a character, or escaped
+GZIP_FROM = 1_024  # bytes of an answer
+Find = Callable[[Sequence[str], int], Sequence[Sequence[Hit]]]
 
 
-def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*",)) -> FastAPI:
+def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*",), waiting: int = WAITING) -> FastAPI:
     """Make the FastAPI application.
 
     Args:
-        find: ``find(question, k)`` returns passages, best first. One thread calls it at a time, because encoders and
-            their tokenizers are not thread-safe.
+        find: ``find(questions, k)`` returns the passages of each question, best first. One thread calls it at a time,
+            because encoders and their tokenizers are not thread-safe.
         about: What ``/api/about`` returns; its ``languages`` are part of every answer too.
         hosts: Host names that are answered, ``*`` for any. A foreign page that reaches this machine by a host name of
             its own (DNS rebinding) is refused.
+        waiting: Requests that may wait; one more is refused with 429.
     """
     from fastapi import FastAPI
-    from fastapi.responses import HTMLResponse
+    from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app = FastAPI(title="optical", docs_url=None, redoc_url=None)  # the pages of docs load scripts from other hosts
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    _explain_refusals(app)
-    html, policy = page.load()
-    # Endpoints that do not search are async: they answer at once, however many questions wait.
-    one_at_a_time = threading.Lock()
+    metrics = Metrics()
+    queue = BoundedQueue(partial(_told, find, metrics), waiting)
+    metrics.watch(lambda: queue.waiting)
 
-    # Monitors send HEAD. The type is Any because FastAPI cannot resolve a class that is imported inside this function.
+    @asynccontextmanager
+    async def until_the_end(_: Any) -> AsyncIterator[None]:
+        yield
+        queue.close()
+
+    # The pages of docs load scripts from other hosts.
+    app = FastAPI(title="optical", version=__version__, docs_url=None, redoc_url=None, lifespan=until_the_end)
+    _add_pages(app, about, metrics)
+    _add_search(app, queue, ",".join(about.get("languages", [])))
+    _explain_refusals(app, metrics)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=4)
+    app.add_middleware(metrics.measured, paths={getattr(route, "path", "") for route in app.routes})
+    return app
+
+
+def _told(find: Find, metrics: Metrics, questions: Sequence[str], k: int) -> list[dict[str, Any]]:
+    """Questions with their passages, for JSON."""
+    with metrics.answering.time():
+        found = find(questions, k)
+        told = [
+            {"query": question, "results": [result(question, one) for one in hits]}
+            for question, hits in zip(questions, found, strict=True)
+        ]
+    metrics.questions.inc(len(questions))
+    return told
+
+
+# Types are Any where FastAPI cannot resolve a class that is imported inside a function. Monitors send HEAD.
+def _add_pages(app: FastAPI, about: Mapping[str, Any], metrics: Metrics) -> None:
+    """Endpoints that do not search: they answer at once, however many questions wait."""
+    from fastapi.responses import HTMLResponse, Response
+
+    html, policy = page.load()
+
     @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse)
     async def page_html() -> Any:
         """The search page."""
         return HTMLResponse(html, headers=policy)
-
-    @app.get("/api/search")
-    def search(q: str = "", k: int = 5) -> dict[str, Any]:
-        """Passages for the question q, the k best first."""
-        question = _checked(q, k)
-        start = time.perf_counter()
-        with one_at_a_time:
-            found = find(question, k)
-        seconds = round(time.perf_counter() - start, 4)
-        language = ",".join(about.get("languages", []))
-        results = [result(question, one) for one in found]
-        return {"query": question, "language": language, "seconds": seconds, "results": results}
 
     @app.get("/api/about")
     async def about_run() -> dict[str, Any]:
@@ -70,12 +96,93 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
         return dict(about)
 
     @app.head("/health", include_in_schema=False)
-    @app.get("/health")
+    @app.get("/health", include_in_schema=False)
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz")
     async def health() -> dict[str, str]:
-        """Whether the server is up."""
+        """Whether the server is up; also at /health."""
         return {"status": "ok"}
 
-    return app
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def counts() -> Any:
+        """Counts and times for Prometheus."""
+        content, media_type = metrics.page()
+        return Response(content, media_type=media_type)
+
+
+def _add_search(app: FastAPI, queue: BoundedQueue, language: str) -> None:
+    """Endpoints that search."""
+    from fastapi import Request
+    from fastapi.responses import JSONResponse
+
+    refusals: dict[int | str, dict[str, Any]] = {
+        422: {"model": Fault, "description": "The question, or k, is out of its limits"},
+        429: {"model": Fault, "description": "Too many questions wait; Retry-After says for how many seconds"},
+        502: {"model": Fault, "description": "A server of documents answered with an error"},
+        503: {"model": Fault, "description": "A server of documents cannot be reached"},
+    }
+    of_a_batch: dict[int | str, dict[str, Any]] = {
+        413: {"model": Fault, "description": "The request is too large"},
+        415: {"model": Fault, "description": "The request is no JSON"},
+    }
+
+    @app.get("/api/search", response_model=SearchAnswer, responses=refusals)
+    async def search(q: str = "", k: int = 5) -> Any:
+        """Passages for the question q, the k best first."""
+        (told,), seconds = await queue.ask([_checked(q, k)], k)
+        return JSONResponse({"query": told["query"], "language": language, "seconds": round(seconds, 4)} | told)
+
+    async def batch(request: Any) -> Any:
+        """Passages for several questions, which the model reads together."""
+        asked = _read_questions(await _body(request))
+        answers, seconds = await queue.ask([_checked(question, asked.k) for question in asked.questions], asked.k)
+        return JSONResponse({"language": language, "seconds": round(seconds, 4), "answers": answers})
+
+    # The body is read by hand, so that it is bounded; the annotation is set by hand because Request is imported here.
+    batch.__annotations__["request"] = Request
+    body = {"required": True, "content": {"application/json": {"schema": Questions.model_json_schema()}}}
+    app.post("/api/search", response_model=BatchAnswer, responses={**refusals, **of_a_batch},
+             openapi_extra={"requestBody": body})(batch)  # fmt: skip
+
+
+async def _body(request: Any) -> bytes:
+    """The JSON of a request, as far as it may be long.
+
+    Raises:
+        HTTPException: 415 where it is declared as something else, which a foreign page may send unasked; 413.
+    """
+    from fastapi import HTTPException
+
+    declared = request.headers.get("content-type", "")
+    if declared.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, f"questions are sent as application/json; received {declared[:100] or 'no type'}")
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > LARGEST:
+            raise HTTPException(413, f"the request is longer than {LARGEST:,} bytes; send fewer questions at once")
+    return bytes(read)
+
+
+def _read_questions(body: bytes) -> Questions:
+    """Read a batch.
+
+    Raises:
+        HTTPException: 422, with a message.
+    """
+    from fastapi import HTTPException
+    from pydantic import ValidationError
+
+    try:
+        return Questions.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the request"
+        raise HTTPException(
+            422,
+            f'{where} cannot be read: {first["msg"].lower()}; send {{"questions": ["..."], "k": 5}}, of at most '
+            f"{MOST_QUESTIONS} questions",
+        ) from error
 
 
 def result(question: str, found: Hit) -> dict[str, Any]:
@@ -120,31 +227,37 @@ def _checked(question: str, k: int) -> str:
         raise HTTPException(422, str(error)) from error
 
 
-def _explain_refusals(app: FastAPI) -> None:
+def _explain_refusals(app: FastAPI, metrics: Metrics) -> None:
     """Answer every error with ``{"error": message}``, those of FastAPI too."""
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
 
     @app.exception_handler(HTTPException)
-    def refused(_: Any, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code)
+    async def refused(_: Any, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(QueueFullError)
+    async def busy(_: Any, error: QueueFullError) -> JSONResponse:
+        metrics.refused.inc()
+        message = f"too many questions wait ({error.waiting}); ask again in {error.retry_after} s"
+        return JSONResponse({"error": message}, 429, headers={"Retry-After": str(error.retry_after)})
 
     @app.exception_handler(RequestValidationError)
-    def unreadable(_: Any, error: RequestValidationError) -> JSONResponse:
+    async def unreadable(_: Any, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         name = first["loc"][-1]
         message = f"{name} cannot be read: {first['msg'].lower()}; received {first['input']!r}; k is a number, 1 to "
         return JSONResponse({"error": f"{message}{MOST}"}, 422)
 
     @app.exception_handler(Unavailable)
-    def unavailable(_: Any, error: Unavailable) -> JSONResponse:  # a server behind this one, such as Qdrant
+    async def unavailable(_: Any, error: Unavailable) -> JSONResponse:  # a server behind this one, such as Qdrant
         return JSONResponse({"error": str(error)}, 502 if error.answered else 503)
 
     @app.exception_handler(OpticalError)
-    def unanswered(_: Any, error: OpticalError) -> JSONResponse:
+    async def unanswered(_: Any, error: OpticalError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 500)
 
     @app.exception_handler(Exception)
-    def broken(_: Any, __: Exception) -> JSONResponse:  # the server logs its trace
+    async def broken(_: Any, __: Exception) -> JSONResponse:  # the server logs its trace
         return JSONResponse({"error": "the question could not be answered; the log of the server says why"}, 500)

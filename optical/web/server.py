@@ -1,4 +1,4 @@
-"""Listen on a port and serve an application until Ctrl-C.
+"""Listen on a port and serve an application until SIGTERM or Ctrl-C.
 
 The port is bound before anything is loaded, so that a taken port is reported at once.
 """
@@ -6,8 +6,8 @@ The port is bound before anything is loaded, so that a taken port is reported at
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from optical.errors import DataError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-PATIENCE = 5  # seconds that running questions have after Ctrl-C
+PATIENCE = 30  # seconds that questions in flight have to be answered after SIGTERM or Ctrl-C
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,11 +26,12 @@ def check_installed() -> None:
     Raises:
         DataError: A package is missing.
     """
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    packages = {"fastapi": "fastapi", "prometheus-client": "prometheus_client", "uvicorn": "uvicorn"}
+    missing = [name for name, module in packages.items() if find_spec(module) is None]
     if missing:
         raise DataError(
-            f"serving needs packages that are not installed: {' and '.join(missing)}; run `pip install fastapi "
-            "uvicorn`, or install optical with its extra: optical[serve]"
+            f"serving needs packages that are not installed: {' and '.join(missing)}; run `pip install "
+            f"{' '.join(packages)}`, or install optical with its extra: optical[serve]"
         )
 
 
@@ -76,9 +77,16 @@ def names(host: str) -> list[str]:
 
 
 def serve(app: FastAPI, own: socket.socket) -> None:
-    """Serve until Ctrl-C; questions that are being answered have :data:`PATIENCE` seconds to finish."""
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again after its shutdown
+    """Serve until SIGTERM or Ctrl-C; requests in flight have :data:`PATIENCE` seconds to be answered, none is taken on.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when all is answered.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends itself the signal again after its shutdown
+    try:
         make_server(app).run(sockets=[own])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def make_server(app: FastAPI) -> Any:

@@ -57,7 +57,10 @@ def test_without_the_extra_it_is_one_message(command, recipe, served, monkeypatc
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     code, _, err = command("serve", recipe.folder)
     assert code == 1
-    assert "serving needs packages that are not installed: fastapi and uvicorn; run `pip install" in err
+    assert (
+        "serving needs packages that are not installed: fastapi and prometheus-client and uvicorn; run `pip install"
+        in err
+    )
 
 
 def test_a_folder_that_is_no_run(command, tmp_path):
@@ -123,9 +126,29 @@ def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, se
         (("--engine", "qdrant"), 1, "error: Qdrant is either a server or a folder; received neither"),
         (("--engine", "qdrant", "--path", place.path), 1, "error: there is no collection run at"),
         (("--engine", "qdrant", "--url", "http://127.0.0.1:1"), 1, "error: run at http://127.0.0.1:1 does not do what"),
-        (("--path", place.path), 2, "only --engine qdrant has a place"),
+        (("--path", place.path), 2, "only --engine qdrant or pgvector has a place"),
     ):
         found, out, err = command(*asked, *more)
         assert (found, out) == (code, "")
         assert says in err
     assert served == []
+
+
+def test_ctrl_c_is_said_and_has_its_code(command, recipe, monkeypatch):
+    def serve(app, own):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve", serve)
+    code, out, err = command("serve", recipe.folder, "--port", 0)
+    assert (code, err) == (130, "error: stopped")
+    assert out.startswith("answering at")
+
+
+def test_how_many_may_wait_is_an_option(command, recipe, served, monkeypatch):
+    from optical.web import endpoints
+
+    seen = []
+    monkeypatch.setattr(endpoints, "create_app", lambda *given: seen.append(given[-1]))
+    assert command("serve", recipe.folder, "--port", 0, "--queue", 3)[0] == 0
+    assert seen == [3]
+    assert command("serve", recipe.folder, "--queue", -1)[0] == 2

@@ -14,7 +14,7 @@ from optical.config.recipe import load_recipe
 from optical.errors import DataError, Unavailable
 from optical.models import encoders
 from optical.models.load import load_encoder
-from optical.pipeline import answer, embed, index, qdrant
+from optical.pipeline import answer, embed, exported_documents, index, qdrant
 from optical.pipeline.embed import embed_documents, load_teacher
 from optical.pipeline.hubness import save_banks
 from optical.pipeline.inputs import run_collections
@@ -180,7 +180,7 @@ def test_a_document_without_tokens_is_left_out(exported, tmp_path, monkeypatch):
         start = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         return searched._replace(vectors=searched.vectors._replace(tokens=np.concatenate(rows), start=start))
 
-    monkeypatch.setattr(qdrant, "embed_documents", without_first)
+    monkeypatch.setattr(exported_documents, "embed_documents", without_first)
     place = Place(None, tmp_path / "qdrant", "tiny")
     assert qdrant.export_qdrant(recipe, place)[1:] == (len(DOCUMENTS) - 1, len(DOCUMENTS) - 1, 1)
     assert "d0" not in {f.doc.id for f in ask(recipe, place, "who plants maize ?", 20)}

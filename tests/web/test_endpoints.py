@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -17,9 +18,11 @@ from optical.errors import DataError, Unavailable
 from optical.pipeline import answer
 from optical.pipeline.preflight import LONGEST
 from optical.retrieval.matches import Hit, Match, Span
-from optical.web.endpoints import create_app
+from optical.web.endpoints import LARGEST, create_app
 from optical.web.facts import about
+from optical.web.schemas import MOST_QUESTIONS, BatchAnswer, SearchAnswer
 from tests.runs import DOCUMENTS, evaluated, tiny_run
+from tests.web.each import each
 
 ABOUT = {"languages": ["sw", "so"], "documents": 3}
 
@@ -31,7 +34,7 @@ def loaded(request, tmp_path_factory):
 
 @pytest.fixture
 def client(loaded):
-    return TestClient(create_app(lambda q, k: answer.answer(loaded, q, k), known(loaded)))
+    return TestClient(create_app(partial(answer.answer_all, loaded), known(loaded)))
 
 
 def known(loaded, **more):
@@ -40,7 +43,7 @@ def known(loaded, **more):
 
 
 def small(find=lambda q, k: [], **more) -> TestClient:
-    return TestClient(create_app(find, ABOUT, **more), raise_server_exceptions=False)
+    return TestClient(create_app(each(find), ABOUT, **more), raise_server_exceptions=False)
 
 
 def test_a_question_gets_the_passages_that_the_run_finds(client, loaded):
@@ -169,19 +172,35 @@ def test_measures_are_those_that_the_run_left(loaded):
 
 
 def test_health():
-    assert small().get("/health").json() == {"status": "ok"}
+    for path in ("/health", "/healthz"):
+        assert small().get(path).json() == {"status": "ok"}
 
 
 def test_the_api_describes_itself():
     reply = small().get("/openapi.json")
     assert reply.status_code == 200
-    assert {"/api/search", "/api/about", "/health"} <= reply.json()["paths"].keys()
-    asked = {one["name"]: one for one in reply.json()["paths"]["/api/search"]["get"]["parameters"]}
+    paths, schemas = reply.json()["paths"], reply.json()["components"]["schemas"]
+    assert paths.keys() == {"/", "/api/search", "/api/about", "/healthz", "/metrics"}
+    asked = {one["name"]: one for one in paths["/api/search"]["get"]["parameters"]}
     assert asked.keys() == {"q", "k"}
     assert asked["k"]["schema"]["default"] == 5
+    for method, kind in (("get", "SearchAnswer"), ("post", "BatchAnswer")):
+        replies = paths["/api/search"][method]["responses"]
+        assert replies["200"]["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{kind}"}
+        assert {"422", "429", "502", "503"} <= replies.keys()
+    body = paths["/api/search"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"].keys() == {"questions", "k"}
+    assert schemas["Passage"]["properties"].keys() == {"id", "title", "text", "metadata", "score", "matches"}
 
 
-@pytest.mark.parametrize("path", ["/", "/health"])
+def test_answers_are_as_described(client):
+    question = {"q": "who writes a letter ?", "k": 2}
+    SearchAnswer.model_validate(client.get("/api/search", params=question).json(), extra="forbid")
+    told = client.post("/api/search", json={"questions": ["milk", "rain"]}).json()
+    BatchAnswer.model_validate(told, extra="forbid")
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/healthz"])
 def test_head_has_the_headers_of_get(path):
     client = small()
     head, get = client.head(path), client.get(path)
@@ -216,11 +235,15 @@ def test_questions_at_once_are_answered_one_by_one():
 
 
 def test_questions_at_once_get_the_answers_that_they_get_alone(client):
+    """Up to the last digits, as texts that are read together are padded to one length."""
     asked = ["rain", "the dog guards the door", "milk", "who writes a letter to the sick ?"] * 4
     alone = {q: client.get("/api/search", params={"q": q}).json()["results"] for q in set(asked)}
     with ThreadPoolExecutor(8) as pool:
-        together = pool.map(lambda q: client.get("/api/search", params={"q": q}).json()["results"], asked)
-        assert list(together) == [alone[q] for q in asked]
+        together = list(pool.map(lambda q: client.get("/api/search", params={"q": q}).json()["results"], asked))
+    for question, found in zip(asked, together, strict=True):
+        assert [one["id"] for one in found] == [one["id"] for one in alone[question]]
+        assert [one["score"] for one in found] == pytest.approx([one["score"] for one in alone[question]], abs=3e-6)
+        assert [len(one["matches"]) for one in found] == [len(one["matches"]) for one in alone[question]]
 
 
 def test_a_search_that_fails_does_not_block_the_next():
@@ -241,3 +264,128 @@ def test_a_search_that_fails_does_not_block_the_next():
     assert (told["silent"].json(), told["ill"].json()) == ({"error": "no answer"}, {"error": "an error"})
     assert "inner workings" not in told["bad"].text
     assert calls == [*faults, "good"]
+
+
+def test_a_batch_gets_the_answers_of_its_questions(client):
+    asked = ["rain in april", " who writes a letter ? ", "rain in april"]
+    reply = client.post("/api/search", json={"questions": asked, "k": 3})
+    assert reply.status_code == 200
+    told = reply.json()
+    assert (told["language"], [one["query"] for one in told["answers"]]) == ("sw", [one.strip() for one in asked])
+    for one in told["answers"]:
+        alone = client.get("/api/search", params={"q": one["query"], "k": 3}).json()["results"]
+        assert [r["id"] for r in one["results"]] == [r["id"] for r in alone]
+        assert [r["score"] for r in one["results"]] == pytest.approx([r["score"] for r in alone], abs=1e-5)
+
+
+def test_a_batch_is_one_call_of_the_model():
+    calls = []
+    app = create_app(lambda questions, k: calls.append((questions, k)) or [[] for _ in questions], ABOUT)
+    assert TestClient(app).post("/api/search", json={"questions": ["a", "b"], "k": 7}).status_code == 200
+    assert calls == [(["a", "b"], 7)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b"", 422, "the request cannot be read: invalid json"),
+        (b"[" * 100_000, 422, "the request cannot be read: invalid json: recursion limit exceeded"),
+        (b"\xff", 422, "the request cannot be read: invalid json"),
+        (b'{"questions": ["\\ud800"]}', 422, "the request cannot be read: invalid json"),
+        (b"[]", 422, "the request cannot be read: input should be an object"),
+        (b"{}", 422, "questions cannot be read: field required"),
+        (b'{"questions": []}', 422, "questions cannot be read: list should have at least 1 item"),
+        (b'{"questions": [1]}', 422, "questions.0 cannot be read: input should be a valid string"),
+        (b'{"questions": ["a"], "k": 101}', 422, "k cannot be read: input should be less than or equal to 100"),
+        (b'{"questions": ["a"], "depth": 3}', 422, "depth cannot be read: extra inputs are not permitted"),
+        (b'{"questions": ["a", " "]}', 422, "no question was asked"),
+        (b'{"questions": ["%s"]}' % (b"a" * (LONGEST + 1)), 422, "the question is too long: 1,001 characters"),
+        (b'{"questions": [%s"a"]}' % (b'"a",' * MOST_QUESTIONS), 422, "list should have at most 32 items"),
+        (b" " * (LARGEST + 1), 413, "the request is longer than 524,288 bytes; send fewer questions at once"),
+    ],
+)
+def test_a_batch_that_cannot_be_asked_is_refused_in_one_message(body, status, told):
+    client = small(lambda q, k: pytest.fail("it was searched"))
+    reply = client.post("/api/search", content=body, headers={"content-type": "application/json; charset=utf-8"})
+    assert reply.status_code == status
+    assert list(reply.json()) == ["error"]
+    assert told in reply.json()["error"]
+
+
+def test_the_largest_batch_is_read():
+    questions = ["\U0001f327" * LONGEST] * MOST_QUESTIONS
+    assert small().post("/api/search", json={"questions": questions}).status_code == 200, "escaped, 12 bytes each"
+
+
+def test_a_foreign_page_cannot_have_a_batch_answered():
+    """Without asking first, which is refused, a browser sends it forms and plain text only."""
+    client = small(lambda q, k: pytest.fail("it was searched"))
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+        reply = client.post("/api/search", content=b'{"questions": ["a"]}', headers={"content-type": kind})
+        assert (reply.status_code, list(reply.json())) == (415, ["error"])
+    asked_first = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    reply = client.options("/api/search", headers=asked_first)
+    assert reply.status_code == 405
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+def test_more_questions_than_may_wait_are_sent_away_and_told_when_to_come_back():
+    go, begun = threading.Event(), threading.Event()
+
+    def find(question, k):
+        begun.set()
+        assert go.wait(30)
+        return []
+
+    client = small(find, waiting=2)
+    with ThreadPoolExecutor(8) as pool:
+        replies = [pool.submit(client.get, "/api/search?q=0")]
+        assert begun.wait(30)
+        replies += [pool.submit(client.get, f"/api/search?q={n}") for n in range(1, 3)]
+        while "optical_questions_waiting 2.0" not in client.get("/metrics").text:
+            time.sleep(0.01)
+        refused = client.get("/api/search?q=3")
+        assert client.post("/api/search", json={"questions": ["4"]}).status_code == 429
+        assert client.get("/healthz").status_code == 200, "what does not search answers at once"
+        go.set()
+        assert [one.result().status_code for one in replies] == [200] * 3
+    assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (429, True)
+    assert refused.json()["error"].startswith("too many questions wait (2); ask again in ")
+    assert client.get("/api/search?q=5").status_code == 200, "there is room again"
+
+
+def test_answers_are_compressed_for_who_reads_that():
+    found = [Hit(Doc(str(n), "", "water " * 50), 1.0, []) for n in range(5)]
+    client = small(lambda q, k: found)
+    plain = client.get("/api/search?q=a", headers={"accept-encoding": "identity"})
+    packed = client.get("/api/search?q=a", headers={"accept-encoding": "gzip"})
+    assert (plain.headers.get("content-encoding"), packed.headers["content-encoding"]) == (None, "gzip")
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 4
+    assert packed.json()["results"] == plain.json()["results"]
+    assert "content-encoding" not in client.get("/healthz").headers
+
+
+def test_metrics_count_what_was_answered_and_tell_no_question():
+    client = small(lambda q, k: 1 / 0 if q == "broken" else [])
+    for path in ("/api/search?q=secret", "/api/search?q=broken", "/api/search", "/wp-login.php", "/.env"):
+        client.get(path)
+    client.post("/api/search", json={"questions": ["a", "b"]})
+    client.request("BREW", "/healthz")
+    reply = client.get("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=")
+    lines = reply.text.splitlines()
+    for line in (
+        'optical_http_requests_total{method="GET",path="/api/search",status="200"} 1.0',
+        'optical_http_requests_total{method="GET",path="/api/search",status="422"} 1.0',
+        'optical_http_requests_total{method="GET",path="/api/search",status="500"} 1.0',
+        'optical_http_requests_total{method="GET",path="other",status="404"} 2.0',
+        'optical_http_requests_total{method="POST",path="/api/search",status="200"} 1.0',
+        'optical_http_requests_total{method="other",path="/healthz",status="405"} 1.0',
+        'optical_http_request_seconds_count{path="/api/search"} 4.0',
+        "optical_questions_total 3.0",
+        "optical_answer_seconds_count 3.0",
+        "optical_questions_waiting 0.0",
+    ):
+        assert line in lines, line
+    assert "process_resident_memory_bytes" in reply.text
+    assert not [word for word in ("secret", "wp-login", "BREW") if word in reply.text]

@@ -17,6 +17,7 @@ from optical.web.endpoints import create_app
 from optical.web.facts import about
 from tests.runs import tiny_run
 from tests.web.browser import CHROMIUM, browser
+from tests.web.each import each
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 EVIL = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
@@ -44,7 +45,7 @@ def address(tmp_path_factory):
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
-    made = server.make_server(create_app(find, {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
+    made = server.make_server(create_app(each(find), {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
     thread = threading.Thread(target=made.run, kwargs={"sockets": [own]}, daemon=True)
     thread.start()
     yield server.address(own)

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -51,31 +53,52 @@ def test_who_can_reach_it():
     assert server.names("0.0.0.0") == ["*"]
 
 
-def test_ctrl_c_ends_it_well():
+SLOW = (
+    "import sys, time\n"
+    "from optical.web import server\n"
+    "from optical.web.endpoints import create_app\n"
+    "own = server.bind('127.0.0.1', 0)\n"
+    "print(server.address(own), flush=True)\n"
+    "def find(questions, k):\n"
+    "    print('asked', flush=True)\n"
+    "    time.sleep(1)\n"
+    "    return [[] for _ in questions]\n"
+    "try:\n"
+    "    server.serve(create_app(find, {}), own)\n"
+    "except KeyboardInterrupt:\n"
+    "    sys.exit(130)\n"
+    "print('ended', flush=True)\n"
+)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_questions_in_flight_are_answered_before_it_ends(sent, code):
     """In a process of its own: the signal goes to the main thread of the server."""
-    code = (
-        "from optical.web import server\n"
-        "from optical.web.endpoints import create_app\n"
-        "own = server.bind('127.0.0.1', 0)\n"
-        "print(server.address(own), flush=True)\n"
-        "server.serve(create_app(lambda q, k: [], {}), own)\n"
-        "print('ended', flush=True)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
+    with ThreadPoolExecutor(2) as pool:
+        replies = [pool.submit(got, f"{address}/api/search?q={n}") for n in range(2)]
+        assert process.stdout.readline() == "asked\n"
+        while "optical_questions_waiting 1.0" not in got(f"{address}/metrics")[1]:
+            time.sleep(0.05)
+        process.send_signal(sent)
+        assert [reply.result()[0] for reply in replies] == [200, 200]
+    rest = process.communicate(timeout=60)[0]
+    assert (process.returncode, rest.endswith("ended\n")) == (code, code == 0)
+
+
+def got(url: str) -> tuple[int, str]:
+    """Status and text, of a server that may not be up yet."""
     for _ in range(600):
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=60) as reply:
-                assert reply.read() == b'{"status":"ok"}'
-            break
-        except OSError:
+            with urllib.request.urlopen(url, timeout=60) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.URLError:
             time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[0] == "ended\n"
-    assert process.returncode == 0
+    raise AssertionError(f"no answer from {url}")
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(server, "find_spec", lambda name: None if name == "uvicorn" else object())
-    with pytest.raises(DataError, match=r"not installed: uvicorn; run `pip install fastapi uvicorn`.*optical\[serve\]"):
+    with pytest.raises(DataError, match=r"not installed: uvicorn; run `pip install fastapi prometheus-.*\[serve\]"):
         server.check_installed()

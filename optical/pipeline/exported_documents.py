@@ -1,0 +1,117 @@
+"""The documents of a run as a server of vectors gets them, and the facts that it knows them by.
+
+English documents are embedded by the teacher, documents in X by the student, as for the run's own index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optical.config.recipe import Recipe
+from optical.data.collection import Collection
+from optical.data.records import ENGLISH
+from optical.embeddings.embedded_collection import EmbeddedCollection
+from optical.errors import DataError
+from optical.models import encoders
+from optical.models.encoders import Encoder
+from optical.pipeline.embed import document_encoder, embed_documents, load_student
+from optical.pipeline.hubness import NONE, hubness_of
+from optical.pipeline.inputs import first_collection
+from optical.pipeline.manifest import teacher_of
+from optical.retrieval.dense.penalised import HUBNESS, asked
+
+STUDENT = "student_fingerprint"  # a fact of collections with documents in X only
+OWN = (STUDENT, HUBNESS)  # facts that a run may have or not
+
+
+class Asking(NamedTuple):
+    """The query side of a finished run whose documents are on a server.
+
+    Attributes:
+        lang: The language, of several, whose documents are there.
+        collection: Where they are from.
+        student: Who asks.
+        facts: What the server must say of the documents.
+    """
+
+    lang: str
+    collection: Collection
+    student: Encoder
+    facts: dict[str, Any]
+
+    @property
+    def late(self) -> bool:
+        """Whether scores are sums of MaxSim, not cosines."""
+        return encoders.is_multi_vector(self.student)
+
+    @property
+    def penalised(self) -> bool:
+        """Whether documents there have a penalty as their last dimension."""
+        return HUBNESS in self.facts
+
+    def encode(self, questions: Sequence[str]) -> Sequence[np.ndarray]:
+        """Questions as documents are asked: vectors ``(e,)``, one longer with penalties, or tokens ``(t, d)``.
+
+        Not for several threads at once: an encoder makes one call at a time.
+        """
+        queries = encoders.encode_queries(self.student, list(questions))
+        return list(asked(np.asarray(queries), len(queries[0]) + 1) if self.penalised else queries)
+
+
+def asking(recipe: Recipe, lang: str, collection: Collection) -> Asking:
+    """Load the student of a finished run and tell which documents are its own."""
+    student = load_student(recipe)
+    made = hubness_of(recipe).facts(student, lang)
+    return Asking(
+        lang, collection, student, _facts(recipe.folder, collection, student) | ({HUBNESS: made} if made else {})
+    )
+
+
+def embedded_for_export(
+    recipe: Recipe, say: Callable[[str], None], refuse: Callable[[Encoder], None] = lambda _: None
+) -> tuple[EmbeddedCollection, dict[str, Any]]:
+    """The documents of a finished run with the vectors that it searches, and the facts to write beside them.
+
+    Of languages with collections of their own, the first one's are taken, and that is said.
+
+    Args:
+        recipe: Of the run.
+        say: Told of progress.
+        refuse: Given the encoder of the documents before they are embedded; raises for one that the server has no
+            vectors for.
+
+    Raises:
+        DataError: The teacher is not the run's any more.
+    """
+    lang, collection = first_collection(recipe, say, "exporting")
+    embedder, hubness = document_encoder(recipe, collection), hubness_of(recipe)
+    refuse(embedder)
+    facts = _facts(recipe.folder, collection, embedder)
+    if collection.docs_lang == ENGLISH:
+        _check_teacher(recipe, embedder)
+    embedded = embed_documents(recipe, embedder, collection)
+    if hubness.method != NONE:
+        student = load_student(recipe)
+        embedded = embedded._replace(vectors=hubness.penalised(student, lang, embedded.vectors))
+        facts[HUBNESS] = hubness.facts(student, lang)
+    return embedded, facts
+
+
+def _facts(run: Path, collection: Collection, student: Encoder) -> dict[str, Any]:
+    """Fingerprints kept with a collection there to know it by, as in the manifest of an index."""
+    made = {"teacher_fingerprint": teacher_of(run), "collection_checksum": collection.checksum}
+    own = {STUDENT: encoders.fingerprint(student)} if collection.docs_lang != ENGLISH else {}
+    return {**made, **own}
+
+
+def _check_teacher(recipe: Recipe, teacher: Encoder) -> None:
+    """Refuse a teacher that is not the one that the run was made with."""
+    if (found := encoders.fingerprint(teacher)) != (made := teacher_of(recipe.folder)):
+        raise DataError(
+            f"the teacher {recipe.teacher} is not the one that taught this student: its fingerprint is {found}, the "
+            f"run in {recipe.folder} was made with {made}; name that teacher, or distil again"
+        )
