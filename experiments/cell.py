@@ -37,8 +37,9 @@ from optical.pipeline.dev_score import MeasuredScore
 from optical.pipeline.inputs import read_dictionaries
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
-from optical.training.distillation import distill, make_start
+from optical.training.distillation import distill
 from optical.training.mixture import mix, usable
+from optical.training.start import make_start
 from optical.training.trainer import Workspace
 from optical.vocabulary.lexicon import bitext_lexicon
 

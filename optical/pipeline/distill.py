@@ -35,7 +35,8 @@ from optical.pipeline.manifest import Clock, write_manifest
 from optical.pipeline.run_folder import check_distill, check_transplant
 from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
-from optical.training.distillation import Distilled, Start, distill, make_start
+from optical.training.distillation import Distilled, distill
+from optical.training.start import Start, make_start
 from optical.training.trainer import Workspace
 from optical.training.unseen import add_words
 from optical.vocabulary.transplant import check_tokenizer

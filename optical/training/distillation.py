@@ -20,55 +20,28 @@ from optical.config.objective import WEIGHTS, Objective
 from optical.config.recipe import StudentOptions
 from optical.config.training import Robustness, Training
 from optical.data.bitext import Pair
-from optical.data.dictionary import Entry
 from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.shards import Rows
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
-from optical.models.composing import compose_unseen, query_words
+from optical.models.composing import query_words
 from optical.models.encoders import DevScore, Encoder, is_multi_vector, token_counts
-from optical.models.layers import keep_layers
-from optical.models.linear_map import Body, LinearMap
+from optical.models.linear_map import Body
 from optical.models.precision import check_precision
 from optical.models.prompts import query_prompt
 from optical.models.reading import reading
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
-from optical.training.body import in_teachers_space
 from optical.training.callbacks import LogPlans, StopWhenDiverged
 from optical.training.distillation_loss import DistillationLoss
 from optical.training.embedding_rows import fit_rows, row_pull, train_rows_too
 from optical.training.mixture import Mixture, left_out, mix
 from optical.training.plan_terms import plan_terms
+from optical.training.start import choose_start
 from optical.training.trainer import Task, Trained, Workspace, train, untrained
 from optical.training.unseen import choose_composing
 from optical.training.word_dropout import WordDropout
 from optical.vocabulary.lexicon import bitext_lexicon
-from optical.vocabulary.transplant import Transplant, english_cosines, size_of, transplant
-
-
-class Start(NamedTuple):
-    """A student before training.
-
-    Attributes:
-        transplant: Of the teacher, or of another encoder, put into the teacher's space.
-        linear: What put it there; None for a student of the teacher itself.
-    """
-
-    transplant: Transplant
-    linear: LinearMap | None
-
-    @property
-    def student(self) -> Encoder:
-        """The student."""
-        return self.transplant.student
-
-    def report(self) -> dict[str, float | int | str | None]:
-        """The figures of the transplant, and how well the map fits."""
-        if self.linear is None:
-            return self.transplant.report()
-        fit = {"map_cosine_held_out": round(self.linear.cosine, 4), "map_sentences": self.linear.fitted}
-        return {**self.transplant.report(), **fit, "map_ridge": self.linear.ridge}
 
 
 class Distilled(NamedTuple):
@@ -137,13 +110,11 @@ def distill(
     if _steps(options.training) and (unfit := left_out(mixture.pairs, options.training)):
         workspace.say(f"pairs that the transplant reads and training does not: {'; '.join(unfit)}")
     begun = time.perf_counter()
-    facts: dict[str, Any] = {}
     if start is None or isinstance(start, Body):
-        made_now = make_start(teacher, mixture.pairs, options, workspace, start)
-        start, facts = made_now.student, made_now.report()
+        start, facts = choose_start(teacher, mixture.pairs, options, workspace, start, dev)
     else:
         start = copy.deepcopy(start)
-    facts |= choose_composing(start, options.vocabulary, dev, workspace.say)
+        facts = choose_composing(start, options.vocabulary, dev, workspace.say)
     made = time.perf_counter()
     ranked = draw_passages(passages, options)
     trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
@@ -151,40 +122,6 @@ def distill(
     count = len(mixture.trained(options.training)) if _steps(options.training) else 0
     workspace.say(f"training: {count} pairs, {trained.sentence}")
     return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
-
-
-def make_start(
-    teacher: Encoder, pairs: Sequence[Pair], options: StudentOptions, workspace: Workspace, body: Body | None = None
-) -> Start:
-    """Make the student before training: transplant the words of X, and keep the layers that are asked for.
-
-    It is made of the teacher, or of a body, which is then put into the teacher's space.
-    """
-    linear, say = None, workspace.say
-    entries = [Entry(*entry) for entry in options.entries]
-    how: dict[str, Any] = {"entries": entries, "seed": options.seed, "compare": body is None}
-    start = transplant(body.encoder if body else teacher, pairs, options.vocabulary, **how)
-    if options.layers is not None:
-        shallow = keep_layers(start.student, options.layers)
-        start = start._replace(student=shallow, size_after=size_of(shallow))
-    if body is not None:
-        student, linear = in_teachers_space(start.student, teacher, pairs, options, workspace)
-        english = english_cosines(teacher, student, [p.english for p in pairs], seed=options.seed)
-        start = start._replace(student=student, size_after=size_of(student), english=english)
-    if start.seen is not None:
-        seen = start.seen.with_names(options.names)
-        start = start._replace(seen=seen)
-        compose_unseen(start.student, seen)
-        if seen.names:
-            say(f"names: {len(seen.names):,} of the documents, which the bitext lacks, keep the teacher's pieces")
-    if start.reason:
-        say(f"vocabulary mode: {start.mode}, because {start.reason}")
-    say(
-        f"vocabulary: {start.added} words added, {start.size_before.rows} -> {start.size_after.rows} rows, from "
-        f"{len(pairs)} pairs in {start.seconds:.0f} s; {start.fertility()}; cosine of teacher and student on English "
-        f"sentences: mean {start.english.mean():.3f}, least {start.english.min():.3f}"
-    )
-    return Start(start, linear)
 
 
 def draw_passages(passages: Sequence[np.ndarray | Rows], options: StudentOptions) -> np.ndarray | None:

@@ -16,9 +16,10 @@ from optical.errors import DataError
 from optical.models.encoders import encode_queries
 from optical.models.linear_map import Body, body_for, mapped
 from optical.training import body as training_body
-from optical.training import distillation
-from optical.training.distillation import make_start, train_student
+from optical.training import start as starting
+from optical.training.distillation import train_student
 from optical.training.mixture import Mixture
+from optical.training.start import make_start
 from optical.training.trainer import Workspace
 from optical.vocabulary import transplant as transplanting
 from tests.chain import PAIRS, uncased, unigram
@@ -78,7 +79,7 @@ def test_the_start_is_nearer_to_the_teacher_than_an_unfitted_map(tmp_path, teach
 def test_english_is_compared_once(tmp_path, teacher, body, monkeypatch):
     """With the teacher: what a body keeps of its own English says nothing yet."""
     compared = []
-    for module in (transplanting, distillation):
+    for module in (transplanting, starting):
         monkeypatch.setattr(module, "english_cosines", lambda one, *_, **__: compared.append(one) or np.ones(1))
     options = StudentOptions(training=training(steps=0))
     make_start(teacher, SENTENCES, options, Workspace(tmp_path / "run", tmp_path / "cache", False), body)
