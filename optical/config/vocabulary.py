@@ -15,9 +15,9 @@ class Vocabulary(Section):
     mode: Literal["extend", "replace", "trim", "trim+extend", "auto", "off"] = Field(
         default="auto",
         description="extend keeps the teacher's pieces and adds words, replace learns other pieces, trim keeps the "
-        "pieces in use (multilingual teacher), trim+extend adds words to these, auto is, for a multilingual tokenizer "
-        "that reads X, trim+extend, or trim where the development score says so, and extend for others, off changes "
-        "nothing",
+        "pieces in use (multilingual teacher), trim+extend adds words to these, off changes nothing; auto is extend, "
+        "and for a multilingual tokenizer that reads X trim+extend, or trim where held-out sentences are better found "
+        "so",
     )
     min_count: int = Field(
         default=1,

@@ -36,7 +36,7 @@ from optical.pipeline.run_folder import check_distill, check_transplant
 from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
 from optical.training.distillation import Distilled, distill
-from optical.training.start import Start, make_start
+from optical.training.start import Start, choose_vocabulary, make_start
 from optical.training.trainer import Workspace
 from optical.training.unseen import add_words
 from optical.vocabulary.transplant import check_tokenizer
@@ -54,7 +54,8 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, 
     workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
     teacher = load_teacher(recipe)
     body = load_body(recipe, teacher)
-    start = make_start(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
+    options, _ = choose_vocabulary(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
+    start = make_start(teacher, inputs.pairs, options, workspace, body)
     add_words([start.student], words.counts, recipe.vocabulary, say)
     save_encoder(start.student, recipe.folder / "transplant")
     return start

@@ -1,8 +1,9 @@
 """Training: bitext and a teacher in, a student out; judged passages and an encoder in, a teacher out.
 
 - :mod:`optical.training.distillation`: makes a student of a teacher, from :mod:`optical.training.start`;
-  :mod:`optical.training.mixture` draws the pairs of several languages, and :mod:`optical.training.distillation_loss` weighs the objectives of
-  :mod:`optical.training.losses`; :mod:`optical.training.plan_terms` gives plans their masses and their prior.
+  :mod:`optical.training.mixture` draws the pairs of several languages, and :mod:`optical.training.distillation_loss`
+  weighs the objectives of :mod:`optical.training.losses`; :mod:`optical.training.plan_terms` gives plans their masses
+  and their prior.
 - :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
   collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
