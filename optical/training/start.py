@@ -12,7 +12,7 @@ from optical.data.bitext import Pair, split
 from optical.data.dictionary import Entry
 from optical.evaluation.strata import TESTABLE, Stratified, Stratum, better
 from optical.models.composing import compose_unseen
-from optical.models.encoders import DevScore, Encoder, encode_queries, is_multi_vector
+from optical.models.encoders import DevScore, Encoder, encode_sentences, is_multi_vector
 from optical.models.layers import keep_layers
 from optical.models.linear_map import Body, LinearMap
 from optical.training.body import in_teachers_space
@@ -92,14 +92,14 @@ def choose_vocabulary(
         return options, ""
     rest, judged = split(pairs, count, options.seed)
     english = list(dict.fromkeys(p.english for p in [*judged, *rest[:AMONG]]))
-    vectors = encode_queries(teacher, english)
+    vectors = encode_sentences(teacher, english)
     row = {text: k for k, text in enumerate(english)}
     silent = workspace._replace(say=lambda _: None)
 
     def found(mode: str) -> Stratified:
         """Reciprocal rank of the English side for each sentence, among the others."""
         start = make_start(teacher, rest, _with_mode(options, mode), silent, body).student
-        scores = encode_queries(start, [p.foreign for p in judged]) @ vectors.T
+        scores = encode_sentences(start, [p.foreign for p in judged]) @ vectors.T
         own = scores[np.arange(len(judged)), [row[p.english] for p in judged]]
         return Stratified((Stratum(1.0, 1.0 / (1 + (scores > own[:, None]).sum(axis=1))),))
 

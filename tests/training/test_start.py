@@ -33,7 +33,7 @@ def start(teacher, tmp_path, monkeypatch):
             numbers = (numbers + encode.off) % len(PAIRS)
         return np.eye(len(PAIRS))[numbers]
 
-    monkeypatch.setattr(starting, "encode_queries", encode)
+    monkeypatch.setattr(starting, "encode_sentences", encode)
 
     def begin(added_are_right, mode="auto", pairs=PAIRS, off=1):
         encode.added_are_right, encode.off = added_are_right, off
