@@ -1,8 +1,8 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
 # dictionary), WORDS (a list of words), COLLECTION, DOCS (documents without judgements), TEACHER (two with a comma: of
 # queries, of documents), STUDENT (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router,
-# colbert), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes the virtual
-# environment).
+# colbert), RUNS (of report), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes
+# the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -66,8 +66,8 @@ serve: setup ## serve a page and JSON on 127.0.0.1: make serve LANG=sw
 export: setup ## export LANG's student as ONNX: make export LANG=sw; TO=router: with the teacher's document encoder
 	$(OPTICAL) export '$(OUT)' $(if $(TO),--to '$(TO)') $(settings)
 
-report: ## print the tables of every run
-	@for table in runs/*/evaluation/*/table.md; do echo; echo "# $$table"; echo; cat "$$table"; done
+report: setup ## write report.html of LANG's run, or one that compares: make report RUNS="runs/sw runs/so"
+	$(OPTICAL) report $(or $(RUNS),'$(OUT)')
 
 teach: setup ## train an English teacher on queries and judgements: make teach COLLECTION=folder
 	$(OPTICAL) teach $(if $(RECIPE),--recipe '$(RECIPE)') $(collection) $(if $(TEACHER),--teacher '$(TEACHER)') \

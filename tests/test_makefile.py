@@ -164,3 +164,8 @@ def test_an_experiment_without_name_or_data_says_what_is_missing(given):
     assert ("NAME (" in said) == ("NAME=objectives" not in given)
     assert ("DATA (" in said) == ("DATA=folder" not in given)
     assert make("-n", "experiment", "NAME=objectives", "DATA=folder")
+
+
+def test_report_takes_the_run_of_the_language_or_the_runs_named():
+    assert "optical report 'runs/so'" in make("-n", "report", "LANG=so")
+    assert "optical report runs/a runs/b" in make("-n", "report", "RUNS=runs/a runs/b")

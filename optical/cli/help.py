@@ -22,7 +22,7 @@ from optical.config.recipe import options
 PANELS = {
     "Make a student": ("data", "bitext", "transplant", "distill"),
     "Use it": ("evaluate", "search", "serve", "export"),
-    "See it": ("align",),
+    "See it": ("report", "align"),
     "Documents": ("embed", "index"),
     "English teacher": ("teach",),
     "Installation": ("doctor",),

@@ -1,4 +1,4 @@
-"""Verbs that show a run: align."""
+"""Verbs that show a run: align, report."""
 
 from __future__ import annotations
 
@@ -56,7 +56,35 @@ def align(
         console.print("both are the same: the run has kept its start, since no checkpoint was better")
     if out is not None:
         pipeline_align.draw(plans, out, say)
+        found(picture=str(out))
         console.print(f"the picture is in [bold]{out}[/bold]", soft_wrap=True)
+
+
+@command("collection")
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folder of a run, as `optical distill` leaves it; several are compared."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The file.", show_default="report.html in RUN; comparison.html in the first of several"
+        ),
+    ] = None,
+    settings: Settings = None,
+    help_all: HelpAll = False,
+) -> None:
+    """Write one page that shows a run, or compares several: bars, curves, questions won and lost, plans, bitext.
+
+    Self-contained HTML: nothing is loaded from elsewhere.
+    """
+    chosen = [recipe_of(kept(run), settings, out=str(run)) for run in dict.fromkeys(runs)]
+    from optical.pipeline.html_report import report_runs
+
+    path = report_runs(chosen, out, say)
+    found(report=str(path))
+    console.print(f"the page is in [bold]{path}[/bold]", soft_wrap=True)
 
 
 def heat_map(plan: WordPlan, width: int) -> Iterator[Table]:

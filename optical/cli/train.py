@@ -138,7 +138,11 @@ def distill(
     if not reports:
         found(not_measured=(missing := not_measured(wanted)))
         hint(f"\n{escape(missing)}")
-    hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold]. Next:")
+    hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold].")
+    if (page := folder / "report.html").is_file():
+        found(report=str(page))
+        hint(f"Bars, curves, questions won and lost: [bold]{page}[/bold].")
+    hint("Next:")
     for line in next_steps(wanted, measured=bool(reports)):
         hint(f"  optical {line}")
 

@@ -7,7 +7,7 @@ Measures break ties differently (trec_eval puts the higher document id first, MS
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
@@ -138,6 +138,28 @@ def read_run(path: str | Path) -> Run:
             )
         found[query_id][doc_id] = score
     return {query_id: dict(sorted(scores.items(), key=lambda pair: -pair[1])) for query_id, scores in found.items()}
+
+
+def first_documents(path: Path, queries: Iterable[str], count: int) -> dict[str, list[str]]:
+    """The first documents of some queries in a file that :func:`write_run` wrote, a line of it in memory at a time.
+
+    Returns:
+        Query id -> at most ``count`` document ids, best first; queries without documents are left out.
+
+    Raises:
+        DataError: A line that was not written so.
+    """
+    wanted = set(queries)
+    found: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                query_id, _, doc_id, position, _ = line.split(" ", 4)
+                if query_id in wanted and int(position) <= count:
+                    found.setdefault(query_id, []).append(doc_id)
+            except ValueError as error:
+                raise DataError(f"{path}:{number} is no line of a run; measure again: optical evaluate RUN") from error
+    return found
 
 
 def _parse(line: bytes, where: str) -> tuple[str, str, float]:

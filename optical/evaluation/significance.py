@@ -163,6 +163,27 @@ def randomisation(differences: np.ndarray, permutations: int = 10_000, seed: int
     return (1 + extreme) / (1 + permutations)
 
 
+def bootstrap_interval(values: np.ndarray, samples: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean over queries, by the bootstrap: queries drawn again, with replacement.
+
+    It says how much the mean would move with other queries of the same kind, not with another training. One query, or
+    the same value for all, has an interval of no width.
+
+    Args:
+        values: Of a measure by query, ``(n,)``, n at least 1.
+        samples: How often n queries are drawn.
+        seed: Of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    block = max(1, SIGNS_AT_ONCE // len(values))
+    means: list[float] = []
+    while len(means) < samples:
+        drawn = generator.integers(0, len(values), size=(min(block, samples - len(means)), len(values)))
+        means += values[drawn].mean(axis=1).tolist()
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values of Holm's step-down procedure (Holm 1979), in the order given."""
     order, adjusted, largest = np.argsort(p_values), [0.0] * len(p_values), 0.0

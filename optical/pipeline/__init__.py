@@ -8,6 +8,7 @@
 - ``answer``: passages for one question, from the run's own index, Qdrant or PostgreSQL
 - ``evaluate``: the student and its baselines on a collection; other runs beside it
 - ``align``: the transport plan between two sentences, by word, before and after training
+- ``html_report``: one page that shows a run, ``report.html``, or compares several
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``, ``pgvector``: the documents in Qdrant, in PostgreSQL
@@ -16,6 +17,6 @@
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
 (whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
-(what may be written), ``manifest``, ``card`` (the model card of the student) and ``exported_documents`` (as servers of
-vectors get them).
+(what may be written), ``report_sections`` (what a run folder keeps), ``manifest``, ``card`` (the model card of the
+student) and ``exported_documents`` (as servers of vectors get them).
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -237,3 +237,25 @@ def _words(encoder: Encoder, text: str, features: dict, mask: torch.Tensor) -> l
 
     grouped = groupby(range(len(ids)), key=named)
     return [_Word(word, list(tokens)) for (_, word), tokens in grouped]
+
+
+def plans_for_page(
+    recipe: Recipe, teacher: Encoder, students: Mapping[str, Encoder], asked: Sequence[Pair], learnt: Sequence[Pair]
+) -> list[dict[str, Any]]:
+    """Plans of some sentences as they are kept in ``plans.json``: texts, and by name words, shares and cost."""
+    found = word_plans(recipe, teacher, students, asked, learnt if asks_for_bitext(recipe) else ())
+    return [
+        {
+            **pair._asdict(),
+            "plans": {
+                name: {
+                    "foreign": plan.foreign,
+                    "english": plan.english,
+                    "shares": plan.shares().round(3).tolist(),
+                    "cost": plan.cost,
+                }
+                for name, plan in plans.items()
+            },
+        }
+        for pair, plans in zip(asked, found, strict=True)
+    ]

@@ -28,6 +28,7 @@ from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
 from optical.pipeline.evaluate import compare_languages, rank_unjudged
 from optical.pipeline.export import export_colbert
+from optical.pipeline.html_report import page_after_distill
 from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, save_banks
 from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import Inputs, read_inputs
@@ -123,6 +124,7 @@ def distill_run(
         clock("index, search, measures")
     write_manifest(recipe, teacher, facts, towers.documents)
     write_card(recipe, say)
+    page_after_distill(recipe, teacher, distilled, inputs.collections, say)
     return reports
 
 
@@ -158,7 +160,10 @@ def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], c
         "development": trained.facts,
         "trained_pairs": distilled.pairs,
         "bitext": _sources(inputs.bitexts.values()),
-        "text": {"sources": [{"lang": lang, **one} for lang, own in inputs.bitexts.items() for one in own.facts()]},
+        "text": {
+            "sources": [{"lang": lang, **one} for lang, own in inputs.bitexts.items() for one in own.facts()],
+            "left_out": {lang: own.skipped for lang, own in inputs.bitexts.items()},
+        },
         "dictionary": _sources(inputs.dictionaries.values()),
         "pairs": len(distilled.mixture.pairs),
         "seconds": clock.seconds,  # the stages to come are added to it

@@ -21,6 +21,7 @@ from optical.pipeline.sides import embeddable, judged
 
 SAMPLE = Path("data/sample")
 DOWNLOADS = Path("data/bitext")
+ASKED = "a side is a query of the collection"
 
 
 class Inputs(NamedTuple):
@@ -112,10 +113,11 @@ def read_inputs(recipe: Recipe, say: Callable[[str], None]) -> Inputs:
     say_skipped(different, say)
     asked = [q.text for collection in different for queries in collection.queries.values() for q in queries]
     for lang, bitext in bitexts.items():
-        kept = without(bitext.pairs, asked)
+        kept, skipped = without(bitext.pairs, asked), bitext.skipped
         if left := len(bitext.pairs) - len(kept):
-            say(f"{of[lang]}: {left} pairs left out, a side is a query of the collection")
-        bitexts[lang] = bitext._replace(pairs=kept)
+            say(f"{of[lang]}: {left} pairs left out, {ASKED}")
+            skipped = {**skipped, ASKED: left}
+        bitexts[lang] = bitext._replace(pairs=kept, skipped=skipped)
         if len(bitext.given) > 1 or bitext.weights:
             say(f"{of[lang]}: {'; '.join(map(_said, bitexts[lang].facts()))}")
     return Inputs(bitexts, collections, read_dictionaries(recipe, {x: one.pairs for x, one in bitexts.items()}, say))

@@ -23,6 +23,7 @@ RESULTS = [
 PERTURBED = ["evaluation/*/perturbed.json", "evaluation/*/perturbed.md"]
 COMPARED = ["evaluation/*/comparison.md"]
 DESCRIPTION = ["recipe.toml", "training.json", "manifest.json"]
+PAGE = ["report.html", "plans.json"]
 BANK = "bank.tsv"  # questions of the bitext by which hubness is measured: language, English, X
 
 
@@ -34,7 +35,7 @@ def check_distill(recipe: Recipe) -> None:
     """
     lexicons = [f"{name}-{lang}.tsv" for lang in recipe.langs for name in ("lexicon", "psq")]
     models = ["transplant", "student", *(["colbert"] if recipe.late_interaction else [])]
-    check_writable(recipe.folder, [*DESCRIPTION, BANK, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
+    check_writable(recipe.folder, [*DESCRIPTION, *PAGE, BANK, *lexicons, *RESULTS], [*models, *_indexes(recipe.langs)])
 
 
 def check_transplant(run: Path) -> None:

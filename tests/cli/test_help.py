@@ -10,8 +10,8 @@ from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "align", "embed", "index",
-    "teach", "doctor",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "embed",
+    "index", "teach", "doctor",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     named = {
         "teach": "--collection",
         "doctor": "--cache",
-        **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "align"), "Folder of a run"),
+        **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "report", "align"), "Folder of a run"),
     }
     assert named.get(verb, "--lang") in out
 

@@ -44,3 +44,24 @@ def test_a_plan_fits_the_terminal_and_no_word_of_it_is_cut(width):
     assert text.count("[bold]x") == text.count("maji") > 1
     assert max(map(len, text.splitlines())) <= width
     assert " 5" in text, "each word has 1/20 of the mass"
+
+
+def test_report_writes_a_page_and_names_it(command, finished, tmp_path):
+    code, out, err = command("report", finished.out)
+    assert (code, err) == (0, "")
+    assert f"the page is in {finished.folder / 'report.html'}" in out
+    code, out, _ = command("report", finished.out, finished.out, "--out", tmp_path / "one.html")
+    assert code == 0
+    assert "Questions won and lost" in (tmp_path / "one.html").read_text(), "the same run twice is one"
+
+
+def test_report_refuses_what_it_cannot_do_in_one_line(command, finished, tmp_path):
+    for arguments, said in (
+        ((tmp_path,), "no recipe.toml"),
+        ((finished.out, tmp_path / "nowhere"), "no recipe.toml"),
+        ((finished.out, "--out", "/proc/x.html"), "cannot be written"),
+        ((finished.out, "--out", tmp_path), "cannot be written"),
+    ):
+        code, _, err = command("report", *arguments)
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert said in err

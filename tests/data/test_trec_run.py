@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from optical.data.trec_run import rank, read_run, write_run
+from optical.data.trec_run import first_documents, rank, read_run, write_run
 from optical.errors import DataError
 from optical.marker import MARKER
 
@@ -200,3 +200,11 @@ def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=f"cannot be written: .*; at {tmp_path}/file/a.trec; free some space"):
         write_run(RUN, tmp_path / "file" / "a.trec", "t")
+
+
+def test_the_first_documents_of_some_queries(tmp_path: Path) -> None:
+    write_run(RUN, tmp_path / "run.trec", "tag")
+    assert first_documents(tmp_path / "run.trec", ["q2", "q9"], 2) == {"q2": ["d1", "d10"]}
+    (tmp_path / "run.trec").write_text("q1 Q0 d1 1 0.5 tag\nq1 Q0\n")
+    with pytest.raises(DataError, match="run.trec:2"):
+        first_documents(tmp_path / "run.trec", ["q1"], 2)

@@ -10,7 +10,7 @@ import pytest
 
 from optical.errors import DataError, RecipeError
 from optical.evaluation.measures import Scores
-from optical.evaluation.significance import compare, compare_all, holm, t_test
+from optical.evaluation.significance import bootstrap_interval, compare, compare_all, holm, t_test
 
 
 def scores(*values: float, measure: str = "AP") -> Scores:
@@ -123,3 +123,17 @@ def test_several_systems_are_compared_with_one_and_corrected_for_their_number() 
         RecipeError, match="the baseline is none of the systems; got 'd'; choose among base, b, c, twin"
     ):
         compare_all(systems, "d")
+
+
+def test_a_bootstrap_interval_is_that_of_the_normal_distribution_for_many_queries() -> None:
+    values = np.random.default_rng(1).random(2_000)
+    low, high = bootstrap_interval(values, samples=4_000)
+    half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert bootstrap_interval(values, samples=4_000) == (low, high)
+
+
+def test_a_bootstrap_interval_stays_where_the_values_are_and_one_value_has_no_width() -> None:
+    low, high = bootstrap_interval(np.array([1.0] * 9 + [0.0]))
+    assert 0.5 < low < 0.9 < high <= 1.0
+    assert bootstrap_interval(np.array([0.3])) == (0.3, 0.3)
