@@ -53,7 +53,7 @@ def test_every_command_of_the_tutorial_runs(command, tmp_path, monkeypatch, caps
                 subprocess.run(["bash", "-c", line], check=True, capture_output=True)
     for snippet in snippets("python", [ROOT / "docs" / "serving.md"]):  # the exported student of runs/sw, without torch
         exec(compile(snippet.text, str(snippet), "exec"), {})
-    assert ran == ["doctor", "distill", "search", "align", "serve", "export", "evaluate", "distill"]
+    assert ran == ["doctor", "distill", "search", "align", "serve", "export", "evaluate", "distill", "report"]
 
 
 def made(script: str) -> Iterator[str]:
