@@ -59,7 +59,7 @@ StudentOption = Annotated[
     str | None,
     typer.Option(
         "--student",
-        help="Folder, hub id or packaged name of another encoder, which reads LANG, that the student starts from.",
+        help="Folder or hub id of another encoder, which reads LANG, to start from.",
         show_default="the teacher",
     ),
 ]
