@@ -15,7 +15,8 @@ token, with an optimal-transport loss; the documents are embedded once, by the t
 - :mod:`optical.pipeline` does all of it in order, on a run folder, for the command line (:mod:`optical.cli`) and the
   search page (:mod:`optical.web`).
 
-:func:`distill` and :func:`teach` train without a run folder, :func:`load_student` loads what they made.
+:func:`distill` and :func:`teach` train without a run folder, :func:`load_student` loads what they made; :func:`load`
+loads a finished run, which searches.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from optical.config.recipe import Recipe
     from optical.data.bitext import Bitext
     from optical.models.encoders import Encoder
+    from optical.pipeline.searcher import Searcher
 
     Sentences = str | PathLike[str] | Iterable[Any]
 
-__all__ = ["__version__", "distill", "load_student", "teach"]
+__all__ = ["__version__", "distill", "load", "load_student", "teach"]
 
 
 def distill(
@@ -206,6 +208,40 @@ def load_student(folder: str | Path, device: str | None = None) -> Encoder:
     from optical.models.load import load_student
 
     return load_student(folder, device)
+
+
+def load(
+    run: str | PathLike[str],
+    *,
+    lang: str | None = None,
+    collection: str | PathLike[str] | None = None,
+    device: str | None = None,
+) -> Searcher:
+    """Load a finished run, to search and to encode with it.
+
+    Args:
+        run: Folder that ``optical distill`` left.
+        lang: Of several languages, the one whose documents are searched; without it the first that has some.
+        collection: Where its documents are now, if elsewhere than the recipe says.
+        device: ``cpu``, ``cuda``, ...; without it what torch finds.
+
+    Returns:
+        A :class:`optical.pipeline.searcher.Searcher`; ``with optical.load("runs/sw") as run: run.search("...")`` lets
+        go of it at the end.
+
+    Raises:
+        DataError: No finished run is there, or its index does not fit its documents.
+        RecipeError: An argument of a wrong type.
+    """
+    from optical.config.arguments import check_arguments
+
+    check_arguments("path", {"run": run}, required=True)
+    check_arguments("path", {"collection": collection})
+    check_arguments("text", {"lang": lang, "device": device})
+    from optical.pipeline import searcher
+
+    where = None if collection is None else os.fspath(collection)
+    return searcher.load(os.fspath(run), {"lang": lang, "collection": where, "device": device})
 
 
 def teach(

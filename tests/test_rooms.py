@@ -77,7 +77,7 @@ def known_rooms(tree: ast.AST) -> set[str]:
     rooms = set()
     for module, name, _ in imports(tree):
         parts = [*module.split("."), name]
-        if parts[0] == "optical" and len(parts) > 1 and parts[1] not in ("", "distill", "teach"):
+        if parts[0] == "optical" and len(parts) > 1 and parts[1] not in ("", "distill", "load", "teach"):
             rooms.add(parts[1])
     return rooms
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,20 @@ def test_python_of_own_data_runs(snippet, tmp_path, monkeypatch):
     names: dict = {}
     exec(compile(snippet.text, str(snippet), "exec"), names)
     assert names["student"].encode(["Soko liko wapi?"]).shape[0] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_MINILM, reason="the default teacher is not installed (extra `teacher`)")
+def test_snippets_of_the_page_for_python_run_in_order(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/sw").symlink_to(run[0].folder.resolve())
+    names: dict[str, Any] = {}
+    for snippet in snippets("python", [ROOT / "docs" / "python.md"]):
+        exec(compile(snippet.text, str(snippet), "exec"), names)
+    assert 3 <= len(names["losses"]) <= 4
+    assert [len(hits) for hits in names["answers"]] == [5, 5]
+    assert names["report"] == run[1]
 
 
 @pytest.mark.slow

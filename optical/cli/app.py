@@ -19,7 +19,8 @@ from rich.markup import escape
 from optical.cli.help import FULL, Verbs, panel_of, with_recipe
 from optical.cli.output import chosen, console, found, hint, messages, reset, say, with_output
 from optical.config.recipe import Recipe, load_recipe
-from optical.errors import DataError, OpticalError
+from optical.errors import OpticalError
+from optical.pipeline.run_folder import kept
 from optical.version import __version__
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ app = typer.Typer(
     epilog="Every verb takes --json, --quiet and -v. Exit codes: 0 done, 1 an error that the message says how to mend, "
     "2 wrong usage, 130 stopped by Ctrl-C.",
 )
-__all__ = ["app", "chosen", "console", "found", "hint", "say"]  # what verbs print by is taken from here
+__all__ = ["app", "chosen", "console", "found", "hint", "kept", "say"]  # what verbs print by is taken from here
 
 RECIPE = "Recipe"  # help panel of --recipe and --set
 Lang = Annotated[
@@ -207,19 +208,6 @@ def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str,
             raise typer.BadParameter(f"{setting!r} is not NAME=VALUE, as in training.steps=100", param_hint="--set")
         overrides[name.strip()] = value.lstrip()  # a prompt ends in a space
     return overrides
-
-
-def kept(run: Path) -> Path:
-    """Path of the recipe in the folder of a run.
-
-    Raises:
-        DataError: The folder has none.
-    """
-    if not (run / "recipe.toml").is_file():
-        raise DataError(
-            f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
-        )
-    return run / "recipe.toml"
 
 
 def show(table: Table, sentences: Sequence[str] = ()) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from optical.evaluation.measures import Scores, share_of_ceiling
 from optical.evaluation.significance import Comparison, compare, holm, t_test
-from optical.evaluation.tables import Table
+from optical.evaluation.tables import Table, html
 
 CEILING, ZERO_SHOT, TRANSPLANT, STUDENT = (
     "teacher, English queries",
@@ -49,6 +50,9 @@ class Report(NamedTuple):
         """Compare the student with every other system but the ceiling: paired randomisation tests on AP."""
         return {name: compare(self.scores[STUDENT], self.scores[other]) for name, other in _compared(self).items()}
 
+    def _repr_html_(self) -> str:
+        return html(table(self)) + "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(self))
+
 
 def as_dict(report: Report) -> dict[str, Any]:
     """The whole report for a JSON file; the language of the documents is left out when it is English."""
@@ -60,6 +64,20 @@ def as_dict(report: Report) -> dict[str, Any]:
         tests[name] |= {"p_holm": adjusted, "t_p_value": t_test(report.scores[STUDENT], report.scores[other])}
     head = {k: v for k, v in report._asdict().items() if k != "scores" and (k, v) != ("docs_lang", "en")}
     return {**head, "systems": systems, "tests": tests}
+
+
+def from_dict(kept: Mapping[str, Any]) -> Report:
+    """The report that :func:`as_dict` wrote.
+
+    Raises:
+        KeyError: Something else was written, or by another version.
+    """
+    systems = {
+        name: Scores(**{field: scores[field] for field in Scores._fields}) for name, scores in kept["systems"].items()
+    }
+    return Report(
+        kept["collection"], kept["split"], kept["lang"], kept["documents"], systems, kept.get("docs_lang", "en")
+    )
 
 
 def table(report: Report) -> Table:

@@ -1,4 +1,4 @@
-"""Tables of results: one type, one writer of Markdown, one for the terminal."""
+"""Tables of results: one type, one writer of Markdown, one of HTML, one for the terminal."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Table(NamedTuple):
     bold: Collection[int] = ()
     framed: bool = True
 
+    def _repr_html_(self) -> str:
+        return html(self)
+
 
 def markdown(table: Table) -> str:
     """The table alone, without its title and without a newline at the end."""
@@ -39,6 +42,34 @@ def page(table: Table, sentences: Sequence[str] = ()) -> str:
     """Title, table and sentences as the text of a Markdown file, a paragraph each."""
     title = [table.title] if table.title else []
     return "\n\n".join([*title, markdown(table), *sentences]) + "\n"
+
+
+def html(table: Table, shades: Sequence[Sequence[float]] = ()) -> str:
+    """The table for a notebook, in its colours, light or dark; whatever the cells hold is text there.
+
+    Args:
+        table: Its title becomes the caption.
+        shades: Row by row, how strongly each of the last cells is tinted, 0 to 1.
+    """
+    from html import escape
+
+    def cell(k: int, text: str, tag: str = "td", shade: float = 0.0) -> str:
+        tint = f";background:rgba(90,150,220,{shade:.2f})" if shade else ""
+        side = "left" if k < table.left else "right"
+        return f'<{tag} style="text-align:{side};vertical-align:top{tint}">{escape(text)}</{tag}>'
+
+    lines = ["<table>"]
+    if table.title:
+        lines.append(f'<caption style="text-align:left">{escape(table.title)}</caption>')
+    lines.append("<tr>" + "".join(cell(k, text, "th") for k, text in enumerate(table.head)) + "</tr>")
+    for number, cells in enumerate(table.rows):
+        tints = [0.0] * len(cells)
+        if shades:
+            tints[len(cells) - len(shades[number]) :] = shades[number]
+        tag = "th" if number in table.bold else "td"
+        row = (cell(k, text, tag, tint) for k, (text, tint) in enumerate(zip(cells, tints, strict=True)))
+        lines.append(f"<tr>{''.join(row)}</tr>")
+    return "\n".join([*lines, "</table>"])
 
 
 def terminal(table: Table) -> rich.table.Table:

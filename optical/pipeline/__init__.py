@@ -6,6 +6,7 @@
 - ``embed``: the documents, once, by the teacher or the student
 - ``index``: an index of these vectors
 - ``answer``: passages for one question, from the run's own index, Qdrant or PostgreSQL
+- ``searcher``: a run in Python: search, encode, align, report
 - ``evaluate``: the student and its baselines on a collection; other runs beside it
 - ``align``: the transport plan between two sentences, by word, before and after training
 - ``html_report``: one page that shows a run, ``report.html``, or compares several

@@ -23,6 +23,7 @@ from optical.data.words import tidy
 from optical.embeddings.cache import teacher_vectors
 from optical.embeddings.vectors import Vectors
 from optical.errors import DataError, RecipeError
+from optical.evaluation.tables import Table, html
 from optical.files import file_written_whole
 from optical.models.encoders import Encoder, encode_batch
 from optical.models.load import load_student
@@ -58,6 +59,22 @@ class WordPlan(NamedTuple):
         """Where the mass of each word of X goes: rows sum to 1, or are 0 where nothing of a word is moved."""
         moved = self.mass.sum(axis=1, keepdims=True)
         return np.divide(self.mass, moved, out=np.zeros_like(self.mass), where=moved > 0)
+
+
+class Plans(dict[str, WordPlan]):
+    """Name -> plan, as ``before training``; a notebook shows each as a table of shares."""
+
+    def _repr_html_(self) -> str:
+        return "".join(html(_table(name, plan), plan.shares().tolist()) for name, plan in self.items())
+
+
+def _table(name: str, plan: WordPlan) -> Table:
+    """Which share of each word of X goes to which English word, in percent; nothing below a half."""
+    rows = [
+        [word, *(f"{100 * share:.0f}" if share >= 0.005 else "" for share in shares)]
+        for word, shares in zip(plan.foreign, plan.shares().tolist(), strict=True)
+    ]
+    return Table(f"{name}: cost {plan.cost:.3f}, percent of a word's mass", ["", *plan.english], rows)
 
 
 def check_picture(path: Path) -> None:

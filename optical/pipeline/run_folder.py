@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optical.config.recipe import Recipe
+from optical.errors import DataError
 from optical.files import check_writable
 
 RESULTS = [
@@ -25,6 +26,19 @@ COMPARED = ["evaluation/*/comparison.md"]
 DESCRIPTION = ["recipe.toml", "training.json", "manifest.json"]
 PAGE = ["report.html", "plans.json"]
 BANK = "bank.tsv"  # questions of the bitext by which hubness is measured: language, English, X
+
+
+def kept(run: Path) -> Path:
+    """Path of the recipe in the folder of a run.
+
+    Raises:
+        DataError: The folder has none.
+    """
+    if not (run / "recipe.toml").is_file():
+        raise DataError(
+            f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
+        )
+    return run / "recipe.toml"
 
 
 def check_distill(recipe: Recipe) -> None:
