@@ -32,6 +32,7 @@ from optical.cli.app import (
 )
 from optical.cli.help import HelpAll
 from optical.cli.serve import EngineOption, Name, PathOption, Url, check_place, opened_answers
+from optical.data.feedback import read_feedback
 from optical.data.words import cut
 from optical.errors import DataError
 from optical.files import check_writable
@@ -201,6 +202,9 @@ def evaluate(
     student: Annotated[
         Path | None, typer.Option("--student", help="Another student.", show_default="the run's")
     ] = None,
+    feedback: Annotated[
+        Path | None, typer.Option("--feedback", help="Questions and judgements that `serve --feedback` wrote.")
+    ] = None,
     others: Annotated[
         list[Path] | None,
         typer.Option("--run", help="TREC run of another system, to compare with the student's own; repeatable."),
@@ -233,10 +237,14 @@ def evaluate(
         raise typer.BadParameter("name the folder of a run, or TREC files by --run", param_hint="RUN")
     if rate and not perturb:
         raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
+    if feedback and (others or perturb or split):
+        raise typer.BadParameter("not with --run, --perturb or --split", param_hint="--feedback")
     options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
     wanted = recipe_of(kept(run) if run else None, settings, **options)
     if run and not others:
         preflight.before_evaluate(wanted, student)
+    if feedback:
+        read_feedback(feedback)
     from optical.pipeline import evaluate as pipeline_evaluate
 
     if others:
@@ -253,4 +261,4 @@ def evaluate(
         for result in perturb_run(wanted, perturb, rate or RATES, seeds=seeds, student=student, say=say):
             show(perturbed_results.table(result))
         return
-    show_reports(pipeline_evaluate.evaluate_run(wanted, student, say))
+    show_reports(pipeline_evaluate.evaluate_run(wanted, student, say, feedback))

@@ -25,6 +25,7 @@ Collections:
   :mod:`optical.data.document_files` (text, Markdown, HTML, PDF), :mod:`optical.data.document_tables` (JSON lines, CSV,
   TSV, Excel) and :mod:`optical.data.document_fields`, which knows ids, titles and texts by their names.
 - :mod:`optical.data.document_store`: documents by row, in memory or in a temporary file.
+- :mod:`optical.data.feedback`: judgements by those who ask a served run.
 - :mod:`optical.data.trec_run`: rankings, written and read as TREC runs.
 
 Text:

@@ -56,6 +56,11 @@ def split_words(text: str) -> list[str]:
     return [_straight(w) for w in _WORD.findall(text)]
 
 
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Where the words of :func:`split_words` begin and end, in characters."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
 def words_after_signs(text: str) -> list[str]:
     """The words of :func:`split_words` that stand right after something other than a space, as in ``(maji``."""
     return [_straight(w) for w in _AFTER_SIGN.findall(text)]

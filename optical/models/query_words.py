@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from optical.data.spellings import Spellings
-from optical.data.words import fold, is_latin, replace_words, split_words
+from optical.data.words import fold, is_latin, replace_words, split_words, word_places
 from optical.errors import DataError
 
 FILE = "seen-words.json"
@@ -104,6 +104,32 @@ def padded_compositions(
     return ids, weight
 
 
+class UnseenWord(NamedTuple):
+    """A word of a text that the student has no row for.
+
+    Attributes:
+        start: Of its first character in the text.
+        end: After its last.
+        like: The seen words that it is composed of, the nearest first; empty where it is read by pieces.
+    """
+
+    start: int
+    end: int
+    like: list[str]
+
+
+class Known(NamedTuple):
+    """How much of a text is known to a student.
+
+    Attributes:
+        words: How many words it has.
+        unseen: Those that the student never saw, in their order.
+    """
+
+    words: int
+    unseen: list[UnseenWord]
+
+
 class Slotted(NamedTuple):
     """Texts in which slots stand for unseen words.
 
@@ -138,6 +164,7 @@ class QueryWords:
         self.spellings = Spellings(seen.words, seen.counts, others=seen.english)
         self.ids = np.array(seen.ids, dtype=np.int64)
         self.left, self.names = frozenset(seen.english), frozenset(seen.names)
+        self.word_of = dict(zip(seen.ids, seen.words, strict=True))
         self.known: dict[str, Composition | None] = {}
 
     def compositions(self, words: Sequence[str]) -> list[Composition | None]:
@@ -170,6 +197,16 @@ class QueryWords:
             return None
         changed = [replace_words(text, lambda word: SLOT if of[word] else None) for text in texts]
         return Slotted(changed, ids, weight)
+
+    def known_of(self, text: str) -> Known:
+        """Tell the unseen words of a text, names of documents and English words left out: those are the teacher's."""
+        places, words = word_places(text), split_words(text)
+        found = []
+        for (start, end), word, composed in zip(places, words, self.compositions(words), strict=True):
+            if composed is not None or self.spelled(word):
+                ids = [] if composed is None else composed.ids[np.argsort(-composed.weight, kind="stable")]
+                found.append(UnseenWord(start, end, [self.word_of[int(k)] for k in ids]))
+        return Known(len(words), found)
 
     def spelled(self, word: str) -> str:
         """The spelling of an unseen word; empty for one that is left to the tokenizer."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from optical.config.recipe import Recipe
 from optical.data.collection import judgements_of, queries_of
 from optical.data.document_store import ids_of
+from optical.data.feedback import SPLIT, judged_by_feedback
 from optical.data.records import ENGLISH, Query
 from optical.data.trec_run import Run, read_run, write_run
 from optical.embeddings.embedded_collection import EmbeddedCollection
@@ -37,18 +38,25 @@ from optical.retrieval.search import open_index, search
 
 
 def evaluate_run(
-    recipe: Recipe, student: Path | None = None, say: Callable[[str], None] = lambda _: None
+    recipe: Recipe,
+    student: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    feedback: Path | None = None,
 ) -> dict[str, Report]:
     """Measure the student of a finished run, or another one of the same teacher, on the recipe's collections.
 
     The results of another student go to a folder with its name, so that those of the run's own stay. Where there are
-    questions and no judgements, runs are written and there is no report.
+    questions and no judgements, runs are written and there is no report. With ``feedback``, the questions and
+    judgements are those of such a file (:mod:`optical.data.feedback`), and the split is called ``feedback``.
 
     Raises:
         DataError: Nobody has judged or asked anything, or the run cannot be read.
     """
     check_evaluate(recipe.folder)
     found = run_collections(recipe)
+    if feedback is not None:
+        recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": SPLIT})})
+        found = judged_by_feedback(found, feedback)
     say_skipped(distinct(found), say)
     asked = unjudged(found)
     collections = (judged if asked else measurable)(found, recipe.search.split, say)

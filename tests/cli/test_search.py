@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
+from optical.data.feedback import Feedback
 from tests.cli.conftest import snapshot
 
 
@@ -28,6 +30,28 @@ def test_evaluate_prints_the_table_of_the_run_and_names_the_folder(command, fini
     assert "MAP" in out
     assert "share of ceiling" in out
     assert "paired randomisation" in out
+
+
+def test_feedback_is_measured_as_judgements_of_its_own(command, finished, tmp_path):
+    kept = Feedback(tmp_path / "judged.jsonl", "sw", {f"d{k}" for k in range(12)})
+    for query, doc_id, relevance in (
+        ("Nani anaandika barua?", "d2", 1),
+        ("Nani anapika?", "d8", 1),
+        ("Mbwa?", "d2", 0),
+    ):
+        kept.add(query, doc_id, relevance)
+    code, out, err = command("evaluate", finished.out, "--feedback", kept.path)
+    assert (code, err) == (0, "")
+    results = finished.folder / "evaluation" / "sample-collection-feedback" / "results.json"
+    assert json.loads(results.read_text())["systems"]["student"]["queries"] == 2
+    shutil.rmtree(results.parent)
+    for more, told in ((["--split", "dev"], "not with --run"), (["--perturb", "typos"], "not with --run")):
+        code, _, err = command("evaluate", finished.out, "--feedback", kept.path, *more)
+        assert (code, told in err) == (2, True)
+    kept.path.write_text("years of work\n")
+    code, _, err = command("evaluate", finished.out, "--feedback", kept.path)
+    assert code == 1
+    assert "bad JSON" in err
 
 
 def test_a_student_of_other_dimension_is_refused_in_one_message(command, finished, tmp_path):

@@ -42,6 +42,16 @@ def test_words_of_the_english_side_and_strangers_are_left(words):
     assert words.compositions(["watutu", "Watutu", "bbbb", "a", "mtoto"]) == [None] * 5
 
 
+def test_the_unseen_words_of_a_question_are_told_with_what_they_are_read_as(words):
+    text = "Nd\u2019 watoto: MTOTONI, bbyy watutu maji?"
+    known = words.known_of(text)
+    assert known.words == 6
+    assert [text[one.start : one.end] for one in known.unseen] == ["Nd", "MTOTONI", "bbyy"]
+    assert known.unseen[1].like[0] == "mtoto"
+    assert [one.like for one in known.unseen[::2]] == [[], []]
+    assert words.known_of("12 ...") == (0, [])
+
+
 def test_names_are_left_where_they_have_a_capital_and_what_is_like_them_is_composed(words):
     seen = words.seen.with_names(["majini", "watoto", "watutu"])
     assert seen.names == ["majini"], "the bitext has the others"

@@ -1,0 +1,138 @@
+"""Feedback: judgements of passages by those who asked, in a file of JSON lines that grows while a run is served.
+
+A line is ``{"lang": "sw", "query": "...", "id": "<document>", "relevance": 1, "time": "..."}``; 0 means that the
+passage does not answer, null that an earlier judgement is taken back. The last line of a question and a document
+counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Collection as Ids
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optical.data.collection import Collection
+from optical.data.document_store import ids_of
+from optical.data.lines import json_object, lines
+from optical.data.records import Qrel, Query
+from optical.errors import DataError
+
+SPLIT = "feedback"  # as judgements of a collection are called
+LARGEST = 64 * 1024 * 1024  # bytes, beyond which nothing is added: whoever reaches the server can give feedback
+RELEVANCES = (1, 0, None)
+Judgements = dict[tuple[str, str], int]
+_SHAPE = (
+    'feedback has lines of {"lang": .., "query": .., "id": .., "relevance": 1}, as `optical serve --feedback` writes'
+)
+
+
+class Feedback:
+    """A file that takes judgements; threads may share it."""
+
+    def __init__(self, path: Path, lang: str, ids: Ids[str]) -> None:
+        """Check the file, or begin it.
+
+        Args:
+            path: It may hold feedback already, which stays.
+            lang: Of the questions.
+            ids: Of the documents that can be judged.
+
+        Raises:
+            DataError: It holds something else, or cannot be written.
+        """
+        self.path, self.lang, self.ids, self._one_at_a_time = path, lang, ids, threading.Lock()
+        if path.exists():
+            read_feedback(path)
+        try:
+            with path.open("a", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written ({error.strerror}); name another file with --feedback"
+            ) from error
+
+    def add(self, query: str, doc_id: str, relevance: int | None) -> None:
+        """Append a judgement, and see to it that it is on the disk.
+
+        Raises:
+            DataError: No such document or relevance, or the file is full.
+        """
+        if relevance not in RELEVANCES or isinstance(relevance, bool):
+            raise DataError(f"relevance is 1, 0 or null, received {relevance!r}")
+        if doc_id not in self.ids:
+            raise DataError(f"no document {doc_id[:100]!r} in this collection; judge a passage that was found")
+        told = {"lang": self.lang, "query": query, "id": doc_id, "relevance": relevance}
+        told["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._one_at_a_time, self.path.open("a", encoding="utf-8") as file:
+            if file.tell() > LARGEST:
+                raise DataError(f"the file of feedback has {LARGEST // 2**20} MB; nothing is added any more")
+            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_feedback(path: Path) -> dict[str, Judgements]:
+    """Read the judgements of a file: language -> (question, document id) -> relevance, the last of each.
+
+    Raises:
+        DataError: It is no such file; the line is named.
+    """
+    found: dict[str, Judgements] = {}
+    for number, text in lines(path):
+        if not text.strip():
+            continue
+        try:
+            record = json_object(text)
+        except ValueError as error:
+            raise DataError(f"bad JSON ({error}) at {path}:{number}; {_SHAPE}") from error
+        given = [record.get(name) for name in ("lang", "query", "id")]
+        relevance = record.get("relevance", "nothing")
+        if not all(isinstance(one, str) and one for one in given) or relevance not in RELEVANCES:
+            raise DataError(f"no judgement at {path}:{number}; {_SHAPE}")
+        lang, query, doc_id = map(str, given)
+        own = found.setdefault(lang, {})
+        own.pop((query, doc_id), None)
+        if relevance is not None:
+            own[query, doc_id] = int(relevance)
+    return found
+
+
+def judged_by_feedback(collections: Mapping[str, Collection], path: Path) -> dict[str, Collection]:
+    """The collections with the questions and judgements of a file of feedback instead of their own.
+
+    Judgements of documents that a collection does not have any more are counted in ``skipped``.
+
+    Raises:
+        DataError: See :func:`read_feedback`; it judges nothing that one of the collections has.
+    """
+    given = read_feedback(path)
+    found = {lang: _judged(collection, given.get(lang, {}), lang) for lang, collection in collections.items()}
+    if not any(one.qrels for one in found.values()):
+        told = {lang: len(own) for lang, own in given.items()}
+        raise DataError(
+            f"{path} judges no document of {', '.join(one.name for one in collections.values())} for a question in "
+            f"{', '.join(collections)} (judgements by language: {told or 'none'}); name the file of this run"
+        )
+    return {lang: one for lang, one in found.items() if one.qrels}
+
+
+def _judged(collection: Collection, given: Mapping[tuple[str, str], int], lang: str) -> Collection:
+    ids = set(ids_of(collection.docs))
+    kept = {pair: relevance for pair, relevance in given.items() if pair[1] in ids}
+    queries = {text: Query(query_id(text), text) for text, _ in kept}
+    qrels = [Qrel(queries[text].id, doc_id, relevance) for (text, doc_id), relevance in kept.items()]
+    gone = len(given) - len(kept)
+    skipped = {"feedback on a document that is not there": gone} if gone else {}
+    if not kept:
+        return collection._replace(queries={}, qrels={}, skipped=skipped)
+    return collection._replace(queries={lang: list(queries.values())}, qrels={SPLIT: qrels}, skipped=skipped)
+
+
+def query_id(text: str) -> str:
+    """The id of a question that has none: equal for equal questions."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
