@@ -119,7 +119,7 @@ class UnseenWord(NamedTuple):
 
 
 class Known(NamedTuple):
-    """How much of a text is known to a student.
+    """The words of a text, and which of them a student never saw.
 
     Attributes:
         words: How many words it has.
