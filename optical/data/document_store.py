@@ -15,8 +15,6 @@ from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple, overload
 
-import numpy as np
-
 from optical.data.records import Doc
 from optical.errors import DataError
 
@@ -142,6 +140,8 @@ def hold(docs: Iterable[Doc]) -> HeldDocuments:
             kept.append(doc)
         else:
             disk.write(doc.id, _stored(doc, record))
+    import numpy as np
+
     repeated = len(texts) - len(np.unique(np.frombuffer(texts, dtype=np.int64))) if texts else 0
     return HeldDocuments(kept if disk is None else disk.spooled(), digest.hexdigest(), repeated)
 

@@ -107,8 +107,10 @@ def measures(recipe: Recipe) -> str:
     tables = []
     for file in sorted(recipe.folder.glob("evaluation/*/results.json")):
         results = json.loads(file.read_text(encoding="utf-8"))
-        known = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": results.get("split")})})
-        own = {evaluation_folder(known, results.get("collection", ""), lang, None).name for lang in recipe.langs}
+        if not {"collection", "split"} <= results.keys():
+            continue  # the summary of several languages, whose own tables are here too
+        known = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": results["split"]})})
+        own = {evaluation_folder(known, results["collection"], lang, None).name for lang in recipe.langs}
         if file.parent.name in own and (table := file.with_name("table.md")).is_file():
             tables.append(table.read_text(encoding="utf-8").strip())
     return "\n\n".join([BEGIN, *(tables or [NOT_MEASURED]), END])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import sys
 from pathlib import Path
@@ -31,7 +32,12 @@ def command(monkeypatch, capsys):
         return code or 0, out, "\n".join(part for part in re.split(r"[\r\n]+", err) if part and "/s]" not in part)
 
     monkeypatch.setenv("COLUMNS", "200")
-    return call
+    monkeypatch.setenv("TQDM_DISABLE", "")  # --quiet sets it, and levels are set by --quiet and -v, for the process
+    logs = [logging.getLogger(name) for name in ("", "optical", "transformers", "sentence_transformers", "datasets")]
+    levels = [log.level for log in logs]
+    yield call
+    for log, level in zip(logs, levels, strict=True):
+        log.setLevel(level)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import optical
 from optical import cli
 from optical.config.recipe import load_recipe
 from optical.data.bitext import Pair
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.evaluation.tables import page
 from optical.models.load import load_encoder
@@ -229,7 +229,7 @@ def test_the_python_api_takes_several_languages(data):
     vectors = [student.encode(["Soko liko wapi?", "qosoko qoliko wapi?"]) for student in students]
     np.testing.assert_array_equal(vectors[0], vectors[1])
     np.testing.assert_array_equal(vectors[0], vectors[2])
-    with pytest.raises(ValueError, match="pairs do not say which of the languages sw,so they are in"):
+    with pytest.raises(RecipeError, match="pairs do not say which of the languages sw,so they are in"):
         optical.distill(teacher, bitext=PAIRS, lang="sw,so", **options)
 
 

@@ -124,7 +124,7 @@ def test_qdrant_has_what_the_encoder_of_documents_made(run, made, tmp_path):
     assert qdrant.export_qdrant(recipe, place).written == len(DOCUMENTS)
     documents = by_hand(made[1], PROMPTS["document"], FULL)
     with qdrant.opened(recipe, place) as there:
-        asked = by_hand(there.student, PROMPTS["query"], [QUESTIONS[1][1]])
+        asked = by_hand(there.asking.student, PROMPTS["query"], [QUESTIONS[1][1]])
         scores = [hit.score for hit in qdrant.answer(there, QUESTIONS[1][1], 3)]
     np.testing.assert_allclose(scores, np.sort((asked @ documents.T)[0])[::-1][:3], atol=1e-5)
 

@@ -133,7 +133,7 @@ def test_english_documents_are_measured_as_ever(tmp_path, finished):
     assert report.table(result).title == "english (test): 5 xx queries, 8 English documents"
     kept = json.loads((evaluate.evaluation_folder(recipe, "english", "xx", None) / "results.json").read_text())
     assert list(kept) == ["collection", "split", "lang", "documents", "systems", "tests"]
-    assert [line[:4] for line in said] == ["BM25", "runs"]
+    assert [line[:4] for line in said if "README.md" not in line] == ["BM25", "runs"]
 
 
 def test_queries_in_x_over_documents_in_x_are_the_students_alone(tmp_path, finished):
