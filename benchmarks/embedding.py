@@ -72,7 +72,7 @@ def _ours(
 ) -> np.ndarray:
     """Encode texts as a shard is encoded: in batches of about one length, put back in the order of the texts."""
     vectors = np.empty((len(texts), int(encoder.get_embedding_dimension() or 0)), dtype=np.float32)
-    for rows, found, _ in encoded_batches(encoder, texts, batch_size, batch_tokens, compute):
+    for rows, found, *_ in encoded_batches(encoder, texts, batch_size, batch_tokens, compute):
         vectors[rows] = found
     return vectors
 

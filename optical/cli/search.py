@@ -68,7 +68,7 @@ def embed(
     preflight.before_embed(wanted)
     from optical.pipeline.embed import documents_cut, embed_collections
 
-    made = embed_collections(wanted)
+    made = embed_collections(wanted, say)
     found(vectors=[{"documents": len(one.start) - 1, "folder": str(one.folder)} for one in made])
     for vectors in made:
         console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")

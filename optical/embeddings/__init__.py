@@ -6,6 +6,7 @@ A collection of any size is written in shards, one at a time, and read as one me
                   tokens.npy (t, d), start.npy     one vector a token; document i has the rows start[i] to start[i + 1]
                   scales.npy                       int8 only: what a row of numbers is multiplied by
                   docid                            one id a line
+                  documents.npy                    hash of each text, its tokens, whole and as read
                   optical.json                     counts, dimension, encoder, checksums of files and texts, rounding
     shard-00001/  ...
     optical.json                                   written last: the shards that belong together
@@ -16,5 +17,6 @@ A collection of any size is written in shards, one at a time, and read as one me
 - :mod:`optical.embeddings.embed`: an encoder and documents to a folder of shards; :mod:`optical.embeddings.encode` runs
   the encoder, :mod:`optical.embeddings.write_shards` writes and resumes, :mod:`optical.embeddings.ranks` tells which
   process of a launch this is.
+- :mod:`optical.embeddings.reuse`: texts that an earlier collection had, by their hashes.
 - :mod:`optical.embeddings.shards`: all shards of a folder as one array; :mod:`optical.embeddings.shard`: one of them.
 """

@@ -1,7 +1,7 @@
 """The cache: vectors of the bitext (for learning) and of collections (for searching), made once and found again.
 
 A folder is named by the encoder and the texts, so that a second run, a second student or a second experiment reads what
-the first one wrote.
+the first one wrote. Of a collection that has changed, only the documents that no earlier folder has are encoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from optical.embeddings.embed import DEFAULTS, EmbedOptions, embed_collection
 from optical.embeddings.ranks import ALONE
 from optical.embeddings.shard import MANIFEST, SENTENCES, START, TOKENS
-from optical.embeddings.shards import read_shards
+from optical.embeddings.shards import Shards, read_shards
 from optical.embeddings.vectors import Vectors, sharded_vectors
 from optical.embeddings.write_shards import Document
 from optical.errors import DataError
@@ -61,12 +61,14 @@ def document_vectors(
     options: EmbedOptions = DEFAULTS,
     *,
     progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Vectors:
     """An encoder's vectors of documents: sentence vectors, or the scoring tokens of a late-interaction model.
 
     Row i is of ``ids[i]``, whatever its text: one without any is encoded as the tokenizer's empty sequence. Texts are
     read twice, in their order, and a shard of them is held in memory at a time
-    (:class:`optical.data.document_store.FullTexts` reads its texts from disk).
+    (:class:`optical.data.document_store.FullTexts` reads its texts from disk). Texts that an earlier collection in the
+    cache has are not encoded again; ``say`` is told how many are.
 
     Raises:
         DataError: See :func:`optical.embeddings.embed.embed_collection`; or a shard that is there is damaged.
@@ -74,8 +76,8 @@ def document_vectors(
     folder = cached_documents(encoder, chain(ids, texts), cache, options)
     if not (folder / MANIFEST).is_file():
         documents = zip(ids, texts, strict=True)
-        options = _all_kept(options)._replace(total=len(ids))
-        embed_collection(encoder, documents, folder, options, ranks=ALONE, progress=progress)
+        options = _with_rest(options, folder, len(ids))
+        _say_new(embed_collection(encoder, documents, folder, options, ranks=ALONE, progress=progress), say)
     return sharded_vectors(read_shards(folder))
 
 
@@ -86,6 +88,7 @@ def stream_vectors(
     options: EmbedOptions = DEFAULTS,
     *,
     progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Vectors:
     """The vectors of :func:`document_vectors`, in the same folder, for a collection larger than memory.
 
@@ -102,13 +105,23 @@ def stream_vectors(
     if (folder / MANIFEST).is_file():
         with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
             return sharded_vectors(read_shards(folder))
-    options = _all_kept(options)._replace(total=next(count))
-    return sharded_vectors(embed_collection(encoder, documents, folder, options, progress=progress))
+    options = _with_rest(options, folder, next(count))
+    made = embed_collection(encoder, documents, folder, options, progress=progress)
+    _say_new(made, say)
+    return sharded_vectors(made)
 
 
-def _all_kept(options: EmbedOptions) -> EmbedOptions:
-    """Rows are those of the collection, so documents without text have one too."""
-    return options._replace(keep_empty=True)
+def _with_rest(options: EmbedOptions, folder: Path, count: int) -> EmbedOptions:
+    """Options for a folder: documents without text have a row too, and the encoder's other folders are looked into."""
+    _, encoder, _ = folder.name.split("-", 2)
+    earlier = sorted(other for other in folder.parent.glob(f"documents-{encoder}-*") if other != folder)
+    return options._replace(keep_empty=True, total=count, earlier=earlier)
+
+
+def _say_new(made: Shards, say: Callable[[str], None]) -> None:
+    count, copied = made.manifest["count"], made.manifest["copied"]
+    if copied:
+        say(f"{count - copied:,} of {count:,} documents are new or changed; the vectors of the others are reused")
 
 
 def cached_documents(encoder: Encoder, parts: Iterable[str], cache: Path, options: EmbedOptions) -> Path:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from optical.embeddings.encode import COMPUTES, Compute, agreement, encoded_batches
 from optical.embeddings.ranks import Ranks, ranks_of_environment
-from optical.embeddings.shard import PRECISIONS, Precision
+from optical.embeddings.reuse import Earlier
+from optical.embeddings.shard import PRECISIONS, Batch, Precision, Stored, hashes_of
 from optical.embeddings.shards import Shards
 from optical.embeddings.write_shards import Document, ShardPlan, make_shards
 from optical.errors import RecipeError
@@ -36,6 +39,8 @@ class EmbedOptions(NamedTuple):
         keep_empty: Encode a document without text as the tokenizer's empty sequence. Otherwise it is left out, so that
             no query finds it, and counted: ``manifest["empty"]``, and the first ids in its shard's manifest.
         total: Documents, where they are counted already: for the bar.
+        earlier: Folders of other collections; the vectors of a text that one of them has, by the same encoder in the
+            same precision, are copied from there.
     """
 
     precision: Precision | None = None
@@ -45,6 +50,7 @@ class EmbedOptions(NamedTuple):
     batch_tokens: int | None = None
     keep_empty: bool = False
     total: int | None = None
+    earlier: Sequence[Path] = ()
 
 
 DEFAULTS = EmbedOptions()
@@ -97,12 +103,30 @@ def embed_collection(
         return make_shards(
             stream,
             Path(folder),
-            lambda texts: encoded_batches(encoder, texts, options.batch_size, options.batch_tokens, options.compute),
+            _encode(encoder, options, Earlier(options.earlier, plan.facts())),
             plan,
             ranks=ranks or ranks_of_environment(),
             replace=replace,
             done=shown.update,
         )
+
+
+def _encode(
+    encoder: Encoder, options: EmbedOptions, earlier: Earlier
+) -> Callable[[list[str]], Iterator[Batch | Stored]]:
+    """A function that gives the vectors of texts, from earlier collections where they are there."""
+
+    def encode(texts: list[str]) -> Iterator[Batch | Stored]:
+        left = np.ones(len(texts), dtype=bool)
+        for stored in earlier.stored(hashes_of(texts)):
+            left[list(stored.rows)] = False
+            yield stored
+        rows = np.flatnonzero(left).tolist()
+        limits = options.batch_size, options.batch_tokens, options.compute
+        for batch in encoded_batches(encoder, [texts[row] for row in rows], *limits):
+            yield batch._replace(rows=[rows[k] for k in batch.rows])
+
+    return encode
 
 
 def _plan(encoder: Encoder, options: EmbedOptions) -> ShardPlan:

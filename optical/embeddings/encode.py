@@ -11,7 +11,7 @@ import torch
 from optical.embeddings.shard import Batch
 from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vector
 from optical.models.prompts import document_prompt
-from optical.models.reading import Reading, reading
+from optical.models.reading import whole_lengths
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
@@ -42,7 +42,7 @@ def encoded_batches(
         compute: Precision of the matrix products.
 
     Yields:
-        Row numbers and their unit vectors, float32; how much is read of texts tokenized together, with the first batch.
+        Row numbers, their unit vectors, float32, and the tokens of each text, whole and as read.
     """
     encoder.eval()
     if batch_size is None and batch_tokens is None:
@@ -54,12 +54,12 @@ def encoded_batches(
         some = order[k : k + together]
         features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
         lengths = features["attention_mask"].sum(dim=1).tolist()
-        read = reading(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
+        whole = whole_lengths(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
         for rows in _of_one_length(lengths, batch_size, batch_tokens):
             with torch.autocast(encoder.device.type, torch.bfloat16, enabled=compute == "bfloat16"):
                 encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
-            yield Batch([some[i] for i in rows], _unit(encoder, encoded), read)
-            read = Reading()
+            counts = [whole[i] for i in rows], [lengths[i] for i in rows]
+            yield Batch([some[i] for i in rows], _unit(encoder, encoded), *counts)
 
 
 def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,14 +13,17 @@ from jaxtyping import Float, Int, Shaped
 
 from optical.errors import DataError
 from optical.files import file_checksum, written_whole
-from optical.models.reading import Reading, together
+from optical.models.reading import counted
 
 Precision: TypeAlias = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 FORMAT = 1
-MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES = (
-    "optical.json", "docid", "sentences.npy", "tokens.npy", "start.npy", "scales.npy",
+MANIFEST, DOCID, SENTENCES, TOKENS, START, SCALES, DOCUMENTS = (
+    "optical.json", "docid", "sentences.npy", "tokens.npy", "start.npy", "scales.npy", "documents.npy",
 )  # fmt: skip
+# Of each document: two halves of the hash of its text; its tokens, whole and as read; the cosine of its vectors, as
+# stored, with what was encoded.
+_DOCUMENT = np.dtype([("hash", "<u8", 2), ("tokens", "<i4"), ("read", "<i4"), ("least", "<f4"), ("mean", "<f4")])
 _KNOWN = ("kind", "precision", "compute", "encoder", "texts", "count", "rows", "dimension")  # of every manifest
 _DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
 
@@ -30,12 +34,14 @@ class Batch(NamedTuple):
     Attributes:
         rows: Their numbers.
         vectors: For each a vector ``(e,)`` or a token matrix ``(n_i, d)``, float32.
-        reading: How much of the texts was read since the last batch that says so.
+        tokens: Of each, whole; empty where they are not counted.
+        read: Of these, the ones that the encoder read.
     """
 
     rows: Sequence[int]
     vectors: Sequence[np.ndarray] | np.ndarray
-    reading: Reading = Reading()
+    tokens: Sequence[int] = ()
+    read: Sequence[int] = ()
 
 
 class Cast(NamedTuple):
@@ -69,6 +75,30 @@ def cast(vectors: Float[np.ndarray, "t d"], precision: Precision) -> Cast:
     return Cast(values, scales, np.where(norms > 0, dots / np.maximum(norms, 1e-30), np.float32(norms == 0)))
 
 
+class Stored(NamedTuple):
+    """Some texts with their vectors as they are stored.
+
+    Attributes:
+        rows: Their numbers.
+        lengths: Vectors of each.
+        values: All vectors, ``(t, d)`` of the precision.
+        scales: What each row is multiplied by, ``(t,)`` float32; None for floating point.
+        documents: Facts of each, as :meth:`Shard.documents` gives them.
+    """
+
+    rows: Sequence[int]
+    lengths: Sequence[int]
+    values: Shaped[np.ndarray, "t d"]
+    scales: Float[np.ndarray, " t"] | None
+    documents: np.ndarray
+
+
+def hashes_of(texts: Iterable[str]) -> Int[np.ndarray, "n 2"]:
+    """Hash each text to 128 bits, in two halves."""
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+
+
 def restored(values: Shaped[np.ndarray, "t d"], scales: Float[np.ndarray, " t"] | None) -> Shaped[np.ndarray, "t d"]:
     """Stored numbers to compute with: float32 for int8, floating point unchanged."""
     if scales is None:
@@ -77,48 +107,74 @@ def restored(values: Shaped[np.ndarray, "t d"], scales: Float[np.ndarray, " t"] 
 
 
 class ShardVectors(NamedTuple):
-    """The vectors of one shard in memory, in the order of its documents."""
+    """The vectors of one shard in memory, in the order of its documents; ``copied`` of them were stored already."""
 
     values: Shaped[np.ndarray, "t d"]
     scales: Float[np.ndarray, " t"] | None
     start: Int[np.ndarray, " n_plus_1"] | None
-    cosine: Float[np.ndarray, " t"]
-    reading: Reading
+    documents: np.ndarray
+    copied: int
+
+    def cosine(self) -> dict[str, float]:
+        """Of what is stored with what was encoded: minimum and mean over vectors."""
+        lengths = np.ones(len(self.documents)) if self.start is None else np.diff(self.start)
+        some = self.documents[lengths > 0]
+        if not len(some):
+            return {"min": 1.0, "mean": 1.0}
+        mean = np.average(some["mean"].astype(np.float64), weights=lengths[lengths > 0])
+        return {"min": float(some["least"].min()), "mean": float(mean)}
 
 
-def gather(batches: Iterable[Batch], ids: Sequence[str], precision: Precision, *, tokens: bool) -> ShardVectors:
+def gather(
+    batches: Iterable[Batch | Stored], ids: Sequence[str], precision: Precision, *, tokens: bool
+) -> ShardVectors:
     """Round batches as they come, so that memory holds the shard in its precision, and sort them as the ids are.
+
+    Vectors that are stored already are taken as they are.
 
     Raises:
         DataError: A vector holds NaN or infinity.
     """
-    parts: list[Cast] = []
-    readings: list[Reading] = []
+    parts: list[Stored] = []
+    documents = np.zeros(len(ids), dtype=_DOCUMENT)
     where: list[tuple[int, int, int]] = [(0, 0, 0)] * len(ids)  # document -> its part; first row and end there
-    for rows, vectors, reading in batches:
-        readings.append(reading)
-        lengths = [len(v) for v in vectors] if tokens else [1] * len(rows)
-        flat = np.concatenate(list(vectors)) if tokens else np.asarray(vectors)
-        ends = np.cumsum(lengths)
-        broken = ~np.isfinite(flat).all(axis=1)
-        if broken.any():
-            document = int(rows[int(np.searchsorted(ends, int(broken.argmax()), side="right"))])
-            raise DataError(
-                f"the encoder gave NaN or infinity for document {ids[document]!r}; encode in float32, or mend the model"
-            )
-        for row, length, end in zip(rows, lengths, ends, strict=True):
+    copied = 0
+    for batch in batches:
+        copied += len(batch.rows) if isinstance(batch, Stored) else 0
+        part = batch if isinstance(batch, Stored) else _rounded(batch, ids, precision, tokens)
+        for row, length, end in zip(part.rows, part.lengths, np.cumsum(part.lengths), strict=True):
             where[int(row)] = (len(parts), int(end) - length, int(end))
-        parts.append(cast(flat, precision))
+        documents[list(part.rows)] = part.documents
+        parts.append(part)
     offsets = np.cumsum([0, *(len(part.values) for part in parts)])
     order = [np.arange(offsets[part] + first, offsets[part] + end) for part, first, end in where]
     index = np.concatenate(order)  # (t,) stored row -> row as it came
     scales = np.concatenate([p.scales for p in parts if p.scales is not None])[index] if precision == "int8" else None
     start = np.concatenate([[0], np.cumsum([len(rows) for rows in order])]) if tokens else None
-    cosine = np.concatenate([part.cosine for part in parts])
-    return ShardVectors(_in_order(parts, index), scales, start, cosine, together(readings))
+    return ShardVectors(_in_order(parts, index), scales, start, documents, copied)
 
 
-def _in_order(parts: list[Cast], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
+def _rounded(batch: Batch, ids: Sequence[str], precision: Precision, tokens: bool) -> Stored:
+    rows, vectors = batch.rows, batch.vectors
+    lengths = [len(v) for v in vectors] if tokens else [1] * len(rows)
+    flat = np.concatenate(list(vectors)) if tokens else np.asarray(vectors)
+    ends = np.cumsum(lengths)
+    broken = ~np.isfinite(flat).all(axis=1)
+    if broken.any():
+        document = int(rows[int(np.searchsorted(ends, int(broken.argmax()), side="right"))])
+        raise DataError(
+            f"the encoder gave NaN or infinity for document {ids[document]!r}; encode in float32, or mend the model"
+        )
+    values, scales, cosine = cast(flat, precision)
+    documents = np.zeros(len(rows), dtype=_DOCUMENT)
+    own = [part if len(part) else np.ones(1) for part in np.split(cosine, ends[:-1])]
+    documents["least"], documents["mean"] = [part.min() for part in own], [part.mean() for part in own]
+    if len(batch.tokens):
+        documents["tokens"], documents["read"] = batch.tokens, batch.read
+    return Stored(rows, lengths, values, scales, documents)
+
+
+def _in_order(parts: list[Stored], index: Int[np.ndarray, " t"]) -> Shaped[np.ndarray, "t d"]:
     """Rows of all parts in another order; the memory of a part is freed once its rows are copied."""
     values = np.empty((len(index), parts[0].values.shape[1]), dtype=parts[0].values.dtype)
     place = np.empty_like(index)
@@ -139,20 +195,21 @@ def write_shard(folder: Path, ids: Sequence[str], held: ShardVectors, facts: dic
             np.save(unfinished / START, held.start)
         if held.scales is not None:
             np.save(unfinished / SCALES, held.scales.astype(np.float32))
+        np.save(unfinished / DOCUMENTS, held.documents)
         (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
         files = {
             path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
             for path in sorted(unfinished.iterdir())
         }
-        cosine = held.cosine if len(held.cosine) else np.ones(1)
         manifest = {
             "format": FORMAT,
             **facts,
             "count": len(ids),
             "rows": len(held.values),
             "dimension": int(held.values.shape[1]),
-            "cosine": {"min": float(cosine.min()), "mean": float(cosine.mean(dtype=np.float64))},
-            "reading": held.reading._asdict(),
+            "copied": held.copied,
+            "cosine": held.cosine(),
+            "reading": counted(held.documents["tokens"].tolist(), held.documents["read"].tolist())._asdict(),
             "files": files,
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -186,6 +243,12 @@ class Shard(NamedTuple):
         if self.manifest["kind"] != "tokens":
             return np.zeros(self.manifest["count"] + 1, dtype=np.int64)
         return _load(self.folder, START, None, (self.manifest["count"] + 1,))
+
+    def documents(self) -> np.ndarray | None:
+        """Facts of each document: hash, tokens, ...; None for a shard made before they were kept."""
+        if DOCUMENTS not in self.manifest["files"]:
+            return None
+        return _load(self.folder, DOCUMENTS, None, (self.manifest["count"],))
 
     def ids(self) -> list[str]:
         """Document ids in the order of the rows."""

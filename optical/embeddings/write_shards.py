@@ -14,14 +14,26 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from optical.embeddings.ranks import ALONE, Ranks
-from optical.embeddings.shard import DOCID, FORMAT, MANIFEST, Batch, Precision, Shard, gather, read_shard, write_shard
+from optical.embeddings.shard import (
+    DOCID,
+    FORMAT,
+    MANIFEST,
+    Batch,
+    Precision,
+    Shard,
+    Stored,
+    gather,
+    hashes_of,
+    read_shard,
+    write_shard,
+)
 from optical.embeddings.shards import Shards, read_shards
 from optical.errors import DataError
 from optical.files import check_writable, checksum, file_written_whole
 from optical.models.reading import Reading, together
 
 Document: TypeAlias = tuple[str, str]
-Encode: TypeAlias = Callable[[list[str]], Iterable[Batch]]
+Encode: TypeAlias = Callable[[list[str]], Iterable[Batch | Stored]]
 
 LOOK_EVERY = 0.5  # seconds between two looks for the shards of other ranks
 HASHES_AT_ONCE = 2**25  # 8 bytes each: bounds the memory of the search for repeated ids
@@ -214,6 +226,7 @@ def _write(folder: Path, chunk: _Chunk, encode: Encode, plan: ShardPlan) -> None
         **({"agreement": plan.agreement} if plan.agreement else {}),
     }
     held = gather(encode(chunk.texts), chunk.ids, plan.precision, tokens=plan.kind == "tokens")
+    held.documents["hash"] = hashes_of(chunk.texts)
     try:
         write_shard(folder / chunk.name, chunk.ids, held, facts)
     except OSError as error:
@@ -304,6 +317,7 @@ def _manifest(parts: Sequence[Shard]) -> dict[str, Any]:
         "count": sum(fact["count"] for fact in facts),
         "rows": rows,
         "empty": sum(fact["empty"] for fact in facts),
+        "copied": sum(fact.get("copied", 0) for fact in facts),
         "texts": checksum(fact["texts"] for fact in facts),
         "cosine": {
             "min": min(fact["cosine"]["min"] for fact in facts),

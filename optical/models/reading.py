@@ -39,6 +39,21 @@ class Reading(NamedTuple):
 def reading(encoder: Encoder, texts: Sequence[str], read: Sequence[int], prompt: str) -> Reading:
     """Compare what was read of some texts, tokenized together, with their whole length.
 
+    The arguments are those of :func:`whole_lengths`.
+    """
+    return counted(whole_lengths(encoder, texts, read, prompt), read)
+
+
+def counted(whole: Sequence[int], read: Sequence[int]) -> Reading:
+    """The figures of some texts from the tokens of each, whole and as read."""
+    cut = [(tokens, some) for tokens, some in zip(whole, read, strict=True) if tokens > some]
+    unread = sum(tokens - some for tokens, some in cut)
+    return Reading(len(whole), len(cut), sum(whole), unread, max((some for _, some in cut), default=0))
+
+
+def whole_lengths(encoder: Encoder, texts: Sequence[str], read: Sequence[int], prompt: str) -> list[int]:
+    """Count the tokens of some texts that were tokenized together, whole.
+
     Only the texts with the most tokens can have been cut, so only these are tokenized again.
 
     Args:
@@ -47,11 +62,13 @@ def reading(encoder: Encoder, texts: Sequence[str], read: Sequence[int], prompt:
         read: Tokens read of each.
         prompt: That was put before each.
     """
-    limit = max(read, default=0)
-    longest = [prompt + text for text, count in zip(texts, read, strict=True) if count == limit]
-    whole = encoder.tokenizer(longest, truncation=False, padding=False, verbose=False)["input_ids"] if longest else []
-    unread = [more for ids in whole if (more := len(ids) - limit) > 0]
-    return Reading(len(texts), len(unread), sum(read) + sum(unread), sum(unread), limit if unread else 0)
+    limit, whole = max(read, default=0), list(read)
+    longest = [k for k, count in enumerate(read) if count == limit]
+    again = [prompt + texts[k] for k in longest]
+    ids = encoder.tokenizer(again, truncation=False, padding=False, verbose=False)["input_ids"] if again else []
+    for k, found in zip(longest, ids, strict=True):
+        whole[k] = max(limit, len(found))
+    return whole
 
 
 def together(readings: Iterable[Reading]) -> Reading:

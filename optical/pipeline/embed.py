@@ -80,10 +80,11 @@ def embed_documents(
 ) -> EmbeddedCollection:
     """The vectors of the documents, whatever their language, by any encoder; from the cache where they are there.
 
-    How many of them are cut is said.
+    How many of them are cut is said, and how many are new or changed where an earlier collection has the others.
     """
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), embed_options(recipe.search), progress=progress)
+    options = embed_options(recipe.search)
+    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
     return EmbeddedCollection(collection, vectors, ids)
@@ -112,7 +113,7 @@ def embed_each(
     return {lang: done[id(one)] for lang, one in collections.items() if one}
 
 
-def embed_collections(recipe: Recipe) -> list[Vectors]:
+def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> list[Vectors]:
     """Embed the documents of the recipe's collections, one for each language or one for all, a shard in memory.
 
     Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards.
@@ -135,7 +136,7 @@ def embed_collections(recipe: Recipe) -> list[Vectors]:
     return [
         stream_vectors(
             embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
-            progress=True,
+            progress=True, say=say,
         )
         for path in paths
     ]  # fmt: skip

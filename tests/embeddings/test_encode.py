@@ -9,7 +9,7 @@ import torch
 from optical.embeddings import encode
 from optical.embeddings.encode import agreement, encoded_batches
 from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences
-from optical.models.reading import Reading, together
+from optical.models.reading import Reading, counted, together
 
 TEXTS = ["the moon", "who built this house ? she cooks rice .", "q", "i drink water .", "the moon"]
 DOCUMENTS = [f"{text} {'she cooks rice . ' * (k % 3)}" for k, text in enumerate(TEXTS * 3)]
@@ -48,7 +48,7 @@ def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(teacher):
 
 def test_bfloat16_is_near_float32_and_ends_with_each_batch(teacher):
     found = np.zeros((len(DOCUMENTS), 32), dtype=np.float32)
-    for rows, vectors, _ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24, compute="bfloat16"):
+    for rows, vectors, *_ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24, compute="bfloat16"):
         assert not torch.is_autocast_enabled("cpu"), "whoever takes the batch computes as before"
         found[rows] = vectors
     exact = encode_sentences(teacher, DOCUMENTS)
@@ -67,6 +67,6 @@ def test_documents_that_are_cut_are_counted_once(teacher, monkeypatch):
     monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
     long = ["the moon " * 40, "the moon " * 50]
     batches = list(encoded_batches(teacher, [*TEXTS, *long], batch_size=2))
-    found = together(batch.reading for batch in batches)
+    found = together(counted(batch.tokens, batch.read) for batch in batches)
     whole = [len(ids) for ids in teacher.tokenizer([*TEXTS, *long], truncation=False)["input_ids"]]
     assert found == Reading(7, 2, sum(whole), 82 + 102 - 2 * 64, 64)

@@ -112,7 +112,7 @@ def test_a_prompt_that_is_not_pooled_is_left_out(sides, side, monkeypatch):
 def test_documents_in_batches_of_one_length(sides, side):
     documents = [text * (k % 3 + 1) for k, text in enumerate(TEXTS * 3)]
     found = np.zeros((len(documents), 32), dtype=np.float32)
-    for rows, vectors, _ in encoded_batches(sides[side], documents, batch_tokens=24):
+    for rows, vectors, *_ in encoded_batches(sides[side], documents, batch_tokens=24):
         found[rows] = vectors
     np.testing.assert_allclose(found, encode_sentences(sides["right"], documents, query=False), atol=1e-6)
 
