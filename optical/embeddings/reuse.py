@@ -74,5 +74,5 @@ def _copied(shard: Shard, rows: np.ndarray, own: np.ndarray) -> Stored:
     if shard.manifest["kind"] == "tokens":
         start = shard.start()
         lengths = np.diff(start)[own]
-        at = np.concatenate([np.arange(start[row], start[row + 1]) for row in own])
+        at = np.concatenate([np.arange(int(start[row]), int(start[row + 1])) for row in own.tolist()])
     return Stored(rows.tolist(), lengths.tolist(), values[at], None if scales is None else scales[at], documents[own])
