@@ -18,8 +18,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from optical.errors import DataError
-from optical.marker import MARKER, UNMARKED, Marker, entries, first_not_ours, is_ours, read_marker, write_marker
+from optical.marker import (
+    MARKER,
+    UNMARKED,
+    Marker,
+    entries,
+    first_not_ours,
+    is_ours,
+    marker_of,
+    read_marker,
+    write_marker,
+)
 
 try:
     import fcntl
@@ -280,9 +292,46 @@ def _finite(value: Any) -> Any:
 
 
 def user_cache() -> Path:
-    """The user's cache folder of this program."""
-    own = os.environ.get("OPTICAL_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optical"
+    """The user's cache folder of this program: ``OPTICAL_CACHE``, or where the system has such folders."""
+    return Path(os.environ.get("OPTICAL_CACHE") or platformdirs.user_cache_dir("optical", appauthor=False))
+
+
+def vectors_cache() -> Path:
+    """Where vectors are kept if nothing else is said; ``runs/cache``, as it was once, where that is there."""
+    here = Path("runs/cache")
+    return here if here.is_dir() and not os.environ.get("OPTICAL_CACHE") else user_cache() / "vectors"
+
+
+def mark_used(path: Path) -> None:
+    """Note by its time that something kept was of use now; on a disk that is read only, nothing is noted."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def remove_ours(path: Path) -> int:
+    """Remove what this program wrote of a file or of a folder with all below it; anything else stays.
+
+    Returns:
+        The number of files that stay.
+    """
+    if not path.is_dir() or path.is_symlink():
+        if own := is_ours(path):
+            _remove(path)
+        return int(not own)
+    names = [name for name in entries(path) if not name.endswith("/")]
+    left = 0
+    for name in names:
+        file = path / name
+        above = [one for one in file.parents if one == path or path in one.parents]
+        if any(marker_of(one).covers(file.relative_to(one).as_posix()) for one in above):
+            _remove(file)
+        else:
+            left += 1
+    for place, _, _ in os.walk(path, topdown=False):
+        if not [one for one in os.scandir(place) if one.name != MARKER]:
+            (Path(place) / MARKER).unlink(missing_ok=True)
+            os.rmdir(place)
+    return left
 
 
 def _refusal(path: Path) -> DataError:

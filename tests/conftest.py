@@ -23,6 +23,8 @@ from tests.postgres import postgres  # noqa: F401 - a fixture, which all modules
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+CACHE = tempfile.TemporaryDirectory(prefix="optical-cache-")  # of this process and those that it starts
+os.environ["OPTICAL_CACHE"] = CACHE.name
 ENGLISH = (
     "i drink water . the children read books . where is the market ? the farmer plants maize . she cooks rice . "
     "the cow gives milk . who built this house ? the teacher writes a letter . rain falls in april . we sell fish . "

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "marker": "version",
     "files": "errors marker",
     "transport": "",
-    "config": "errors",
+    "config": "errors files",
     "data": "errors files",
     "models": "errors files data progress",
     "embeddings": "errors files data models progress",

@@ -6,12 +6,13 @@
 - :mod:`optical.cli.train`: data, transplant, distill, teach.
 - :mod:`optical.cli.bitext`: bitext.
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
+- :mod:`optical.cli.cache`: cache list, cache prune.
 - :mod:`optical.cli.serve`: serve, export.
 - :mod:`optical.cli.show`: align.
 - :mod:`optical.cli.doctor`: doctor.
 """
 
-from optical.cli import bitext, doctor, search, serve, show, train
+from optical.cli import bitext, cache, doctor, search, serve, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "bitext", "console", "doctor", "main", "search", "serve", "show", "train"]
+__all__ = ["app", "bitext", "cache", "console", "doctor", "main", "search", "serve", "show", "train"]

@@ -9,19 +9,17 @@ import typer
 from rich.markup import escape
 
 from optical.cli.app import console, found, plain_command
-from optical.config.recipe import Recipe
+from optical.files import vectors_cache
 
 
 @plain_command
 def doctor(
-    cache: Annotated[Path, typer.Option("--cache", help="Folder of the teacher's vectors.")] = Path(
-        Recipe.model_fields["cache"].default
-    ),
+    cache: Annotated[Path | None, typer.Option("--cache", help="Folder of the teacher's vectors.")] = None,
 ) -> None:
     """Tell what this machine and installation have, and what is missing for which verb."""
     from optical.pipeline.doctor import examine
 
-    facts = examine(cache)
+    facts = examine(cache or vectors_cache())
     found(**facts)
     for title, rows in _rows(facts).items():
         console.print(f"[bold]{title}[/bold]")
@@ -41,13 +39,12 @@ def _rows(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
         "quota (cgroup)": allowed,
         "threads": f"{own['threads']} (OMP_NUM_THREADS sets them)",
         "instructions": has + (f"; not {lacks}" if lacks else ""),
-        "memory": "unknown" if own["memory"] is None else _size(own["memory"]),
-        "GPU": ", ".join(f"{one['name']}, {_size(one['memory'])}" for one in facts["gpu"]) or "none that torch can use",
+        "memory": "unknown" if own["memory"] is None else size(own["memory"]),
+        "GPU": ", ".join(f"{one['name']}, {size(one['memory'])}" for one in facts["gpu"]) or "none that torch can use",
         "Java": facts["java"],
     }
     folders = {
-        name: f"{one['path']}: {_size(one['used'])}, {_size(one['free'])} free"
-        for name, one in facts["folders"].items()
+        name: f"{one['path']}: {size(one['used'])}, {size(one['free'])} free" for name, one in facts["folders"].items()
     }
     lacking = {name: one for name, one in facts["extras"].items() if one["missing"]}
     missing = {
@@ -62,5 +59,6 @@ def _rows(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """A number of bytes in words."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -19,6 +19,7 @@ from optical.config.section import Section
 from optical.config.toml import describe, load_options, write_options
 from optical.config.training import Robustness, Training
 from optical.config.vocabulary import Vocabulary
+from optical.files import vectors_cache
 
 
 def _languages(lang: str) -> str:
@@ -90,7 +91,11 @@ class Recipe(Section):
         description="folder or irds:<id>, {lang} in it for each language; default the sample's, where there is one",
     )
     out: str | None = Field(default=None, description="folder of the run; default runs/<lang>, runs/sw+so for several")
-    cache: str = Field(default="runs/cache", description="folder of the teacher's vectors, shared by all runs")
+    cache: str | None = Field(
+        default=None,
+        description="folder of the teacher's vectors, shared by all runs; default "
+        "$OPTICAL_CACHE/vectors, else runs/cache where it is there, else vectors in the user's cache folder",
+    )
     seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
     device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     layers: int | None = Field(
@@ -128,6 +133,11 @@ class Recipe(Section):
                 f"than {self.robustness.method!r}"
             )
         return self
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where vectors are kept."""
+        return Path(self.cache) if self.cache else vectors_cache()
 
     @property
     def folder(self) -> Path:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from optical.config.prompts import Prompts
 from optical.config.section import Section
+from optical.files import vectors_cache
 
 
 class Teaching(Section):
@@ -29,7 +30,11 @@ class Teaching(Section):
     test_split: str = Field(default="test", description="judgements of that collection")
     test_queries: int = Field(default=1000, ge=1, description="most queries of it, drawn by hash; all its passages")
     out: str = Field(default="runs/teacher", description="folder of the run; the encoder is in teacher/ below it")
-    cache: str = Field(default="runs/cache", description="folder of mined negatives and vectors, shared by all runs")
+    cache: str | None = Field(
+        default=None,
+        description="folder of mined negatives and vectors, shared by all runs; default "
+        "$OPTICAL_CACHE/vectors, else runs/cache where it is there, else vectors in the user's cache folder",
+    )
     seed: int = Field(default=0, ge=0, description="of the order of the pairs")
     device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     pairs: int = Field(default=100_000, ge=1, description="most query-passage pairs to learn from, drawn by hash")
@@ -86,6 +91,11 @@ class Teaching(Section):
         if self.loss == "ranking" and self.mini_batch and not self.late_interaction:
             raise ValueError("loss = 'ranking' of sentence vectors reads whole batches: leave mini_batch out")
         return self
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where vectors are kept."""
+        return Path(self.cache) if self.cache else vectors_cache()
 
     @property
     def folder(self) -> Path:

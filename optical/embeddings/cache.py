@@ -23,7 +23,7 @@ from optical.embeddings.shards import Shards, read_shards
 from optical.embeddings.vectors import Vectors, sharded_vectors
 from optical.embeddings.write_shards import Document
 from optical.errors import DataError
-from optical.files import checksum, written_whole
+from optical.files import checksum, mark_used, written_whole
 from optical.models.encoders import Encoder, encode_batch, fingerprint
 from optical.models.prompts import query_prompt
 from optical.models.reading import Reading, reading
@@ -45,6 +45,7 @@ def teacher_vectors(
     if not (folder / MANIFEST).is_file():
         with written_whole(folder) as unfinished:
             _write(unfinished, *_encoded(teacher, texts, batch_size, progress))
+    mark_used(folder)
     return read_vectors(folder)
 
 
@@ -78,6 +79,7 @@ def document_vectors(
         documents = zip(ids, texts, strict=True)
         options = _with_rest(options, folder, len(ids))
         _say_new(embed_collection(encoder, documents, folder, options, ranks=ALONE, progress=progress), say)
+    mark_used(folder)
     return sharded_vectors(read_shards(folder))
 
 
@@ -104,7 +106,9 @@ def stream_vectors(
     folder = cached_documents(encoder, parts, cache, options)
     if (folder / MANIFEST).is_file():
         with contextlib.suppress(DataError):  # a shard is missing or damaged: it is made again
-            return sharded_vectors(read_shards(folder))
+            found = sharded_vectors(read_shards(folder))
+            mark_used(folder)
+            return found
     options = _with_rest(options, folder, next(count))
     made = embed_collection(encoder, documents, folder, options, progress=progress)
     _say_new(made, say)

@@ -142,7 +142,7 @@ def lexical_runs(
 
 def _runs(recipe: Recipe, collection: Collection, asked: Mapping[str, Sequence[Query]]) -> dict[str, Run]:
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    folder = Path(recipe.cache) / f"bm25-{collection.checksum[:16]}"
+    folder = recipe.cache_folder / f"bm25-{collection.checksum[:16]}"
     runs = {}
     with bm25.opened(ids, texts, engine=recipe.search.bm25, folder=folder) as index:
         for name, some in asked.items():

@@ -192,7 +192,7 @@ def development_score(
     english = list(dict.fromkeys(p.english for p in [*held_out, *rest[:MATES_AMONG]]))
     ids = [f"s{k}" for k in range(len(english))]
     row = dict(zip(english, ids, strict=True))
-    vectors = document_vectors(teacher.documents, ids, english, Path(recipe.cache))
+    vectors = document_vectors(teacher.documents, ids, english, recipe.cache_folder)
     qrels = [Qrel(f"q{k}", row[p.english], 1) for k, p in enumerate(held_out)]
     say(f"{told} their translation among {len(english)}")
     return scorer(vectors, ids, qrels), rest

@@ -8,7 +8,6 @@ last checkpoint) is used again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from optical.config.recipe import Recipe, StudentOptions, write_recipe
@@ -52,7 +51,7 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, 
     check_transplant(recipe.folder)
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
-    workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
+    workspace = Workspace(recipe.folder, recipe.cache_folder, progress, say)
     teacher = load_teacher(recipe)
     body = load_body(recipe, teacher)
     options, _ = choose_vocabulary(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
@@ -93,7 +92,7 @@ def distill_run(
     dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say, weights)
     banks = draw_banks(recipe, {lang: [pair for pair in own if weights.get(pair, 1)] for lang, own in pairs.items()})
     clock("development score")
-    workspace = Workspace(recipe.folder, Path(recipe.cache), progress, say)
+    workspace = Workspace(recipe.folder, recipe.cache_folder, progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
     distilled = distill(teacher, pairs, _options(recipe, inputs), workspace, passages=passages, dev=dev, start=body)

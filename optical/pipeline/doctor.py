@@ -41,7 +41,7 @@ WANTED_BY = {  # extra -> the verbs and options that need it
 NOT_FOR_USERS = ("dev",)
 
 
-def examine(cache: Path = Path("runs/cache")) -> dict[str, Any]:
+def examine(cache: Path) -> dict[str, Any]:
     """Collect the facts of this machine and installation.
 
     Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 
@@ -84,7 +83,7 @@ def embed_documents(
     """
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
     options = embed_options(recipe.search)
-    vectors = document_vectors(encoder, ids, texts, Path(recipe.cache), options, progress=progress, say=say)
+    vectors = document_vectors(encoder, ids, texts, recipe.cache_folder, options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
     return EmbeddedCollection(collection, vectors, ids)
@@ -135,7 +134,7 @@ def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: Non
     options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
     return [
         stream_vectors(
-            embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), Path(recipe.cache), options,
+            embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), recipe.cache_folder, options,
             progress=True, say=say,
         )
         for path in paths

@@ -88,7 +88,7 @@ def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Est
     read = time.perf_counter() - begun
     probe = _probe(towers, english, collections, recipe.training.batch_size)
     embedded = {one.name: _documents_there(recipe, towers.documents, one) for one in collections}
-    learnt = (cached_texts(towers.queries, english, Path(recipe.cache)) / MANIFEST).is_file()
+    learnt = (cached_texts(towers.queries, english, recipe.cache_folder) / MANIFEST).is_file()
     seconds = {"read": read, **_work(recipe, inputs, probe, embedded, 0 if learnt else len(english))}
     return Estimate(
         {stage: round(value, 1) for stage, value in seconds.items()},
@@ -173,7 +173,7 @@ def _there(recipe: Recipe, embedded: dict[str, bool], learnt: bool) -> list[str]
 
 def _documents_there(recipe: Recipe, embedder: Encoder, one: Collection) -> bool:
     parts = chain(ids_of(one.docs), FullTexts(one.docs))
-    return (cached_documents(embedder, parts, Path(recipe.cache), embed_options(recipe.search)) / MANIFEST).is_file()
+    return (cached_documents(embedder, parts, recipe.cache_folder, embed_options(recipe.search)) / MANIFEST).is_file()
 
 
 def _some(texts: Sequence[str], count: int) -> list[str]:

@@ -47,7 +47,7 @@ def before_teach(options: Teaching) -> None:
         DataError: What is missing or in the way.
     """
     check_teach(options.folder)
-    check_place(Path(options.cache))
+    check_place(options.cache_folder)
     _check_models([options.teacher])
     for path in (options.collection, options.test):
         if path and not path.startswith(IR_DATASETS):
@@ -60,7 +60,7 @@ def before_embed(recipe: Recipe) -> None:
     Raises:
         DataError: What is missing or in the way.
     """
-    check_place(Path(recipe.cache))
+    check_place(recipe.cache_folder)
     _check_models([recipe.teacher])
     _check_collections(recipe)
 
@@ -128,7 +128,7 @@ def before_evaluate(recipe: Recipe, student: Path | None) -> None:
 
 
 def _check_student_inputs(recipe: Recipe) -> None:
-    check_place(Path(recipe.cache))
+    check_place(recipe.cache_folder)
     for lang in recipe.langs:
         own = recipe.of(lang)
         sources_of(bitext_path(own), lang)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from optical.config.recipe import write_recipe
@@ -84,11 +83,11 @@ def teach_run(
         systems[PROJECTED] = encoder
     clock("read")
     with at_most_tokens(start, options.max_tokens):
-        rows, drawn = mine(start, data, options, Path(options.cache))
+        rows, drawn = mine(start, data, options, options.cache_folder)
         ranking = ranking_of(start, rows) if options.loss == "ranking" else None
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
-    workspace = Workspace(options.folder, Path(options.cache), progress)
+    workspace = Workspace(options.folder, options.cache_folder, progress)
     dev = score_anew(*data.held_out) if data.held_out else None
     taught = teach(encoder, rows, options, workspace, dev=dev, ranking=ranking)
     clock("training")
@@ -137,7 +136,7 @@ def _measure(title: str, held_out: HeldOut, systems: dict[str, Encoder], options
     folder = options.folder / "evaluation" / title.replace(", ", "-").replace(" ", "-").replace("/", "-")
     ids, texts, scores = ids_of(held_out.docs), FullTexts(held_out.docs), {}
     for name, encoder in systems.items():
-        vectors = document_vectors(encoder, ids, texts, Path(options.cache))
+        vectors = document_vectors(encoder, ids, texts, options.cache_folder)
         run = search(encoder, held_out.queries, vectors, ids, DEPTH)
         scores[name] = measure(run, held_out.qrels)
         tag = name.replace(", ", "-")

@@ -11,7 +11,7 @@ from optical.config.teaching import Teaching
 
 VERBS = (
     "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "embed",
-    "index", "teach", "doctor",
+    "index", "cache", "teach", "doctor",
 )  # fmt: skip
 
 

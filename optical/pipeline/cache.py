@@ -1,0 +1,137 @@
+"""The caches: what is kept there, how large, when it was last of use; and removing what is not wanted any more.
+
+Everything in them can be made again from its inputs. Only what this program wrote is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from optical.embeddings.shard import read_shard
+from optical.errors import DataError
+from optical.files import remove_ours, user_cache
+from optical.models.packaged_teachers import E5_TEACHER
+
+_DIGEST = "[0-9a-f]{16,}"
+DOCUMENTS = "documents"
+KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint of the encoder
+    rf"documents-({_DIGEST})-{_DIGEST}.*": DOCUMENTS,
+    rf"teacher-({_DIGEST})-{_DIGEST}": "sentence pairs",
+    rf"negatives-({_DIGEST})-{_DIGEST}\.json": "mined negatives",
+    rf"bm25-{_DIGEST}()": "BM25 index",
+    rf"{E5_TEACHER}-.*()": "converted teacher",
+}
+SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+class Kept(NamedTuple):
+    """Something in a cache.
+
+    Attributes:
+        path: Of the file or folder.
+        kind: Of :data:`KINDS`.
+        encoder: Fingerprint of the encoder whose vectors they are; empty where there is none.
+        count: Texts embedded; None where they are not.
+        bytes: On disk.
+        used: When it was last written or read, in seconds since 1970.
+    """
+
+    path: Path
+    kind: str
+    encoder: str
+    count: int | None
+    bytes: int
+    used: float
+
+
+def kept(vectors: Path) -> list[Kept]:
+    """Everything of a known name in the folder of vectors and in the user's cache, the last used first."""
+    there = {
+        path.absolute(): path for folder in (user_cache(), vectors) if folder.is_dir() for path in folder.iterdir()
+    }
+    found = [one for path in there.values() if (one := _kept(path))]
+    return sorted(found, key=lambda one: (-one.used, one.path.name))
+
+
+def _kept(path: Path) -> Kept | None:
+    for pattern, kind in KINDS.items():
+        if (match := re.fullmatch(pattern, path.name)) and not path.is_symlink():
+            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            size = sum(file.stat().st_size for file in files)
+            return Kept(path, kind, match[1], _count(path), size, path.stat().st_mtime)
+    return None
+
+
+def _count(path: Path) -> int | None:
+    try:
+        facts = json.loads((path / "optical.json").read_bytes())
+        return facts.get("count", facts.get("texts"))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def seconds_of(age: str) -> float:
+    """An age such as 12h, 30d or 8w in seconds.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not (match := re.fullmatch(r"(\d+)([hdw])", age.strip())):
+        raise DataError(f"an age is a number of hours, days or weeks; got {age!r}; write 12h, 30d or 8w")
+    return int(match[1]) * SECONDS[match[2]]
+
+
+def older_than(entries: Iterable[Kept], age: float) -> list[Kept]:
+    """Those that were not used for so many seconds."""
+    return [one for one in entries if one.used < time.time() - age]
+
+
+def superseded(entries: Sequence[Kept]) -> list[Kept]:
+    """Embedded documents of which a collection used later has at least half, by the same encoder in one precision.
+
+    Collections that were embedded before there were hashes of texts are not among them.
+    """
+    latest: dict[str, list[np.ndarray]] = {}
+    found = []
+    for one in sorted(entries, key=lambda one: -one.used):
+        if one.kind != DOCUMENTS or not len(hashes := _hashes(one.path)):
+            continue
+        others = latest.setdefault(re.sub(rf"-{_DIGEST}(?=-|$)", "", one.path.name) + one.encoder, [])
+        if any(np.isin(hashes, other).mean() >= 0.5 for other in others):
+            found.append(one)
+        else:
+            others.append(hashes)
+    return found
+
+
+def _hashes(folder: Path) -> np.ndarray:
+    """One half of the hash of each text; empty where they were not kept."""
+    try:
+        kept = [read_shard(path).documents() for path in sorted(folder.glob("shard-*"))]
+    except DataError:
+        return np.zeros(0, "<u8")
+    return np.concatenate([np.zeros(0, "<u8"), *(one["hash"][:, 0] for one in kept if one is not None)])
+
+
+class Pruned(NamedTuple):
+    """Something that was to go.
+
+    Attributes:
+        entry: As it was.
+        left: Files that stay, since this program did not write them.
+    """
+
+    entry: Kept
+    left: int
+
+
+def prune(entries: Iterable[Kept]) -> list[Pruned]:
+    """Remove what this program wrote of these."""
+    return [Pruned(one, remove_ours(one.path)) for one in entries]

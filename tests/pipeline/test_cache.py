@@ -1,0 +1,136 @@
+"""What the caches hold, and what may go: only what this program wrote, only what was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from optical.embeddings.cache import document_vectors, teacher_vectors
+from optical.embeddings.embed import DEFAULTS, EmbedOptions
+from optical.errors import DataError
+from optical.files import file_written_whole, vectors_cache
+from optical.pipeline import cache
+from tests.cli.conftest import command  # noqa: F401
+
+TEXTS = {"a": "the moon", "b": "who built this house ?", "c": "i drink water .", "d": "a dog"}
+
+
+@pytest.fixture(autouse=True)
+def own(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPTICAL_CACHE", str(tmp_path / "own"))
+
+
+@pytest.fixture
+def embed(teacher, tmp_path):
+    """Embed texts as of some days ago, and give their folder."""
+
+    def made(texts, days=0.0, options=DEFAULTS) -> Path:
+        folder = document_vectors(teacher, list(texts), list(texts.values()), tmp_path / "vectors", options).folder
+        os.utime(folder, (time.time() - days * 86_400,) * 2)
+        return folder
+
+    return made
+
+
+def paths(entries) -> list[Path]:
+    return [one.path for one in entries]
+
+
+def test_what_is_kept_is_listed_with_the_last_used_first_and_other_files_are_not(teacher, tmp_path, embed):
+    folder = tmp_path / "vectors"
+    documents = embed(TEXTS, days=2)
+    pairs = teacher_vectors(teacher, list(TEXTS.values()), folder).folder
+    negatives = folder / f"negatives-{'0' * 16}-{'1' * 64}.json"
+    with file_written_whole(negatives) as unfinished:
+        unfinished.write_text("[]")
+    os.utime(negatives, (1, 1))
+    (folder / "thesis.docx").write_text("mine")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "documents.sqlite").write_text("texts of slow files")
+    entries = cache.kept(folder)
+    assert paths(entries) == [pairs, documents, negatives]
+    assert [one.kind for one in entries] == ["sentence pairs", "documents", "mined negatives"]
+    assert [one.count for one in entries] == [4, 4, None]
+    assert entries[1].bytes == sum(file.stat().st_size for file in documents.rglob("*") if file.is_file())
+    assert cache.kept(tmp_path / "none") == []
+
+
+def test_reading_is_use(embed):
+    folder = embed(TEXTS, days=40)
+    (entry,) = cache.kept(folder.parent)
+    assert cache.older_than([entry], cache.seconds_of("30d")) == [entry]
+    embed(TEXTS)
+    assert cache.older_than(cache.kept(folder.parent), cache.seconds_of("30d")) == []
+
+
+@pytest.mark.parametrize(("age", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("2w", 1_209_600)])
+def test_ages(age, seconds):
+    assert cache.seconds_of(age) == seconds
+
+
+@pytest.mark.parametrize("age", ["", "d", "3x", "-3d", "3 months"])
+def test_what_is_no_age(age):
+    with pytest.raises(DataError, match="12h, 30d or 8w"):
+        cache.seconds_of(age)
+
+
+def test_earlier_states_of_a_collection_are_superseded_and_nothing_else_is(embed):
+    first = embed(TEXTS, days=3)
+    second = embed({**TEXTS, "e": "she cooks"}, days=2)
+    latest = embed({**TEXTS, "a": "the sun", "e": "she cooks"}, days=1)
+    embed({"x": "they sing songs .", "y": "the moon shines .", "z": "a dog"}, days=4)  # another one; a text in common
+    embed(TEXTS, days=5, options=EmbedOptions("float16"))
+    entries = cache.kept(first.parent)
+    assert len(entries) == 5
+    assert set(paths(cache.superseded(entries))) == {first, second}
+    assert latest not in paths(cache.superseded(entries))
+
+
+def test_what_another_hand_put_there_stays(embed):
+    plain, mixed = embed(TEXTS), embed({"a": "the moon"})
+    (mixed / "shard-00000" / "notes.txt").write_text("mine")
+    left = {one.entry.path: one.left for one in cache.prune(cache.kept(plain.parent))}
+    assert left == {plain: 0, mixed: 1}
+    assert not plain.exists()
+    assert [file.name for file in mixed.rglob("*") if file.name[0] != "." and file.is_file()] == ["notes.txt"]
+
+
+def test_a_folder_of_a_known_name_that_somebody_else_made_stays(tmp_path):
+    folder = tmp_path / "vectors" / f"documents-{'0' * 16}-{'1' * 16}"
+    folder.mkdir(parents=True)
+    (folder / "book.txt").write_text("mine")
+    (one,) = cache.prune(cache.kept(folder.parent))
+    assert one.left == 1
+    assert (folder / "book.txt").read_text() == "mine"
+
+
+def test_the_default_place(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert vectors_cache() == tmp_path / "own" / "vectors"
+    monkeypatch.delenv("OPTICAL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert vectors_cache() == tmp_path / "xdg" / "optical" / "vectors"
+    Path("runs/cache").mkdir(parents=True)  # of an earlier version
+    assert vectors_cache() == Path("runs/cache")
+
+
+def test_by_the_command_line(command, embed):
+    old, new = embed(TEXTS, days=40), embed({"a": "the moon"})
+    given = ["--cache", new.parent]
+    code, out, _ = command("cache", "list", *given)
+    assert code == 0
+    assert "2 entries" in out
+    assert command("cache", "prune", *given)[0] == 2
+    assert command("cache", "prune", "--older-than", "x", *given)[0] == 1
+    _, out, _ = command("cache", "prune", "--older-than", "30d", "--dry-run", "--json", *given)
+    assert [one["path"] for one in json.loads(out)["removed"]] == [str(old)]
+    assert old.exists()
+    _, out, _ = command("cache", "prune", "--older-than", "30d", *given)
+    assert "1 of 2 removed" in out
+    assert (old.exists(), new.exists()) == (False, True)
+    assert command("cache", "prune", "--all", *given)[0] == 0
+    assert "nothing is kept" in command("cache", "list", *given)[1]
