@@ -85,5 +85,5 @@ def prune(
 
 def _line(one) -> str:
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
-    texts = "" if one.count is None else f"{one.count:,} texts"
+    texts = "" if one.texts is None else f"{one.texts:,} texts"
     return f"{day}  {one.kind:<17}  {one.encoder[:16]:<16}  {texts:>16}  {size(one.bytes):>9}  {escape(str(one.path))}"

@@ -38,7 +38,7 @@ class Kept(NamedTuple):
         path: Of the file or folder.
         kind: Of :data:`KINDS`.
         encoder: Fingerprint of the encoder whose vectors they are; empty where there is none.
-        count: Texts embedded; None where they are not.
+        texts: Embedded; None where they are not.
         bytes: On disk.
         used: When it was last written or read, in seconds since 1970.
     """
@@ -46,7 +46,7 @@ class Kept(NamedTuple):
     path: Path
     kind: str
     encoder: str
-    count: int | None
+    texts: int | None
     bytes: int
     used: float
 

@@ -54,7 +54,7 @@ def test_what_is_kept_is_listed_with_the_last_used_first_and_other_files_are_not
     entries = cache.kept(folder)
     assert paths(entries) == [pairs, documents, negatives]
     assert [one.kind for one in entries] == ["sentence pairs", "documents", "mined negatives"]
-    assert [one.count for one in entries] == [4, 4, None]
+    assert [one.texts for one in entries] == [4, 4, None]
     assert entries[1].bytes == sum(file.stat().st_size for file in documents.rglob("*") if file.is_file())
     assert cache.kept(tmp_path / "none") == []
 
