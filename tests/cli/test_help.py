@@ -43,6 +43,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     named = {
         "teach": "--collection",
         "doctor": "--cache",
+        "cache": "prune",
         **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "report", "align"), "Folder of a run"),
     }
     assert named.get(verb, "--lang") in out
@@ -67,7 +68,7 @@ def test_help_of_distill_has_the_everyday_options_first_and_no_ablation(command)
     assert "--help-all" in out
 
 
-@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[2:-2]), ("teach", Teaching)])
+@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[2:-3]), ("teach", Teaching)])
 def test_help_all_adds_every_option_by_section(command, verb, model):
     code, out, _ = command(verb, "--help-all")
     assert code == 0
