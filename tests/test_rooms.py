@@ -37,6 +37,7 @@ WITHOUT_TORCH = (
     "errors.py", "files.py", "marker.py", "version.py", "__init__.py", "config", "data", "evaluation", "cli",
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
     "models/onnx_encoder.py", "models/query_words.py",
+    "pipeline/card.py", "pipeline/hub.py",
     "pipeline/inputs.py", "pipeline/preflight.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}

@@ -9,10 +9,11 @@
 - :mod:`optical.cli.cache`: cache list, cache prune.
 - :mod:`optical.cli.serve`: serve, export.
 - :mod:`optical.cli.show`: align.
+- :mod:`optical.cli.share`: push, pull, mteb.
 - :mod:`optical.cli.doctor`: doctor.
 """
 
-from optical.cli import bitext, cache, doctor, search, serve, show, train
+from optical.cli import bitext, cache, doctor, search, serve, share, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "bitext", "cache", "console", "doctor", "main", "search", "serve", "show", "train"]
+__all__ = ["app", "bitext", "cache", "console", "doctor", "main", "search", "serve", "share", "show", "train"]

@@ -23,6 +23,7 @@ PANELS = {
     "Make a student": ("data", "bitext", "transplant", "distill"),
     "Use it": ("evaluate", "search", "serve", "export"),
     "See it": ("report", "align"),
+    "Share it": ("push", "pull", "mteb"),
     "Documents": ("embed", "index", "cache"),
     "English teacher": ("teach",),
     "Installation": ("doctor",),

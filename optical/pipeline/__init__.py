@@ -14,6 +14,8 @@
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``, ``pgvector``: the documents in Qdrant, in PostgreSQL
 - ``estimate``: what a run would take, from a probe of its teacher
+- ``hub``: a run to a model hub and back
+- ``mteb_run``: a run under MTEB
 - ``doctor``: this machine and installation
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``

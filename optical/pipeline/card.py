@@ -17,13 +17,12 @@ from optical.errors import DataError
 from optical.evaluation.tables import Table, markdown
 from optical.files import write_text
 from optical.models.packaged_teachers import HUB_IDS
-from optical.models.save import notes_of
 from optical.pipeline.run_folder import evaluation_folder
 from optical.version import __version__
 
 TEMPLATE = Path(__file__).with_name("card.md")
 BEGIN, END = "<!-- measures: begin -->", "<!-- measures: end -->"
-LIBRARYS_OWN = "generated_from_trainer"  # a tag of the cards that sentence-transformers writes
+LIBRARYS_OWN = "**License:** Unknown"  # in the cards that sentence-transformers writes
 STUDENT = re.compile(r'(?<=^student = )(\w+)\("[^"\n]*"\)', re.MULTILINE)
 NOT_MEASURED = (
     "Nothing was measured: there were no judged questions in the language. Ask questions whose answers you know before "
@@ -41,16 +40,20 @@ def write_measures(recipe: Recipe, say: Callable[[str], None] = lambda _: None) 
 
     That of an older run, which the library wrote, is written anew.
     """
-    file = recipe.folder / "student" / "README.md"
-    text = file.read_text(encoding="utf-8") if file.is_file() else LIBRARYS_OWN
+    text = current(recipe)
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if begin and end:
         _write(recipe, head + measures(recipe) + tail, say)
-    elif LIBRARYS_OWN in text:
-        _write(recipe, card(recipe), say)
     else:
-        say(f"{file} has no place for measures ({BEGIN} to {END}), so they are not in it")
+        say(f"{recipe.folder / 'student' / 'README.md'} has no place for measures ({BEGIN} to {END}), none are put in")
+
+
+def current(recipe: Recipe) -> str:
+    """The card of a run as it is; written anew where there is none but the library's own, of an older run."""
+    file = recipe.folder / "student" / "README.md"
+    text = file.read_text(encoding="utf-8") if file.is_file() else LIBRARYS_OWN
+    return card(recipe) if LIBRARYS_OWN in text else text
 
 
 def _write(recipe: Recipe, text: str, say: Callable[[str], None]) -> None:
@@ -194,6 +197,8 @@ def _files(read: Any) -> list[str]:
 
 
 def _limits(recipe: Recipe, made: Mapping[str, Any]) -> list[str]:
+    from optical.models.save import notes_of
+
     words, dev = made.get("transplant", {}), made.get("development", {})
     found = [
         "Not measured unless a table above says so: other collections, subjects and kinds of text than those, other "

@@ -36,6 +36,7 @@ WANTED_BY = {  # extra -> the verbs and options that need it
     "serve": "serve",
     "qdrant": "export --to qdrant, search and serve --engine qdrant",
     "pgvector": "export --to pgvector, search and serve --engine pgvector",
+    "mteb": "mteb",
     "docs": "--docs of .xlsx, .html and .pdf",
 }
 NOT_FOR_USERS = ("dev",)

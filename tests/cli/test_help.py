@@ -10,9 +10,10 @@ from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "embed",
-    "index", "cache", "teach", "doctor",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "push",
+    "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
 )  # fmt: skip
+WITHOUT_RECIPE = ("push", "pull", "cache")
 
 
 def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(command):
@@ -20,7 +21,16 @@ def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(comman
     assert code == 0
     assert re.findall(r"^│ ([a-z]+) ", out, re.MULTILINE) == list(VERBS)
     panels = re.findall(r"─ ([A-Z][a-z ]+[a-z]) ─", out)
-    named = ["Options", "Make a student", "Use it", "See it", "Documents", "English teacher", "Installation"]
+    named = [
+        "Options",
+        "Make a student",
+        "Use it",
+        "See it",
+        "Share it",
+        "Documents",
+        "English teacher",
+        "Installation",
+    ]
     assert panels == named
 
 
@@ -43,8 +53,10 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     named = {
         "teach": "--collection",
         "doctor": "--cache",
-        "cache": "prune",
-        **dict.fromkeys(("index", "search", "evaluate", "export", "serve", "report", "align"), "Folder of a run"),
+        "pull": "Repository of a model hub",
+        **dict.fromkeys(
+            ("index", "search", "evaluate", "export", "serve", "report", "align", "push", "mteb"), "Folder of a run"
+        ),
     }
     assert named.get(verb, "--lang") in out
 
@@ -68,7 +80,9 @@ def test_help_of_distill_has_the_everyday_options_first_and_no_ablation(command)
     assert "--help-all" in out
 
 
-@pytest.mark.parametrize(("verb", "model"), [*((v, None) for v in VERBS[2:-3]), ("teach", Teaching)])
+@pytest.mark.parametrize(
+    ("verb", "model"), [*((v, None) for v in VERBS[2:-2] if v not in WITHOUT_RECIPE), ("teach", Teaching)]
+)
 def test_help_all_adds_every_option_by_section(command, verb, model):
     code, out, _ = command(verb, "--help-all")
     assert code == 0
