@@ -53,6 +53,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
     named = {
         "teach": "--collection",
         "doctor": "--cache",
+        "cache": "prune",
         "pull": "Repository of a model hub",
         **dict.fromkeys(
             ("index", "search", "evaluate", "export", "serve", "report", "align", "push", "mteb"), "Folder of a run"
