@@ -175,9 +175,10 @@ def _in_words(value: Any) -> str:
 
 def _print_hits(question: str, hits: Sequence[Any]) -> None:
     """Print titles, snippets, scores, and the words that matched."""
-    for place, (doc, score, matches) in enumerate(hits, start=1):
+    for place, (doc, score, matches, span) in enumerate(hits, start=1):
         title = escape(doc.title or cut(doc.text, 60))
-        console.print(f"[bold]{place}. {title}[/bold]  [dim]{escape(doc.id)}[/dim]  {score:.4f}", highlight=False)
+        name = escape(doc.id) + (f" characters {span.start}-{span.end}" if span else "")
+        console.print(f"[bold]{place}. {title}[/bold]  [dim]{name}[/dim]  {score:.4f}", highlight=False)
         console.print(f"   {escape(cut(doc.text, 300))}", highlight=False)
         if others := " · ".join(f"{name}: {_in_words(value)}" for name, value in doc.metadata.items()):
             console.print(f"   [dim]{escape(cut(others, 300))}[/dim]", highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -58,6 +58,11 @@ class Search(Section):
     compute: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="documents are encoded in float32, or in bfloat16: faster on a GPU or processor that has it",
+    )
+    passages: Literal["auto", "off"] | Annotated[int, Field(ge=16)] = Field(
+        default="off",
+        description="documents of more tokens than the encoder reads (auto), or than a number, are split at sentences; "
+        "passages are searched, documents answered by their best one; off cuts them",
     )
     hubness: Literal["auto", "none", "csls", "sinkhorn", "centre"] = Field(
         default="none",

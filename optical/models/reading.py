@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from optical.models.encoders import Encoder
 
+TRIED = 40_000  # words, to find the limit of an encoder
+
 
 class Reading(NamedTuple):
     """The part of some texts that an encoder has read; special tokens and prompt are tokens.
@@ -69,6 +71,23 @@ def whole_lengths(encoder: Encoder, texts: Sequence[str], read: Sequence[int], p
     for k, found in zip(longest, ids, strict=True):
         whole[k] = max(limit, len(found))
     return whole
+
+
+def limit_of(encoder: Encoder, prompt: str) -> int:
+    """Tokens of a document that an encoder reads, without the special ones and those of the prompt.
+
+    One that reads any length reads as much as is tried here.
+    """
+    features = encoder.preprocess(["a " * TRIED], prompt=prompt, task="document")
+    return int(features["attention_mask"].sum()) - len(encoder.tokenizer(prompt)["input_ids"])
+
+
+def counted_tokens(encoder: Encoder, texts: Sequence[str]) -> list[int]:
+    """Tokens of whole texts, special ones not counted."""
+    if not texts:
+        return []
+    plain = {"truncation": False, "padding": False, "add_special_tokens": False, "verbose": False}
+    return [len(ids) for ids in encoder.tokenizer(list(texts), **plain)["input_ids"]]
 
 
 def together(readings: Iterable[Reading]) -> Reading:

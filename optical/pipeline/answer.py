@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
 from optical.data.document_store import ids_of
+from optical.data.passages import PassageIds, place_of
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
@@ -21,7 +22,7 @@ from optical.models.prompts import document_prompt
 from optical.pipeline import pgvector, qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.exported_documents import Asking
-from optical.pipeline.index import index_folder, search_params, serves
+from optical.pipeline.index import PASSAGES, index_folder, search_params, serves
 from optical.pipeline.inputs import collection_path, first_collection
 from optical.pipeline.manifest import teacher_of
 from optical.retrieval import dense
@@ -30,10 +31,10 @@ from optical.retrieval.dense.index import DenseIndex
 from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
-from optical.retrieval.matches import Hit, match_words, word_spans
+from optical.retrieval.matches import Hit, Span, match_words, word_spans
 from optical.retrieval.pgvector.table import Table
 from optical.retrieval.qdrant.place import Place
-from optical.retrieval.search import search_vectors
+from optical.retrieval.search import best_passages, search_vectors
 
 
 class Answers(NamedTuple):
@@ -118,6 +119,7 @@ class LoadedRun(NamedTuple):
         student: The query side.
         dense_index: Of single vectors; None for late interaction.
         late: Of late interaction; None for single vectors.
+        rows: Document id -> its number, where passages are searched.
     """
 
     recipe: Recipe
@@ -126,6 +128,7 @@ class LoadedRun(NamedTuple):
     student: Encoder
     dense_index: DenseIndex | None
     late: Late | None
+    rows: Mapping[str, int] = {}
 
 
 def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LoadedRun:
@@ -141,8 +144,14 @@ def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Loa
     run = LoadedRun(recipe, lang, collection, student, None, None)
     folder = index_folder(recipe.folder, lang)
     if encoders.is_multi_vector(student):
-        return run._replace(late=_late(run, folder))
-    return run._replace(dense_index=_index(run, folder))
+        late = _late(run, folder)
+        return run._replace(late=late, rows=_rows(collection) if isinstance(late.embedded.ids, PassageIds) else {})
+    index = _index(run, folder)
+    return run._replace(dense_index=index, rows=_rows(collection) if PASSAGES in index.manifest else {})
+
+
+def _rows(collection: Collection) -> dict[str, int]:
+    return {doc_id: k for k, doc_id in enumerate(ids_of(collection.docs))}
 
 
 def _late(run: LoadedRun, folder: Path) -> Late:
@@ -180,6 +189,8 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
             f"{folder} has penalties (search.hubness) by another student than {recipe.folder / 'student'} is now; run "
             f"`optical index {recipe.folder}`"
         )
+    if PASSAGES in index.manifest:
+        return index
     ids = np.array(ids_of(collection.docs), dtype=object)  # the same words, held once
     return index._replace(ids=ids)
 
@@ -205,6 +216,10 @@ def answer_all(run: LoadedRun, questions: Sequence[str], depth: int) -> list[lis
         return [_late_hits(run, run.late, *asked, depth) for asked in zip(questions, queries, strict=True)]
     assert run.dense_index is not None, "a run is loaded with one of the two"
     docs = run.collection.docs
+    if run.rows:
+        index, asked = run.dense_index, np.asarray(queries)
+        best = best_passages(lambda k: dense.search(index, asked, k), depth, index.ids.tolist())
+        return [[_passage_hit(run, passage, score) for passage, score in one] for one in best]
     found = zip(*(one.tolist() for one in dense.nearest(run.dense_index, np.asarray(queries), depth)), strict=True)
     return [
         [Hit(docs[k], score, []) for k, score in zip(rows, scores, strict=True) if k >= 0] for scores, rows in found
@@ -219,14 +234,29 @@ def _late_hits(run: LoadedRun, late: Late, question: str, query: np.ndarray, dep
 
 def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tuple[str, float]]:
     """Ids and scores of the passages whose tokens match the question's vectors ``(t, d)`` best."""
-    if late.lists is not None:
-        return late_index.search(late.lists, [query], depth, **search_params(run.recipe.search).late_options())[0]
     _, vectors, ids = late.embedded
-    return list(search_vectors([query], ["q"], vectors, ids, depth)["q"].items())
+
+    def nearest(depth: int) -> list[tuple[str, float]]:
+        if late.lists is not None:
+            return late_index.search(late.lists, [query], depth, **search_params(run.recipe.search).late_options())[0]
+        return list(search_vectors([query], ["q"], vectors, list(ids), depth)["q"].items())
+
+    return best_passages(lambda k: [nearest(k)], depth, ids)[0] if isinstance(ids, PassageIds) else nearest(depth)
+
+
+def _passage_hit(run: LoadedRun, passage: str, score: float) -> Hit:
+    """A document by the passage that was found."""
+    doc_id, start, end = place_of(passage)
+    doc = run.collection.docs[run.rows[doc_id]]
+    span = None if (start, end) == (0, len(doc.text)) else Span(start, end)
+    return Hit(doc._replace(text=doc.text[start:end]), score, [], span)
 
 
 def _hit(run: LoadedRun, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Hit:
     """A passage with the words that matched those asked."""
-    row = late.rows[doc_id]
-    doc, tokens = run.collection.docs[row], np.asarray(late.embedded.vectors.of(row))
-    return Hit(doc, score, match_words(query, asked, tokens, word_spans(late.embedder, doc.full, query=False)))
+    tokens = np.asarray(late.embedded.vectors.of(late.rows[doc_id]))
+    if isinstance(late.embedded.ids, PassageIds):
+        hit = _passage_hit(run, doc_id, score)
+    else:
+        hit = Hit(run.collection.docs[late.rows[doc_id]], score, [])
+    return hit._replace(matches=match_words(query, asked, tokens, word_spans(late.embedder, hit.doc.full, query=False)))

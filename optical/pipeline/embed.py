@@ -8,15 +8,17 @@ until there is a student.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import torch
 
 from optical.config.recipe import Recipe
 from optical.config.search import Search
 from optical.data.collection import Collection, documents_of, stream_docs
-from optical.data.document_store import FullTexts, ids_of
-from optical.data.records import ENGLISH
+from optical.data.document_store import FullTexts, hold, ids_of
+from optical.data.passages import PassageIds, passages
+from optical.data.records import ENGLISH, Doc
 from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
@@ -25,7 +27,8 @@ from optical.models import encoders, load
 from optical.models.encoders import Encoder
 from optical.models.linear_map import Body, body_for
 from optical.models.load import load_encoder, load_towers
-from optical.models.prompts import with_prompts
+from optical.models.prompts import document_prompt, with_prompts
+from optical.models.reading import counted_tokens, limit_of
 from optical.models.towers import Towers, check_towers, names_of, prompted_towers
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
@@ -82,11 +85,39 @@ def embed_documents(
     How many of them are cut is said, and how many are new or changed where an earlier collection has the others.
     """
     ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
+    if split := _split(recipe, encoder, lambda: collection.docs, collection.docs_lang):
+        some, limit = hold(split()).docs, passage_limit(recipe, encoder)
+        say(f"{len(ids):,} documents are searched as {len(some):,} passages of at most {limit:,} tokens")
+        ids, texts = PassageIds(ids_of(some)), FullTexts(some)
+        ids.limit = limit
     options = embed_options(recipe.search)
     vectors = document_vectors(encoder, ids, texts, recipe.cache_folder, options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
     return EmbeddedCollection(collection, vectors, ids)
+
+
+def passage_limit(recipe: Recipe, encoder: Encoder) -> int:
+    """Tokens of a passage at most as an encoder of documents reads it; 0 where documents are not split."""
+    wanted = recipe.search.passages
+    if wanted == "off":
+        return 0
+    limit = limit_of(encoder, document_prompt(encoder))
+    return limit if wanted == "auto" else min(wanted, limit)
+
+
+def _split(
+    recipe: Recipe, encoder: Encoder, docs: Callable[[], Iterable[Doc]], lang: str
+) -> Callable[[], Iterator[Doc]] | None:
+    """A function that gives the passages of documents anew; None where no document is split."""
+    if not (limit := passage_limit(recipe, encoder)):
+        return None
+
+    def split() -> Iterator[Doc]:
+        return passages(docs(), lang, partial(counted_tokens, encoder), limit)
+
+    whole = sum(1 for _ in docs())
+    return split if sum(1 for _ in split()) > whole else None
 
 
 def documents_cut(vectors: Vectors, reader: str = "teacher") -> str:
@@ -132,12 +163,14 @@ def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: Non
     device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
     embedder = teacher_towers(recipe.model_copy(update={"device": device})).documents
     options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
+    reading = {path: partial(stream_docs, path) for path in paths}
+    reading = {path: _split(recipe, embedder, docs, ENGLISH) or docs for path, docs in reading.items()}
     return [
         stream_vectors(
-            embedder, lambda path=path: ((doc.id, doc.full) for doc in stream_docs(path)), recipe.cache_folder, options,
+            embedder, lambda docs=docs: ((doc.id, doc.full) for doc in docs()), recipe.cache_folder, options,
             progress=True, say=say,
         )
-        for path in paths
+        for docs in reading.values()
     ]  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def compare_systems(
     qrels = judgements_of(asked, collection.qrels[name])
     scores = {system: measure(run, qrels, ALL_MEASURES) for system, run in runs.items()}
     side = sides(collection, recipe.lang, name)
-    result = Report(collection.name, name, side.queries, len(searched.ids), scores, side.documents)
+    result = Report(collection.name, name, side.queries, len(collection.docs), scores, side.documents)
     _write_runs(runs, folder)
     write_text(folder / "results.json", strict_json(report.as_dict(result)))
     write_text(folder / "table.md", page(report.table(result), report.sentences(result)))
@@ -162,7 +162,7 @@ def _search(
     opened = cache(lambda folder: folder and open_index(folder, params, late=late))  # once for the lines that share it
 
     def ask(line: Line, queries: list[Query]) -> Run:
-        return search(line.encoder, queries, line.documents, searched.ids, depth, opened(line.index_folder), params)
+        return search(line.encoder, queries, line.documents, line.ids, depth, opened(line.index_folder), params)
 
     runs = {system: ask(line, line.queries) for system, line in lines.items()}
     student = lines[report.STUDENT]
@@ -225,12 +225,14 @@ class Line(NamedTuple):
         encoder: Of the queries.
         queries: What it is asked.
         documents: Vectors of the documents.
+        ids: Of the documents, or of their passages.
         index_folder: A faiss index of the same vectors, where there is one.
     """
 
     encoder: Encoder
     queries: list[Query]
     documents: Vectors
+    ids: Sequence[str]
     index_folder: Path | None
 
 
@@ -251,29 +253,29 @@ def _lines(
     hubness = hubness_of(recipe)
     systems = {report.ZERO_SHOT: teacher.queries, **systems}
 
-    def line(encoder: Encoder, lang: str, asked: list[Query], embedder: Encoder, documents: Vectors) -> Line:
+    def line(encoder: Encoder, lang: str, asked: list[Query], embedder: Encoder, one: EmbeddedCollection) -> Line:
         """Each asks with its own bank in the language of its questions, so an index with penalties is the student's."""
-        served = serves(index, embedder, searched, hubness.facts(encoder, lang))
-        return Line(encoder, asked, hubness.penalised(encoder, lang, documents), index if served else None)
+        served = serves(index, embedder, one, hubness.facts(encoder, lang))
+        return Line(encoder, asked, hubness.penalised(encoder, lang, one.vectors), one.ids, index if served else None)
 
     if collection.docs_lang != ENGLISH:
         say(f"no ceiling: {collection.name} has {collection.docs_lang} documents and no English version of them")
         teacher_asks = sides(collection, recipe.lang, recipe.search.split).queries == ENGLISH
         asks = "teacher embeds the queries, the student" if teacher_asks else "student embeds the queries and"
-        say(f"the {asks} the {len(searched.ids)} documents")
+        say(f"the {asks} the {len(collection.docs)} documents")
         for system, encoder in systems.items():
             embedder = teacher.documents if encoder is teacher.queries else encoder
             told = say if system == report.STUDENT else (lambda _: None)  # who is measured, once
-            documents = embed_documents(recipe, embedder, collection, say=told).vectors
+            own = embed_documents(recipe, embedder, collection, say=told)
             asking, lang = (teacher.queries, ENGLISH) if teacher_asks else (encoder, recipe.lang)
-            yield system, line(asking, lang, queries, embedder, documents)
+            yield system, line(asking, lang, queries, embedder, own)
         return
     ids = {query.id for query in queries}
     english = [query for query in collection.queries.get(ENGLISH, []) if query.id in ids]
     if len(english) == len(queries):
-        yield report.CEILING, line(teacher.queries, ENGLISH, english, teacher.documents, searched.vectors)
+        yield report.CEILING, line(teacher.queries, ENGLISH, english, teacher.documents, searched)
     else:
         missing = len(queries) - len(english)
         say(f"no ceiling: {missing} of {len(queries)} {recipe.lang} questions have no English version")
     for system, encoder in systems.items():
-        yield system, line(encoder, recipe.lang, queries, teacher.documents, searched.vectors)
+        yield system, line(encoder, recipe.lang, queries, teacher.documents, searched)

@@ -13,6 +13,7 @@ import numpy as np
 
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
+from optical.data.passages import PassageIds
 from optical.data.records import ENGLISH
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
@@ -94,6 +95,11 @@ def embedded_for_export(
     if collection.docs_lang == ENGLISH:
         _check_teacher(recipe, embedder)
     embedded = embed_documents(recipe, embedder, collection)
+    if isinstance(embedded.ids, PassageIds):
+        raise DataError(
+            f"this run searches passages (search.passages = {recipe.search.passages}), and a database takes whole "
+            "documents; search it by its own index, or export with --set search.passages=off"
+        )
     if hubness.method != NONE:
         student = load_student(recipe)
         embedded = embedded._replace(vectors=hubness.penalised(student, lang, embedded.vectors))

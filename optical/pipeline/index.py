@@ -9,6 +9,7 @@ from typing import Any
 
 from optical.config.recipe import Recipe, write_recipe
 from optical.config.search import Search
+from optical.data.passages import PassageIds
 from optical.data.records import ENGLISH
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.files import remove_whole, write_text
@@ -27,6 +28,7 @@ from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateOptions
 from optical.retrieval.search import SearchParams
 
+PASSAGES = "passages"  # a fact of an index of passages: their tokens at most
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
 
@@ -96,6 +98,8 @@ def _build_index(
         searched = embed_documents(recipe, student, searched.collection, say=say)
         manifest["student_fingerprint"] = encoders.fingerprint(student)
     vectors, ids = searched.vectors, searched.ids
+    if isinstance(ids, PassageIds):
+        manifest[PASSAGES] = ids.limit
     if (hubness := hubness_of(recipe)).method != NONE:
         student = load_student(recipe)
         vectors = hubness.penalised(student, recipe.lang, vectors)
@@ -137,4 +141,6 @@ def serves(
     manifest = json.loads((index / dense.MANIFEST).read_text(encoding="utf-8"))
     by = manifest.get("student_fingerprint", manifest.get("teacher_fingerprint"))
     made_of = (by, manifest.get("collection_checksum"), manifest.get("count"), manifest.get(HUBNESS))
-    return made_of == (encoders.fingerprint(encoder), searched.collection.checksum, len(searched.ids), hubness)
+    split = getattr(searched.ids, "limit", None)
+    wanted = (encoders.fingerprint(encoder), searched.collection.checksum, len(searched.ids), hubness)
+    return made_of == wanted and manifest.get(PASSAGES) == split

@@ -55,11 +55,13 @@ class Hit(NamedTuple):
         score: Cosine of single vectors, less the penalty of the passage where the index has any; or MaxSim: a sum over
             the tokens of the question.
         matches: Words of the question and of ``doc.full`` that found each other; empty for single vectors.
+        span: Where the passage is in the text of its document; None where it is the document.
     """
 
     doc: Doc
     score: float
     matches: list[Match]
+    span: Span | None = None
 
 
 def match_words(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from optical.data.passages import PassageIds, place_of
 from optical.data.records import Query
 from optical.data.trec_run import Run, rank
 from optical.embeddings.vectors import Vectors
@@ -57,7 +58,7 @@ def search(
         encoder: Query side: a student on queries in X, or the teacher on English ones.
         queries: What to search for.
         documents: Vectors of the documents by the teacher.
-        ids: Document ids, row by row.
+        ids: Document ids, row by row; or :class:`optical.data.passages.PassageIds`, of which documents are answered.
         depth: Documents for a query.
         index: Of these documents (:mod:`optical.retrieval.dense.partitioned`, :mod:`optical.retrieval.late.index`): its
             folder, or what :func:`open_index` gives. Without one, every document is compared.
@@ -83,15 +84,49 @@ def search_vectors(
     """The same for queries that are encoded already: ``(q, e)`` unit vectors, or a list of q unit token matrices."""
     if isinstance(index, Path):
         index = open_index(index, params, late=not isinstance(vectors, np.ndarray))
-    if isinstance(index, DenseIndex):
-        found = dense.search(index, np.asarray(vectors), depth)
-    elif isinstance(index, LateIndex):
-        found = late_index.search(index, list(vectors), depth, **params.late_options())
-    elif isinstance(vectors, np.ndarray):
-        found = exhaustive.search_sentences(vectors, documents, ids, depth)
+
+    def nearest(depth: int) -> list[list[tuple[str, float]]]:
+        if isinstance(index, DenseIndex):
+            return dense.search(index, np.asarray(vectors), depth)
+        if isinstance(index, LateIndex):
+            return late_index.search(index, list(vectors), depth, **params.late_options())
+        if isinstance(vectors, np.ndarray):
+            return exhaustive.search_sentences(vectors, documents, ids, depth)
+        return exhaustive.search_tokens(vectors, documents, ids, depth)
+
+    if isinstance(ids, PassageIds):
+        found = [[(place_of(one).doc_id, score) for one, score in some] for some in best_passages(nearest, depth, ids)]
     else:
-        found = exhaustive.search_tokens(vectors, documents, ids, depth)
+        found = nearest(depth)
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
+
+
+def best_passages(
+    nearest: Callable[[int], list[list[tuple[str, float]]]], depth: int, ids: Sequence[str]
+) -> list[list[tuple[str, float]]]:
+    """The ``depth`` best documents of each query, each by its best passage.
+
+    Args:
+        nearest: Gives the so many best passages of each query, ids and scores in any order.
+        depth: Documents for a query.
+        ids: Of all passages.
+
+    Returns:
+        For each query ``(passage id, score)``, best first.
+    """
+    some = min(2 * depth, len(ids))
+    while True:
+        found = [_one_each(passages) for passages in nearest(some)]
+        if some == len(ids) or all(len(best) >= depth for best in found):
+            return [best[:depth] for best in found]
+        some = min(4 * some, len(ids))  # too many of the passages were of the same documents
+
+
+def _one_each(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    best: dict[str, tuple[str, float]] = {}
+    for passage in sorted(found, key=lambda one: (-one[1], one[0])):
+        best.setdefault(place_of(passage[0]).doc_id, passage)
+    return list(best.values())
 
 
 def open_index(folder: Path, params: SearchParams = DEFAULTS, *, late: bool) -> Opened:

@@ -187,10 +187,11 @@ def _read_questions(body: bytes) -> Questions:
 
 def result(question: str, found: Hit) -> dict[str, Any]:
     """One passage for JSON; positions count characters (code points) of the question, the title or the text."""
-    doc, score, matches = found
+    doc, score, matches, span = found
     told = [_match(question, doc, match) for match in matches]
     told_of = {"id": doc.id, "title": doc.title, "text": doc.text, "metadata": doc.metadata}
-    return {**told_of, "score": round(score, 6), "matches": told}
+    place = {"span": span._asdict()} if span else {}  # of a passage, in the text of its document
+    return {**told_of, **place, "score": round(score, 6), "matches": told}
 
 
 def _match(question: str, doc: Doc, match: Match) -> dict[str, Any]:
