@@ -33,6 +33,8 @@ from optical.models.towers import Towers, check_towers, names_of, prompted_tower
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
 
+MUCH = 0.2  # share of the documents' tokens that are not read from which passages are proposed
+
 
 def teacher_towers(recipe: Recipe) -> Towers:
     """The teacher as the recipe reads it: with its prompts, as it is, or token by token.
@@ -94,6 +96,12 @@ def embed_documents(
     vectors = document_vectors(encoder, ids, texts, recipe.cache_folder, options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
+        if (
+            recipe.search.passages == "off"
+            and vectors.reading
+            and vectors.reading.unread > MUCH * vectors.reading.tokens
+        ):
+            say("--set search.passages=auto splits such documents at sentences, so that all of them is searched")
     return EmbeddedCollection(collection, vectors, ids)
 
 

@@ -83,3 +83,18 @@ def test_auto_splits_at_what_the_encoder_reads(recipe):
     read = teacher.preprocess(["the moon " * 999], task="document")["attention_mask"].sum()
     assert passage_limit(auto, teacher) == read - 2
     assert passage_limit(recipe, teacher) == 16
+
+
+def test_passages_are_proposed_where_much_is_not_read(recipe):
+    off = recipe.model_copy(update={"search": recipe.search.model_copy(update={"passages": "off"})})
+    teacher = load_teacher(off)
+    teacher.max_seq_length = 10
+    said: list[str] = []
+    collection = answer.load_run(recipe).collection
+    embed_documents(off, teacher, collection, False, said.append)
+    assert "search.passages=auto" in said[1]
+    auto = recipe.model_copy(update={"search": recipe.search.model_copy(update={"passages": "auto"})})
+    said.clear()
+    embed_documents(auto, teacher, collection, False, said.append)
+    assert "passages of at most 8 tokens" in said[0]
+    assert not [line for line in said if "search.passages" in line]
