@@ -16,8 +16,8 @@ class Vocabulary(Section):
         default="auto",
         description="extend keeps the teacher's pieces and adds words, replace learns other pieces, trim keeps the "
         "pieces in use (multilingual teacher), trim+extend adds words to these, off changes nothing; auto is extend, "
-        "and for a multilingual tokenizer that reads X trim+extend, or trim where held-out sentences are better found "
-        "so",
+        "and for a multilingual tokenizer that reads X trim, or trim+extend where held-out sentences show that to be "
+        "better",
     )
     min_count: int = Field(
         default=1,
