@@ -14,6 +14,8 @@ from rich.markup import escape
 from optical.cli.app import Run, Settings, chosen, command, console, found, hint, kept, recipe_of, say, show
 from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
+from optical.data.document_store import ids_of
+from optical.data.feedback import Feedback, check_feedback
 from optical.pipeline import preflight
 
 if TYPE_CHECKING:
@@ -57,6 +59,10 @@ def serve(
     path: PathOption = None,
     name: Name = None,
     queue: Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait; one more gets 429.")] = 64,
+    feedback: Annotated[
+        Path | None,
+        typer.Option("--feedback", help="Ask for thumbs up or down, and add questions and judgements to this file."),
+    ] = None,
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
@@ -64,6 +70,8 @@ def serve(
     wanted = recipe_of(kept(run), settings, out=str(run))
     check_place(engine, url, path, name)
     preflight.before_search(wanted)
+    if feedback:
+        check_feedback(feedback)
     from optical.web import server
 
     server.check_installed()
@@ -74,7 +82,8 @@ def serve(
         facts = about(
             wanted, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
         )
-        application = create_app(answers.answer_all, facts, server.names(host), queue)
+        judge = Feedback(feedback, answers.lang, set(ids_of(answers.collection.docs))).add if feedback else None
+        application = create_app(answers.answer_all, facts, server.names(host), queue, answers.known, judge)
         if not server.is_local(host):
             console.print(
                 f"[bold yellow]warning:[/bold yellow] {host} can be reached from other machines, and whoever reaches "
@@ -82,6 +91,10 @@ def serve(
             )
         if chosen.json:  # at once: the verb ends by Ctrl-C
             typer.echo(json.dumps({"address": server.address(own)}))
+        if feedback:
+            console.print(
+                f"questions that are judged are kept, with the judgement, in [bold]{escape(str(feedback))}[/bold]"
+            )
         console.print(f"answering at [bold]{server.address(own)}[/bold] until Ctrl-C")
         server.serve(application, own)
 

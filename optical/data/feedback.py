@@ -46,15 +46,7 @@ class Feedback:
             DataError: It holds something else, or cannot be written.
         """
         self.path, self.lang, self.ids, self._one_at_a_time = path, lang, ids, threading.Lock()
-        if path.exists():
-            read_feedback(path)
-        try:
-            with path.open("a", encoding="utf-8"):
-                pass
-        except OSError as error:
-            raise DataError(
-                f"{path} cannot be written ({error.strerror}); name another file with --feedback"
-            ) from error
+        check_feedback(path)
 
     def add(self, query: str, doc_id: str, relevance: int | None) -> None:
         """Append a judgement, and see to it that it is on the disk.
@@ -68,12 +60,31 @@ class Feedback:
             raise DataError(f"no document {doc_id[:100]!r} in this collection; judge a passage that was found")
         told = {"lang": self.lang, "query": query, "id": doc_id, "relevance": relevance}
         told["time"] = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._one_at_a_time, self.path.open("a", encoding="utf-8") as file:
-            if file.tell() > LARGEST:
-                raise DataError(f"the file of feedback has {LARGEST // 2**20} MB; nothing is added any more")
-            file.write(json.dumps(told, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        line = json.dumps(told, ensure_ascii=False) + "\n"
+        try:
+            with self._one_at_a_time, self.path.open("ab") as file:
+                if file.tell() > LARGEST:
+                    raise DataError(f"the file of feedback has {LARGEST // 2**20} MB; nothing is added any more")
+                file.write(line.encode("utf-8", "replace"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DataError(f"the judgement could not be kept ({error.strerror})") from error
+
+
+def check_feedback(path: Path) -> None:
+    """Check that judgements can be added to a file, which is made where it is not there.
+
+    Raises:
+        DataError: It holds something else, or cannot be written.
+    """
+    if path.exists():
+        read_feedback(path)
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); name another file with --feedback") from error
 
 
 def read_feedback(path: Path) -> dict[str, Judgements]:

@@ -204,8 +204,9 @@ class QueryWords:
         found = []
         for (start, end), word, composed in zip(places, words, self.compositions(words), strict=True):
             if composed is not None or self.spelled(word):
-                ids = [] if composed is None else composed.ids[np.argsort(-composed.weight, kind="stable")]
-                found.append(UnseenWord(start, end, [self.word_of[int(k)] for k in ids]))
+                rows = [] if composed is None else np.argsort(-composed.weight, kind="stable")
+                like = [self.word_of[int(composed.ids[k])] for k in rows if composed and composed.weight[k] > 0]
+                found.append(UnseenWord(start, end, like))
         return Known(len(words), found)
 
     def spelled(self, word: str) -> str:

@@ -19,6 +19,7 @@ from optical.errors import DataError
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt
+from optical.models.query_words import Known
 from optical.pipeline import pgvector, qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
 from optical.pipeline.exported_documents import Asking
@@ -31,7 +32,7 @@ from optical.retrieval.dense.index import DenseIndex
 from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
-from optical.retrieval.matches import Hit, Span, match_words, word_spans
+from optical.retrieval.matches import Hit, Span, known_of, match_words, word_spans
 from optical.retrieval.pgvector.table import Table
 from optical.retrieval.qdrant.place import Place
 from optical.retrieval.search import best_passages, search_vectors
@@ -45,6 +46,7 @@ class Answers(NamedTuple):
         collection: Where the passages are from.
         late: Whether scores are sums of MaxSim, not cosines.
         penalised: Whether scores are cosines less a penalty of the document.
+        student: Who asks.
         answer_all: ``answer_all(questions, depth)`` gives the passages of each question, best first. Not for several
             threads at once: an encoder makes one call at a time.
     """
@@ -53,11 +55,16 @@ class Answers(NamedTuple):
     collection: Collection
     late: bool
     penalised: bool
+    student: Encoder
     answer_all: Callable[[Sequence[str], int], list[list[Hit]]]
 
     def answer(self, question: str, depth: int) -> list[Hit]:
         """Passages for one question, best first."""
         return self.answer_all([question], depth)[0]
+
+    def known(self, question: str) -> Known | None:
+        """Tell which words of a question the student never saw; None where it reads such words like all others."""
+        return known_of(self.student, question)
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def opened(
     if place is None:
         run = load_run(recipe, say)
         penalised = run.dense_index is not None and HUBNESS in run.dense_index.manifest
-        yield Answers(run.lang, run.collection, run.late is not None, penalised, partial(answer_all, run))
+        yield Answers(run.lang, run.collection, run.late is not None, penalised, run.student, partial(answer_all, run))
         return
     if isinstance(place, Table):
         with pgvector.opened(recipe, place, say) as asked:
@@ -90,7 +97,7 @@ def opened(
 
 
 def _answers(run: Asking, answer_all: Callable[[Sequence[str], int], list[list[Hit]]]) -> Answers:
-    return Answers(run.lang, run.collection, run.late, run.penalised, answer_all)
+    return Answers(run.lang, run.collection, run.late, run.penalised, run.student, answer_all)
 
 
 class Late(NamedTuple):

@@ -20,7 +20,7 @@ from optical.evaluation.tables import Table, html
 from optical.models import encoders
 from optical.pipeline import preflight
 from optical.pipeline.align import Plans, align_run
-from optical.pipeline.answer import LoadedRun, answer, load_run
+from optical.pipeline.answer import LoadedRun, answer_all, load_run
 from optical.pipeline.evaluate import evaluation_folder
 from optical.pipeline.run_folder import kept
 from optical.retrieval.matches import Hit
@@ -42,17 +42,17 @@ class Hits(list[Hit]):
 
     def table(self) -> Table:
         """A row for each passage: rank, score, title, text, id."""
-        rows = [
-            (str(rank), f"{hit.score:.4f}", hit.doc.title, cut(hit.doc.text, SHOWN), hit.doc.id)
-            for rank, hit in enumerate(self, start=1)
-        ]
+        rows = []
+        for rank, hit in enumerate(self, start=1):
+            text = hit.doc.text[slice(*hit.span)] if hit.span else hit.doc.text
+            rows.append((str(rank), f"{hit.score:.4f}", hit.doc.title, cut(text, SHOWN), hit.doc.id))
         return Table(self.question, ("", "score", "title", "passage", "id"), rows, left=5)
 
     def __repr__(self) -> str:
         """A line for each passage."""
         lines = [f"{len(self)} passages for {self.question!r}"]
-        for rank, (doc, score, _) in enumerate(self, start=1):
-            lines.append(f"{rank}. {doc.title or cut(doc.text, 60)}  {doc.id}  {score:.4f}")
+        for rank, hit in enumerate(self, start=1):
+            lines.append(f"{rank}. {hit.doc.title or cut(hit.doc.text, 60)}  {hit.doc.id}  {hit.score:.4f}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -102,7 +102,8 @@ class Searcher:
             raise RecipeError(f"k = {k!r}: give the number of passages, 1 or more")
         asked = [preflight.checked_question(text) for text in _texts("questions", questions)]
         with self._one_at_a_time:
-            found = [Hits(text, answer(self._run, text, int(k))) for text in asked]
+            answers = answer_all(self._run, asked, int(k)) if asked else []
+        found = [Hits(text, hits) for text, hits in zip(asked, answers, strict=True)]
         return found[0] if isinstance(questions, str) else found
 
     def encode(self, texts: str | Iterable[str]) -> np.ndarray | list[np.ndarray]:

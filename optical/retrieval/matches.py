@@ -20,7 +20,7 @@ from optical.data.words import split_words
 from optical.models.composing import query_words
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt, query_prompt
-from optical.models.query_words import SLOT
+from optical.models.query_words import SLOT, Known
 
 # Unicode's definition of a word (UAX 29): ng'ombe and 3.5 are one, dar-es-salaam is three, a Chinese sign is one.
 _WORD = regex.compile(r"\b\w.*?\b", regex.WORD | regex.DOTALL)
@@ -99,6 +99,12 @@ def match_words(
         best[pair] = max(best.get(pair, -1.0), float(row[j]))
     found = [Match(own, other, min(1.0, value)) for (own, other), value in best.items()]
     return sorted(found, key=lambda match: (match.query, -match.similarity, match.passage))
+
+
+def known_of(encoder: Encoder, text: str) -> Known | None:
+    """Tell which words of a question a student never saw; None where it reads such words like all others."""
+    composing = query_words(encoder)
+    return composing.known_of(text) if composing else None
 
 
 def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]:

@@ -1,5 +1,7 @@
 """The HTTP endpoints: ``/`` (the page), ``/api/search``, ``/api/about``, ``/healthz``, ``/metrics``, ``/openapi.json``.
 
+Where it is wanted, ``/api/feedback`` keeps judgements.
+
 Every error is one message in JSON. No question and no passage becomes mark-up: answers are JSON, and the page inserts
 them as text.
 """
@@ -9,17 +11,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
 
 from optical.data.records import Doc
 from optical.errors import DataError, OpticalError, Unavailable
 from optical.pipeline.preflight import checked_question
-from optical.retrieval.matches import Hit, Match, Span
+from optical.retrieval.matches import Hit, Known, Match, Span
 from optical.version import __version__
 from optical.web import page
 from optical.web.bounded_queue import BoundedQueue, QueueFullError
 from optical.web.metrics import Metrics
-from optical.web.schemas import MOST, MOST_QUESTIONS, BatchAnswer, Fault, Questions, SearchAnswer
+from optical.web.schemas import MOST, MOST_QUESTIONS, BatchAnswer, Fault, Judgement, Kept, Questions, SearchAnswer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,10 +31,18 @@ if TYPE_CHECKING:
 WAITING = 64  # requests that may wait
 LARGEST = 512 * 1024  # bytes of a batch: its questions may be of four bytes a character, or escaped
 GZIP_FROM = 1_024  # bytes of an answer
+BATCH = f'{{"questions": ["..."], "k": 5}}, of at most {MOST_QUESTIONS} questions'
 Find = Callable[[Sequence[str], int], Sequence[Sequence[Hit]]]
 
 
-def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*",), waiting: int = WAITING) -> FastAPI:
+def create_app(
+    find: Find,
+    about: Mapping[str, Any],
+    hosts: Sequence[str] = ("*",),
+    waiting: int = WAITING,
+    known: Callable[[str], Known | None] = lambda _: None,
+    judge: Callable[[str, str, int | None], None] | None = None,
+) -> FastAPI:
     """Make the FastAPI application.
 
     Args:
@@ -40,13 +52,16 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
         hosts: Host names that are answered, ``*`` for any. A foreign page that reaches this machine by a host name of
             its own (DNS rebinding) is refused.
         waiting: Requests that may wait; one more is refused with 429.
+        known: Which words of a question the student never saw; called by the thread that calls ``find``.
+        judge: ``judge(question, document id, 1, 0 or None)`` keeps a judgement, for several threads at once; without
+            it there is no ``/api/feedback``.
     """
     from fastapi import FastAPI
     from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     metrics = Metrics()
-    queue = BoundedQueue(partial(_told, find, metrics), waiting)
+    queue = BoundedQueue(partial(_told, find, known, metrics), waiting)
     metrics.watch(lambda: queue.waiting)
 
     @asynccontextmanager
@@ -56,8 +71,10 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
 
     # The pages of docs load scripts from other hosts.
     app = FastAPI(title="optical", version=__version__, docs_url=None, redoc_url=None, lifespan=until_the_end)
-    _add_pages(app, about, metrics)
+    _add_pages(app, {**about, "feedback": judge is not None}, metrics)
     _add_search(app, queue, ",".join(about.get("languages", [])))
+    if judge is not None:
+        _add_feedback(app, judge)
     _explain_refusals(app, metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=4)
@@ -65,12 +82,14 @@ def create_app(find: Find, about: Mapping[str, Any], hosts: Sequence[str] = ("*"
     return app
 
 
-def _told(find: Find, metrics: Metrics, questions: Sequence[str], k: int) -> list[dict[str, Any]]:
+def _told(
+    find: Find, known: Callable[[str], Known | None], metrics: Metrics, questions: Sequence[str], k: int
+) -> list[dict[str, Any]]:
     """Questions with their passages, for JSON."""
     with metrics.answering.time():
         found = find(questions, k)
         told = [
-            {"query": question, "results": [result(question, one) for one in hits]}
+            {"query": question, "words": _words(question, known), "results": [result(question, one) for one in hits]}
             for question, hits in zip(questions, found, strict=True)
         ]
     metrics.questions.inc(len(questions))
@@ -134,7 +153,7 @@ def _add_search(app: FastAPI, queue: BoundedQueue, language: str) -> None:
 
     async def batch(request: Any) -> Any:
         """Passages for several questions, which the model reads together."""
-        asked = _read_questions(await _body(request))
+        asked = _read(Questions, await _body(request), BATCH)
         answers, seconds = await queue.ask([_checked(question, asked.k) for question in asked.questions], asked.k)
         return JSONResponse({"language": language, "seconds": round(seconds, 4), "answers": answers})
 
@@ -164,8 +183,35 @@ async def _body(request: Any) -> bytes:
     return bytes(read)
 
 
-def _read_questions(body: bytes) -> Questions:
-    """Read a batch.
+def _add_feedback(app: FastAPI, judge: Callable[[str, str, int | None], None]) -> None:
+    """The endpoint that keeps judgements."""
+    from fastapi import HTTPException, Request
+    from starlette.concurrency import run_in_threadpool
+
+    async def feedback(request: Any) -> Any:
+        """Keep whether a passage answers a question."""
+        told = _read(Judgement, await _body(request), '{"query": "...", "id": "...", "relevance": 1}')
+        try:
+            await run_in_threadpool(judge, _checked(told.query, 1), told.id, told.relevance)
+        except DataError as error:
+            raise HTTPException(422, str(error)) from error
+        return {"kept": True}
+
+    feedback.__annotations__["request"] = Request
+    body = {"required": True, "content": {"application/json": {"schema": Judgement.model_json_schema()}}}
+    refusals: dict[int | str, dict[str, Any]] = {
+        413: {"model": Fault, "description": "The request is too large"},
+        415: {"model": Fault, "description": "The request is no JSON"},
+        422: {"model": Fault, "description": "No such passage, or no judgement"},
+    }
+    app.post("/api/feedback", response_model=Kept, responses=refusals, openapi_extra={"requestBody": body})(feedback)
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def _read(model: type[Asked], body: bytes, shape: str) -> Asked:
+    """Read the JSON of a request; ``shape`` is an example of it.
 
     Raises:
         HTTPException: 422, with a message.
@@ -174,15 +220,11 @@ def _read_questions(body: bytes) -> Questions:
     from pydantic import ValidationError
 
     try:
-        return Questions.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the request"
-        raise HTTPException(
-            422,
-            f'{where} cannot be read: {first["msg"].lower()}; send {{"questions": ["..."], "k": 5}}, of at most '
-            f"{MOST_QUESTIONS} questions",
-        ) from error
+        raise HTTPException(422, f"{where} cannot be read: {first['msg'].lower()}; send {shape}") from error
 
 
 def result(question: str, found: Hit) -> dict[str, Any]:
@@ -192,6 +234,15 @@ def result(question: str, found: Hit) -> dict[str, Any]:
     told_of = {"id": doc.id, "title": doc.title, "text": doc.text, "metadata": doc.metadata}
     place = {"span": span._asdict()} if span else {}  # of a passage, in the text of its document
     return {**told_of, **place, "score": round(score, 6), "matches": told}
+
+
+def _words(question: str, known: Callable[[str], Known | None]) -> dict[str, Any] | None:
+    """The words of a question for JSON, and which of them the student never saw."""
+    told = known(question)
+    if told is None:
+        return None
+    unseen = [{**_word(question, Span(one.start, one.end)), "like": one.like} for one in told.unseen]
+    return {"count": told.words, "unseen": unseen}
 
 
 def _match(question: str, doc: Doc, match: Match) -> dict[str, Any]:

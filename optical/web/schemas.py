@@ -43,10 +43,24 @@ class Passage(BaseModel):
     matches: list[WordMatch] = Field(description="Empty for single vectors and servers of documents.")
 
 
+class UnseenWord(Word):
+    """A word of the question that the student never saw."""
+
+    like: list[str] = Field(description="The words that it is read as, the nearest first; empty: by its pieces.")
+
+
+class Words(BaseModel):
+    """The words of the question."""
+
+    count: int
+    unseen: list[UnseenWord]
+
+
 class Found(BaseModel):
     """Passages for one question, best first."""
 
     query: str
+    words: Words | None = Field(description="null where the student does not tell unseen words from others.")
     results: list[Passage]
 
 
@@ -71,6 +85,21 @@ class BatchAnswer(BaseModel):
     language: str
     seconds: float = Field(description="Of the model and the search for all of them, without waiting.")
     answers: list[Found]
+
+
+class Judgement(BaseModel):
+    """Whether a passage answers a question, as somebody who asked it says."""
+
+    model_config = ConfigDict(extra="forbid")
+    query: str
+    id: str = Field(description="Of the passage.")
+    relevance: Literal[1, 0] | None = Field(description="1: it answers; 0: it does not; null: taken back.")
+
+
+class Kept(BaseModel):
+    """A judgement was kept."""
+
+    kept: bool
 
 
 class Fault(BaseModel):

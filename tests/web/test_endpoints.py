@@ -13,8 +13,10 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from fastapi.testclient import TestClient
 
+from optical.data.feedback import Feedback, read_feedback
 from optical.data.records import Doc
 from optical.errors import DataError, Unavailable
+from optical.models.query_words import Known, UnseenWord
 from optical.pipeline import answer
 from optical.pipeline.preflight import LONGEST
 from optical.retrieval.matches import Hit, Match, Span
@@ -389,3 +391,58 @@ def test_metrics_count_what_was_answered_and_tell_no_question():
         assert line in lines, line
     assert "process_resident_memory_bytes" in reply.text
     assert not [word for word in ("secret", "wp-login", "BREW") if word in reply.text]
+
+
+def test_the_words_that_the_student_never_saw_are_told():
+    text = "\U0001f327 tembo wakubwa"
+    told = Known(2, [UnseenWord(2, 7, ["tembe"]), UnseenWord(8, 15, [])])
+    client = small(known=lambda question: told if question == text else None)
+    words = client.get("/api/search", params={"q": text}).json()["words"]
+    assert words == {
+        "count": 2,
+        "unseen": [
+            {"start": 2, "end": 7, "text": "tembo", "like": ["tembe"]},
+            {"start": 8, "end": 15, "text": "wakubwa", "like": []},
+        ],
+    }
+    assert client.get("/api/search?q=maji").json()["words"] is None
+
+
+def test_there_is_no_feedback_unless_it_is_wanted():
+    client = small()
+    assert client.get("/api/about").json()["feedback"] is False
+    assert client.post("/api/feedback", json={"query": "maji", "id": "d1", "relevance": 1}).status_code == 404
+    assert "/api/feedback" not in client.get("/openapi.json").json()["paths"]
+
+
+def test_feedback_is_kept_as_judgements(tmp_path):
+    kept = Feedback(tmp_path / "judged.jsonl", "sw", {"d1", "d2"})
+    client = small(judge=kept.add)
+    assert client.get("/api/about").json()["feedback"] is True
+    for given in ({"id": "d1", "relevance": 1}, {"id": "d2", "relevance": 0}, {"id": "d1", "relevance": None}):
+        reply = client.post("/api/feedback", json={"query": " Maji? ", **given})
+        assert (reply.status_code, reply.json()) == (200, {"kept": True})
+    assert read_feedback(kept.path) == {"sw": {("Maji?", "d2"): 0}}
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [({"id": "d9", "relevance": 1}, 422, "no document 'd9'"), ({"id": "d1", "relevance": 3}, 422, "relevance"),
+     ({"id": "d1"}, 422, "relevance"), ({"id": 1, "relevance": 1}, 422, "id"),
+     ({"id": "d1", "relevance": 1, "query": " "}, 422, "no question"), ({"more": 1}, 422, "send"),
+     ({"id": "d1", "relevance": 1, "query": "a" * (LARGEST + 1)}, 413, "longer than")],
+)  # fmt: skip
+def test_what_is_no_judgement_is_refused(tmp_path, given, code, told):
+    kept = Feedback(tmp_path / "judged.jsonl", "sw", {"d1"})
+    reply = small(judge=kept.add).post("/api/feedback", json={"query": "Maji?", **given})
+    assert reply.status_code == code
+    assert told in reply.json()["error"]
+    assert kept.path.read_bytes() == b""
+
+
+def test_a_foreign_page_gives_no_feedback(tmp_path):
+    kept = Feedback(tmp_path / "judged.jsonl", "sw", {"d1"})
+    body = '{"query": "Maji?", "id": "d1", "relevance": 1}'
+    reply = small(judge=kept.add).post("/api/feedback", content=body, headers={"Content-Type": "text/plain"})
+    assert reply.status_code == 415
+    assert kept.path.read_bytes() == b""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+from optical.data.feedback import Feedback, read_feedback
 from optical.data.records import Doc
 from optical.errors import DataError
+from optical.models.query_words import Known, UnseenWord
 from optical.pipeline import answer
 from optical.retrieval.matches import Hit, Match, Span
 from optical.web import server
@@ -23,6 +26,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 EVIL = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
 RAIN = "\U0001f327"  # one character, two in JavaScript
 ARABIC = "\u0645\u0627 \u0647\u0648 \u0623\u0637\u0648\u0644 \u0646\u0647\u0631"
+
+
+judged = []  # where feedback is kept
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +45,22 @@ def address(tmp_path_factory):
             return [Hit(Doc("long", "", "word " * 400), 1.0, [])]
         if EVIL in question or question == ARABIC:
             asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
-            first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}")
+            first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}", json.dumps({"url": "javascript:window.pwned=3"}))
             return [Hit(first, 1.0, [asked]), Hit(Doc("ar", "", ARABIC), 0.5, [])]
         return answer.answer(loaded, question, k)
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
-    made = server.make_server(create_app(each(find), {**facts, "examples": ["milk"]}, server.names("127.0.0.1")))
+    kept = Feedback(tmp_path_factory.mktemp("feedback") / "judged.jsonl", "sw", {"d2", EVIL})
+    unseen = Known(4, [UnseenWord(0, 3, ["yupi", EVIL]), UnseenWord(4, 10, [])])
+    application = create_app(
+        each(find), {**facts, "examples": ["milk"]}, server.names("127.0.0.1"),
+        known=lambda question: unseen if question.startswith("who writes") else None, judge=kept.add,
+    )  # fmt: skip
+    made = server.make_server(application)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [own]}, daemon=True)
     thread.start()
+    judged.append(kept.path)
     yield server.address(own)
     made.should_exit = True
     thread.join(10)
@@ -163,3 +176,85 @@ def test_fields_have_labels_and_a_phone_needs_no_sideways_scrolling(page, tmp_pa
         assert page.run("document.documentElement.scrollWidth") == 360
         assert (tmp_path / f"{scheme}.png").stat().st_size > 5000
     assert shown["light"] != shown["dark"]
+
+
+def test_the_words_that_the_student_never_saw_are_told_and_what_they_are_read_as(page):
+    ask(page, "who writes a letter ?")
+    told = "document.getElementById('words').textContent"
+    assert page.run(told) == (
+        f"New to the student: 2 of 4 words (50 %). who read as yupi, {EVIL}; writes read by its pieces"
+    )
+    assert page.run("window.pwned") is None
+    ask(page, "milk")
+    assert page.run("document.getElementById('words').hidden")
+
+
+def test_a_thumb_is_kept_as_a_judgement_and_taken_back_by_a_second_press(page):
+    ask(page, "who writes a letter ?")
+    first = "document.querySelector('article .judge')"
+    pressed = f"[...{first}.querySelectorAll('button')].map(b => b.getAttribute('aria-pressed'))"
+    for press, state, kept in (
+        ("up", ["true", "false"], {"d2": 1}), ("down", ["false", "true"], {"d2": 0}), ("down", ["false", "false"], {})
+    ):  # fmt: skip
+        page.run(f"{first}.querySelector('.{press}').click()")
+        page.wait(f"JSON.stringify({pressed}) === '{json.dumps(state, separators=(',', ':'))}'")
+        assert {doc_id: value for (_, doc_id), value in read_feedback(judged[0]).get("sw", {}).items()} == kept
+    page.run("document.querySelectorAll('article .judge')[1].querySelector('.up').click()")  # no document of this file
+    page.wait("document.querySelectorAll('article .judge span')[1].textContent.startsWith('no document')")
+    ask(page, EVIL)
+    page.run(f"{first}.querySelector('.up').click()")
+    page.wait(f"{first}.querySelector('span').textContent === 'Thank you'")
+    assert read_feedback(judged[0])["sw"] == {(EVIL, EVIL): 1}
+    assert page.run("window.pwned") is None
+
+
+def test_keys_ask_and_move_from_passage_to_passage(page):
+    ask(page, "who writes a letter ?")
+    at = "[...document.querySelectorAll('article')].indexOf(document.activeElement)"
+    page.press("ArrowDown", 40)
+    assert page.run(at) == 0
+    for key, code, place in (("j", 74, 1), ("ArrowDown", 40, 2), ("k", 75, 1), ("ArrowUp", 38, 0)):
+        page.press(key, code)
+        assert page.run(at) == place
+    page.press("k", 75)
+    assert page.run("document.activeElement.id") == "q"
+    page.press("j", 74, "j")
+    assert page.run("document.getElementById('q').value").endswith("j"), "in the field a key is a letter"
+    page.run("document.activeElement.blur()")
+    page.press("/", 191, "/")
+    assert page.run("document.activeElement.id") == "q"
+    assert "/" not in page.run("document.getElementById('q').value")
+    page.press("ArrowDown", 40)
+    page.press("Escape", 27)
+    assert page.run("document.activeElement.id") == "q"
+
+
+def test_a_link_keeps_the_question_and_only_an_address_of_the_web_becomes_one(page, address):
+    ask(page, "who writes a letter ?")
+    assert page.run("document.getElementById('link').href") == f"{address}/?q=who+writes+a+letter+%3F&k=5"
+    assert page.run("document.querySelector('article .id a').href") == "https://example.org/d2"
+    assert page.run("document.querySelector('article .id a').rel") == "noopener noreferrer"
+    ask(page, EVIL)
+    assert page.run("document.querySelectorAll('article .id a').length") == 0
+
+
+def test_empty_and_broken_answers_say_what_to_do(page):
+    ask(page, "nothing")
+    assert page.run("document.getElementById('empty').innerText").startswith("No passage came back.")
+    ask(page, "broken")
+    assert page.run("getComputedStyle(document.getElementById('again')).display") != "none"
+    assert page.run("document.getElementById('empty').hidden")
+    page.run("window.real = fetch, window.fetch = () => Promise.reject(new TypeError('no network'))")
+    page.run("document.getElementById('again').click()")
+    page.wait("document.getElementById('error').textContent === 'The server does not answer.'")
+    page.run("window.fetch = window.real")
+    ask(page, "milk")
+    assert page.run("document.getElementById('again').hidden")
+    page.run("document.getElementById('q').value = '   '")
+    page.run("document.getElementById('form').requestSubmit()")
+    assert page.run("document.querySelector('[role=alert]').textContent") == "Write a question."
+
+
+def test_the_icon_is_the_pages_own(page):
+    drawn = "new Promise(done => {const i = new Image(); i.onload = () => done(i.width); i.onerror = () => done(0);"
+    assert page.run(f"{drawn} i.src = document.querySelector('link[rel=icon]').href}})") > 0
