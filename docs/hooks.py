@@ -84,3 +84,7 @@ class Roles(griffe.Extension):
         if obj.docstring:
             text = ROLE.sub(REFERENCE, obj.docstring.value)
             obj.docstring.value = re.sub(r"::\n\n", ":\n\n", text)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Rewrite the docstring of the package itself, which is none of its objects."""
+        self.on_object(obj=pkg)
