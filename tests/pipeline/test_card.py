@@ -96,6 +96,12 @@ def test_models_of_the_hub_are_named_as_it_names_them(kept):
     assert 'load_towers("a/questions,b/passages").documents' in pair
 
 
+def test_a_folder_that_is_called_like_a_model_of_the_hub_is_not_named_as_one(kept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "teacher").mkdir(parents=True)
+    assert "base_model" not in check_metadata(card.card(kept[0].model_copy(update={"teacher": "own/teacher"})))
+
+
 def test_languages_and_their_bitext_are_named_with_licences(kept):
     recipe, change = kept
     source = {"path": "p", "weight": 0.5, "checksum": "ab" * 32}
