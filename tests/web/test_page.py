@@ -240,6 +240,7 @@ def test_a_link_keeps_the_question_and_only_an_address_of_the_web_becomes_one(pa
 
 def test_empty_and_broken_answers_say_what_to_do(page):
     ask(page, "nothing")
+    assert page.run("document.getElementById('empty').hidden") is False
     assert page.run("document.getElementById('empty').innerText").startswith("No passage came back.")
     ask(page, "broken")
     assert page.run("getComputedStyle(document.getElementById('again')).display") != "none"
