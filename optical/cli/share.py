@@ -89,20 +89,16 @@ def pull(
 @command("device", "search.split")
 def mteb(
     run: Run,
-    task: Annotated[
-        list[str] | None,
-        typer.Option("--task", help="Task of MTEB, which it downloads; repeatable.", show_default="the collection"),
-    ] = None,
     collection: RunCollection = None,
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
-    """Measure a run by MTEB: questions read by the student, English documents by the teacher."""
+    """Measure a run on its collection by MTEB: questions read by the student, English documents by the teacher."""
     wanted = recipe_of(kept(run), settings, out=str(run), collection=collection)
     from optical.pipeline import mteb_run as pipeline_mteb
 
     pipeline_mteb.check_installed()
-    preflight.before_mteb(wanted, task or [])
-    results = pipeline_mteb.mteb_run(wanted, task or [], say)
+    preflight.before_mteb(wanted)
+    results = pipeline_mteb.mteb_run(wanted, say)
     found(results=results)
     show(pipeline_mteb.table(results))

@@ -1,6 +1,7 @@
 """A run under MTEB: the student reads questions, the teacher English documents, as one model of that library.
 
-Its tasks are those of the library, which it downloads, or one made of a collection that optical reads.
+The task is made of a collection that optical reads. For tasks of the library, :class:`Both` is a model that
+``mteb.evaluate`` takes.
 """
 
 from __future__ import annotations
@@ -27,26 +28,20 @@ if TYPE_CHECKING:
 MEASURES = {"ndcg_at_10": "nDCG@10", "map_at_1000": "MAP@1000", "recall_at_100": "R@100"}
 
 
-def mteb_run(recipe: Recipe, names: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
-    """Measure a finished run by MTEB and keep what it gives in ``RUN/mteb``, a file for each task.
-
-    Args:
-        recipe: Of the run.
-        names: Tasks of the library; without any, the collection of the recipe is made one.
-        say: Told of each task.
+def mteb_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
+    """Measure a finished run by MTEB on the recipe's collection and keep what it gives in ``RUN/mteb``.
 
     Returns:
         The results of each task, as the library writes them.
 
     Raises:
-        DataError: The library or a task is not there, or the run is of late interaction.
+        DataError: The library is not there, or the run is of late interaction.
     """
     check_installed()
-    check_writable(recipe.folder, [f"mteb/{name}.json" for name in names or ["*"]])
+    check_writable(recipe.folder, ["mteb/*.json"])
     import mteb
 
-    recipe = first_judged(recipe, say) if not names else recipe
-    tasks = [_task(name) for name in names] if names else [local_task(recipe)]
+    task = local_task(first_judged(recipe, say))
     student, teacher = load_student(recipe), teacher_towers(recipe).documents
     if is_multi_vector(student):
         raise DataError(
@@ -54,14 +49,13 @@ def mteb_run(recipe: Recipe, names: Sequence[str], say: Callable[[str], None] = 
             "`optical evaluate`, or give PyLate the folder RUN/colbert"
         )
     model = Both(recipe.folder.resolve().name, student, teacher)
-    results = []
-    for task in tasks:
-        say(f"MTEB measures {task.metadata.name}")
-        found = mteb.evaluate(
-            model, task, cache=None, co2_tracker=False, show_progress_bar=False, overwrite_strategy="always"
-        )
-        results += [one.model_dump(mode="json") for one in found.task_results]
-        write_text(recipe.folder / "mteb" / f"{task.metadata.name}.json", strict_json(results[-1]))
+    say(f"MTEB measures {task.metadata.name}")
+    found = mteb.evaluate(
+        model, task, cache=None, co2_tracker=False, show_progress_bar=False, overwrite_strategy="always"
+    )
+    results = [one.model_dump(mode="json") for one in found.task_results]
+    for result in results:
+        write_text(recipe.folder / "mteb" / f"{task.metadata.name}.json", strict_json(result))
     say(f"results are in {recipe.folder / 'mteb'}")
     return results
 
@@ -154,15 +148,6 @@ def _task_of(collection: Collection, lang: str, split: str) -> AbsTask:
 def _lang(code: str) -> str:
     """Language and script as MTEB writes them; the script of other languages than English is left open."""
     return "eng-Latn" if code == ENGLISH else f"{code}-Zyyy"
-
-
-def _task(name: str) -> AbsTask:
-    import mteb
-
-    try:
-        return mteb.get_task(name)
-    except KeyError as error:
-        raise DataError(f"MTEB has no task {name!r}: {str(error)[:160]}") from error
 
 
 def table(results: Sequence[dict[str, Any]]) -> Table:

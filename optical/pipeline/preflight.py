@@ -127,16 +127,15 @@ def before_evaluate(recipe: Recipe, student: Path | None) -> None:
     before_search(recipe, student)
 
 
-def before_mteb(recipe: Recipe, tasks: Sequence[str]) -> None:
-    """Refuse a run without a student, or without a collection where no task is named.
+def before_mteb(recipe: Recipe) -> None:
+    """Refuse a run without a student or a collection.
 
     Raises:
         DataError: What is missing.
     """
     _check_student(recipe.folder / "student")
     _check_models([recipe.teacher])
-    if not tasks:
-        _check_collections(recipe)
+    _check_collections(recipe)
 
 
 def _check_student_inputs(recipe: Recipe) -> None:

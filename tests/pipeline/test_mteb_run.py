@@ -49,12 +49,9 @@ def test_each_reads_what_is_its_own(tmp_path, languages, side, expected):
 
 
 @installed
-def test_a_task_that_is_not_there_and_late_interaction_are_one_message(tmp_path, command):
+def test_late_interaction_and_a_split_that_is_not_there_are_one_message(tmp_path, command):
     late = tiny_run(tmp_path / "late", late=True)
     assert "only single vectors" in command("mteb", late.folder)[2]
-    code, _, err = command("mteb", late.folder, "--task", "NoSuchTask")
-    assert code == 1
-    assert "MTEB has no task 'NoSuchTask'" in err
     code, _, err = command("mteb", late.folder, "--set", "search.split=dev")
     assert code == 1
     assert "has no split 'dev'" in err
