@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,8 +43,12 @@ def command(monkeypatch, capsys):
 
 @pytest.fixture
 def finished(run):
-    """The recipe of the finished run."""
-    return run[0]
+    """The recipe of the finished run, whose further evaluations are removed again."""
+    kept = run[0].folder / "evaluation"
+    before = set(kept.iterdir())
+    yield run[0]
+    for folder in set(kept.iterdir()) - before:
+        shutil.rmtree(folder)
 
 
 def snapshot(folder: Path) -> dict[str, str]:

@@ -148,7 +148,7 @@ def test_how_many_may_wait_is_an_option(command, recipe, served, monkeypatch):
     from optical.web import endpoints
 
     seen = []
-    monkeypatch.setattr(endpoints, "create_app", lambda *given: seen.append(given[-1]))
+    monkeypatch.setattr(endpoints, "create_app", lambda *given: seen.append(given[3]))
     assert command("serve", recipe.folder, "--port", 0, "--queue", 3)[0] == 0
     assert seen == [3]
     assert command("serve", recipe.folder, "--queue", -1)[0] == 2
