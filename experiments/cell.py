@@ -169,7 +169,7 @@ def run_cell(
     start = _start(recipe, teacher, mix(some if experiment.transplant == "drawn" else every, recipe.training).pairs)
     begun = time.perf_counter()
     workspace = Workspace(
-        folder / f"training-{_name(row.name)}-{setting.lang}-{seed}", Path(recipe.cache), progress=False
+        folder / f"training-{_name(row.name)}-{setting.lang}-{seed}", recipe.cache_folder, progress=False
     )
     passages = [] if recipe.late_interaction else [_passages(setting)]
     options = recipe.student_options._replace(weights=weights)
@@ -256,9 +256,9 @@ def _start(recipe: Recipe, teacher: Encoder, pairs: Sequence[Pair]) -> Encoder:
         [*made_of, fingerprints.code("optical.vocabulary.transplant"), fingerprints.code("optical.models.layers")]
         + [f"{p.english}\t{p.foreign}" for p in pairs]
     )
-    folder = Path(recipe.cache) / f"transplant-{key[:16]}"
+    folder = recipe.cache_folder / f"transplant-{key[:16]}"
     if not (folder / "modules.json").is_file():
-        workspace = Workspace(folder, Path(recipe.cache), progress=False)
+        workspace = Workspace(folder, recipe.cache_folder, progress=False)
         options = options._replace(entries=[entry for one in dictionaries.values() for entry in one.entries])
         save_encoder(make_start(teacher, pairs, options, workspace, body).student, folder)
     return load_student(folder, recipe.device)
