@@ -42,6 +42,8 @@ def run(longest, *requests, then=lambda queue, asked: None):
         queue = BoundedQueue(model, longest)
         asked = await waiting_behind(queue, *requests)
         then(queue, asked)
+        for _ in range(3):
+            await asyncio.sleep(0)  # a request is given up in the next turns of the loop
         model.go.set()
         told = await asyncio.gather(*asked, return_exceptions=True)
         return [getattr(one, "answers", one) for one in told], model.calls
