@@ -91,10 +91,7 @@ def before_export(recipe: Recipe, folder: Path, to: str) -> None:
     Raises:
         DataError: What is missing or in the way.
     """
-    if not (recipe.folder / "student").is_dir():
-        raise DataError(
-            f"{recipe.folder / 'student'}: no such model folder; name a run that `optical distill` finished"
-        )
+    _check_student(recipe.folder / "student")
     if to not in ("qdrant", "pgvector"):
         check_place(folder)
         check_replaceable(folder)
