@@ -5,6 +5,8 @@ Clones of OPTICAL train with it; it is here so that the two solvers can be compa
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -41,11 +43,12 @@ def ipot(
         The plan, detached; ``error`` is the marginal error, ``steps`` is ``inner * max_steps`` for every problem.
 
     Raises:
-        ValueError: Shapes that do not fit, masses whose totals differ, a beta, inner or max_steps that is not positive.
+        ValueError: Shapes that do not fit; masses that are negative, not finite, or differ in their totals; a beta,
+            inner or max_steps that is not positive.
     """
     for name, value, remedy in (("beta", beta, 1.0), ("inner", inner, 1), ("max_steps", max_steps, 100)):
-        if not isinstance(value, int | float) or not value > 0:
-            raise ValueError(f"{name} must be one positive number; received {value!r}; try {remedy}")
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be one positive number, and finite; received {value!r}; try {remedy}")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
     check_problem(C, a, b)
     R, g = reduced_costs(C, a[:, None, :], b[:, None, :], torch.zeros_like(b)[:, None, :])  # (b, n, m), (b, 1, m)

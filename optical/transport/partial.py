@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.plan import Plan, check_shapes, checked_schedule
+from optical.transport.plan import Plan, check_masses, checked_schedule
 from optical.transport.sinkhorn import sinkhorn
 
 APART = 40.0  # epsilons that moving mass from dummy to dummy costs: exp(-40) is nothing
@@ -44,13 +44,14 @@ def partial(
         The plan without the dummies, detached. ``error`` and ``steps`` are those of the balanced problem.
 
     Raises:
-        ValueError: Shapes that do not fit, an epsilon that is not positive, a share outside its range.
+        ValueError: Shapes that do not fit; masses that are negative or not finite; an epsilon that is not positive and
+            finite; a share outside its range; fewer than one step.
     """
     schedule = checked_schedule(epsilon)
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, of the mass; received {share}; try 0.8")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
-    check_shapes(C, a, b)
+    check_masses(C, a, b)
     total_a, total_b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)  # (b, 1)
     moved = share * torch.minimum(total_a, total_b)
     wide_a = torch.cat((a, (total_b - moved).clamp(min=0.0)), 1)  # (b, n + 1)

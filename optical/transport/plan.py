@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,8 +31,8 @@ class Stop(NamedTuple):
 
     Attributes:
         tolerance: Error below which a problem is done.
-        max_steps: Most iterations.
-        check_every: Iterations between two looks at the error.
+        max_steps: Most iterations, >= 1.
+        check_every: Iterations between two looks at the error, >= 1.
     """
 
     tolerance: float
@@ -43,9 +44,9 @@ def check_problem(C: Tensor, a: Tensor, b: Tensor) -> None:
     """Refuse costs and masses that have no balanced plan.
 
     Raises:
-        ValueError: Shapes that do not fit, or two sides whose total masses differ by more than 1e-3.
+        ValueError: See :func:`check_masses`; or two sides whose total masses differ by more than 1e-3.
     """
-    check_shapes(C, a, b)
+    check_masses(C, a, b)
     gap = (a.sum(-1) - b.sum(-1)).abs()
     if len(gap) and gap.max() > 1e-3:
         row = int(gap.argmax())
@@ -55,16 +56,24 @@ def check_problem(C: Tensor, a: Tensor, b: Tensor) -> None:
         )
 
 
-def check_shapes(C: Tensor, a: Tensor, b: Tensor) -> None:
-    """Refuse masses that do not have the shapes that the costs ask for.
+def check_masses(C: Tensor, a: Tensor, b: Tensor) -> None:
+    """Refuse masses that do not have the shapes that the costs ask for, or are no masses.
 
     Raises:
-        ValueError: With the three shapes.
+        ValueError: Shapes that do not fit; a mass that is negative, NaN or infinite.
     """
     if C.ndim != 3 or a.shape != C.shape[:2] or b.shape != (C.shape[0], C.shape[2]):
         raise ValueError(
             f"costs (b, n, m) need masses (b, n) and (b, m); received C {tuple(C.shape)}, a {tuple(a.shape)}, "
             f"b {tuple(b.shape)}; give one row of masses for each problem"
+        )
+    both = torch.cat((a, b), -1)
+    wrong = ~((both >= 0) & both.isfinite())  # NaN is not >= 0
+    if wrong.any():
+        row, place = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"masses must be finite and not negative; received {both[row, place]:.4g} in problem {row}; give each "
+            "token its share, and 0 to padding"
         )
 
 
@@ -72,12 +81,26 @@ def checked_schedule(epsilon: float | Sequence[float]) -> tuple[float, ...]:
     """The values of epsilon in turn, one or several.
 
     Raises:
-        ValueError: None at all, or one that is not positive.
+        ValueError: None at all, or one that is not positive and finite.
     """
     schedule = tuple(epsilon) if isinstance(epsilon, Sequence) else (epsilon,)
-    if not schedule or not min(schedule) > 0:
-        raise ValueError(f"epsilon must be positive, in units of the cost; received {epsilon!r}; try 0.05")
+    if not schedule or not all(0 < value < math.inf for value in schedule):
+        raise ValueError(f"epsilon must be positive and finite, in units of the cost; received {epsilon!r}; try 0.05")
     return schedule
+
+
+def checked_stop(tolerance: float, max_steps: int, check_every: int) -> Stop:
+    """When to end, checked.
+
+    Raises:
+        ValueError: A tolerance that is negative or NaN; fewer than one step, in all or between two looks.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be 0 or more, in units of mass; received {tolerance!r}; try 1e-3")
+    for name, value, usual in (("max_steps", max_steps, 200), ("check_every", check_every, 10)):
+        if not value >= 1:
+            raise ValueError(f"{name} must be at least 1; received {value!r}; try {usual}")
+    return Stop(tolerance, max_steps, check_every)
 
 
 def marginal_error(P: Float[Tensor, "b n m"], a: Float[Tensor, "b n"], b: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:

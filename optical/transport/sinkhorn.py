@@ -20,7 +20,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from optical.transport.plan import Plan, Stop, check_problem, checked_schedule, logsumexp, marginal_error, reduced_costs
+from optical.transport.plan import (
+    Plan,
+    Stop,
+    check_problem,
+    checked_schedule,
+    checked_stop,
+    logsumexp,
+    marginal_error,
+    reduced_costs,
+)
 
 NEGLIGIBLE = 1e-12  # mass by which an entry of P may be wrong because its kernel is below the smallest number
 FARTHEST = 0.98  # largest ratio of successive changes believed: a jump goes at most 49 iterations ahead
@@ -52,16 +61,17 @@ def sinkhorn(
         epsilon: Strength of the entropy, > 0, in units of the cost. A sequence is a schedule: the problem is solved at
             each value in turn, from the potentials of the one before; the last one decides the plan (annealing).
         tolerance: A problem stops when its marginal error falls below this. Each stage of a schedule stops by it.
-        max_steps: Most iterations per stage.
-        check_every: Iterations between two looks at the error.
+        max_steps: Most iterations per stage, >= 1.
+        check_every: Iterations between two looks at the error, >= 1.
 
     Returns:
         The plan, detached.
 
     Raises:
-        ValueError: Shapes that do not fit, an epsilon that is not positive, masses whose totals differ.
+        ValueError: Shapes that do not fit; masses that are negative, not finite, or differ in their totals; an epsilon
+            that is not positive and finite; fewer than one step.
     """
-    P, _, steps, a, b = _scheduled(C, a, b, epsilon, Stop(tolerance, max_steps, check_every))
+    P, _, steps, a, b = _scheduled(C, a, b, epsilon, checked_stop(tolerance, max_steps, check_every))
     return Plan(P, marginal_error(P, a, b), steps)
 
 
@@ -94,7 +104,7 @@ def column_potentials(
     Raises:
         ValueError: As :func:`sinkhorn`.
     """
-    return _scheduled(C, a, b, epsilon, Stop(tolerance, max_steps, 10))[1][:, 0]
+    return _scheduled(C, a, b, epsilon, checked_stop(tolerance, max_steps, 10))[1][:, 0]
 
 
 def _scheduled(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from optical.transport.plan import Plan, Stop, check_shapes, checked_schedule, logsumexp
+from optical.transport.plan import Plan, Stop, check_masses, checked_schedule, checked_stop, logsumexp
 
 CHECK_EVERY = 10  # iterations between two looks at the error
 
@@ -47,21 +48,20 @@ def unbalanced(
         and an error of 0.
 
     Raises:
-        ValueError: Shapes that do not fit, an epsilon or a slack that is not positive.
+        ValueError: Shapes that do not fit; masses that are negative or not finite; an epsilon or a slack that is not
+            positive and finite; fewer than one step.
     """
-    schedule = checked_schedule(epsilon)
-    if not slack > 0:
-        raise ValueError(f"slack must be positive, in units of the cost; received {slack}; try 0.5")
+    schedule, stop = checked_schedule(epsilon), checked_stop(tolerance, max_steps, CHECK_EVERY)
+    if not 0 < slack < math.inf:
+        raise ValueError(f"slack must be positive and finite, in units of the cost; received {slack}; try 0.5")
     C, a, b = (t.detach().to(torch.promote_types(C.dtype, torch.float32)) for t in (C, a, b))
-    check_shapes(C, a, b)
+    check_masses(C, a, b)
     log_a, log_b = a.log()[:, :, None], b.log()[:, None, :]  # (b, n, 1), (b, 1, m); -inf on padding
     g = torch.zeros_like(log_b)
     steps = torch.zeros(len(C), dtype=torch.int64, device=C.device)
     u, v = torch.zeros_like(log_a), g
     for value in schedule:
-        u, v, taken = _solve(
-            -C / value, log_a, log_b, g / value, value / slack, Stop(tolerance, max_steps, CHECK_EVERY)
-        )
+        u, v, taken = _solve(-C / value, log_a, log_b, g / value, value / slack, stop)
         g, steps = value * v, steps + taken
     epsilon = schedule[-1]
     P = torch.exp(-C / epsilon + (u + log_a) + (v + log_b))

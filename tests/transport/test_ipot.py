@@ -126,7 +126,7 @@ def test_arguments_stay_as_they_were_and_bad_ones_are_refused():
     ipot(C, a, b, max_steps=3)
     assert all(torch.equal(old, new) for old, new in zip(before, (C, a, b), strict=True))
     for bad in ({"beta": 0.0}, {"beta": float("nan")}, {"beta": (0.1, 0.05)}, {"inner": 0}, {"max_steps": 0}):
-        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be one positive number; received"):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be one positive number, and finite; received"):
             ipot(C, a, b, **bad)
     with pytest.raises(ValueError, match="masses"):
         ipot(C, b, a)

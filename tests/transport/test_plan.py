@@ -7,19 +7,25 @@ import math
 import pytest
 import torch
 
+from optical.transport.exact import exact
+from optical.transport.ipot import ipot
+from optical.transport.partial import partial
 from optical.transport.plan import (
+    check_masses,
     check_problem,
-    check_shapes,
     checked_schedule,
+    checked_stop,
     logsumexp,
     marginal_error,
     reduced_costs,
 )
+from optical.transport.sinkhorn import column_potentials, sinkhorn
+from optical.transport.unbalanced import unbalanced
 from tests.transport.test_sinkhorn import problem
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, (0.1, 0.0), ()])
-def test_epsilon_must_be_positive(epsilon):
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf, (0.1, 0.0), (0.1, math.nan), ()])
+def test_epsilon_must_be_positive_and_finite(epsilon):
     with pytest.raises(ValueError, match=r"epsilon must be positive.*received.*try"):
         checked_schedule(epsilon)
 
@@ -31,9 +37,39 @@ def test_one_epsilon_is_a_schedule_of_one():
 
 def test_shapes_that_do_not_fit_are_refused():
     C, a, b = problem()
-    check_shapes(C, a, b)
+    check_masses(C, a, b)
     with pytest.raises(ValueError, match=r"masses.*received C \(5, 17, 29\)"):
-        check_shapes(C, b, a)
+        check_masses(C, b, a)
+
+
+@pytest.mark.parametrize("wrong", [-0.25, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("solve", [sinkhorn, column_potentials, unbalanced, partial, ipot, exact])
+def test_no_solver_takes_what_is_no_mass(solve, wrong):
+    C, a, b = problem()
+    for side in (a, b):
+        before = side[1, :2].clone()
+        side[1, 0] = wrong
+        side[1, 1] += before[0] - wrong if math.isfinite(wrong) else 0  # the totals still agree
+        with pytest.raises(ValueError, match="masses must be finite and not negative; received .* in problem 1; give"):
+            solve(C, a, b)
+        side[1, :2] = before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"check_every": 0}, "check_every must be at least 1; received 0"),
+        ({"max_steps": 0}, "max_steps must be at least 1; received 0"),
+        ({"tolerance": math.nan}, "tolerance must be 0 or more.*received nan"),
+        ({"tolerance": -1e-3}, "tolerance must be 0 or more"),
+    ],
+)
+def test_an_iteration_that_cannot_end_or_begin_is_refused(given, said):
+    with pytest.raises(ValueError, match=said):
+        checked_stop(**{"tolerance": 1e-3, "max_steps": 200, "check_every": 10} | given)
+    for solve in (sinkhorn,) if "check_every" in given else (sinkhorn, column_potentials, unbalanced, partial):
+        with pytest.raises(ValueError, match=said):
+            solve(*problem(), **given)
 
 
 def test_masses_of_different_total_are_refused():

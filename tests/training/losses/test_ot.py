@@ -95,7 +95,9 @@ def test_half_precision_tokens_are_solved_in_float32():
 @pytest.mark.parametrize("how", [{}, {"marginals": "unbalanced"}, {"marginals": "partial"}])
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, float("nan"), (), (0.1, 0.0)])
 def test_epsilon_must_be_positive(how, epsilon):
-    with pytest.raises(ValueError, match=r"epsilon must be positive, in units of the cost; received .*; try"):
+    with pytest.raises(
+        ValueError, match=r"epsilon must be positive and finite, in units of the cost; received .*; try"
+    ):
         ot(*batch(), PlanOptions(epsilon, **how))
 
 
