@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 Answer = TypeVar("Answer")
@@ -59,7 +60,7 @@ class BoundedQueue(Generic[Answer]):
         return len(self._waiting)
 
     async def ask(self, questions: Sequence[str], k: int) -> Answered[Answer]:
-        """Answer the questions of one request.
+        """Answer the questions of one request; one that is cancelled while it waits makes room for another.
 
         Raises:
             QueueFullError: Too many wait already.
@@ -72,7 +73,12 @@ class BoundedQueue(Generic[Answer]):
                 raise QueueFullError(waiting, math.ceil(calls * self._mean))
             self._waiting.append(request)
         self._thread.submit(self._answer_next)
-        return await asyncio.wrap_future(request.future)
+        try:
+            return await asyncio.wrap_future(request.future)
+        except asyncio.CancelledError:
+            with self._lock, suppress(ValueError):  # it is being answered
+                self._waiting.remove(request)
+            raise
 
     def close(self) -> None:
         """Answer no more; requests that wait are given up."""

@@ -8,6 +8,7 @@ them as text.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from optical.pipeline.preflight import checked_question
 from optical.retrieval.matches import Hit, Known, Match, Span
 from optical.version import __version__
 from optical.web import page
-from optical.web.bounded_queue import BoundedQueue, QueueFullError
+from optical.web.bounded_queue import Answered, BoundedQueue, QueueFullError
 from optical.web.metrics import Metrics
 from optical.web.schemas import MOST, MOST_QUESTIONS, BatchAnswer, Fault, Judgement, Kept, Questions, SearchAnswer
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 WAITING = 64  # requests that may wait
 LARGEST = 512 * 1024  # bytes of a batch: its questions may be of four bytes a character, or escaped
+GONE = 499  # as proxies log it: the client closed the connection before it was answered
 GZIP_FROM = 1_024  # bytes of an answer
 BATCH = f'{{"questions": ["..."], "k": 5}}, of at most {MOST_QUESTIONS} questions'
 Find = Callable[[Sequence[str], int], Sequence[Sequence[Hit]]]
@@ -79,6 +81,7 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=4)
     app.add_middleware(metrics.measured, paths={getattr(route, "path", "") for route in app.routes})
+    app.add_middleware(page.with_headers)
     return app
 
 
@@ -145,41 +148,69 @@ def _add_search(app: FastAPI, queue: BoundedQueue, language: str) -> None:
         415: {"model": Fault, "description": "The request is no JSON"},
     }
 
-    @app.get("/api/search", response_model=SearchAnswer, responses=refusals)
-    async def search(q: str = "", k: int = 5) -> Any:
+    async def search(request: Any, q: str = "", k: int = 5) -> Any:
         """Passages for the question q, the k best first."""
-        (told,), seconds = await queue.ask([_checked(q, k)], k)
+        (told,), seconds = await _asked(queue, request, [_checked(q, k)], k)
         return JSONResponse({"query": told["query"], "language": language, "seconds": round(seconds, 4)} | told)
 
     async def batch(request: Any) -> Any:
         """Passages for several questions, which the model reads together."""
         asked = _read(Questions, await _body(request), BATCH)
-        answers, seconds = await queue.ask([_checked(question, asked.k) for question in asked.questions], asked.k)
+        answers, seconds = await _asked(queue, request, [_checked(one, asked.k) for one in asked.questions], asked.k)
         return JSONResponse({"language": language, "seconds": round(seconds, 4), "answers": answers})
 
     # The body is read by hand, so that it is bounded; the annotation is set by hand because Request is imported here.
-    batch.__annotations__["request"] = Request
+    batch.__annotations__["request"] = search.__annotations__["request"] = Request
+    app.get("/api/search", response_model=SearchAnswer, responses=refusals)(search)
     body = {"required": True, "content": {"application/json": {"schema": Questions.model_json_schema()}}}
     app.post("/api/search", response_model=BatchAnswer, responses={**refusals, **of_a_batch},
              openapi_extra={"requestBody": body})(batch)  # fmt: skip
+
+
+async def _asked(queue: BoundedQueue, request: Any, questions: Sequence[str], k: int) -> Answered:
+    """Ask the model, and give the questions up when whoever asked is gone.
+
+    Raises:
+        HTTPException: 499, which only the metrics see.
+        QueueFullError: Too many wait already.
+    """
+    from fastapi import HTTPException
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass  # the body of a GET, which is not read
+
+    asking, leaving = asyncio.ensure_future(queue.ask(questions, k)), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            raise HTTPException(GONE, "nobody waits for the answer")
+        return asking.result()
+    finally:
+        asking.cancel()
+        leaving.cancel()
 
 
 async def _body(request: Any) -> bytes:
     """The JSON of a request, as far as it may be long.
 
     Raises:
-        HTTPException: 415 where it is declared as something else, which a foreign page may send unasked; 413.
+        HTTPException: 415 where it is declared as something else, which a foreign page may send unasked; 413; 499.
     """
     from fastapi import HTTPException
+    from starlette.requests import ClientDisconnect
 
     declared = request.headers.get("content-type", "")
     if declared.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, f"questions are sent as application/json; received {declared[:100] or 'no type'}")
     read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > LARGEST:
-            raise HTTPException(413, f"the request is longer than {LARGEST:,} bytes; send fewer questions at once")
+    try:
+        async for chunk in request.stream():
+            read += chunk
+            if len(read) > LARGEST:
+                raise HTTPException(413, f"the request is longer than {LARGEST:,} bytes; send fewer questions at once")
+    except ClientDisconnect:
+        raise HTTPException(GONE, "the request ended in its midst") from None
     return bytes(read)
 
 
@@ -312,4 +343,6 @@ def _explain_refusals(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Any, __: Exception) -> JSONResponse:  # the server logs its trace
-        return JSONResponse({"error": "the question could not be answered; the log of the server says why"}, 500)
+        return JSONResponse(
+            {"error": "the question could not be answered; the log of the server says why"}, 500, headers=page.HEADERS
+        )

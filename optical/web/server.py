@@ -16,7 +16,10 @@ from optical.errors import DataError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from optical.web.connections import Limits
+
 PATIENCE = 30  # seconds that questions in flight have to be answered after SIGTERM or Ctrl-C
+BACKLOG = 128  # connections that the system keeps until they are looked at, and that are looked at in one turn
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,7 +49,7 @@ def bind(host: str, port: int) -> socket.socket:
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a port that was just closed can be bound
     try:
         own.bind((host, port))
-        own.listen(128)
+        own.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         own.close()
         reason = getattr(error, "strerror", None) or str(error)
@@ -89,9 +92,20 @@ def serve(app: FastAPI, own: socket.socket) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def make_server(app: FastAPI) -> Any:
-    """Make the uvicorn server: ``run(sockets=[...])`` serves, ``should_exit = True`` stops it."""
+def make_server(app: FastAPI, limits: Limits | None = None) -> Any:
+    """Make the uvicorn server: ``run(sockets=[...])`` serves, ``should_exit = True`` stops it.
+
+    Args:
+        app: What answers.
+        limits: Of connections; those of :class:`optical.web.connections.Limits` when not given.
+    """
     import uvicorn
 
-    options = {"log_level": "warning", "access_log": False, "server_header": False}
-    return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=PATIENCE, **options))
+    from optical.web.connections import Limits, limited, within_open_files
+
+    quiet = {"log_level": "error", "access_log": False, "server_header": False}  # a stranger cannot fill the log
+    connections = limited(within_open_files(limits or Limits()))
+    config = uvicorn.Config(
+        app, http=connections, ws="none", backlog=BACKLOG, timeout_graceful_shutdown=PATIENCE, **quiet
+    )
+    return uvicorn.Server(config)

@@ -210,6 +210,21 @@ def test_head_has_the_headers_of_get(path):
     assert head.headers == get.headers
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/api/about", "/api/search?q=mvua", "/api/search", "/healthz", "/metrics", "/none", "/openapi.json"]
+)
+def test_every_answer_has_the_headers_that_keep_it_data(path):
+    def find(*_):
+        raise ZeroDivisionError
+
+    for client in (small(), small(find), small(hosts=["elsewhere"])):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert (headers["Referrer-Policy"], headers["Cross-Origin-Resource-Policy"]) == ("no-referrer", "same-origin")
+        assert headers["Cache-Control"] in ("no-store", "no-cache")
+
+
 def test_only_names_of_this_machine_are_answered():
     local = small(hosts=["127.0.0.1", "localhost"])
     assert local.get("/health", headers={"host": "localhost:8000"}).status_code == 200
