@@ -1,7 +1,7 @@
 """Write files and folders whole or not at all, refuse what is in the way, take checksums, write strict JSON.
 
-What this program did not write (:mod:`optical.marker`) is never replaced or removed. No other file of the package
-replaces, renames or removes anything.
+What this program did not write (:mod:`optical.marker`) is never replaced or removed. No other file of the package but
+:mod:`optical.generation` replaces, renames or removes anything.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from optical.marker import (
     MARKER,
     UNMARKED,
     Marker,
+    covered,
     entries,
     first_not_ours,
     is_ours,
-    marker_of,
     read_marker,
     write_marker,
 )
@@ -60,7 +60,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
         try:
             take_place(unfinished, folder)
         except DataError as error:
-            other = _free_name(folder)
+            other = free_name(folder)
             unfinished.rename(other)
             raise DataError(f"{error}; what was to take its place is in {other}") from error
     finally:
@@ -77,7 +77,7 @@ def check_replaceable(folder: Path) -> None:
         DataError: It holds something else, or is a file or a link.
     """
     if (found := first_not_ours(folder)) is not None:
-        raise _refusal(found)
+        raise in_the_way(found)
 
 
 def check_place(folder: Path) -> None:
@@ -93,7 +93,7 @@ def check_place(folder: Path) -> None:
     while not os.path.lexists(there):
         there = there.parent
     if not there.is_dir():
-        raise _refusal(there)
+        raise in_the_way(there)
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".optical-", dir=there))
     except OSError as error:
@@ -117,12 +117,12 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
     names = list(names)
     for place in (folder, *(folder / name.partition("/")[0] for name in names if "/" in name)):
         if os.path.lexists(place) and not place.is_dir():
-            raise _refusal(place)
+            raise in_the_way(place)
     for place in [path for name in whole for path in folder.glob(name)]:
         check_replaceable(place)
     for path in [path for name in names for path in folder.glob(name)]:
         if not is_ours(path):
-            raise _refusal(path)
+            raise in_the_way(path)
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if not anyones and os.path.lexists(path) and not is_ours(path):
-        raise _refusal(path)
+        raise in_the_way(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield unfinished
@@ -162,11 +162,11 @@ def working_folder(folder: Path, patterns: Sequence[str]) -> None:
     """
     own = Marker(frozenset(), tuple(patterns))
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise _refusal(folder)
+        raise in_the_way(folder)
     if folder.is_dir() and not (folder / MARKER).is_file():
         for path in folder.iterdir():
             if not own.covers(path.name):
-                raise _refusal(path)
+                raise in_the_way(path)
     folder.mkdir(parents=True, exist_ok=True)
     write_marker(folder, own)
 
@@ -272,6 +272,17 @@ def take_place(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def flush(*paths: Path) -> None:
+    """Have the disk keep the contents of files, or the names in folders, before anything else is done."""
+    for path in paths:
+        with contextlib.suppress(PermissionError):  # Windows opens no folder
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole, in UTF-8."""
     with file_written_whole(path) as unfinished:
@@ -321,10 +332,8 @@ def remove_ours(path: Path) -> int:
     names = [name for name in entries(path) if not name.endswith("/")]
     left = 0
     for name in names:
-        file = path / name
-        above = [one for one in file.parents if one == path or path in one.parents]
-        if any(marker_of(one).covers(file.relative_to(one).as_posix()) for one in above):
-            _remove(file)
+        if covered(path, name):
+            _remove(path / name)
         else:
             left += 1
     for place, _, _ in os.walk(path, topdown=False):
@@ -334,14 +343,16 @@ def remove_ours(path: Path) -> int:
     return left
 
 
-def _refusal(path: Path) -> DataError:
+def in_the_way(path: Path) -> DataError:
+    """The refusal of a place that something has which this program did not write."""
     return DataError(
         f"{path} is in the way: optical did not write it, so it is not replaced or removed; move it away, or name "
         "another folder (--out)"
     )
 
 
-def _free_name(folder: Path) -> Path:
+def free_name(folder: Path) -> Path:
+    """The name of a folder with the first number that makes it one of nothing yet."""
     number = 1
     while os.path.lexists(other := folder.with_name(f"{folder.name}-{number}")):
         number += 1

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from optical.version import __version__
 
 MARKER = ".optical.json"
+LOCK = ".optical.lock"  # of the job that is writing a run
 
 # Folders made at commit 71a3547 or earlier have no marker. In a run folder with recipe.toml and a manifest.json of this
 # program, and in cache folders of these names, the names below are taken for ours when the folder is first written to.
@@ -71,6 +72,13 @@ def is_ours(path: Path) -> bool:
     return not path.is_symlink() and path.is_file() and marker_of(path.parent).covers(path.name)
 
 
+def covered(folder: Path, name: str) -> bool:
+    """Whether a marker of a folder, or of one between it and a file below it, lists that file."""
+    file = folder / name
+    above = [one for one in file.parents if folder in (one, *one.parents)]
+    return any(marker_of(one).covers(file.relative_to(one).as_posix()) for one in above)
+
+
 def first_not_ours(folder: Path) -> Path | None:
     """The first thing in a folder that this program did not write; the folder itself where it is none, or a link."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -92,7 +100,7 @@ def entries(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         own = Path(place).relative_to(folder)
-        yield from sorted((own / name).as_posix() for name in (*files, *links) if name != MARKER)
+        yield from sorted((own / name).as_posix() for name in (*files, *links) if name not in (MARKER, LOCK))
         if not (folders or files) and own.parts:
             yield f"{own.as_posix()}/"
 

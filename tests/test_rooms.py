@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "errors": "", "version": "", "progress": "",
     "marker": "version",
     "files": "errors marker",
+    "generation": "errors files marker",
     "transport": "",
     "config": "errors files",
     "data": "errors files",
@@ -28,13 +29,15 @@ MAY_IMPORT = {
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
     "training": "errors files progress config data transport models embeddings vocabulary evaluation",
-    "pipeline": "errors version files config data models embeddings vocabulary training retrieval evaluation",
+    "pipeline": "errors version files generation config data models embeddings vocabulary training retrieval "
+    "evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
     "cli": "errors version files config data embeddings evaluation pipeline web",
 }  # fmt: skip
 # A folder stands for all its files.
 WITHOUT_TORCH = (
-    "errors.py", "files.py", "marker.py", "version.py", "__init__.py", "config", "data", "evaluation", "cli",
+    "errors.py", "files.py", "generation.py", "marker.py", "version.py", "__init__.py",
+    "config", "data", "evaluation", "cli",
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
     "models/onnx_encoder.py", "models/query_words.py",
     "pipeline/card.py", "pipeline/hub.py",
@@ -183,13 +186,13 @@ REPLACING = (".rename", ".move", "os.replace", "os.renames", "os.getpid")
 REMOVING = (".rmtree", ".rmdir", ".unlink", "os.remove", "os.removedirs")
 
 
-def test_only_files_replaces_or_removes_what_is_on_disk(trees):
+def test_only_files_and_generation_replace_or_remove_what_is_on_disk(trees):
     """It looks at the marker first; whatever else did so could take a user's file for its own."""
     calls = {
         f"{file.relative_to(PACKAGE).as_posix()}: {ast.unparse(node.func)}"
         for file, tree in trees.items()
         for node in ast.walk(tree)
-        if file not in (PACKAGE / "files.py", PACKAGE / "marker.py")
+        if file not in (PACKAGE / "files.py", PACKAGE / "marker.py", PACKAGE / "generation.py")
         and isinstance(node, ast.Call)
         and ast.unparse(node.func).endswith((*REPLACING, *REMOVING))
     }

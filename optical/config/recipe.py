@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_val
 from optical.config.objective import Objective
 from optical.config.prompts import Prompts
 from optical.config.search import Search
-from optical.config.section import Section
+from optical.config.section import OfRun
 from optical.config.toml import describe, load_options, write_options
 from optical.config.training import Robustness, Training
 from optical.config.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ class StudentOptions(NamedTuple):
     names: Collection[str] = ()
 
 
-class Recipe(Section):
+class Recipe(OfRun):
     """All options of a run."""
 
     lang: Annotated[str, AfterValidator(_languages)] = Field(
@@ -140,7 +140,7 @@ class Recipe(Section):
         return Path(self.cache) if self.cache else vectors_cache()
 
     @property
-    def folder(self) -> Path:
+    def home(self) -> Path:
         """The folder of the run."""
         return Path(self.out or f"runs/{'+'.join(self.langs)}")
 
@@ -160,7 +160,7 @@ class Recipe(Section):
         own: dict[str, Any] = {name: path.replace("{lang}", lang) for name, path in paths.items() if path}
         if lexicon := self.vocabulary.lexicon:
             own["vocabulary"] = self.vocabulary.model_copy(update={"lexicon": lexicon.replace("{lang}", lang)})
-        return self.model_copy(update={"lang": lang, "out": str(self.folder), **own})
+        return self.model_copy(update={"lang": lang, "out": str(self.home), **own})
 
 
 def load_recipe(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:

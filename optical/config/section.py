@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 
 class Section(BaseModel):
     """Options that cannot be changed once they are read; unknown names and infinite numbers are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OfRun(Section):
+    """The options of a job that has a folder."""
+
+    _made_in: Path | None = PrivateAttr(None)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the run, as it was named."""
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """Where files of the run are read and written: its folder, or while a job makes them, where it does so."""
+        return self._made_in or self.home
+
+    def made_in(self, folder: Path | None) -> Self:
+        """The same options of a job that makes the run's files in another folder."""
+        copy = self.model_copy()
+        copy._made_in = folder
+        return copy

@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from optical.config.prompts import Prompts
-from optical.config.section import Section
+from optical.config.section import OfRun
 from optical.files import vectors_cache
 
 
-class Teaching(Section):
+class Teaching(OfRun):
     """Options of training an English encoder on queries and the passages that answer them."""
 
     collection: str = Field(description="folder or irds:<id> with English queries and judgements to learn from")
@@ -98,6 +98,6 @@ class Teaching(Section):
         return Path(self.cache) if self.cache else vectors_cache()
 
     @property
-    def folder(self) -> Path:
+    def home(self) -> Path:
         """The folder of the run."""
         return Path(self.out)

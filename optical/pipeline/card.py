@@ -140,7 +140,7 @@ def usage(recipe: Recipe) -> str:
         imports[-1] += f", {plain}" if plain else ""
     return "\n".join([
         *imports, "",
-        f'student = {kind}({json.dumps(str(recipe.folder / "student"))})',
+        f'student = {kind}({json.dumps(str(recipe.home / "student"))})',
         f"teacher = {teacher}",
         f'questions, documents = ["a question in {recipe.langs[0]}"], ["An English document."]',
         f"print(student.similarity(student.encode_query(questions), teacher.encode_document(documents{said})))",

@@ -32,7 +32,7 @@ from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, sa
 from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import Inputs, read_inputs
 from optical.pipeline.manifest import Clock, write_manifest
-from optical.pipeline.run_folder import check_distill, check_transplant
+from optical.pipeline.run_folder import DISTILLED, check_distill, check_transplant, next_generation
 from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
 from optical.training.distillation import Distilled, distill
@@ -49,9 +49,14 @@ def transplant_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None, 
         DataError: Inputs that cannot be used.
     """
     check_transplant(recipe.folder)
+    with next_generation(recipe, say) as (recipe, say):
+        return _transplant(recipe, say, progress)
+
+
+def _transplant(recipe: Recipe, say: Callable[[str], None], progress: bool) -> Start:
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
-    workspace = Workspace(recipe.folder, recipe.cache_folder, progress, say)
+    workspace = Workspace(recipe.home, recipe.cache_folder, progress, say)
     teacher = load_teacher(recipe)
     body = load_body(recipe, teacher)
     options, _ = choose_vocabulary(teacher, inputs.pairs, _options(recipe, inputs), workspace, body)
@@ -66,7 +71,7 @@ def distill_run(
 ) -> dict[str, Report]:
     """Make one student for all languages of the recipe and measure it; reports of those that can be measured.
 
-    An earlier run in the same folder stays as it was until training has ended well.
+    An earlier run in the same folder stays as it was until all has ended well: then this one takes its place.
 
     Raises:
         DataError: Inputs that cannot be used.
@@ -74,6 +79,11 @@ def distill_run(
         Interrupted: Ctrl-C during training; the same call goes on.
     """
     check_distill(recipe)
+    with next_generation(recipe, say, DISTILLED) as (recipe, say):
+        return _distill(recipe, say, progress)
+
+
+def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> dict[str, Report]:
     clock = Clock()
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
@@ -92,7 +102,7 @@ def distill_run(
     dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say, weights)
     banks = draw_banks(recipe, {lang: [pair for pair in own if weights.get(pair, 1)] for lang, own in pairs.items()})
     clock("development score")
-    workspace = Workspace(recipe.folder, recipe.cache_folder, progress, say)
+    workspace = Workspace(recipe.home, recipe.cache_folder, progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
     distilled = distill(teacher, pairs, _options(recipe, inputs), workspace, passages=passages, dev=dev, start=body)

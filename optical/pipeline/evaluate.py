@@ -31,7 +31,7 @@ from optical.pipeline.embed import embed_documents, embed_each, load_student, te
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
-from optical.pipeline.run_folder import COMPARED, check_evaluate, evaluation_folder
+from optical.pipeline.run_folder import COMPARED, check_evaluate, evaluation_folder, next_generation
 from optical.pipeline.sides import check_split, judged, measurable, sides, unjudged
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
@@ -53,6 +53,13 @@ def evaluate_run(
         DataError: Nobody has judged or asked anything, or the run cannot be read.
     """
     check_evaluate(recipe.folder)
+    with next_generation(recipe, say) as (recipe, say):
+        return _evaluate(recipe, student, say, feedback)
+
+
+def _evaluate(
+    recipe: Recipe, student: Path | None, say: Callable[[str], None], feedback: Path | None
+) -> dict[str, Report]:
     found = run_collections(recipe)
     if feedback is not None:
         recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": SPLIT})})
@@ -213,7 +220,9 @@ def compare_with(
     for note in compared.notes():
         say(note)
     if keep:
-        write_text(folder / "comparison.md", page(table(compared), compared.notes()))
+        with next_generation(recipe, say) as (made, _):
+            there = evaluation_folder(made, collection.name, recipe.lang, None)
+            write_text(there / "comparison.md", page(table(compared), compared.notes()))
         say(f"the comparison is in {folder / 'comparison.md'}")
     return compared
 

@@ -8,7 +8,8 @@ collection that asks in English has no MAP for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from optical.data.records import ENGLISH, Query
 from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
-from optical.files import check_replaceable, strict_json, write_text
+from optical.files import check_replaceable, strict_json, write_text, written_whole
 from optical.models import colbert_format
 from optical.models.encoders import Encoder, encode_queries
 from optical.models.load import load_encoder, load_student
@@ -35,6 +36,7 @@ from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
 from optical.pipeline.manifest import versions
+from optical.pipeline.run_folder import next_generation
 from optical.pipeline.sides import check_split
 from optical.retrieval.search import search_vectors
 
@@ -109,10 +111,9 @@ def export_colbert(recipe: Recipe, folder: Path | None = None, say: Callable[[st
         DataError: The run has no student or one of single vectors, the format has no place for a part of it, or the
             folder holds something else.
     """
-    folder = folder or recipe.folder / "colbert"
-    check_replaceable(folder)
-    colbert_format.save_combined(load_encoder(recipe.folder / "student", "cpu"), folder, say)
-    return folder
+    with _place(recipe, folder, "colbert", say) as (recipe, place, say):
+        colbert_format.save_combined(load_encoder(recipe.folder / "student", "cpu"), place, say)
+    return folder or recipe.home / "colbert"
 
 
 def export_router(recipe: Recipe, folder: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -132,8 +133,12 @@ def export_router(recipe: Recipe, folder: Path | None = None, say: Callable[[str
         DataError: The run has no student, or one whose vectors cannot be compared with the teacher's, the saved model
             gives others, or the folder holds something else.
     """
-    folder = folder or recipe.folder / "router"
-    check_replaceable(folder)
+    with _place(recipe, folder, "router", say) as (recipe, place, say):
+        _export_router(recipe, place, say)
+    return folder or recipe.home / "router"
+
+
+def _export_router(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
     recipe = first_judged(recipe, say).model_copy(update={"device": "cpu"})
     # Two routes in one folder: there a student has no place for what it composes of.
     towers = Towers(load_encoder(recipe.folder / "student", recipe.device), teacher_towers(recipe).documents)
@@ -145,7 +150,6 @@ def export_router(recipe: Recipe, folder: Path | None = None, say: Callable[[str
         passages = [doc.full for doc in islice(collection.docs, CHECKED)]
     save_router(towers, folder, texts, passages, say)
     say(f"in Python: sentence_transformers.{type(towers.queries).__name__}({str(folder)!r})")
-    return folder
 
 
 def export_onnx(
@@ -161,8 +165,26 @@ def export_onnx(
         DataError: The run has no student, or it cannot be exported, or the collection judges no query that goes with
             its documents.
     """
-    folder = folder or recipe.folder / "onnx"
-    check_replaceable(folder)
+    with _place(recipe, folder, "onnx", say) as (recipe, place, say):
+        report = _export_onnx(recipe, place, int8, say)
+    return report._replace(folder=folder or recipe.home / "onnx")
+
+
+@contextmanager
+def _place(
+    recipe: Recipe, folder: Path | None, name: str, say: Callable[[str], None]
+) -> Iterator[tuple[Recipe, Path, Callable[[str], None]]]:
+    """Where an export is made: in the run's next generation, or beside the folder that it takes the place of."""
+    check_replaceable(folder or recipe.folder / name)
+    if folder is None:
+        with next_generation(recipe, say) as (recipe, say):
+            yield recipe, recipe.folder / name, say
+    else:
+        with written_whole(folder) as made:
+            yield recipe, made, lambda line: say(line.replace(str(made), str(folder)))
+
+
+def _export_onnx(recipe: Recipe, folder: Path, int8: bool, say: Callable[[str], None]) -> ExportReport:
     recipe = first_judged(recipe, say)
     student = load_student(recipe.folder / "student", "cpu")
     collection = _collection(recipe, say)

@@ -23,6 +23,7 @@ from optical.evaluation.significance import holm, randomisation
 from optical.files import file_written_whole, strict_json, write_text
 from optical.pipeline.inputs import read_collections
 from optical.pipeline.report_sections import Bar, Chart, Results, RunPage, chart, read_run_page
+from optical.pipeline.run_folder import next_generation
 from optical.version import __version__
 
 if TYPE_CHECKING:
@@ -100,14 +101,20 @@ def report_runs(
         DataError: A run folder whose files are damaged, or a file that is in the way or cannot be written.
     """
     several = len(recipes) > 1
-    path = out or recipes[0].folder / (COMPARISON if several else PAGE)
+    name = COMPARISON if several else PAGE
+    path = out or recipes[0].folder / name
     pages = [_read(recipe, None if several else _collections(recipe, say)) for recipe in recipes]
     if not several:
         for sentence in pages[0].missing:
             say(sentence)
+    text = render(pages)
     try:
-        with file_written_whole(path, anyones=out is not None) as unfinished:
-            unfinished.write_text(render(pages), encoding="utf-8")
+        if out is None:
+            with next_generation(recipes[0], say) as (made, _):
+                write_text(made.folder / name, text)
+        else:
+            with file_written_whole(out, anyones=True) as unfinished:
+                unfinished.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}; name another file with --out") from error
     return path
@@ -153,7 +160,7 @@ def render(pages: Sequence[RunPage]) -> str:
 def _named_apart(pages: Sequence[RunPage]) -> list[RunPage]:
     """Runs whose folders have one name are called by their paths."""
     names = [page.name for page in pages]
-    return [p if names.count(p.name) == 1 else p._replace(name=str(p.recipe.folder)) for p in pages]
+    return [p if names.count(p.name) == 1 else p._replace(name=str(p.recipe.home)) for p in pages]
 
 
 def _compared(pages: Sequence[RunPage]) -> Iterator[Compared]:

@@ -19,7 +19,7 @@ from optical.models.prompts import document_prompt
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import collection_path, run_collections
-from optical.pipeline.run_folder import check_index
+from optical.pipeline.run_folder import check_index, next_generation
 from optical.pipeline.sides import embeddable
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
@@ -39,11 +39,12 @@ def index_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> li
         DataError: The recipe has no collection, or none in a language that the teacher or the student knows.
     """
     check_index(recipe)
-    collections = embeddable(run_collections(recipe), recipe.langs, say)
-    embedder = teacher_towers(recipe).documents
-    folders = build_indexes(recipe, embedder, embed_each(recipe, embedder, collections, say=say), say)
-    write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
-    return folders
+    with next_generation(recipe, say) as (recipe, say):
+        collections = embeddable(run_collections(recipe), recipe.langs, say)
+        embedder = teacher_towers(recipe).documents
+        folders = build_indexes(recipe, embedder, embed_each(recipe, embedder, collections, say=say), say)
+        write_text(recipe.folder / "recipe.toml", write_recipe(recipe))
+    return [recipe.home / folder.name for folder in folders]
 
 
 def index_folder(run: Path, lang: str) -> Path:

@@ -19,6 +19,7 @@ from optical.files import check_writable, strict_json, write_text
 from optical.models.encoders import Encoder, encode_sentences, is_multi_vector
 from optical.pipeline.embed import load_student, teacher_towers
 from optical.pipeline.inputs import first_judged, run_collections
+from optical.pipeline.run_folder import next_generation
 from optical.pipeline.sides import check_split, sides
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def mteb_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> lis
         model, task, cache=None, co2_tracker=False, show_progress_bar=False, overwrite_strategy="always"
     )
     results = [one.model_dump(mode="json") for one in found.task_results]
-    for result in results:
-        write_text(recipe.folder / "mteb" / f"{task.metadata.name}.json", strict_json(result))
-    say(f"results are in {recipe.folder / 'mteb'}")
+    with next_generation(recipe, say) as (recipe, say):
+        for result in results:
+            write_text(recipe.folder / "mteb" / f"{task.metadata.name}.json", strict_json(result))
+        say(f"results are in {recipe.folder / 'mteb'}")
     return results
 
 

@@ -31,7 +31,7 @@ from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.evaluate import load_systems
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import read_inputs, run_collections
-from optical.pipeline.run_folder import PERTURBED, check_evaluate, evaluation_folder
+from optical.pipeline.run_folder import PERTURBED, check_evaluate, evaluation_folder, next_generation
 from optical.pipeline.sides import measurable, sides, without_faults
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
@@ -94,12 +94,15 @@ def perturb_run(
             name: _measure(own.search, encoder, queries, cases, searched[name]) for name, encoder in systems.items()
         }
         texts = [query.text for query in queries]
-        result = measure_perturbed(collection.name, split, lang, texts, cases, measures, docs_lang=collection.docs_lang)
-        folder = evaluation_folder(recipe, collection.name, lang, student)
-        write_text(folder / "perturbed.json", strict_json(as_dict(result)))
-        write_text(folder / "perturbed.md", page(table(result)))
-        say(f"perturbed.json and perturbed.md are in {folder}")
-        found.append(result)
+        found.append(
+            measure_perturbed(collection.name, split, lang, texts, cases, measures, docs_lang=collection.docs_lang)
+        )
+    with next_generation(recipe, say) as (recipe, say):
+        for lang, result in zip(asked, found, strict=True):
+            folder = evaluation_folder(recipe, result.collection, lang, student)
+            write_text(folder / "perturbed.json", strict_json(as_dict(result)))
+            write_text(folder / "perturbed.md", page(table(result)))
+            say(f"perturbed.json and perturbed.md are in {folder}")
     return found
 
 

@@ -174,7 +174,7 @@ def read_run_page(recipe: Recipe, collections: Mapping[str, Collection | None] |
     elif not dev:
         missing.append("No development score was taken during training.")
     if not plans:
-        missing.append(f"No transport plans are kept; optical align {folder} X ENGLISH shows them.")
+        missing.append(f"No transport plans are kept; optical align {recipe.home} X ENGLISH shows them.")
     if "left_out" not in manifest.get("text", {}):
         missing.append("The manifest does not say what was left out of the bitext, or why.")
     charts = [chart for chart in (_losses(history), _dev_chart(dev, manifest)) if chart]

@@ -1,13 +1,21 @@
-"""Check the folder of a run before any work: what a job would replace there has to be ours."""
+"""Check the folder of a run before any work: what a job would replace there has to be ours; write it whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from optical.config.recipe import Recipe
-from optical.errors import DataError
+from optical.config.section import OfRun
+from optical.errors import DataError, OpticalError
 from optical.files import check_writable
+from optical.generation import next_generation as switched_whole
+from optical.generation import settle
+
+Options = TypeVar("Options", bound=OfRun)
+Say = Callable[[str], None]
 
 RESULTS = [
     f"evaluation/*/{name}"
@@ -26,6 +34,40 @@ COMPARED = ["evaluation/*/comparison.md"]
 DESCRIPTION = ["recipe.toml", "training.json", "manifest.json"]
 PAGE = ["report.html", "plans.json"]
 BANK = "bank.tsv"  # questions of the bitext by which hubness is measured: language, English, X
+DISTILLED = [
+    *DESCRIPTION, *PAGE, BANK, "lexicon-*.tsv", "psq-*.tsv", "transplant", "student", "index", "index-*", "evaluation",
+]  # fmt: skip
+TAUGHT = [*DESCRIPTION, "teacher", "evaluation"]
+PARTS = [*DISTILLED, "teacher", "colbert", "router", "onnx", "mteb", "comparison.html"]
+
+
+@contextlib.contextmanager
+def next_generation(options: Options, say: Say, anew: Sequence[str] = ()) -> Iterator[tuple[Options, Say]]:
+    """Make what a job writes into the folder of its run one change of it, by :mod:`optical.generation`.
+
+    Within a job that does so already nothing is added.
+
+    Args:
+        options: Of the job.
+        say: Its messages; paths in them, and in errors, are those that files have in the end.
+        anew: ``DISTILLED`` or ``TAUGHT``, of which nothing is taken over.
+
+    Returns:
+        Options whose ``folder`` is where the next generation is made, and where to say something.
+
+    Raises:
+        DataError: Another job is writing the run.
+    """
+    home = options.home
+    if options.folder != home:
+        yield options, say
+        return
+    with switched_whole(home, PARTS, anew) as made:
+        try:
+            yield options.made_in(made), lambda line: say(line.replace(str(made), str(home)))
+        except OpticalError as error:
+            error.args = tuple(str(arg).replace(str(made), str(home)) for arg in error.args)
+            raise
 
 
 def kept(run: Path) -> Path:
@@ -34,6 +76,7 @@ def kept(run: Path) -> Path:
     Raises:
         DataError: The folder has none.
     """
+    settle(run)
     if not (run / "recipe.toml").is_file():
         raise DataError(
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"

@@ -25,7 +25,8 @@ from optical.models.save import save_encoder
 from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
 from optical.pipeline.manifest import Clock, write_manifest
-from optical.pipeline.run_folder import check_teach
+from optical.pipeline.run_folder import TAUGHT as TAUGHT_PARTS
+from optical.pipeline.run_folder import check_teach, next_generation
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.hard_negatives import mine
@@ -68,8 +69,13 @@ def teach_run(
         Diverged: The loss is no number.
         Interrupted: Stopped by Ctrl-C.
     """
-    clock = Clock()
     check_teach(options.folder)
+    with next_generation(options, say, TAUGHT_PARTS) as (options, say):
+        return _teach(options, say, progress)
+
+
+def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> list[TaughtScores]:
+    clock = Clock()
     collection = _read(options.collection)
     say_skipped([collection], say)
     data = divide(collection, options)
@@ -87,7 +93,7 @@ def teach_run(
         ranking = ranking_of(start, rows) if options.loss == "ranking" else None
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
     clock("negatives")
-    workspace = Workspace(options.folder, options.cache_folder, progress)
+    workspace = Workspace(options.home, options.cache_folder, progress)
     dev = score_anew(*data.held_out) if data.held_out else None
     taught = teach(encoder, rows, options, workspace, dev=dev, ranking=ranking)
     clock("training")

@@ -102,7 +102,7 @@ def run(single, tmp_path, monkeypatch):
     (tmp_path / "bitext.tsv").write_text("\n".join(lines), encoding="utf-8")
 
     def export(student, folder, *, int8, texts):
-        shutil.copytree(exported.folder, folder)
+        shutil.copytree(exported.folder, folder, dirs_exist_ok=True)
         return Exported(folder, exported.checks if int8 else {"fp32": exported.checks["fp32"]})
 
     monkeypatch.setattr(pipeline_export, "export", export)
