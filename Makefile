@@ -1,7 +1,7 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
 # dictionary), WORDS (a list of words), COLLECTION, DOCS (documents without judgements), TEACHER (two with a comma: of
 # queries, of documents), STUDENT (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router,
-# colbert), RUNS (of report), RECIPE (TOML file), SET ("training.steps=100 seed=1"), PYTHON (the interpreter that makes
+# colbert), RUNS (of report), RECIPE (TOML file), SET ("training.steps=100 seed=1"), MINUTES (of soak), PYTHON (the interpreter that makes
 # the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
@@ -29,7 +29,7 @@ collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench clean
+.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -120,6 +120,9 @@ check-experiment: setup ## run it and compare with the expected figures: OK, OKi
 
 bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector")
 	$(BIN)/python -m benchmarks $(BENCH)
+
+soak: setup ## serve LANG's run to 32 clients and much abuse, for MINUTES (10): no crash, no growth, p50 and p99
+	$(BIN)/python -m benchmarks.soak '$(OUT)' $(MINUTES)
 
 clean: ## remove the virtual environment and all runs
 	rm -rf $(VENV) runs

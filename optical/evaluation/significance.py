@@ -6,6 +6,7 @@ many systems were compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
 
     Raises:
         RecipeError: One of the two does not hold the measure, or there is no permutation.
-        DataError: They were measured on different queries.
+        DataError: They were measured on different queries, or a value is NaN or infinite.
     """
     if permutations < 1:
         raise RecipeError(f"the test needs at least 1 permutation; got {permutations}; 10000 is usual")
@@ -105,7 +106,7 @@ def t_test(a: Scores, b: Scores, measure: str = "AP") -> float:
 
     Raises:
         RecipeError: One of the two does not hold the measure.
-        DataError: They were measured on different queries.
+        DataError: They were measured on different queries, or a value is NaN or infinite.
     """
     differences = _differences(a, b, measure)
     if len(differences) < 2 or not differences.any():
@@ -135,7 +136,7 @@ def compare_all(
 
     Raises:
         RecipeError: The baseline is not there, a system does not hold the measure, or there is no permutation.
-        DataError: They were measured on different queries.
+        DataError: They were measured on different queries, or a value is NaN or infinite.
     """
     if against not in scores:
         raise RecipeError(f"the baseline is none of the systems; got {against!r}; choose among {', '.join(scores)}")
@@ -150,7 +151,14 @@ def compare_all(
 
 
 def randomisation(differences: np.ndarray, permutations: int = 10_000, seed: int = 0) -> float:
-    """p-value of the sign-flip test of :func:`compare`; queries without a difference cannot change it."""
+    """p-value of the sign-flip test of :func:`compare`; queries without a difference cannot change it.
+
+    The same seed and number of differences draw the same sign vectors. That keeps the level of each test (null data
+    have signs of their own), and Holm's correction holds however tests depend on each other. NaN where a difference is
+    NaN or infinite.
+    """
+    if not np.isfinite(differences).all():
+        return math.nan
     differences = differences[differences != 0]
     observed = abs(differences.sum()) - EQUAL  # a sign vector that gives the same sum in another order must count
     generator = np.random.default_rng(seed)
@@ -202,6 +210,12 @@ def _differences(a: Scores, b: Scores, measure: str) -> np.ndarray:
             f"{len(first)} are only in the first and {len(second.keys() - first.keys())} of {len(second)} only in the "
             "second; measure both runs with the same judgements"
         )
+    for query_id, values in ((query_id, (first[query_id], second[query_id])) for query_id in first):
+        if not all(map(math.isfinite, values)):
+            raise DataError(
+                f"a paired test needs finite numbers; {measure} of query {query_id!r} is {values[0]} and {values[1]}; "
+                "measure both runs again"
+            )
     differences = np.array([first[query_id] - second[query_id] for query_id in first])
     differences[np.abs(differences) < EQUAL] = 0.0
     return differences

@@ -77,6 +77,13 @@ class _Connection(H11Protocol):
         super().on_response_complete()
         self._watch()
 
+    def shutdown(self) -> None:
+        """End at once where nothing was asked yet; what was asked is answered first."""
+        if self._arriving is not None:
+            self._drop()
+        else:
+            super().shutdown()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._leaving = self._leaving or self.loop.call_later(self.limits.leaving, self._drop)

@@ -6,6 +6,7 @@ Plain values for JSON; paths of this machine are left out.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def _measures(recipe: Recipe, collection: Collection, lang: str) -> dict[str, An
         kept = json.loads(file.read_text(encoding="utf-8"))
         student = kept["systems"][STUDENT]
         means = {"MAP" if name == "AP" else name: value for name, value in student["mean"].items()}
-        asked = {"split": kept["split"], "queries": kept["lang"]}
-        return {**asked, **means, "share_of_ceiling": student["share_of_ceiling"]}
+        means["share_of_ceiling"] = student["share_of_ceiling"]
+        if not all(map(math.isfinite, means.values())):  # NaN, which Python reads and JSON does not have
+            return None
+        return {"split": kept["split"], "queries": kept["lang"], **means}
     except (OSError, ValueError, KeyError, TypeError):  # never measured, or in another format
         return None

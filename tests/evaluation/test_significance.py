@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from optical.errors import DataError, RecipeError
 from optical.evaluation.measures import Scores
-from optical.evaluation.significance import bootstrap_interval, compare, compare_all, holm, t_test
+from optical.evaluation.significance import bootstrap_interval, compare, compare_all, holm, randomisation, t_test
 
 
 def scores(*values: float, measure: str = "AP") -> Scores:
@@ -44,6 +45,28 @@ def test_p_value_of_equal_systems_is_one_and_of_clear_ones_the_smallest() -> Non
     a, b = scores(*[0.5] * 30), scores(*[0.25] * 30)
     assert compare(a, a).p_value == 1.0
     assert compare(a, b, permutations=999).p_value == 1 / 1000  # 2 in 2**30 sign vectors are as extreme
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_value_that_is_no_number_is_refused_and_not_significant(wrong: float) -> None:
+    fine, broken = scores(0.1, 0.2, 0.3), scores(0.1, wrong, 0.3)
+    for test in (compare, t_test, lambda a, b: compare_all({"a": a, "b": b}, "a")):
+        for pair in ((fine, broken), (broken, fine)):
+            with pytest.raises(
+                DataError, match="a paired test needs finite numbers; AP of query 'q1' is .*; measure both"
+            ):
+                test(*pair)
+    assert math.isnan(randomisation(np.array([0.1, wrong, 0.3])))
+
+
+@pytest.mark.parametrize("queries", [12, 40])
+def test_the_level_of_the_test_is_what_it_says(queries: int) -> None:
+    """4,000 null experiments with the default seed: as many are significant as should be, at .05 and at .2."""
+    null = np.random.default_rng(5).standard_t(3, size=(4000, queries))
+    found = np.array([randomisation(differences, 499) for differences in null])
+    for level in (0.05, 0.2):
+        low, high = stats.binom.interval(0.9999, len(null), level)
+        assert low <= (found <= level).sum() <= high, level
 
 
 def test_the_blocks_of_the_test_are_all_drawn_and_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:

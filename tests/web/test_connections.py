@@ -126,6 +126,16 @@ def test_a_question_that_waits_longer_than_requests_may_take_is_answered():
         assert answered(port, "/api/search?q=mvua") == 200
 
 
+def test_a_server_that_stops_does_not_wait_for_what_was_not_asked_yet():
+    with ExitStack() as stack:
+        with served(Limits(arriving=60)) as (port, connections):
+            client = stack.enter_context(connected(port, POST % 100 + b"{"))
+            until(lambda: [one for one in connections if one.cycle])
+            start = time.monotonic()
+        assert time.monotonic() < start + SOON / 2
+        assert told(client) == b""
+
+
 def test_an_answer_that_is_not_taken_is_given_up():
     async def large(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
