@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, refuse what is in the way, take checksums, write strict JSON.
+"""Write files and folders whole or not at all, refuse what is in the way, write strict JSON.
 
 What this program did not write (:mod:`optical.marker`) is never replaced or removed. No other file of the package but
 :mod:`optical.generation` replaces, renames or removes anything.
@@ -7,14 +7,18 @@ What this program did not write (:mod:`optical.marker`) is never replaced or rem
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import ctypes
+import errno
+import glob
+import itertools
 import json
 import math
 import os
 import re
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,10 @@ from optical.marker import (
     MARKER,
     UNMARKED,
     Marker,
+    checksum,
     covered,
     entries,
+    file_checksum,
     first_not_ours,
     is_ours,
     read_marker,
@@ -38,6 +44,7 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None
 
+__all__ = ["checksum", "file_checksum"]  # passed on
 TEMPORARY = re.compile(r"\..+\.(tmp|old|parts)")  # names of unfinished and of replaced folders
 
 
@@ -52,10 +59,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
             being written, the new one is kept under another name, which the message gives.
     """
     check_replaceable(folder)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
+    with _unfinished(folder, Path.mkdir) as unfinished:
         yield unfinished
         try:
             take_place(unfinished, folder)
@@ -63,15 +67,12 @@ def written_whole(folder: Path) -> Iterator[Path]:
             other = free_name(folder)
             unfinished.rename(other)
             raise DataError(f"{error}; what was to take its place is in {other}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_replaceable(folder: Path) -> None:
     """Refuse a folder that would be replaced as a whole although it holds something that is not ours.
 
-    Args:
-        folder: It may be missing or empty, or hold what its marker lists, and working folders (:func:`working_folder`).
+    It may be missing or empty, or hold what its marker lists, and working folders (:func:`working_folder`).
 
     Raises:
         DataError: It holds something else, or is a file or a link.
@@ -107,8 +108,8 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
 
     Args:
         folder: Of a run, for example. It may be missing, and whatever else is in it is in nobody's way.
-        names: Of single files, relative to the folder; patterns such as ``lexicon-*.tsv`` are allowed.
-        whole: Of folders in it that would be replaced as a whole; patterns too.
+        names: Patterns of single files, relative to the folder.
+        whole: Patterns of folders in it that would be replaced as a whole.
 
     Raises:
         DataError: It says what is in the way, or why nothing can be written there.
@@ -129,25 +130,58 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
 def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
     """Write a single file whole: under another name until the end, when it is listed in the marker of its folder.
 
-    Args:
-        path: Of the file.
-        anyones: Replace a file that is there whoever wrote it, as an editor would, and leave no marker.
+    With ``anyones`` a file that is there is replaced whoever wrote it, as an editor would, and there is no marker.
 
     Raises:
         DataError: There is such a file, and this program did not write it.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if not anyones and os.path.lexists(path) and not is_ours(path):
         raise in_the_way(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _unfinished(path, Path.touch) as unfinished:
         yield unfinished
+        flush(unfinished)
         if not anyones:
             _list(path.parent, path.name)
+            flush(path.parent / MARKER)
         os.replace(unfinished, path)
+        flush(path.parent)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    """Make a file or folder of a hidden name beside a path that stands for it while it is written; then it is removed.
+
+    It is locked as long as its process lives, and such ones that are no longer locked go. Names are random: process ids
+    are the same in two containers.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if _is_left(left):
+            _remove(left)
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = made.with_name(f"{made.name}.tmp")
+    make(made)
+    try:
+        with held_alone(made):
+            made.rename(unfinished)  # locked before it has a name that may be removed
+            yield unfinished
     finally:
-        with contextlib.suppress(OSError):  # gone after the rename, or never made
-            unfinished.unlink()
+        for place in (made, unfinished):
+            _remove(place)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether no process holds a file or folder; False where that cannot be told."""
+    if fcntl is None:
+        return False
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        finally:
+            os.close(handle)
+    return False
 
 
 def working_folder(folder: Path, patterns: Sequence[str]) -> None:
@@ -191,7 +225,7 @@ def remove_whole(folder: Path) -> None:
     """
     check_replaceable(folder)
     if folder.is_dir():
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -209,9 +243,7 @@ def discard(folder: Path) -> None:
 
 @contextlib.contextmanager
 def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep a folder to one process at a time; it is free again when that one ends, however it ends.
-
-    The lock is on the folder itself, so nothing has to be cleared away. On a disk without locks every process goes on.
+    """Keep a folder to one process at a time, by a lock on itself that ends with it; no disk without locks keeps one.
 
     Raises:
         DataError: Another process holds it, and ``wait`` is not asked for.
@@ -231,37 +263,23 @@ def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def checksum(texts: Iterable[str]) -> str:
-    """SHA-256 of texts in their order, its first 16 hexadecimal digits; ``["ab"]`` and ``["a", "b"]`` differ."""
-    digest = hashlib.sha256()
-    for text in texts:
-        data = text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()[:16]
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of the bytes of a file, in hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def take_place(new: Path, folder: Path) -> None:
-    """Rename ``new`` to ``folder``; a folder cannot replace another, so the old one steps aside first.
+    """Rename ``new`` to ``folder`` when all of it is on the disk; the old one steps aside, on Linux in the same step.
 
     Raises:
         DataError: The old one holds something that this program did not write.
     """
     check_replaceable(folder)
     write_marker(new, Marker(frozenset(entries(new)), ()))
+    for place, _, names in os.walk(new):
+        flush(*(path for name in names if not (path := Path(place, name)).is_symlink()), Path(place))
     old = new.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)  # of a process that was killed at this point, where names are the same
+    if folder.is_dir() and _exchange(new, folder):
+        flush(folder.parent)
+        shutil.rmtree(new, ignore_errors=True)
+        return
     if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)  # of a process that was killed at this point, where names are the same
         folder.rename(old)
     try:
         new.rename(folder)
@@ -269,18 +287,31 @@ def take_place(new: Path, folder: Path) -> None:
         if old.exists():
             old.rename(folder)
         raise
+    flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give two folders each other's name at once; False where the system does not."""
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except (AttributeError, TypeError, OSError):  # only Linux has it
+        return False
+    return swap(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
 
 
 def flush(*paths: Path) -> None:
     """Have the disk keep the contents of files, or the names in folders, before anything else is done."""
     for path in paths:
-        with contextlib.suppress(PermissionError):  # Windows opens no folder
+        try:
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+        except OSError as error:  # Windows opens no folder, and not every disk keeps one
+            if not path.is_dir() or error.errno not in (errno.EACCES, errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+                raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -320,11 +351,7 @@ def mark_used(path: Path) -> None:
 
 
 def remove_ours(path: Path) -> int:
-    """Remove what this program wrote of a file or of a folder with all below it; anything else stays.
-
-    Returns:
-        The number of files that stay.
-    """
+    """Remove what this program wrote of a file or of a folder with all below it; the number of files that stay."""
     if not path.is_dir() or path.is_symlink():
         if own := is_ours(path):
             _remove(path)
@@ -332,10 +359,9 @@ def remove_ours(path: Path) -> int:
     names = [name for name in entries(path) if not name.endswith("/")]
     left = 0
     for name in names:
-        if covered(path, name):
+        if own := covered(path, name):
             _remove(path / name)
-        else:
-            left += 1
+        left += not own
     for place, _, _ in os.walk(path, topdown=False):
         if not [one for one in os.scandir(place) if one.name != MARKER]:
             (Path(place) / MARKER).unlink(missing_ok=True)
@@ -353,10 +379,8 @@ def in_the_way(path: Path) -> DataError:
 
 def free_name(folder: Path) -> Path:
     """The name of a folder with the first number that makes it one of nothing yet."""
-    number = 1
-    while os.path.lexists(other := folder.with_name(f"{folder.name}-{number}")):
-        number += 1
-    return other
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
+    return next(other for other in others if not os.path.lexists(other))
 
 
 def _remove(path: Path) -> None:
@@ -368,7 +392,8 @@ def _remove(path: Path) -> None:
 
 def _list(folder: Path, name: str) -> None:
     """Add a name to the marker of a folder; processes that do so at once wait for each other."""
-    with held_alone(folder, wait=True):
+    alone = TEMPORARY.fullmatch(folder.name)  # as long as it has that name, it is locked by who writes into it
+    with contextlib.nullcontext() if alone else held_alone(folder, wait=True):
         found = read_marker(folder) or UNMARKED
         if not found.covers(name):
             write_marker(folder, found._replace(files=found.files | {name}))

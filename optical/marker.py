@@ -1,4 +1,4 @@
-"""Which files and folders on disk are ours: the marker that a folder has, and what old folders without one held.
+"""Which files and folders on disk are ours, by the marker that a folder has; whether files are as they were noted.
 
 Each folder that this program writes into has a hidden file, ``.optical.json``, with the names of what it wrote there.
 Whatever is not listed is someone else's.
@@ -6,17 +6,21 @@ Whatever is not listed is someone else's.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optical.version import __version__
 
 MARKER = ".optical.json"
 LOCK = ".optical.lock"  # of the job that is writing a run
+_UNFINISHED = ".marker.*.tmp"
 
 # Folders made at commit 71a3547 or earlier have no marker. In a run folder with recipe.toml and a manifest.json of this
 # program, and in cache folders of these names, the names below are taken for ours when the folder is first written to.
@@ -100,7 +104,11 @@ def entries(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         own = Path(place).relative_to(folder)
-        yield from sorted((own / name).as_posix() for name in (*files, *links) if name not in (MARKER, LOCK))
+        yield from sorted(
+            (own / name).as_posix()
+            for name in (*files, *links)
+            if name not in (MARKER, LOCK) and not fnmatchcase(name, _UNFINISHED)
+        )
         if not (folders or files) and own.parts:
             yield f"{own.as_posix()}/"
 
@@ -161,9 +169,57 @@ def write_marker(folder: Path, marker: Marker) -> None:
     text = json.dumps(
         {"made_by": f"optical {__version__}", **{key: value for key, value in listed.items() if value}}, indent=1
     )
-    unfinished = folder / f".marker.{os.getpid()}.tmp"  # not the name of an unfinished optical.json
+    unfinished = folder / f".marker.{secrets.token_hex(4)}.tmp"  # not the name of an unfinished optical.json
     try:
         unfinished.write_text(text + "\n", encoding="utf-8")
         os.replace(unfinished, folder / MARKER)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def checksum(texts: Iterable[str]) -> str:
+    """SHA-256 of texts in their order, its first 16 hexadecimal digits; ``["ab"]`` and ``["a", "b"]`` differ."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of the bytes of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def noted(file: Path) -> dict[str, Any]:
+    """Note size, checksum and time of a file, by which :func:`changed` tells whether it is still the same."""
+    return {"bytes": file.stat().st_size, "sha256": file_checksum(file), "mtime_ns": file.stat().st_mtime_ns}
+
+
+def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str | None:
+    """Say how a file differs from what was noted of it; None where it does not.
+
+    The checksum is taken where the file has another time than was noted, as a copy has, or always with ``full``. A file
+    that has not changed is given the noted time again, so that this is done once.
+    """
+    try:
+        facts = file.stat()
+        if facts.st_size != note["bytes"]:
+            return f"has {facts.st_size:,} bytes, not the {note['bytes']:,} that were written"
+        if not full and facts.st_mtime_ns == note["mtime_ns"]:
+            return None
+        if file_checksum(file) != note["sha256"]:
+            return "does not have the checksum that was written"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    with contextlib.suppress(OSError):  # of somebody else, or on a disk that is read only
+        os.utime(file, ns=(facts.st_atime_ns, note["mtime_ns"]))
+    return None

@@ -22,6 +22,7 @@ from optical.files import (
     remove_whole,
     take_place,
     working_folder,
+    write_text,
     written_whole,
 )
 from optical.marker import MARKER
@@ -118,6 +119,7 @@ def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, mo
             raise OSError("no")
         return rename(self, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)  # as where the system cannot
     monkeypatch.setattr(files.Path, "rename", fail)
     with pytest.raises(OSError, match="no"), written_whole(tmp_path / "run") as unfinished:
         (unfinished / "new").write_text("x")
@@ -398,3 +400,51 @@ def test_old_folders_of_a_cache_are_known_by_their_names(tmp_path):
     (tmp_path / f"bm25-{DIGEST}" / "thesis.doc").write_text("x")
     with pytest.raises(DataError, match=r"thesis\.doc is in the way"):
         check_replaceable(tmp_path / f"bm25-{DIGEST}")
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    flush, rename, replace = files.flush, files.Path.rename, os.replace
+    monkeypatch.setattr(files, "flush", lambda *paths: [done.append(path.name) for path in paths] and flush(*paths))
+    monkeypatch.setattr(files.Path, "rename", lambda self, to: (done.append(f"-> {to.name}"), rename(self, to))[1])
+    monkeypatch.setattr(os, "replace", lambda one, to: (done.append(f"-> {to.name}"), replace(one, to))[1])
+    with written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "deep").mkdir()
+        (unfinished / "deep" / "new").write_text("x")
+    assert {"new", "deep", unfinished.name, MARKER} <= set(done[: done.index("-> run")])
+    assert tmp_path.name in done[done.index("-> run") :]
+    done.clear()
+    write_text(tmp_path / "table.md", "x")
+    assert [name for name in done if not name.startswith(("-> .", MARKER, f"-> {MARKER}"))] == [
+        *[name for name in done if name.startswith(".table.md.")], "-> table.md", tmp_path.name,
+    ]  # fmt: skip
+
+
+def test_a_folder_takes_the_place_of_another_in_one_step(tmp_path, monkeypatch):
+    """Where the system can; a process that is killed in between leaves no gap."""
+    earlier(tmp_path / "run", "x")
+    rename, named = files.Path.rename, []
+    monkeypatch.setattr(files.Path, "rename", lambda self, to: (named.append(to.name), rename(self, to))[1])
+    with written_whole(tmp_path / "run") as unfinished:
+        (unfinished / "new").write_text("x")
+    assert named == [unfinished.name]
+    assert names(tmp_path) == ["run", "run/new"]
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(tmp_path):
+    with written_whole(tmp_path / "run") as unfinished, file_written_whole(tmp_path / "table.md") as file:
+        for left in (".run.12.tmp", ".table.md.12.tmp"):
+            (tmp_path / left).mkdir()
+        with written_whole(tmp_path / "run"), file_written_whole(tmp_path / "table.md") as second:
+            second.write_text("second")
+        assert (unfinished.is_dir(), file.is_file()) == (True, True)
+        assert names(tmp_path) == sorted(["run", "table.md", unfinished.name, file.name])
+    assert names(tmp_path) == ["run", "table.md"]
+
+
+def test_two_containers_write_under_two_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with written_whole(tmp_path / "run") as one, written_whole(tmp_path / "run") as other:
+        assert one != other
+        (one / "one").write_text("x")
+        assert list(other.iterdir()) == []
