@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optical import files
 from optical.embeddings.shard import Batch
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
@@ -314,6 +315,7 @@ class TestStopped:
         built(vectors[:9], tmp_path / "index", None)
         rename = Path.rename
         with monkeypatch.context() as broken:
+            broken.setattr(files, "_exchange", lambda *_: False)  # as where the system cannot
             broken.setattr(Path, "rename", lambda a, b: os._exit(9) if a.suffix == ".parts" else rename(a, b))
             if (child := os.fork()) == 0:
                 built(vectors, tmp_path / "index")
