@@ -16,7 +16,9 @@ from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
 from optical.data.document_store import ids_of
 from optical.data.feedback import Feedback, check_feedback
+from optical.errors import DataError
 from optical.pipeline import preflight
+from optical.pipeline.run_folder import read_files
 
 if TYPE_CHECKING:
     from optical.pipeline.answer import Answers
@@ -67,7 +69,9 @@ def serve(
     help_all: HelpAll = False,
 ) -> None:
     """Serve a page to ask questions in a browser, and JSON at /api/search?q=...&k=5."""
-    wanted = recipe_of(kept(run), settings, out=str(run))
+    file = kept(run)
+    before = read_files(run)
+    wanted = recipe_of(file, settings, out=str(run))
     check_place(engine, url, path, name)
     preflight.before_search(wanted)
     if feedback:
@@ -82,6 +86,8 @@ def serve(
         facts = about(
             wanted, answers.lang, answers.collection, late=answers.late, penalised=answers.penalised, engine=engine
         )
+        if read_files(run) != before:
+            raise DataError(f"{run} was written anew while it was opened; start the server again")
         judge = Feedback(feedback, answers.lang, set(ids_of(answers.collection.docs))).add if feedback else None
         application = create_app(answers.answer_all, facts, server.names(host), queue, answers.known, judge)
         if not server.is_local(host):

@@ -11,8 +11,8 @@ from optical.config.recipe import Recipe
 from optical.config.section import OfRun
 from optical.errors import DataError, OpticalError
 from optical.files import check_writable
+from optical.generation import READY, settle
 from optical.generation import next_generation as switched_whole
-from optical.generation import settle
 
 Options = TypeVar("Options", bound=OfRun)
 Say = Callable[[str], None]
@@ -82,6 +82,17 @@ def kept(run: Path) -> Path:
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
         )
     return run / "recipe.toml"
+
+
+def read_files(run: Path) -> dict[Path, tuple[int, int]]:
+    """Number and time of the files that answers are made of: others where a job wrote the run anew meanwhile."""
+    found = {}
+    for pattern in ("recipe.toml", "manifest.json", "student/**/*", "index*/**/*", "evaluation/*/results.json", READY):
+        for file in run.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                status = file.stat()
+                found[file] = (status.st_ino, status.st_mtime_ns)
+    return found
 
 
 def check_distill(recipe: Recipe) -> None:

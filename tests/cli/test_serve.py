@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
@@ -10,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from optical.pipeline import answer
 from optical.web import server
+from tests import runs
 from tests.runs import tiny_run
 
 
@@ -35,6 +39,56 @@ def test_it_names_its_address_and_answers(command, recipe, served):
     (found,) = local.get("/api/search?q=milk&k=1").json()["results"]
     assert found["id"] == "d1"
     assert TestClient(application, base_url="http://evil.example").get("/health").status_code == 400
+
+
+def replaced(old, new):
+    """Every file of a folder put in the place of the one of the same name, as a job does; what has none there goes."""
+    for file in sorted(new.rglob("*")):
+        place = old / file.relative_to(new)
+        if file.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, place.with_name("unfinished"))
+            os.replace(place.with_name("unfinished"), place)
+    for file in sorted(old.rglob("*")):
+        if file.is_file() and not (new / file.relative_to(old)).exists():
+            file.unlink()
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_run_replaced_under_the_server_leaves_its_answers_as_they_were(command, tmp_path, monkeypatch, late, mapped):
+    old = tiny_run(tmp_path / "old", late=late, search={"mapped": mapped})
+    monkeypatch.setattr(runs, "DOCUMENTS", [(name, "new", text[::-1]) for name, _, text in runs.DOCUMENTS])
+    new = tiny_run(tmp_path / "new", late=late, search={"mapped": mapped})
+    told, asked = [], ["milk", "who plants maize", "rain"]
+
+    def serve(app, own):
+        client = TestClient(app, base_url="http://127.0.0.1")
+        for _ in range(2):
+            answers = client.post("/api/search", json={"questions": asked, "k": 9}).json()["answers"]
+            told.append((answers, client.get("/api/about").json()))
+            replaced(tmp_path / "old", tmp_path / "new")
+
+    monkeypatch.setattr(server, "serve", serve)
+    assert command("serve", old.folder, "--port", 0)[0] == 0
+    assert told[0] == told[1]
+    monkeypatch.setattr(server, "serve", lambda *_: told.append(answer.answer(answer.load_run(new), "milk", 1)))
+    assert command("serve", new.folder, "--port", 0)[0] == 0
+    assert told[2][0].doc.title == "new", "the other run answers otherwise"
+
+
+def test_a_run_replaced_while_it_is_opened_is_not_served(command, tmp_path, served, monkeypatch):
+    run, load = tiny_run(tmp_path / "run"), answer.load_run
+
+    def load_slowly(*given):
+        loaded = load(*given)
+        replaced(run.folder / "student", shutil.copytree(run.folder / "student", tmp_path / "other"))
+        return loaded
+
+    monkeypatch.setattr(answer, "load_run", load_slowly)
+    code, out, err = command("serve", run.folder, "--port", 0)
+    assert (code, served) == (1, [])
+    assert "was written anew while it was opened; start the server again" in err
 
 
 def test_an_open_address_is_warned_of(command, recipe, served):
