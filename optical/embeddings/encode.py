@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from optical.embeddings.shard import Batch
-from optical.models.encoders import Encoded, Encoder, encode_batch, is_multi_vector
+from optical.models.encoders import Encoded, Encoder, encode_batch, encode_sentences, is_multi_vector
 from optical.models.prompts import document_prompt
 from optical.models.reading import whole_lengths
+from optical.progress import bar
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
+SENTENCES_TOGETHER = 64  # of about one length
 TOKENIZED_TOGETHER = 1024  # texts, which are then cut into batches by their exact lengths
 BATCH_TOKENS = {
     "cpu": 1024,
@@ -60,6 +62,18 @@ def encoded_batches(
                 encoded = encode_batch(encoder, _cut(features, rows), **options.forward)
             counts = [whole[i] for i in rows], [lengths[i] for i in rows]
             yield Batch([some[i] for i in rows], _unit(encoder, encoded), *counts)
+
+
+def sentence_vectors(encoder: Encoder, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
+    """Unit sentence vectors ``(len(texts), e)``, float32, as of queries, with a bar of this program's own."""
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    found: list[np.ndarray] = []
+    with bar("Sentence vectors", len(texts), "text", wanted=progress) as shown:
+        for first in range(0, len(texts), SENTENCES_TOGETHER):
+            some = [texts[row] for row in order[first : first + SENTENCES_TOGETHER]]
+            found.append(encode_sentences(encoder, some))
+            shown.update(len(some))
+    return np.concatenate(found)[np.argsort(order)]
 
 
 def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 Whatever read_bitext sets aside is counted under the same reasons; besides, lines whose translation stands elsewhere,
 swapped sides, lines that were never translated and pairs that hardly translate each other are found, without a model.
+With an encoder that reads both languages, pairs are found that are likelier paired by chance.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +22,12 @@ from optical.data.bitext_sources import Source, sources_of
 from optical.data.words import fold, fold_text, split_words
 from optical.errors import DataError
 from optical.files import check_writable, file_written_whole
+from optical.retrieval.margin import LEAST, Suspicion, suspect
 from optical.vocabulary.line_shifts import LineAlignment, align_lines
 
 NOT_TRANSLATED, SWAPPED, SHIFTED = "not translated", "sides swapped", "shifted by {by:+d}"
 NO_PLACE = "shifted, its translation is missing"
+BY_CHANCE = "like pairs by chance (encoder)"
 UNLIKELY = -3.0  # nats of evidence, below which a pair hardly translates each other
 LEAST_WORDS = 3  # words of a line that say which language it is in
 TIMES = 2  # as often on the other side
@@ -51,6 +55,36 @@ class Part(NamedTuple):
     licence: str | None
 
 
+class Reader(NamedTuple):
+    """An encoder that reads both languages.
+
+    Attributes:
+        name: As it was asked for.
+        encode: Texts -> their unit vectors ``(n, e)``.
+    """
+
+    name: str
+    encode: Callable[[Sequence[str]], np.ndarray]
+
+
+class Compared(NamedTuple):
+    """Pairs compared with pairs by chance.
+
+    Attributes:
+        encoder: Its name.
+        pairs: How many were compared.
+        share: Of pairs by chance among them, estimated.
+        reads: Whether the encoder seems to read both languages; where it does not, no pair is left out.
+        suspected: Lines that are left out for it, the least alike first, and their margins.
+    """
+
+    encoder: str
+    pairs: int
+    share: float
+    reads: bool
+    suspected: list[tuple[Line, float]]
+
+
 class Examination(NamedTuple):
     """All that was found.
 
@@ -65,6 +99,7 @@ class Examination(NamedTuple):
         unlikely: Lines that are kept although they hardly translate each other, the least likely first.
         ratios: How many pairs kept have so many X characters per English one, bar by bar between ``RATIOS``.
         translations: English texts that stand with several X ones, and X texts with several English ones.
+        compared: What the encoder says; None without one.
     """
 
     lang: str
@@ -77,6 +112,7 @@ class Examination(NamedTuple):
     unlikely: list[Line]
     ratios: list[int]
     translations: Sequence[int]
+    compared: Compared | None = None
 
     @property
     def pairs(self) -> list[Pair]:
@@ -92,7 +128,11 @@ class Examination(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """The examination for a program."""
-        return {
+        told: dict[str, Any] = {}
+        if self.compared:
+            suspected = [{**_told(line), "margin": round(margin, 4)} for line, margin in self.compared.suspected]
+            told["compared"] = self.compared._asdict() | {"suspected": suspected}
+        return told | {
             "lang": self.lang, "lines": len(self.lines), "pairs": len(self.pairs),
             "sources": [part._asdict() for part in self.parts],
             "left_out": {reason: {"lines": n, "first": place} for reason, (n, place) in self.left_out.items()},
@@ -100,20 +140,21 @@ class Examination(NamedTuple):
             "shifted": [{**one._asdict(), "file": str(one.file)} for one in self.shifts], "repaired": self.repaired,
             "length_ratios": {"bounds": RATIOS, "pairs": self.ratios},
             "several_translations": dict(zip(("english", "foreign"), self.translations, strict=True)),
-            "unlikely": [{"place": one.place, **one.pair._asdict()} for one in self.unlikely],
+            "unlikely": [_told(one) for one in self.unlikely],
         }  # fmt: skip
 
 
-def examine(path: str | Sequence[str], lang: str, *, repair: bool = False) -> Examination:
+def examine(path: str | Sequence[str], lang: str, *, repair: bool = False, reader: Reader | None = None) -> Examination:
     """Examine bitext of English and ``lang``.
 
     Args:
         path: What :func:`optical.data.bitext.read_bitext` takes.
         lang: Code of the other language.
         repair: Put shifted lines beside their translations, and swapped sides right, instead of leaving them out.
+        reader: Reads the pairs that are kept; those likelier paired by chance are left out.
 
     Raises:
-        DataError: See :func:`optical.data.bitext.read_bitext`; no line at all.
+        DataError: See :func:`optical.data.bitext.read_bitext`; no line at all, or too few for the reader.
     """
     given = sources_of(path, lang)
     read = [
@@ -133,6 +174,9 @@ def examine(path: str | Sequence[str], lang: str, *, repair: bool = False) -> Ex
         for one, own in zip(lines, aligned, strict=True)
         for s in own.shifts
     ]
+    compared = None
+    if reader:
+        lines, compared = _compared(lines, reader)
     pairs = [line.pair for line in chain.from_iterable(lines) if not line.fault]
     ratios = np.digitize([len(foreign) / len(english) for english, foreign in pairs], RATIOS)
     return Examination(
@@ -146,10 +190,65 @@ def examine(path: str | Sequence[str], lang: str, *, repair: bool = False) -> Ex
         whole,
         shifts,
         judge.repaired,
-        sorted(judge.unlikely, key=judge.unlikely.__getitem__),
+        sorted(judge.unlikely.keys() - _faulty(compared), key=judge.unlikely.__getitem__),
         np.bincount(ratios, minlength=len(RATIOS) + 1).tolist(),
         [_several(pairs, side) for side in (0, 1)],
+        compared,
     )
+
+
+def reader_of(name: str, progress: bool = True) -> Reader:
+    """Load an encoder to compare pairs by.
+
+    Raises:
+        DataError: See :func:`optical.models.load.load_encoder`; it has a vector for each token.
+    """
+    from optical.embeddings.encode import sentence_vectors
+    from optical.models.encoders import is_multi_vector
+    from optical.models.load import load_encoder
+
+    encoder = load_encoder(name)
+    if is_multi_vector(encoder):
+        raise DataError(f"{name} has a vector for each token; --encoder takes one that has a vector for each text")
+
+    return Reader(name, partial(sentence_vectors, encoder, progress=progress))
+
+
+def _compared(lines: Sequence[Sequence[Line]], reader: Reader) -> tuple[list[list[Line]], Compared]:
+    """The lines, of which those that are kept and likelier paired by chance have that for a fault."""
+    kept = [line for own in lines for line in own if not line.fault]
+    if len(kept) < LEAST:
+        raise DataError(
+            f"{len(kept)} pairs are kept, and --encoder compares them with each other paired by chance, which takes "
+            f"{LEAST}; leave it out, or add more bitext"
+        )
+    found = _suspicion([line.pair for line in kept], reader)
+    margins = dict(zip(kept, found.margins.tolist(), strict=True))
+    suspected = dict.fromkeys(line for line, yes in zip(kept, found.suspected, strict=True) if yes)
+    judged = [
+        [line._replace(fault=BY_CHANCE) if not line.fault and line in suspected else line for line in own]
+        for own in lines
+    ]
+    least = sorted(suspected, key=margins.__getitem__)
+    told = [(line._replace(fault=BY_CHANCE), margins[line]) for line in least]
+    return judged, Compared(reader.name, len(kept), found.share, found.reads, told)
+
+
+def _suspicion(pairs: Sequence[Pair], reader: Reader) -> Suspicion:
+    """Margins of the pairs; every text is read once."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    row = {text: k for k, text in enumerate(texts)}
+    vectors = reader.encode(texts)
+    return suspect(*(vectors[[row[pair[side]] for pair in pairs]] for side in (0, 1)), texts=pairs)
+
+
+def _faulty(compared: Compared | None) -> set[Line]:
+    """The lines that an encoder suspects, as they were before."""
+    return {line._replace(fault="") for line, _ in compared.suspected} if compared else set()
+
+
+def _told(line: Line) -> dict[str, str]:
+    return {"place": line.place, **line.pair._asdict()}
 
 
 class _Judge:

@@ -6,6 +6,7 @@ fewer, and never one without a score. :func:`optical.data.trec_run.rank` turns a
 - :mod:`optical.retrieval.search`: the door to single vectors and late interaction, with an index or without.
 - :mod:`optical.retrieval.exhaustive`: compares every document; :mod:`optical.retrieval.recall`: the share of that which
   an index finds.
+- :mod:`optical.retrieval.margin`: sentence pairs that are likelier paired by chance than translations.
 - :mod:`optical.retrieval.hubness`: a penalty for documents that are near every question.
 - :mod:`optical.retrieval.dense`: one vector a document, faiss indexes.
 - :mod:`optical.retrieval.late`: one vector a token, compared by MaxSim.

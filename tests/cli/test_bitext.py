@@ -65,3 +65,24 @@ def test_without_a_language_a_file_that_names_its_own_asks_for_it(command, tmp_p
     (tmp_path / "a.jsonl").write_text('{"en": "Water", "sw": "Maji"}\n')
     assert "--lang so" in command("bitext", tmp_path / "a.jsonl")[2]
     assert command("bitext", tmp_path / "a.jsonl", "--lang", "sw")[0] == 0
+
+
+def test_an_encoder_that_reads_both_languages(command, tmp_path, teacher):
+    teacher.save(str(tmp_path / "encoder"))
+    pairs = read_bitext([f"data/sample/sw/bitext/{name}.tsv" for name in NAMES], "sw").pairs
+    twice = [Pair(pair.english, f"{pair.foreign} {pair.english} {pair.english}") for pair in pairs]
+    twice[20], twice[30] = (Pair(twice[a].english, twice[b].foreign) for a, b in ((20, 30), (30, 20)))
+    file = written(tmp_path / "a.tsv", twice)
+    code, out, err = command("bitext", file, "--lang", "sw", "--encoder", tmp_path / "encoder")
+    assert (code, err) == (0, "")
+    assert f"To {tmp_path / 'encoder'}, " in out
+    assert "look paired by chance" in out
+    told = json.loads(command("bitext", file, "--encoder", tmp_path / "encoder", "--json")[1])
+    assert told["compared"]["pairs"] == len(twice)
+
+
+def test_a_missing_file_is_said_before_an_encoder_is_loaded(command, tmp_path):
+    assert "none.tsv" in command("bitext", tmp_path / "none.tsv", "--encoder", tmp_path / "no encoder")[2]
+    code, _, err = command("bitext", "data/sample/sw/bitext", "--encoder", tmp_path / "no encoder")
+    assert code == 1
+    assert "no encoder: " in err

@@ -1,12 +1,15 @@
 """Bitext examined: every line is kept or has its reason, and a repaired copy has what belongs together."""
 
+from zlib import crc32
+
+import numpy as np
 import pytest
 
 from optical.data.bitext import Pair, read_bitext
 from optical.data.bitext_languages import Side
 from optical.errors import DataError
 from optical.pipeline import bitext
-from optical.pipeline.bitext import beside, check_clean, examine, write_clean
+from optical.pipeline.bitext import BY_CHANCE, Reader, beside, check_clean, examine, write_clean
 from tests.vocabulary.test_line_shifts import late
 
 NAMES = ("farming", "geography")
@@ -145,3 +148,36 @@ def test_a_side_is_described(pairs, tmp_path):
     assert isinstance(english, Side)
     assert english.english > 0.2 > 0.01 > foreign.english
     assert list(foreign.scripts) == ["Latin"]
+
+
+def hashed(texts):
+    """Vectors by words, which "read" both sides where X has the English words too."""
+    words = [[np.random.default_rng(crc32(word.encode())).normal(size=64) for word in text.split()] for text in texts]
+    sums = np.array([np.sum(own, axis=0) for own in words])
+    return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_an_encoder_leaves_out_pairs_by_chance(tmp_path, pairs):
+    right = [Pair(pair.english, f"{pair.foreign} {pair.english} {pair.english}") for pair in pairs]
+    lines, moved = list(right), list(range(10, len(pairs), 12))
+    for i, j in zip(moved, moved[1:] + moved[:1], strict=True):
+        lines[i] = Pair(right[i].english, right[j].foreign)
+    file = written(tmp_path / "a.tsv", lines)
+    plain, found = examine(str(file), "sw"), examine(str(file), "sw", reader=Reader("words", hashed))
+    gone = {line.line - 1 for line in found.lines if line.fault == BY_CHANCE}
+    assert len(gone & set(moved)) >= 0.7 * len(moved)
+    assert len(gone - set(moved)) <= 0.3 * len(moved)
+    assert len(found.pairs) == len(plain.pairs) - len(gone)
+    told = found.facts()["compared"]
+    assert (told["encoder"], told["pairs"], told["reads"]) == ("words", len(plain.pairs), True)
+    assert {one["place"] for one in told["suspected"]} == {f"{file}:{k + 1}" for k in gone}
+    assert found.left_out[BY_CHANCE][0] == len(gone)
+    assert not {line.line for line in found.unlikely} & {k + 1 for k in gone}
+    write_clean(found, tmp_path / "clean.tsv")
+    assert beside(tmp_path / "clean.tsv").read_text().count(BY_CHANCE) == len(gone)
+
+
+def test_an_encoder_needs_enough_pairs(tmp_path, pairs):
+    file = written(tmp_path / "a.tsv", pairs[:7])
+    with pytest.raises(DataError, match="7 pairs are kept, and --encoder .* takes 50; leave it out"):
+        examine(str(file), "sw", reader=Reader("words", hashed))
