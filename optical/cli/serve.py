@@ -199,7 +199,7 @@ def export_to_qdrant(
     place = qdrant.place_of(recipe, url, path, name)
     done = qdrant.export_qdrant(recipe, place, shards=shards, replicas=replicas, say=say)
     left = f", {done.left_out} without a token left out" if done.left_out else ""
-    console.print(f"{done.points} documents are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
+    console.print(f"{done.points} {done.unit} are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
     found(place=str(place), documents=done.points, written=done.written, left_out=done.left_out)
     _print_next(recipe, "qdrant", f"--url {url}" if url else f"--path {path}", name, settings)
 
@@ -210,7 +210,7 @@ def export_to_pgvector(recipe: Recipe, url: str | None, name: str | None, settin
 
     done = pgvector.export_pgvector(recipe, pgvector.table_of(recipe, url, name), say)
     console.print(
-        f"{done.documents} documents are in [bold]{escape(str(done.table))}[/bold]: {done.written} written, "
+        f"{done.documents} {done.unit} are in [bold]{escape(str(done.table))}[/bold]: {done.written} written, "
         f"{done.deleted} deleted. Next:"
     )
     found(place=str(done.table), documents=done.documents, written=done.written, deleted=done.deleted)

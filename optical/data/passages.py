@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
+from optical.data.document_store import ids_of
 from optical.data.records import Doc
+
+PASSAGES = "passages"  # a fact of an index, or of documents on a server, of passages: their tokens at most
 
 TOGETHER = 1024  # documents whose tokens are counted at once
 OVERLAP = 0.25  # most of a passage that its last sentence may be to open the next one too
@@ -52,6 +55,32 @@ def place_of(passage: str) -> Place:
     doc_id, _, span = passage.rpartition("#")
     start, _, end = span.partition("-")
     return Place(doc_id, int(start), int(end))
+
+
+class PassageDocs(Sequence[Doc]):
+    """Passages as documents of their own, whose texts are read when they are asked for."""
+
+    def __init__(self, ids: PassageIds, docs: Sequence[Doc]) -> None:
+        """Take the ids of passages and the documents that they are of."""
+        self.ids = ids
+        self._docs = docs
+        self._rows = {doc_id: row for row, doc_id in enumerate(ids_of(docs))}
+
+    def __len__(self) -> int:
+        """Number of passages."""
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Doc: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Doc]: ...
+    def __getitem__(self, index: int | slice) -> Doc | list[Doc]:
+        """One passage by its row, or a list."""
+        if isinstance(index, slice):
+            return [self[row] for row in range(len(self))[index]]
+        doc_id, start, end = place_of(self.ids[index])
+        doc = self._docs[self._rows[doc_id]]
+        return doc._replace(id=self.ids[index], text=doc.text[start:end])
 
 
 def passages(docs: Iterable[Doc], lang: str, count: Count, limit: int) -> Iterator[Doc]:

@@ -66,7 +66,7 @@ def encoded_batches(
 
 def sentence_vectors(encoder: Encoder, texts: Sequence[str], *, progress: bool = False) -> np.ndarray:
     """Unit sentence vectors ``(len(texts), e)``, float32, as of queries, with a bar of this program's own."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
     found: list[np.ndarray] = []
     with bar("Sentence vectors", len(texts), "text", wanted=progress) as shown:
         for first in range(0, len(texts), SENTENCES_TOGETHER):

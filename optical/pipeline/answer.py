@@ -13,7 +13,7 @@ import numpy as np
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
 from optical.data.document_store import ids_of
-from optical.data.passages import PassageIds, place_of
+from optical.data.passages import PASSAGES, PassageIds
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
@@ -22,8 +22,8 @@ from optical.models.prompts import document_prompt
 from optical.models.query_words import Known
 from optical.pipeline import pgvector, qdrant
 from optical.pipeline.embed import document_encoder, embed_documents, load_student
-from optical.pipeline.exported_documents import Asking
-from optical.pipeline.index import PASSAGES, index_folder, search_params, serves
+from optical.pipeline.exported_documents import Asking, rows_of
+from optical.pipeline.index import index_folder, search_params, serves
 from optical.pipeline.inputs import collection_path, first_collection
 from optical.pipeline.manifest import teacher_of
 from optical.retrieval import dense
@@ -32,7 +32,7 @@ from optical.retrieval.dense.index import DenseIndex
 from optical.retrieval.dense.penalised import HUBNESS
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateIndex
-from optical.retrieval.matches import Hit, Span, known_of, match_words, word_spans
+from optical.retrieval.matches import Hit, known_of, match_words, passage_hit, word_spans
 from optical.retrieval.pgvector.table import Table
 from optical.retrieval.qdrant.place import Place
 from optical.retrieval.search import best_passages, search_vectors
@@ -152,13 +152,9 @@ def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Loa
     folder = index_folder(recipe.folder, lang)
     if encoders.is_multi_vector(student):
         late = _late(run, folder)
-        return run._replace(late=late, rows=_rows(collection) if isinstance(late.embedded.ids, PassageIds) else {})
+        return run._replace(late=late, rows=rows_of(collection) if isinstance(late.embedded.ids, PassageIds) else {})
     index = _index(run, folder)
-    return run._replace(dense_index=index, rows=_rows(collection) if PASSAGES in index.manifest else {})
-
-
-def _rows(collection: Collection) -> dict[str, int]:
-    return {doc_id: k for k, doc_id in enumerate(ids_of(collection.docs))}
+    return run._replace(dense_index=index, rows=rows_of(collection) if PASSAGES in index.manifest else {})
 
 
 def _late(run: LoadedRun, folder: Path) -> Late:
@@ -225,8 +221,8 @@ def answer_all(run: LoadedRun, questions: Sequence[str], depth: int) -> list[lis
     docs = run.collection.docs
     if run.rows:
         index, asked = run.dense_index, np.asarray(queries)
-        best = best_passages(lambda k: dense.search(index, asked, k), depth, index.ids.tolist())
-        return [[_passage_hit(run, passage, score) for passage, score in one] for one in best]
+        best = best_passages(lambda k: dense.search(index, asked, k), depth, len(index.ids))
+        return [[passage_hit(docs, run.rows, passage, score) for passage, score in one] for one in best]
     found = zip(*(one.tolist() for one in dense.nearest(run.dense_index, np.asarray(queries), depth)), strict=True)
     return [
         [Hit(docs[k], score, []) for k, score in zip(rows, scores, strict=True) if k >= 0] for scores, rows in found
@@ -248,22 +244,14 @@ def _found(run: LoadedRun, late: Late, query: np.ndarray, depth: int) -> list[tu
             return late_index.search(late.lists, [query], depth, **search_params(run.recipe.search).late_options())[0]
         return list(search_vectors([query], ["q"], vectors, list(ids), depth)["q"].items())
 
-    return best_passages(lambda k: [nearest(k)], depth, ids)[0] if isinstance(ids, PassageIds) else nearest(depth)
-
-
-def _passage_hit(run: LoadedRun, passage: str, score: float) -> Hit:
-    """A document by the passage that was found."""
-    doc_id, start, end = place_of(passage)
-    doc = run.collection.docs[run.rows[doc_id]]
-    span = None if (start, end) == (0, len(doc.text)) else Span(start, end)
-    return Hit(doc._replace(text=doc.text[start:end]), score, [], span)
+    return best_passages(lambda k: [nearest(k)], depth, len(ids))[0] if isinstance(ids, PassageIds) else nearest(depth)
 
 
 def _hit(run: LoadedRun, late: Late, asked: list, query: np.ndarray, doc_id: str, score: float) -> Hit:
     """A passage with the words that matched those asked."""
     tokens = np.asarray(late.embedded.vectors.of(late.rows[doc_id]))
     if isinstance(late.embedded.ids, PassageIds):
-        hit = _passage_hit(run, doc_id, score)
+        hit = passage_hit(run.collection.docs, run.rows, doc_id, score)
     else:
         hit = Hit(run.collection.docs[late.rows[doc_id]], score, [])
     return hit._replace(matches=match_words(query, asked, tokens, word_spans(late.embedder, hit.doc.full, query=False)))

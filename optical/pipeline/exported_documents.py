@@ -5,7 +5,7 @@ English documents are embedded by the teacher, documents in X by the student, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
-from optical.data.passages import PassageIds
-from optical.data.records import ENGLISH
+from optical.data.document_store import ids_of
+from optical.data.passages import PASSAGES, PassageDocs, PassageIds
+from optical.data.records import ENGLISH, Doc
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
 from optical.models import encoders
@@ -24,6 +25,8 @@ from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import first_collection
 from optical.pipeline.manifest import teacher_of
 from optical.retrieval.dense.penalised import HUBNESS, asked
+from optical.retrieval.matches import Hit, passage_hit
+from optical.retrieval.search import best_passages
 
 STUDENT = "student_fingerprint"  # a fact of collections with documents in X only
 OWN = (STUDENT, HUBNESS)  # facts that a run may have or not
@@ -37,12 +40,16 @@ class Asking(NamedTuple):
         collection: Where they are from.
         student: Who asks.
         facts: What the server must say of the documents.
+        passages: How many are there, where it has passages; 0 where it has whole documents.
+        rows: Document id -> its number in the collection, where the server has passages.
     """
 
     lang: str
     collection: Collection
     student: Encoder
     facts: dict[str, Any]
+    passages: int = 0
+    rows: Mapping[str, int] = {}
 
     @property
     def late(self) -> bool:
@@ -61,6 +68,27 @@ class Asking(NamedTuple):
         """
         queries = encoders.encode_queries(self.student, list(questions))
         return list(asked(np.asarray(queries), len(queries[0]) + 1) if self.penalised else queries)
+
+    def of_passages(self, count: int) -> Asking:
+        """The same where the server has so many passages, or none."""
+        return self._replace(passages=count, rows=rows_of(self.collection)) if count else self
+
+    def hits(self, nearest: Callable[[int], list[tuple[Doc, float]]], depth: int) -> list[Hit]:
+        """Documents for one question, best first, each by its best passage where the server has passages.
+
+        Args:
+            nearest: Asks the server for so many documents, or passages, and their scores.
+            depth: How many documents.
+        """
+        if not self.passages:
+            return [Hit(doc, score, []) for doc, score in nearest(depth)]
+        (best,) = best_passages(lambda k: [[(doc.id, score) for doc, score in nearest(k)]], depth, self.passages)
+        return [passage_hit(self.collection.docs, self.rows, passage, score) for passage, score in best]
+
+
+def rows_of(collection: Collection) -> dict[str, int]:
+    """Document id -> its number in the collection."""
+    return {doc_id: k for k, doc_id in enumerate(ids_of(collection.docs))}
 
 
 def asking(recipe: Recipe, lang: str, collection: Collection) -> Asking:
@@ -95,11 +123,9 @@ def embedded_for_export(
     if collection.docs_lang == ENGLISH:
         _check_teacher(recipe, embedder)
     embedded = embed_documents(recipe, embedder, collection)
-    if isinstance(embedded.ids, PassageIds):
-        raise DataError(
-            f"this run searches passages (search.passages = {recipe.search.passages}), and a database takes whole "
-            "documents; search it by its own index, or export with --set search.passages=off"
-        )
+    if isinstance(ids := embedded.ids, PassageIds):
+        facts[PASSAGES] = ids.limit
+        embedded = embedded._replace(collection=collection._replace(docs=PassageDocs(ids, collection.docs)))
     if hubness.method != NONE:
         student = load_student(recipe)
         embedded = embedded._replace(vectors=hubness.penalised(student, lang, embedded.vectors))

@@ -9,7 +9,7 @@ from typing import Any
 
 from optical.config.recipe import Recipe, write_recipe
 from optical.config.search import Search
-from optical.data.passages import PassageIds
+from optical.data.passages import PASSAGES, PassageIds
 from optical.data.records import ENGLISH
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.files import remove_whole, write_text
@@ -28,7 +28,6 @@ from optical.retrieval.late import index as late_index
 from optical.retrieval.late.store import LateOptions
 from optical.retrieval.search import SearchParams
 
-PASSAGES = "passages"  # a fact of an index of passages: their tokens at most
 LATE_INDEX_FROM = 10_000  # documents; below, comparing all of them takes a second or two a question
 
 

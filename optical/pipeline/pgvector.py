@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from optical.config.recipe import Recipe
+from optical.data.passages import PASSAGES
 from optical.errors import DataError
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.pipeline.exported_documents import OWN, Asking, asking, embedded_for_export
@@ -62,8 +63,10 @@ class AskedTable:
         if self._connection.closed:
             self._connection = connect(self.table, autocommit=True)
         with explained(self.table):
-            found = [search(self._connection, self.table, self._kept, query, depth) for query in queries]
-        return [[Hit(doc, score, []) for doc, score in one] for one in found]
+            return [
+                self.run.hits(lambda k, query=query: search(self._connection, self.table, self._kept, query, k), depth)
+                for query in queries
+            ]
 
     def close(self) -> None:
         """Close the connection."""
@@ -90,7 +93,9 @@ def opened(recipe: Recipe, table: Table, say: Callable[[str], None] = lambda _: 
         _check_single(run.student)
         with explained(table):
             kept = check(connection, table, run.facts, OWN)
-        there = AskedTable(run, table, connection, kept)
+        there = AskedTable(
+            run.of_passages(kept.facts["rows"] if PASSAGES in kept.facts else 0), table, connection, kept
+        )
     except BaseException:
         connection.close()
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from optical.config.recipe import Recipe
+from optical.data.passages import PASSAGES
 from optical.errors import DataError
 from optical.pipeline.exported_documents import OWN, Asking, asking, embedded_for_export
 from optical.pipeline.inputs import first_collection
@@ -95,8 +96,8 @@ def opened(recipe: Recipe, place: Place, say: Callable[[str], None] = lambda _: 
     with connect(place, PATIENCE) as client:
         run = asking(recipe, lang, collection)
         with explained(place):
-            check(client, place, run.facts, own=OWN)
-        yield ExportedRun(run, place, client)
+            there = check(client, place, run.facts, own=OWN)
+        yield ExportedRun(run.of_passages(there["points"] if PASSAGES in there else 0), place, client)
 
 
 def answer(run: ExportedRun, question: str, depth: int, candidates: int | None = CANDIDATES) -> list[Hit]:
@@ -122,5 +123,7 @@ def answer_all(
     """
     queries = run.asking.encode(questions)
     with explained(run.place):
-        found = [search(run.client, run.place.name, query, depth, candidates) for query in queries]
-    return [[Hit(doc, score, []) for doc, score in one] for one in found]
+        return [
+            run.asking.hits(lambda k, query=query: search(run.client, run.place.name, query, k, candidates), depth)
+            for query in queries
+        ]

@@ -6,7 +6,7 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import regex
 import torch
 from jaxtyping import Float
 
+from optical.data.passages import place_of
 from optical.data.records import Doc
 from optical.data.words import split_words
 from optical.models.composing import query_words
@@ -62,6 +63,21 @@ class Hit(NamedTuple):
     score: float
     matches: list[Match]
     span: Span | None = None
+
+
+def passage_hit(docs: Sequence[Doc], rows: Mapping[str, int], passage: str, score: float) -> Hit:
+    """A document by the passage that was found.
+
+    Args:
+        docs: All documents.
+        rows: Document id -> its row there.
+        passage: Its id, as :func:`optical.data.passages.passage_id` makes it.
+        score: Of the passage.
+    """
+    doc_id, start, end = place_of(passage)
+    doc = docs[rows[doc_id]]
+    span = None if (start, end) == (0, len(doc.text)) else Span(start, end)
+    return Hit(doc._replace(text=doc.text[start:end]), score, [], span)
 
 
 def match_words(

@@ -95,31 +95,33 @@ def search_vectors(
         return exhaustive.search_tokens(vectors, documents, ids, depth)
 
     if isinstance(ids, PassageIds):
-        found = [[(place_of(one).doc_id, score) for one, score in some] for some in best_passages(nearest, depth, ids)]
+        found = [
+            [(place_of(one).doc_id, score) for one, score in some] for some in best_passages(nearest, depth, len(ids))
+        ]
     else:
         found = nearest(depth)
     return {query_id: rank(scored) for query_id, scored in zip(query_ids, found, strict=True)}
 
 
 def best_passages(
-    nearest: Callable[[int], list[list[tuple[str, float]]]], depth: int, ids: Sequence[str]
+    nearest: Callable[[int], list[list[tuple[str, float]]]], depth: int, count: int
 ) -> list[list[tuple[str, float]]]:
     """The ``depth`` best documents of each query, each by its best passage.
 
     Args:
         nearest: Gives the so many best passages of each query, ids and scores in any order.
         depth: Documents for a query.
-        ids: Of all passages.
+        count: Of all passages.
 
     Returns:
         For each query ``(passage id, score)``, best first.
     """
-    some = min(2 * depth, len(ids))
+    some = min(2 * depth, count)
     while True:
         found = [_one_each(passages) for passages in nearest(some)]
-        if some == len(ids) or all(len(best) >= depth for best in found):
+        if some == count or all(len(best) >= depth for best in found):
             return [best[:depth] for best in found]
-        some = min(4 * some, len(ids))  # too many of the passages were of the same documents
+        some = min(4 * some, count)  # too many of the passages were of the same documents
 
 
 def _one_each(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optical.errors import DataError
 from optical.models import encoders
 from optical.pipeline import answer
 from optical.pipeline.embed import embed_collections, embed_documents, load_teacher, passage_limit
@@ -69,9 +68,14 @@ def test_measures_are_of_documents(recipe):
         assert len({(line[0], line[2]) for line in lines}) == len(lines)
 
 
-def test_a_database_takes_whole_documents(recipe):
-    with pytest.raises(DataError, match="search.passages=off"):
-        embedded_for_export(recipe, lambda _: None)
+def test_a_database_takes_passages_or_whole_documents(recipe):
+    embedded, facts = embedded_for_export(recipe, lambda _: None)
+    assert facts["passages"] == 16
+    some = [doc for doc in embedded.collection.docs if doc.id.startswith("d8#")]
+    assert [doc.id for doc in some] == [one for one in embedded.ids if one.startswith("d8#")]
+    assert len(some) > 1
+    assert all(len(doc.text) < LENGTHS["d8"] for doc in some)
+    assert embedded.collection.docs[:2] == list(embedded.collection.docs)[:2]
     search = recipe.search.model_copy(update={"passages": "off"})
     embedded, _ = embedded_for_export(recipe.model_copy(update={"search": search}), lambda _: None)
     assert list(embedded.ids) == [doc_id for doc_id, *_ in DOCUMENTS]

@@ -33,7 +33,7 @@ def recipe(tmp_path_factory):
 def table(recipe, postgres):
     """Where the documents of the run are."""
     found = Table(postgres.database("runs"), None, "tiny")
-    assert pgvector.export_pgvector(recipe, found)[1:] == (len(DOCUMENTS), len(DOCUMENTS), 0)
+    assert pgvector.export_pgvector(recipe, found)[1:4] == (len(DOCUMENTS), len(DOCUMENTS), 0)
     return found
 
 
@@ -51,7 +51,7 @@ def same_answers(recipe, table):
 
 def test_the_answers_are_those_of_the_run(recipe, table):
     assert same_answers(recipe, table)[:3] == DOCUMENTS[0]
-    assert pgvector.export_pgvector(recipe, table)[1:] == (len(DOCUMENTS), 0, 0)
+    assert pgvector.export_pgvector(recipe, table)[1:4] == (len(DOCUMENTS), 0, 0)
 
 
 def test_penalties_are_a_dimension_there_too(tmp_path, table):
@@ -76,7 +76,7 @@ def test_one_document_more_is_one_row_more(tmp_path, table):
         file.write(json.dumps({"id": "new", "title": "", "text": "zebra zebra"}) + "\n")
     with pytest.raises(DataError, match="growing at .* is of another collection checksum"), answer.opened(recipe, own):
         pass
-    assert pgvector.export_pgvector(recipe, own)[1:] == (len(DOCUMENTS) + 1, 1, 0)
+    assert pgvector.export_pgvector(recipe, own)[1:4] == (len(DOCUMENTS) + 1, 1, 0)
     with answer.opened(recipe, own) as there:
         assert there.answer("zebra", 100)[0].doc.id == "new"
 
@@ -155,3 +155,18 @@ def test_the_command_line_exports_and_searches(recipe, table, command):
         assert (found, says in err) == (code, True)
     code, _, err = command("export", recipe.folder, "--to", "pgvector", *place, "--shards", 2)
     assert (code, "these options are for --to qdrant" in err) == (2, True)
+
+
+def test_passages_are_searched_and_documents_answered(tmp_path, table):
+    recipe, own = tiny_run(tmp_path, **{"search.passages": 16}), table._replace(name="passages")
+    done = pgvector.export_pgvector(recipe, own)
+    assert done.documents > len(DOCUMENTS)
+    assert pgvector.export_pgvector(recipe, own).written == 0
+    same_answers(recipe, own)
+    with answer.opened(recipe) as mine, answer.opened(recipe, own) as there:
+        one, other = mine.answer("the river is long", 1), there.answer("the river is long", 1)
+    assert (other[0].doc, other[0].span) == (one[0].doc, one[0].span)
+    assert (other[0].doc.id, bool(other[0].span)) == ("d8", True)
+    whole = recipe.model_copy(update={"search": recipe.search.model_copy(update={"passages": "off"})})
+    with pytest.raises(DataError, match="of another passages: 16, where the run has None; give another --name"):
+        pgvector.export_pgvector(whole, own)

@@ -376,3 +376,21 @@ def test_a_question_that_qdrant_does_not_answer_is_followed_by_one_that_it_does(
                     qdrant.answer(loaded, "milk", 1)
             assert caught.value.answered == answered
             assert qdrant.answer(loaded, "milk", 1)[0].doc.id == "d1"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_passages_are_searched_and_documents_answered(tmp_path, late):
+    recipe, place = tiny_run(tmp_path, late=late, **{"search.passages": 16}), Place(None, tmp_path / "qdrant", "split")
+    done = qdrant.export_qdrant(recipe, place)
+    assert done.points > len(DOCUMENTS)
+    with answer.opened(recipe) as own, answer.opened(recipe, place) as there:
+        for question in (*ASKED, "the river is long"):
+            for depth in (1, 3, 100):
+                one, other = own.answer(question, depth), there.answer(question, depth)
+                assert [hit.score for hit in other] == pytest.approx([hit.score for hit in one], rel=2e-3)
+                assert len({hit.doc.id for hit in other}) == len(other) == len(one)
+        assert (other[0].doc, other[0].span) == (one[0].doc, one[0].span)
+        assert (other[0].doc.id, bool(other[0].span)) == ("d8", True)
+    whole = recipe.model_copy(update={"search": recipe.search.model_copy(update={"passages": "off"})})
+    with pytest.raises(DataError, match="is there already and is of something else"):
+        qdrant.export_qdrant(whole, place)

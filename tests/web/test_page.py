@@ -42,7 +42,7 @@ def address(tmp_path_factory):
         if question == "nothing":
             return []
         if question == "long":
-            return [Hit(Doc("long", "", "word " * 400), 1.0, [])]
+            return [Hit(Doc("long", "", "word " * 400), 1.0, [], Span(2000, 4000))]
         if EVIL in question or question == ARABIC:
             asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
             first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}", json.dumps({"url": "javascript:window.pwned=3"}))
@@ -158,6 +158,7 @@ def test_what_went_wrong_is_said_where_a_reader_hears_it(page):
 
 def test_a_long_passage_folds(page):
     ask(page, "long")
+    assert page.run("document.querySelector('.id').textContent") == "long \u00b7 characters 2000 to 4000"
     height = "document.querySelector('.text').clientHeight"
     folded = page.run(height)
     page.run("document.querySelector('.more').click()")

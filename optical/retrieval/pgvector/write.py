@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from optical.data.passages import PASSAGES
 from optical.data.records import Doc
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 HALF, SINGLE = "halfvec", "vector"  # types of the index; the column is always the latter
 LARGEST = {HALF: 4_000, SINGLE: 2_000}  # dimensions of an HNSW index, by pgvector
 AT_ONCE = 1_000  # documents read at once
-OF_VECTORS = ("teacher_fingerprint", "student_fingerprint", HUBNESS)  # facts that another vector of a text would have
+OF_VECTORS = (
+    "teacher_fingerprint",
+    "student_fingerprint",
+    HUBNESS,
+    PASSAGES,
+)  # facts that another vector of a text would have
 
 
 class Written(NamedTuple):
@@ -33,12 +39,14 @@ class Written(NamedTuple):
         documents: How many.
         written: How many of them were not there before, or with another content.
         deleted: Documents that were there and are not in the collection any more.
+        unit: Documents, or passages of them.
     """
 
     table: Table
     documents: int
     written: int
     deleted: int
+    unit: str = "documents"
 
 
 def write_documents(
@@ -70,9 +78,9 @@ def write_documents(
         if kept is None:
             say("building the index")
             _create_index(connection, table, facts["index"], size)
-        _comment(connection, table, facts)
+        _comment(connection, table, {**facts, "rows": len(embedded.ids)})
         connection.execute(_sql("ANALYZE {}", table))
-    return Written(table, len(embedded.ids), written, deleted)
+    return Written(table, len(embedded.ids), written, deleted, PASSAGES if PASSAGES in facts else "documents")
 
 
 def _sql(statement: str, table: Table, **more: Any) -> Any:

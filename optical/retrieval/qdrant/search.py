@@ -44,7 +44,7 @@ def search(
     return [(docs[doc_id], score) for doc_id, score in ranked.items()]
 
 
-def check(client: QdrantClient, place: Place, facts: dict[str, Any], own: Sequence[str] = ()) -> None:
+def check(client: QdrantClient, place: Place, facts: dict[str, Any], own: Sequence[str] = ()) -> dict[str, Any]:
     """Refuse a collection that is not finished, or is of something else.
 
     Args:
@@ -52,6 +52,9 @@ def check(client: QdrantClient, place: Place, facts: dict[str, Any], own: Sequen
         place: Where the collection is.
         facts: What it must say about itself, as it was written.
         own: Facts that it must not have unless they are among ``facts``.
+
+    Returns:
+        All that it says about itself.
 
     Raises:
         DataError: There is no such collection, it is of something else, or its export was stopped.
@@ -74,3 +77,4 @@ def check(client: QdrantClient, place: Place, facts: dict[str, Any], own: Sequen
             f"{place} holds {held} of {there.get('points')} documents: an export was stopped; run the same "
             "`optical export` again, it goes on"
         )
+    return there

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from optical.data.passages import PASSAGES
 from optical.data.records import Doc
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.embeddings.vectors import Vectors
@@ -34,12 +35,14 @@ class Written(NamedTuple):
         points: How many documents it holds.
         written: How many of them were not there before.
         left_out: Documents without any token, which late interaction never finds.
+        unit: Documents, or passages of them.
     """
 
     place: Place
     points: int
     written: int
     left_out: int
+    unit: str = "documents"
 
 
 def write_documents(
@@ -74,7 +77,8 @@ def write_documents(
     with connect(place) as client, explained(place):
         _create(client, place, embedded, {"points": len(rows), **facts}, shards, replicas)
         written = _write(client, place.name, embedded, rows, say)
-    return Written(place, len(rows), written, len(embedded.ids) - len(rows))
+    unit = PASSAGES if PASSAGES in facts else "documents"
+    return Written(place, len(rows), written, len(embedded.ids) - len(rows), unit)
 
 
 def point_id(doc_id: str) -> str:
