@@ -1,8 +1,8 @@
 # `make help` lists the targets. Variables: LANG (language of the queries, or several: sw,so), BITEXT, LEXICON (a
 # dictionary), WORDS (a list of words), COLLECTION, DOCS (documents without judgements), TEACHER (two with a comma: of
 # queries, of documents), STUDENT (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router,
-# colbert), RUNS (of report), RECIPE (TOML file), SET ("training.steps=100 seed=1"), MINUTES (of soak), PYTHON (the interpreter that makes
-# the virtual environment).
+# colbert), RUNS (of report), DRY (1: estimate, or list, and do nothing), HUB (user/name on a model hub), RECIPE (TOML
+# file), SET ("training.steps=100 seed=1"), MINUTES (of soak), PYTHON (the interpreter that makes the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -29,7 +29,7 @@ collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench soak clean
+.PHONY: help setup data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -48,9 +48,9 @@ data: setup ## download public sentence pairs for LANG; needs a network
 transplant: setup ## give the teacher LANG's words, without training
 	$(OPTICAL) transplant $(given) $(student) $(words) $(settings)
 
-distill: setup ## make LANG's student and measure it: transplant, training, index, search, table
+distill: setup ## make LANG's student and measure it: transplant, training, index, search, table (DRY=1: estimate only)
 	$(if $(filter command line,$(origin LANG)),,@echo 'no LANG=xx on the command line: taking sw, the sample')
-	$(OPTICAL) distill $(given) $(student) $(collection) $(docs) $(words) $(settings)
+	$(OPTICAL) distill $(given) $(student) $(collection) $(docs) $(words) $(settings) $(if $(DRY),--dry-run)
 
 evaluate: setup ## measure LANG's student again (STUDENT=folder, COLLECTION=folder, PERTURB="typos case")
 	$(OPTICAL) evaluate '$(OUT)' $(collection) $(student) $(foreach kind,$(PERTURB),--perturb '$(kind)') $(settings)
@@ -68,6 +68,12 @@ export: setup ## export LANG's student as ONNX: make export LANG=sw; TO=router: 
 
 report: setup ## write report.html of LANG's run, or one that compares: make report RUNS="runs/sw runs/so"
 	$(OPTICAL) report $(or $(RUNS),'$(OUT)')
+
+push: setup ## send LANG's run to a model hub: make push LANG=sw HUB=user/name (DRY=1: list the files only)
+	$(OPTICAL) push '$(OUT)' '$(HUB)' $(if $(DRY),--dry-run)
+
+pull: setup ## fetch a run from a model hub: make pull HUB=user/name
+	$(OPTICAL) pull '$(HUB)' $(if $(filter command line,$(origin OUT)),--out '$(OUT)')
 
 teach: setup ## train an English teacher on queries and judgements: make teach COLLECTION=folder
 	$(OPTICAL) teach $(if $(RECIPE),--recipe '$(RECIPE)') $(collection) $(if $(TEACHER),--teacher '$(TEACHER)') \
@@ -105,6 +111,12 @@ test: setup ## run the tests that take seconds
 test-all: setup ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+ifneq ($(filter push pull,$(MAKECMDGOALS)),)
+ifeq ($(HUB),)
+$(error missing: HUB (user/name on a model hub); as in make push LANG=sw HUB=me/sw)
+endif
+endif
+
 ifneq ($(filter experiment check-experiment,$(MAKECMDGOALS)),)
 missing = $(if $(NAME),,NAME (a folder of experiments/: $(patsubst experiments/%/recipe.toml,%,$(wildcard experiments/*/recipe.toml)))) $(if $(DATA),,DATA (a folder with bitext/LANG and clir/COLLECTION))
 ifneq ($(strip $(missing)),)
@@ -118,7 +130,7 @@ experiment: setup ## run a grid of experiments/: make experiment NAME=objectives
 check-experiment: setup ## run it and compare with the expected figures: OK, OKish or FAIL
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)' --check
 
-bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector")
+bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve")
 	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: setup ## serve LANG's run to 32 clients and much abuse, for MINUTES (10): no crash, no growth, p50 and p99

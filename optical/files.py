@@ -157,7 +157,7 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if _is_left(left):
-            _remove(left)
+            remove_known(left)
     made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     unfinished = made.with_name(f"{made.name}.tmp")
     make(made)
@@ -167,7 +167,7 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
             yield unfinished
     finally:
         for place in (made, unfinished):
-            _remove(place)
+            remove_known(place)
 
 
 def _is_left(path: Path) -> bool:
@@ -210,7 +210,7 @@ def clear_working_folder(folder: Path) -> None:
     own = read_marker(folder) or UNMARKED
     for path in list(folder.iterdir()) if folder.is_dir() and own.working else []:
         if path.name != MARKER and own.covers(path.name):
-            _remove(path)
+            remove_known(path)
     with contextlib.suppress(OSError):
         if [path.name for path in folder.iterdir()] == [MARKER]:
             (folder / MARKER).unlink()
@@ -354,13 +354,13 @@ def remove_ours(path: Path) -> int:
     """Remove what this program wrote of a file or of a folder with all below it; the number of files that stay."""
     if not path.is_dir() or path.is_symlink():
         if own := is_ours(path):
-            _remove(path)
+            remove_known(path)
         return int(not own)
     names = [name for name in entries(path) if not name.endswith("/")]
     left = 0
     for name in names:
         if own := covered(path, name):
-            _remove(path / name)
+            remove_known(path / name)
         left += not own
     for place, _, _ in os.walk(path, topdown=False):
         if not [one for one in os.scandir(place) if one.name != MARKER]:
@@ -383,7 +383,8 @@ def free_name(folder: Path) -> Path:
     return next(other for other in others if not os.path.lexists(other))
 
 
-def _remove(path: Path) -> None:
+def remove_known(path: Path) -> None:
+    """Remove a file or folder of which the caller knows that this program wrote it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -169,3 +169,13 @@ def test_an_experiment_without_name_or_data_says_what_is_missing(given):
 def test_report_takes_the_run_of_the_language_or_the_runs_named():
     assert "optical report 'runs/so'" in make("-n", "report", "LANG=so")
     assert "optical report runs/a runs/b" in make("-n", "report", "RUNS=runs/a runs/b")
+
+
+def test_an_estimate_and_a_model_hub_are_asked_for():
+    assert distil_line(make("-n", "distill", "LANG=so", "DRY=1")).endswith("--dry-run")
+    assert "--dry-run" not in distil_line(make("-n", "distill", "LANG=so"))
+    assert "optical push 'runs/so' 'me/so'" in make("-n", "push", "LANG=so", "HUB=me/so")
+    assert "optical pull 'me/so'" in make("-n", "pull", "HUB=me/so")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        make("-n", "push", "LANG=so")
+    assert "missing: HUB" in refused.value.stderr

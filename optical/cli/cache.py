@@ -21,7 +21,7 @@ Folder = Annotated[
 ]
 verbs = typer.Typer(
     no_args_is_help=True,
-    help="Look at the caches of vectors, BM25 and converted teachers, or remove what is not wanted any more.",
+    help="Look at the caches of vectors, texts of PDFs, BM25 and converted teachers, or remove what is not wanted.",
 )
 app.add_typer(verbs, name="cache", rich_help_panel=panel_of("cache"))
 
@@ -60,7 +60,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     cache: Folder = None,
 ) -> None:
-    """Remove what is kept, and can be made again; nothing that optical did not write."""
+    """Remove what is kept, and can be made again; nothing that optical did not write.
+
+    What a killed process left unfinished goes in any case.
+    """
     if not (older_than or keep_latest or everything):
         raise typer.BadParameter("say what may go", param_hint="--older-than, --keep-latest, --all")
     from optical.pipeline import cache as caches
@@ -71,6 +74,7 @@ def prune(
         chosen = caches.older_than(entries, caches.seconds_of(older_than)) + chosen
     if keep_latest:
         chosen = caches.superseded(entries) + chosen
+    chosen += caches.left_over(entries)
     chosen = list({one.path: one for one in chosen}.values())
     done = [caches.Pruned(one, 0) for one in chosen] if dry_run else caches.prune(chosen)
     found(removed=[{**one._asdict(), "path": str(one.path), "left": left} for one, left in done], dry_run=dry_run)

@@ -80,6 +80,7 @@ def serve(
 
     server.check_installed()
     with server.bind(host, port) as own, opened_answers(wanted, engine, url, path, name) as answers:
+        from optical.pipeline.inputs import asked_of
         from optical.web.endpoints import create_app
         from optical.web.facts import about
 
@@ -88,7 +89,9 @@ def serve(
         )
         if read_files(run) != before:
             raise DataError(f"{run} was written anew while it was opened; start the server again")
-        judge = Feedback(feedback, answers.lang, set(ids_of(answers.collection.docs))).add if feedback else None
+        langs = asked_of(wanted, answers.lang)
+        judge = Feedback(feedback, langs, set(ids_of(answers.collection.docs))).add if feedback else None
+        facts["feedback_languages"] = langs if feedback else []
         application = create_app(answers.answer_all, facts, server.names(host), queue, answers.known, judge)
         if not server.is_local(host):
             console.print(

@@ -22,6 +22,7 @@ from optical.files import user_cache
 logger = logging.getLogger(__name__)
 
 KINDS = (*document_tables.READERS, *document_files.READERS)
+DATABASE = "documents.sqlite"  # in the user's cache: texts of HTML and PDF
 TOLD = 1_000  # files of a slow kind that are read before progress is told
 _LANG = re.compile(r"(?:docs|corpus)\.(?P<lang>[^.]+)")
 _SCHEMA = "create table if not exists documents (path text primary key, stamp text, title text, text text, extra text)"
@@ -88,6 +89,15 @@ def _read(folder: Path, files: Sequence[Path]) -> Iterator[tuple[str, Doc]]:
                 yield str(file), doc._replace(id=name)
 
 
+def kept_texts(path: Path) -> int | None:
+    """Count the texts of slow files that such a database holds; None where it is none of ours."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute("select count(path) from documents where stamp <> ''").fetchone()[0]
+    except sqlite3.Error:
+        return None
+
+
 class _Kept:
     """Texts of slow files, kept in a database of the user's cache; without one where none can be written."""
 
@@ -95,7 +105,7 @@ class _Kept:
         self._folder, self._files, self._new = folder, files, 0
         self._database: sqlite3.Connection | None = None
         if files:
-            place = user_cache() / "documents.sqlite"
+            place = user_cache() / DATABASE
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 self._database = sqlite3.connect(place, timeout=30, isolation_level=None)  # each row is there at once

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Collection as Ids
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,31 +34,41 @@ _SHAPE = (
 class Feedback:
     """A file that takes judgements; threads may share it."""
 
-    def __init__(self, path: Path, lang: str, ids: Ids[str]) -> None:
+    def __init__(self, path: Path, langs: Sequence[str], ids: Ids[str]) -> None:
         """Check the file, or begin it.
 
         Args:
             path: It may hold feedback already, which stays.
-            lang: Of the questions.
+            langs: That questions may be in.
             ids: Of the documents that can be judged.
 
         Raises:
             DataError: It holds something else, or cannot be written.
         """
-        self.path, self.lang, self.ids, self._one_at_a_time = path, lang, ids, threading.Lock()
+        self.path, self.langs, self.ids, self._one_at_a_time = path, langs, ids, threading.Lock()
         check_feedback(path)
 
-    def add(self, query: str, doc_id: str, relevance: int | None) -> None:
+    def add(self, query: str, doc_id: str, relevance: int | None, lang: str | None = None) -> None:
         """Append a judgement, and see to it that it is on the disk.
 
+        Args:
+            query: The question.
+            doc_id: Of the document that answers it, or not.
+            relevance: One of ``RELEVANCES``.
+            lang: Of the question; may be left out where there is one language.
+
         Raises:
-            DataError: No such document or relevance, or the file is full.
+            DataError: No such document, relevance or language, or the file is full.
         """
+        if lang is None and len(self.langs) == 1:
+            lang = self.langs[0]
+        if lang not in self.langs:
+            raise DataError(f"lang is the language of the question, one of {', '.join(self.langs)}; received {lang!r}")
         if relevance not in RELEVANCES or isinstance(relevance, bool):
             raise DataError(f"relevance is 1, 0 or null, received {relevance!r}")
         if doc_id not in self.ids:
             raise DataError(f"no document {doc_id[:100]!r} in this collection; judge a passage that was found")
-        told = {"lang": self.lang, "query": query, "id": doc_id, "relevance": relevance}
+        told = {"lang": lang, "query": query, "id": doc_id, "relevance": relevance}
         told["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps(told, ensure_ascii=False) + "\n"
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optical.embeddings.embed import DEFAULTS, EmbedOptions, embed_collection
+from optical.embeddings.embed import DEFAULTS, EmbedOptions, embed_collection, new_texts
 from optical.embeddings.ranks import ALONE
 from optical.embeddings.shard import MANIFEST, SENTENCES, START, TOKENS
 from optical.embeddings.shards import Shards, read_shards
@@ -113,6 +113,17 @@ def stream_vectors(
     made = embed_collection(encoder, documents, folder, options, progress=progress)
     _say_new(made, say)
     return sharded_vectors(made)
+
+
+def documents_missing(
+    encoder: Encoder, ids: Sequence[str], texts: Sequence[str], cache: Path, options: EmbedOptions = DEFAULTS
+) -> int:
+    """Count those of these documents that :func:`document_vectors` would have to encode."""
+    folder = cached_documents(encoder, chain(ids, texts), cache, options)
+    if (folder / MANIFEST).is_file():
+        return 0
+    options = _with_rest(options, folder, len(ids))
+    return new_texts(encoder, texts, options._replace(earlier=[*options.earlier, folder]))
 
 
 def _with_rest(options: EmbedOptions, folder: Path, count: int) -> EmbedOptions:

@@ -86,11 +86,7 @@ def embed_collection(
         DataError: Documents, folder or disk do not allow it; see :func:`optical.embeddings.write_shards.make_shards`.
         RecipeError: An option is out of its range, or bfloat16 is asked for on a processor without it.
     """
-    tokens = is_multi_vector(encoder)
-    options = options._replace(
-        precision=options.precision or ("float16" if tokens else "float32"),
-        shard_size=options.shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD),
-    )
+    options = _with_defaults(encoder, options)
     _check(options)
     check_precision(options.compute, encoder.device.type)
     plan = _plan(encoder, options)
@@ -109,6 +105,23 @@ def embed_collection(
             replace=replace,
             done=shown.update,
         )
+
+
+def new_texts(encoder: Encoder, texts: Sequence[str], options: EmbedOptions) -> int:
+    """Count the texts that none of the folders ``options.earlier`` has a vector of."""
+    earlier = Earlier(options.earlier, _plan(encoder, _with_defaults(encoder, options)).facts())
+    stream, missing = iter(texts), 0
+    while some := list(islice(stream, SENTENCES_A_SHARD)):
+        missing += int((~earlier.known(hashes_of(some))).sum())
+    return missing
+
+
+def _with_defaults(encoder: Encoder, options: EmbedOptions) -> EmbedOptions:
+    tokens = is_multi_vector(encoder)
+    return options._replace(
+        precision=options.precision or ("float16" if tokens else "float32"),
+        shard_size=options.shard_size or (TOKENS_A_SHARD if tokens else SENTENCES_A_SHARD),
+    )
 
 
 def _encode(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from optical.embeddings.shard import Shard, Stored, read_shard
 from optical.errors import DataError
@@ -32,12 +32,21 @@ class Earlier:
         self._sorted = self._hashes[self._order, 0]
         self._whole: dict[int, bool] = {}
 
+    def known(self, hashes: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+        """Which of those texts have vectors, whole or damaged."""
+        return self._found(hashes)[1]
+
+    def _found(self, hashes: Int[np.ndarray, "n 2"]) -> tuple[np.ndarray, np.ndarray]:
+        """Where each text would be, and whether it is there."""
+        if not len(self._sorted):
+            return np.zeros(len(hashes), dtype=np.int64), np.zeros(len(hashes), dtype=bool)
+        at = self._order[np.minimum(np.searchsorted(self._sorted, hashes[:, 0]), len(self._sorted) - 1)]
+        return at, (self._hashes[at] == hashes).all(axis=1)
+
     def stored(self, hashes: Int[np.ndarray, "n 2"]) -> Iterator[Stored]:
         """The vectors of those texts that are there; texts of a damaged shard are not."""
-        if not len(self._sorted):
-            return
-        at = self._order[np.minimum(np.searchsorted(self._sorted, hashes[:, 0]), len(self._sorted) - 1)]
-        rows = np.flatnonzero((self._hashes[at] == hashes).all(axis=1))
+        at, there = self._found(hashes)
+        rows = np.flatnonzero(there)
         shard_of = np.searchsorted(self._ends, at[rows], side="right")
         for number in np.unique(shard_of).tolist():
             if self._is_whole(number):

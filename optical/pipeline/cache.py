@@ -6,6 +6,7 @@ Everything in them can be made again from its inputs. Only what this program wro
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -14,13 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optical.data.document_folder import DATABASE, kept_texts
 from optical.embeddings.shard import read_shard
 from optical.errors import DataError
-from optical.files import remove_ours, user_cache
+from optical.files import remove_known, remove_ours, user_cache
 from optical.models.packaged_teachers import E5_TEACHER
 
 _DIGEST = "[0-9a-f]{16,}"
 DOCUMENTS = "documents"
+TEXTS = "texts of slow files"
+LEFT_OVER = "left over"  # of a process that was killed
 KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint of the encoder
     rf"documents-({_DIGEST})-{_DIGEST}.*": DOCUMENTS,
     rf"teacher-({_DIGEST})-{_DIGEST}": "sentence pairs",
@@ -36,9 +40,9 @@ class Kept(NamedTuple):
 
     Attributes:
         path: Of the file or folder.
-        kind: Of :data:`KINDS`.
+        kind: Of :data:`KINDS`, ``TEXTS`` or ``LEFT_OVER``.
         encoder: Fingerprint of the encoder whose vectors they are; empty where there is none.
-        texts: Embedded; None where they are not.
+        texts: How many; None where it has none.
         bytes: On disk.
         used: When it was last written or read, in seconds since 1970.
     """
@@ -61,12 +65,46 @@ def kept(vectors: Path) -> list[Kept]:
 
 
 def _kept(path: Path) -> Kept | None:
+    if path.is_symlink():
+        return None
+    if path.name == DATABASE:
+        texts, files = kept_texts(path), _files(path)
+        return None if texts is None else Kept(path, TEXTS, "", texts, _bytes(files), max(map(_changed, files)))
+    unfinished = re.fullmatch(r"\.(.+)\.(\d+)\.tmp", path.name)
     for pattern, kind in KINDS.items():
-        if (match := re.fullmatch(pattern, path.name)) and not path.is_symlink():
-            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-            size = sum(file.stat().st_size for file in files)
-            return Kept(path, kind, match[1], _count(path), size, path.stat().st_mtime)
+        if match := re.fullmatch(pattern, unfinished[1] if unfinished else path.name):
+            if unfinished and _runs(int(unfinished[2])):
+                return None
+            kind, texts = (LEFT_OVER, None) if unfinished else (kind, _count(path))
+            return Kept(path, kind, match[1], texts, _bytes(_files(path)), _changed(path))
     return None
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a folder, or a file and, of a database, those that SQLite has beside it."""
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file()]
+    beside = [path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm")]
+    return [path, *(one for one in beside if one.is_file())]
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine is still there, which may be writing."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _count(path: Path) -> int | None:
@@ -134,4 +172,18 @@ class Pruned(NamedTuple):
 
 def prune(entries: Iterable[Kept]) -> list[Pruned]:
     """Remove what this program wrote of these."""
-    return [Pruned(one, remove_ours(one.path)) for one in entries]
+    return [Pruned(one, _remove(one)) for one in entries]
+
+
+def left_over(entries: Iterable[Kept]) -> list[Kept]:
+    """Unfinished files and folders of processes that were killed, which nothing reads."""
+    return [one for one in entries if one.kind == LEFT_OVER]
+
+
+def _remove(one: Kept) -> int:
+    """Remove an entry; the number of files that stay."""
+    if one.kind not in (TEXTS, LEFT_OVER):
+        return remove_ours(one.path)
+    for path in [one.path] if one.path.is_dir() else _files(one.path):
+        remove_known(path)
+    return 0

@@ -8,7 +8,7 @@ until there is a student.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -86,12 +86,9 @@ def embed_documents(
 
     How many of them are cut is said, and how many are new or changed where an earlier collection has the others.
     """
-    ids, texts = ids_of(collection.docs), FullTexts(collection.docs)
-    if split := _split(recipe, encoder, lambda: collection.docs, collection.docs_lang):
-        some, limit = hold(split()).docs, passage_limit(recipe, encoder)
-        say(f"{len(ids):,} documents are searched as {len(some):,} passages of at most {limit:,} tokens")
-        ids, texts = PassageIds(ids_of(some)), FullTexts(some)
-        ids.limit = limit
+    ids, texts = searched_texts(recipe, encoder, collection)
+    if line := split_into(ids, collection):
+        say(line)
     options = embed_options(recipe.search)
     vectors = document_vectors(encoder, ids, texts, recipe.cache_folder, options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
@@ -103,6 +100,25 @@ def embed_documents(
         ):
             say("--set search.passages=auto splits such documents at sentences, so that all of them is searched")
     return EmbeddedCollection(collection, vectors, ids)
+
+
+def searched_texts(recipe: Recipe, encoder: Encoder, collection: Collection) -> tuple[list[str], FullTexts]:
+    """Ids and texts of what is embedded and searched: documents, or passages where some are too long."""
+    split = _split(recipe, encoder, lambda: collection.docs, collection.docs_lang)
+    if split is None:
+        return ids_of(collection.docs), FullTexts(collection.docs)
+    some = hold(split()).docs
+    ids = PassageIds(ids_of(some))
+    ids.limit = passage_limit(recipe, encoder)
+    return ids, FullTexts(some)
+
+
+def split_into(ids: Sequence[str], collection: Collection) -> str:
+    """The line that says how many passages are searched; empty where there are none."""
+    if not isinstance(ids, PassageIds):
+        return ""
+    whole = len(collection.docs)
+    return f"{whole:,} documents are searched as {len(ids):,} passages of at most {ids.limit:,} tokens"
 
 
 def passage_limit(recipe: Recipe, encoder: Encoder) -> int:

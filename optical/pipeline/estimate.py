@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,15 +14,15 @@ import torch
 
 from optical.config.recipe import Recipe
 from optical.data.collection import Collection
-from optical.data.document_store import FullTexts, ids_of
+from optical.data.document_store import FullTexts
 from optical.data.records import ENGLISH
-from optical.embeddings.cache import cached_documents, cached_texts
+from optical.embeddings.cache import cached_texts, documents_missing
 from optical.embeddings.encode import encoded_batches
 from optical.embeddings.shard import MANIFEST
 from optical.models.encoders import Encoder, encode_batch, encode_sentences, is_multi_vector
 from optical.models.towers import Towers
 from optical.pipeline.dev_score import dev_queries
-from optical.pipeline.embed import embed_options, teacher_towers
+from optical.pipeline.embed import embed_options, searched_texts, split_into, teacher_towers
 from optical.pipeline.inputs import Inputs, distinct, read_inputs
 from optical.training.mixture import mix
 from optical.vocabulary.choose_words import choose_words
@@ -52,6 +51,22 @@ class Probe(NamedTuple):
     sentence: float
     step: float
     tokens: float
+
+
+class Documents(NamedTuple):
+    """Texts of a collection that are embedded.
+
+    Attributes:
+        name: Of the collection.
+        texts: Of its documents, or of passages of them.
+        missing: How many of these no cache has a vector of.
+        passages: Says how many passages there are; empty where there are none.
+    """
+
+    name: str
+    texts: FullTexts
+    missing: int
+    passages: str
 
 
 class Estimate(NamedTuple):
@@ -86,21 +101,24 @@ def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Est
     english = [pair.english for pair in pairs]
     collections = [one for one in distinct(inputs.collections) if one.docs_lang == ENGLISH]
     read = time.perf_counter() - begun
-    probe = _probe(towers, english, collections, recipe.training.batch_size)
-    embedded = {one.name: _documents_there(recipe, towers.documents, one) for one in collections}
+    embedded = [_documents(recipe, towers.documents, one) for one in collections]
+    probe = _probe(towers, english, [one.texts for one in embedded], recipe.training.batch_size)
     learnt = (cached_texts(towers.queries, english, recipe.cache_folder) / MANIFEST).is_file()
+    for one in embedded:
+        if one.passages:
+            say(one.passages)
     seconds = {"read": read, **_work(recipe, inputs, probe, embedded, 0 if learnt else len(english))}
     return Estimate(
         {stage: round(value, 1) for stage, value in seconds.items()},
-        *_sizes(recipe, inputs, towers, probe, len(english)),
+        *_sizes(recipe, inputs, towers, probe, len(english), sum(len(one.texts) for one in embedded)),
         [str(recipe.folder / name) for name in ("student", "transplant", "index", "evaluation", "manifest.json")],
         _there(recipe, embedded, learnt),
     )
 
 
-def _probe(towers: Towers, english: Sequence[str], collections: Sequence[Collection], batch: int) -> Probe:
+def _probe(towers: Towers, english: Sequence[str], documents: Sequence[FullTexts], batch: int) -> Probe:
     """Encode some documents and sentences, and go forward and back over a batch; the teacher is as it was."""
-    texts = [text for one in collections for text in _some(FullTexts(one.docs), PROBED)]
+    texts = [text for one in documents for text in _some(one, PROBED)]
     sentences = _some(english, PROBED)
     list(encoded_batches(towers.documents, texts[:4] or sentences[:4]))  # the first call is slower than others
     document = _timed(lambda: list(encoded_batches(towers.documents, texts))) / max(1, len(texts))
@@ -121,10 +139,13 @@ def _probe(towers: Towers, english: Sequence[str], collections: Sequence[Collect
     return Probe(document, sentence, step * batch / max(1, len(batched)), tokens)
 
 
-def _work(recipe: Recipe, inputs: Inputs, probe: Probe, embedded: dict[str, bool], sentences: int) -> dict[str, float]:
+def _work(
+    recipe: Recipe, inputs: Inputs, probe: Probe, embedded: Sequence[Documents], sentences: int
+) -> dict[str, float]:
     """Seconds of the stages; ``sentences`` of the bitext have no vectors yet."""
     training, search = recipe.training, recipe.search
-    missing = sum(len(ids_of(one.docs)) for one in distinct(inputs.collections) if not embedded.get(one.name, False))
+    in_x = sum(len(one.docs) for one in distinct(inputs.collections) if one.docs_lang != ENGLISH)
+    missing = in_x + sum(one.missing for one in embedded)
     asked, scored = 0, 0
     for lang, one in inputs.collections.items():
         if one is not None:
@@ -143,7 +164,7 @@ def _work(recipe: Recipe, inputs: Inputs, probe: Probe, embedded: dict[str, bool
 
 
 def _sizes(
-    recipe: Recipe, inputs: Inputs, towers: Towers, probe: Probe, sentences: int
+    recipe: Recipe, inputs: Inputs, towers: Towers, probe: Probe, sentences: int, documents: int
 ) -> tuple[dict[str, float], float]:
     """Disk that stays and that is free again afterwards, and memory at most, in bytes."""
     weights = sum(one.numel() * one.element_size() for one in towers.queries.parameters())
@@ -153,16 +174,16 @@ def _sizes(
         min_count=recipe.vocabulary.min_count, max_words=recipe.vocabulary.max_words,
     )  # fmt: skip
     student = weights + 4 * width * len(words.counts)
-    documents = sum(len(ids_of(one.docs)) for one in distinct(inputs.collections))
+    documents += sum(len(one.docs) for one in distinct(inputs.collections) if one.docs_lang != ENGLISH)
     vectors = 4 * width * documents * (60 if is_multi_vector(towers.documents) else 1)
     cache = 2 * width * probe.tokens * sentences
     disk = {"kept": 2 * student + 2 * vectors + cache, "while training": CHECKPOINTS * student}
     return disk, _resident() + LIBRARIES + COPIES * student
 
 
-def _there(recipe: Recipe, embedded: dict[str, bool], learnt: bool) -> list[str]:
+def _there(recipe: Recipe, embedded: Sequence[Documents], learnt: bool) -> list[str]:
     """Say what is there already, one line each."""
-    said = [f"vectors of the documents of {name}: used again" for name, there in embedded.items() if there]
+    said = [_reused(one) for one in embedded if one.missing < len(one.texts)]
     said += ["the teacher's vectors of the bitext: used again"] if learnt else []
     if (recipe.folder / "manifest.json").is_file():
         said.append(f"an earlier run in {recipe.folder}: replaced when training has ended well")
@@ -171,9 +192,16 @@ def _there(recipe: Recipe, embedded: dict[str, bool], learnt: bool) -> list[str]
     return said
 
 
-def _documents_there(recipe: Recipe, embedder: Encoder, one: Collection) -> bool:
-    parts = chain(ids_of(one.docs), FullTexts(one.docs))
-    return (cached_documents(embedder, parts, recipe.cache_folder, embed_options(recipe.search)) / MANIFEST).is_file()
+def _documents(recipe: Recipe, embedder: Encoder, one: Collection) -> Documents:
+    ids, texts = searched_texts(recipe, embedder, one)
+    missing = documents_missing(embedder, ids, texts, recipe.cache_folder, embed_options(recipe.search))
+    return Documents(one.name, texts, missing, split_into(ids, one))
+
+
+def _reused(one: Documents) -> str:
+    what = "passages" if one.passages else "documents"
+    some = f"{len(one.texts) - one.missing:,} of {len(one.texts):,} {what}" if one.missing else f"the {what}"
+    return f"vectors of {some} of {one.name}: used again"
 
 
 def _some(texts: Sequence[str], count: int) -> list[str]:

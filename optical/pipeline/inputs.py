@@ -192,6 +192,11 @@ def first_collection(recipe: Recipe, say: Callable[[str], None], doing: str) -> 
     return lang, collection
 
 
+def asked_of(recipe: Recipe, lang: str) -> list[str]:
+    """The languages of a run whose questions are asked of the same documents as those of ``lang``."""
+    return [one for one in recipe.langs if collection_path(recipe.of(one)) == collection_path(recipe.of(lang))]
+
+
 def first_judged(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     """The recipe as it reads for one language, where there is use for one: the first that can be measured.
 

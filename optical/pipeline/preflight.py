@@ -101,10 +101,10 @@ def checked_question(text: str) -> str:
     """Strip a question, asked by whom it may.
 
     Raises:
-        DataError: It is empty, or too long.
+        DataError: It has no letter and no digit, or is too long.
     """
     question = text.strip()
-    if not question:
+    if not any(map(str.isalnum, question)):
         raise DataError("no question was asked; received text without a word; write a question")
     if len(question) > LONGEST:
         raise DataError(

@@ -43,7 +43,7 @@ def create_app(
     hosts: Sequence[str] = ("*",),
     waiting: int = WAITING,
     known: Callable[[str], Known | None] = lambda _: None,
-    judge: Callable[[str, str, int | None], None] | None = None,
+    judge: Callable[[str, str, int | None, str | None], None] | None = None,
 ) -> FastAPI:
     """Make the FastAPI application.
 
@@ -55,8 +55,8 @@ def create_app(
             its own (DNS rebinding) is refused.
         waiting: Requests that may wait; one more is refused with 429.
         known: Which words of a question the student never saw; called by the thread that calls ``find``.
-        judge: ``judge(question, document id, 1, 0 or None)`` keeps a judgement, for several threads at once; without
-            it there is no ``/api/feedback``.
+        judge: ``judge(question, document id, 1, 0 or None, language or None)`` keeps a judgement, for several threads
+            at once; without it there is no ``/api/feedback``.
     """
     from fastapi import FastAPI
     from starlette.middleware.gzip import GZipMiddleware
@@ -214,7 +214,7 @@ async def _body(request: Any) -> bytes:
     return bytes(read)
 
 
-def _add_feedback(app: FastAPI, judge: Callable[[str, str, int | None], None]) -> None:
+def _add_feedback(app: FastAPI, judge: Callable[[str, str, int | None, str | None], None]) -> None:
     """The endpoint that keeps judgements."""
     from fastapi import HTTPException, Request
     from starlette.concurrency import run_in_threadpool
@@ -223,7 +223,7 @@ def _add_feedback(app: FastAPI, judge: Callable[[str, str, int | None], None]) -
         """Keep whether a passage answers a question."""
         told = _read(Judgement, await _body(request), '{"query": "...", "id": "...", "relevance": 1}')
         try:
-            await run_in_threadpool(judge, _checked(told.query, 1), told.id, told.relevance)
+            await run_in_threadpool(judge, _checked(told.query, 1), told.id, told.relevance, told.lang)
         except DataError as error:
             raise HTTPException(422, str(error)) from error
         return {"kept": True}

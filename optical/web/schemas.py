@@ -93,6 +93,7 @@ class Judgement(BaseModel):
     model_config = ConfigDict(extra="forbid")
     query: str
     id: str = Field(description="Of the passage.")
+    lang: str | None = Field(default=None, description="Of the question; needed where the run has several languages.")
     relevance: Literal[1, 0] | None = Field(description="1: it answers; 0: it does not; null: taken back.")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+
+import pytest
 
 from optical.pipeline.estimate import estimate
 from tests.cli.conftest import asked_for, snapshot
@@ -63,3 +66,27 @@ def test_the_command_prints_stages_and_writes_nothing(command, finished, tmp_pat
     assert code == 0
     assert [word for word in ("documents", "training", "disk, kept", "memory", "made: ") if word not in out] == []
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def longer(data, tmp_path):
+    """The collection with one document more, which is long."""
+    shutil.copytree(data / "collection", tmp_path / "collection")
+    with (tmp_path / "collection" / "docs.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "new", "title": "", "text": "A zebra is new. The river is long. " * 20}) + "\n")
+    return str(tmp_path / "collection")
+
+
+def test_only_what_is_new_of_changed_documents_is_counted(run, longer, tmp_path):
+    told = estimate(again(run[0], collection=longer, out=str(tmp_path / "run")))
+    assert any("vectors of 12 of 13 documents of" in line for line in told.there)
+
+
+def test_passages_are_counted_as_such(run, longer, tmp_path):
+    whole = again(run[0], collection=longer, out=str(tmp_path / "run"))
+    split = again(whole, search={**whole.search.model_dump(exclude_none=True), "passages": 16})
+    said: list[str] = []
+    told = estimate(split, said.append)
+    (line,) = [line for line in said if "passages of at most 16 tokens" in line]
+    assert line.startswith("13 documents are searched as ")
+    assert told.disk["kept"] > estimate(whole).disk["kept"]

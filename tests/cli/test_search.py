@@ -33,7 +33,7 @@ def test_evaluate_prints_the_table_of_the_run_and_names_the_folder(command, fini
 
 
 def test_feedback_is_measured_as_judgements_of_its_own(command, finished, tmp_path):
-    kept = Feedback(tmp_path / "judged.jsonl", "sw", {f"d{k}" for k in range(12)})
+    kept = Feedback(tmp_path / "judged.jsonl", ["sw"], {f"d{k}" for k in range(12)})
     for query, doc_id, relevance in (
         ("Nani anaandika barua?", "d2", 1),
         ("Nani anapika?", "d8", 1),

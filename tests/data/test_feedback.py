@@ -18,13 +18,13 @@ IDS = {"d1", "d2", "d3"}
 
 def test_the_last_judgement_of_a_question_and_a_document_counts(tmp_path):
     file = tmp_path / "judged.jsonl"
-    kept = Feedback(file, "sw", IDS)
+    kept = Feedback(file, ["sw"], IDS)
     for query, doc_id, relevance in (
         ("Mto gani?", "d1", 0), ("Mto gani?", "d2", 0), ("Mto gani?", "d1", 1), ("Ziwa\u2028 gani?", "d2", 1),
         ("Mto gani?", "d3", 1), ("Mto gani?", "d3", None),
     ):  # fmt: skip
         kept.add(query, doc_id, relevance)
-    Feedback(file, "so", IDS).add("Webi?", "d1", 1)
+    Feedback(file, ["so"], IDS).add("Webi?", "d1", 1)
     assert read_feedback(file) == {
         "sw": {("Mto gani?", "d2"): 0, ("Mto gani?", "d1"): 1, ("Ziwa\u2028 gani?", "d2"): 1},
         "so": {("Webi?", "d1"): 1},
@@ -39,7 +39,7 @@ def test_the_last_judgement_of_a_question_and_a_document_counts(tmp_path):
 
 
 def test_threads_write_whole_lines(tmp_path):
-    kept = Feedback(tmp_path / "judged.jsonl", "sw", IDS)
+    kept = Feedback(tmp_path / "judged.jsonl", ["sw"], IDS)
     threads = [threading.Thread(target=kept.add, args=(f"{k} " + "mto " * 2_000, "d1", 1)) for k in range(8)]
     for thread in threads:
         thread.start()
@@ -50,7 +50,7 @@ def test_threads_write_whole_lines(tmp_path):
 
 def test_it_stands_for_the_judgements_of_a_collection(tmp_path, ours):
     file = tmp_path / "judged.jsonl"
-    kept = Feedback(file, "sw", {*IDS, "gone"})
+    kept = Feedback(file, ["sw"], {*IDS, "gone"})
     for query, doc_id, relevance in (("Mto?", "d1", 1), ("Mto?", "d3", 0), ("Kilima?", "gone", 1)):
         kept.add(query, doc_id, relevance)
     collection = read_collection(ours, ["sw"])
@@ -65,7 +65,7 @@ def test_it_stands_for_the_judgements_of_a_collection(tmp_path, ours):
 
 
 def test_what_is_no_judgement_is_refused(tmp_path):
-    kept = Feedback(tmp_path / "judged.jsonl", "sw", IDS)
+    kept = Feedback(tmp_path / "judged.jsonl", ["sw"], IDS)
     for doc_id, relevance, told in (
         ("d9", 1, "no document 'd9'"),
         ("d1", 2, "received 2"),
@@ -85,18 +85,18 @@ def test_a_file_of_something_else_is_not_written_into(tmp_path, text, told):
     file = tmp_path / "thesis.jsonl"
     file.write_text(text)
     with pytest.raises(DataError, match=told):
-        Feedback(file, "sw", IDS)
+        Feedback(file, ["sw"], IDS)
     assert file.read_text() == text
 
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere" / "judged.jsonl"):
         with pytest.raises(DataError, match="judged|pytest"):
-            Feedback(place, "sw", IDS)
+            Feedback(place, ["sw"], IDS)
 
 
 def test_a_full_file_takes_nothing_more(tmp_path, monkeypatch):
-    kept = Feedback(tmp_path / "judged.jsonl", "sw", IDS)
+    kept = Feedback(tmp_path / "judged.jsonl", ["sw"], IDS)
     kept.add("Mto?", "d1", 1)
     monkeypatch.setattr("optical.data.feedback.LARGEST", 10)
     with pytest.raises(DataError, match="nothing is added any more"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from optical.data.collection import read_collection
 from optical.embeddings.cache import document_vectors, teacher_vectors
 from optical.embeddings.embed import DEFAULTS, EmbedOptions
 from optical.errors import DataError
@@ -134,3 +136,29 @@ def test_by_the_command_line(command, embed):
     assert (old.exists(), new.exists()) == (False, True)
     assert command("cache", "prune", "--all", *given)[0] == 0
     assert "nothing is kept" in command("cache", "list", *given)[1]
+
+
+def test_texts_of_slow_files_are_listed_and_removed_with_what_sqlite_has_beside_them(tmp_path):
+    page = tmp_path / "pages" / "a.html"
+    page.parent.mkdir()
+    page.write_text("<p>The moon shines.</p>")
+    list(read_collection(page.parent, ["sw"]).docs)
+    (entry,) = cache.kept(tmp_path / "vectors")
+    assert (entry.path.name, entry.kind, entry.texts) == ("documents.sqlite", "texts of slow files", 1)
+    assert cache.prune([entry]) == [cache.Pruned(entry, 0)]
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_listed_and_goes_but_not_what_is_being_written(tmp_path, embed, command):
+    folder = embed(TEXTS)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead, alive = (folder.with_name(f".{folder.name}.{pid}.tmp") for pid in (ended.pid, os.getpid()))
+    other = folder.with_name(f".thesis.{ended.pid}.tmp")
+    for one in (dead, alive, other):
+        one.mkdir()
+        (one / "values.npy").write_bytes(bytes(1000))
+    kinds = {one.path: one.kind for one in cache.kept(folder.parent)}
+    assert kinds == {folder: "documents", dead: "left over"}
+    assert command("cache", "prune", "--older-than", "8w", "--cache", folder.parent)[0] == 0
+    assert (folder.exists(), dead.exists(), alive.exists(), other.exists()) == (True, False, True, True)

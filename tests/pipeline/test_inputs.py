@@ -11,6 +11,7 @@ from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.pipeline import inputs
 from optical.pipeline.inputs import (
+    asked_of,
     check_apart,
     distinct,
     first_judged,
@@ -200,3 +201,9 @@ def test_swapped_columns_are_suspected_aloud(tmp_path):
             [line for line in said if "warning" in line] if name == "swapped" else []
         )
         assert any("swapped" in line for line in said) == (name == "swapped")
+
+
+def test_languages_that_ask_the_same_documents():
+    shared, apart = {"lang": "sw,so", "collection": "docs"}, {"lang": "sw,so", "collection": "docs/{lang}"}
+    assert asked_of(load_recipe(None, shared), "sw") == ["sw", "so"]
+    assert asked_of(load_recipe(None, apart), "so") == ["so"]

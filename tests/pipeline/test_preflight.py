@@ -70,3 +70,14 @@ def test_refusals_import_no_torch(data, verb, tmp_path):
     assert done.stdout.split() == ["1", "False"], done.stderr
     assert "/no/such/model: no such model folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", " \n", "?!", "\N{ELEPHANT}", "... \u200d", "\u064e"])
+def test_text_without_a_letter_or_a_digit_is_no_question(text):
+    with pytest.raises(DataError, match="no question was asked"):
+        preflight.checked_question(text)
+
+
+@pytest.mark.parametrize("text", ["2024", "\u0968\u0966\u0968\u096a", " maji? ", "\u6c34", "C++"])
+def test_a_number_or_a_sign_of_a_script_is_a_question(text):
+    assert preflight.checked_question(text) == text.strip()

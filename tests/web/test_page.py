@@ -51,10 +51,10 @@ def address(tmp_path_factory):
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
-    kept = Feedback(tmp_path_factory.mktemp("feedback") / "judged.jsonl", "sw", {"d2", EVIL})
+    kept = Feedback(tmp_path_factory.mktemp("feedback") / "judged.jsonl", ["sw", "so"], {"d2", EVIL})
     unseen = Known(4, [UnseenWord(0, 3, ["yupi", EVIL]), UnseenWord(4, 10, [])])
     application = create_app(
-        each(find), {**facts, "examples": ["milk"]}, server.names("127.0.0.1"),
+        each(find), {**facts, "examples": ["milk"], "feedback_languages": ["sw", "so"]}, server.names("127.0.0.1"),
         known=lambda question: unseen if question.startswith("who writes") else None, judge=kept.add,
     )  # fmt: skip
     made = server.make_server(application)
@@ -168,7 +168,7 @@ def test_a_long_passage_folds(page):
 
 def test_fields_have_labels_and_a_phone_needs_no_sideways_scrolling(page, tmp_path):
     labels = "[...document.querySelectorAll('input, select')].map(f => f.labels[0].textContent)"
-    assert page.run(labels) == ["Your question", "Passages"]
+    assert page.run(labels) == ["Your question", "Passages", "Language"]
     ask(page, "the river is long")
     shown = {}
     for scheme in ("light", "dark"):
@@ -206,6 +206,10 @@ def test_a_thumb_is_kept_as_a_judgement_and_taken_back_by_a_second_press(page):
     page.run(f"{first}.querySelector('.up').click()")
     page.wait(f"{first}.querySelector('span').textContent === 'Thank you'")
     assert read_feedback(judged[0])["sw"] == {(EVIL, EVIL): 1}
+    page.run("document.getElementById('lang').value = 'so'")
+    page.run(f"{first}.querySelector('.down').click()")
+    page.wait(f"{first}.querySelector('.down').getAttribute('aria-pressed') === 'true'")
+    assert read_feedback(judged[0])["so"] == {(EVIL, EVIL): 0}
     assert page.run("window.pwned") is None
 
 

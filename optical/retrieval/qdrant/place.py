@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
@@ -99,9 +100,18 @@ def explained(place: Place) -> Iterator[None]:
         yield
     except (ApiException, QdrantException, JSONDecodeError, OSError) as error:
         # A page of a proxy is no JSON, or other JSON; what else the client wraps has no reply in it.
-        unread = isinstance(getattr(error, "source", error), JSONDecodeError | ValidationError)
+        source = getattr(error, "source", error)
+        unread = isinstance(source, JSONDecodeError | ValidationError)
+        answered = unread or isinstance(error, UnexpectedResponse)
+        if place.url is not None and isinstance(error, ApiException) and not answered:
+            said = re.sub(r"^\[Errno -?\d+\] ", "", str(source)) or type(source).__name__
+            raise Unavailable(
+                f"there is no answer from a Qdrant server at {place.url} ({said}); start it, or correct --url; what "
+                "was written stays",
+                answered=False,
+            ) from error
         raise Unavailable(
             f"{place} does not do what was asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}); see "
             f"that the server runs, and that {API_KEY} is set where it wants a key; what was written stays",
-            answered=unread or isinstance(error, UnexpectedResponse),
+            answered=answered,
         ) from error
