@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optical.data.trec_run import first_documents, rank, read_run, write_run
@@ -112,6 +113,26 @@ def test_a_run_is_written_in_six_columns(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "new" / "a.trec").read_bytes() == (
         b"q2 Q0 d1 1 0.9 student\nq2 Q0 d10 2 0.5 student\nq2 Q0 d2 3 -0.25 student\nq1 Q0 d2 1 31.4 student\n"
     )
+
+
+WORDS = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=8)
+ANY = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 0.5, 1e-300])
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(st.dictionaries(WORDS, st.dictionaries(WORDS, ANY, min_size=1, max_size=8), max_size=5), st.integers(1, 9))
+def test_any_run_is_read_as_it_was_written(run: dict[str, dict[str, float]], count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.trec"
+        write_run(run, path, "tag")
+        found = read_run(path)
+        assert found == run
+        for query_id, ranking in found.items():
+            assert list(ranking) == sorted(run[query_id], key=lambda doc_id: -run[query_id][doc_id])
+        first = {query_id: list(ranking)[:count] for query_id, ranking in found.items()}
+        assert first_documents(path, run, count) == first
+        write_run(found, Path(folder) / "b.trec", "tag")
+        assert (Path(folder) / "b.trec").read_bytes() == path.read_bytes()
 
 
 def test_a_run_out_of_order_is_written_in_rank_order(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optical.data.records import Qrel
 from optical.data.trec_run import Run, rank, read_run, write_run
@@ -138,3 +140,26 @@ def test_a_ranked_run_means_the_same_to_everyone(seed: int, tmp_path: Path) -> N
     by_ir_measures = ir_measures.calc([ir_measures.Judged @ 10], as_judgements(qrels), ranked).per_query
     values = {one.query_id: one.value for one in by_ir_measures if one.query_id in found.per_query["Judged@10"]}
     assert found.per_query["Judged@10"] == pytest.approx(values), "Judged@10 counts as ir-measures does"
+
+
+IDS = st.text("abAB019é", min_size=1, max_size=3)
+SCORES = st.sampled_from([-1.0, 0.0, -0.0, 0.5, 0.5 + 1e-9, 16.0, 3e30]) | st.floats(-1e6, 1e6, width=32)
+RUNS = st.dictionaries(st.sampled_from("pqrs"), st.dictionaries(IDS, SCORES, max_size=30), max_size=4)
+JUDGED = st.dictionaries(st.sampled_from("pqrs"), st.dictionaries(IDS, st.integers(-1, 3), max_size=12), max_size=4)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(run=RUNS, judged=JUDGED)
+def test_drawn_runs_with_ties_get_the_numbers_of_trec_eval(run: Run, judged: dict[str, dict[str, int]]) -> None:
+    judged = {**judged, "certain": {"a": 1}}
+    run = {**run, "certain": {"b": 0.5, "a": 0.5}}  # one query at least that counts, and is tied
+    qrels = [Qrel(query, doc, value) for query, documents in judged.items() for doc, value in documents.items()]
+    found, expected = measure(run, qrels, list(NAMES)), by_trec_eval(run, qrels)
+    for name in NAMES:
+        assert found.per_query[name] == pytest.approx(expected[name], abs=1e-6), name
+        assert all(-1e-9 <= value <= 1 + 1e-9 for value in found.per_query[name].values()), name
+    turned = {query: dict(reversed(documents.items())) for query, documents in reversed(run.items())}
+    again = measure(turned, qrels[::-1], list(NAMES))
+    assert again.per_query == {name: pytest.approx(values) for name, values in found.per_query.items()}
+    louder = {q: {d: float(np.float32(s) * np.float32(4)) for d, s in one.items()} for q, one in run.items()}
+    assert measure(louder, qrels, list(NAMES)) == found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optical.data.trec_run import Run, rank
 from optical.errors import DataError, RecipeError
@@ -140,3 +143,43 @@ def test_options_that_make_no_sense_are_refused(call, message):
 def test_a_score_without_a_rank_is_refused_with_its_place(fuse, score):
     with pytest.raises(DataError, match=f"got {score} for document 'b' of query 'q3' in run 2 of 2; make"):
         fuse([A, B | {"q3": {"a": 1.0, "b": score}}])
+
+
+WHOLE = st.integers(-50, 50).map(float)  # scores that no arithmetic below rounds
+DRAWN = st.lists(
+    st.dictionaries(st.sampled_from("pq"), st.dictionaries(st.sampled_from("abcdefgh"), WHOLE, max_size=8)),
+    min_size=1, max_size=3,
+)  # fmt: skip
+FUSIONS = {
+    "ranks": reciprocal_rank,
+    "min-max": interpolate,
+    "z-score": lambda runs, **more: interpolate(runs, normalisation="z-score", **more),
+}
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(runs=DRAWN, data=st.data())
+def test_drawn_runs_are_fused_whatever_their_order_and_units(name, runs, data):
+    fuse = FUSIONS[name]
+    found = fuse(runs)
+    assert found.keys() == {query for run in runs for query in run}
+    for query, ranking in found.items():
+        assert ranking.keys() == {doc for run in runs for doc in run.get(query, {})}
+        assert all(one > other for one, other in itertools.pairwise(ranking.values()))
+    assert fuse(data.draw(st.permutations(runs))) == found
+    units = [(data.draw(st.sampled_from([0.5, 4.0])), data.draw(st.sampled_from([0.0, 8.0]))) for _ in runs]
+    scaled = [
+        {query: {doc: a * score + b for doc, score in ranking.items()} for query, ranking in run.items()}
+        for run, (a, b) in zip(runs, units, strict=True)
+    ]
+    assert {q: r.keys() for q, r in fuse(scaled).items()} == {q: r.keys() for q, r in found.items()}
+    for query, ranking in fuse(scaled).items():
+        assert ranking == pytest.approx(found[query], abs=2e-5)  # the grid of rank, and a step down for each tie
+    if len(runs) > 1 and name != "ranks":
+        alone = interpolate([*runs[:-1]], normalisation=name)
+        muted = fuse(runs, weights=[1.0] * (len(runs) - 1) + [0.0])
+        for query, ranking in alone.items():
+            assert {doc: muted[query][doc] for doc in ranking} == pytest.approx(ranking, abs=2e-5)
+    short = fuse(runs, depth=2)
+    assert short == {query: dict(list(ranking.items())[:2]) for query, ranking in found.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from optical.errors import DataError
@@ -77,6 +79,27 @@ def test_reloaded_by_plain_transformers_with_the_same_ids(teacher, tmp_path, pie
     tokenizer.save_pretrained(tmp_path)
     teacher[0].auto_model.config.save_pretrained(tmp_path)
     assert AutoTokenizer.from_pretrained(tmp_path)(HARD)["input_ids"] == tokenizer(HARD)["input_ids"]
+
+
+@pytest.mark.parametrize("how", ["extended", "replaced"])
+def test_drawn_texts_keep_their_ids_when_it_is_saved_and_read_again(teacher, tmp_path, how):
+    if how == "extended":
+        tokenizer = extend(teacher.tokenizer, words(), romanise="नम", piece_types=2).tokenizer
+    else:
+        tokenizer = replace(teacher.tokenizer, FOREIGN * 5, 120)
+    tokenizer.save_pretrained(tmp_path)
+    teacher[0].auto_model.config.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    parts = st.sampled_from([word for text in [*FOREIGN, *HARD] for word in text.split()])
+    texts = st.lists(parts | st.text(max_size=5) | st.sampled_from([" ", "  ", "\n", "-", "'"]), max_size=8)
+
+    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @given(st.lists(st.tuples(texts, st.sampled_from(["", " "])), min_size=1, max_size=3))
+    def read_the_same(drawn):
+        asked = [glue.join(one) for one, glue in drawn]
+        assert again(asked)["input_ids"] == tokenizer(asked)["input_ids"]
+
+    read_the_same()
 
 
 def test_unseen_inflections_fall_into_known_parts(bert):
