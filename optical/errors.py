@@ -1,8 +1,26 @@
-"""Errors that a user can mend; everything else is a bug and shows its trace."""
+"""Errors that a user can mend; everything else is a bug and shows its trace. And text that a terminal may be shown."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+LONGEST = 2_400  # characters of a message: one that quotes a megabyte is no message
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters are spelled out, ``\x1b`` for an escape: a terminal obeys none of them.
+
+    Line feeds and tabs stay. Halves of surrogate pairs, which no output takes, are spelled out too.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class OpticalError(Exception):
     """An error whose message says what is wrong, what was received (``path:line`` for data) and how to fix it."""
+
+    def __str__(self) -> str:
+        """The message; what it quotes of a file does nothing to a terminal and has an end."""
+        text = visible(super().__str__())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class DataError(OpticalError):

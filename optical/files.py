@@ -25,6 +25,7 @@ from typing import Any
 import platformdirs
 
 from optical.errors import DataError
+from optical.limits import path_of
 from optical.marker import (
     MARKER,
     UNMARKED,
@@ -90,7 +91,7 @@ def check_place(folder: Path) -> None:
     Raises:
         DataError: The system does not allow it, or a part of the path is a file.
     """
-    there = folder.expanduser().absolute()
+    there = path_of(folder).absolute()
     while not os.path.lexists(there):
         there = there.parent
     if not there.is_dir():

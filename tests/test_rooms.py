@@ -17,26 +17,27 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Floor by floor, the rooms and what each may import; a room imports from lower floors only.
 MAY_IMPORT = {
     "errors": "", "version": "", "progress": "",
+    "limits": "errors",
     "marker": "version",
-    "files": "errors marker",
+    "files": "errors limits marker",
     "generation": "errors files marker",
     "transport": "",
-    "config": "errors files",
-    "data": "errors files",
+    "config": "errors limits files",
+    "data": "errors limits files",
     "models": "errors files data progress",
     "embeddings": "errors files data models progress",
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
     "training": "errors files progress config data transport models embeddings vocabulary evaluation",
-    "pipeline": "errors version files generation config data models embeddings vocabulary training retrieval "
+    "pipeline": "errors limits version files generation config data models embeddings vocabulary training retrieval "
     "evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
     "cli": "errors version files config data embeddings evaluation pipeline web",
 }  # fmt: skip
 # A folder stands for all its files.
 WITHOUT_TORCH = (
-    "errors.py", "files.py", "generation.py", "marker.py", "version.py", "__init__.py",
+    "errors.py", "limits.py", "files.py", "generation.py", "marker.py", "version.py", "__init__.py",
     "config", "data", "evaluation", "cli",
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
     "models/onnx_encoder.py", "models/query_words.py",

@@ -4,6 +4,7 @@
   :mod:`optical.config.objective`, :mod:`optical.config.training`, :mod:`optical.config.search`.
 - :mod:`optical.config.teaching`: those of teaching an English encoder.
 - :mod:`optical.config.section`: what all sections share.
+- :mod:`optical.config.kinds`: paths, devices, trackers, addresses.
 - :mod:`optical.config.arguments`: arguments of functions called from Python, refused by their name.
 - :mod:`optical.config.toml`: reads and writes options, and describes them.
 """

@@ -6,6 +6,7 @@ that it was made by.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from optical.config.objective import Objective
+from optical.config.kinds import Device, PathText, Seed
 from optical.config.prompts import Prompts
 from optical.config.search import Search
 from optical.config.section import OfRun
@@ -21,11 +23,15 @@ from optical.config.training import Robustness, Training
 from optical.config.vocabulary import Vocabulary
 from optical.files import vectors_cache
 
+_CODE = re.compile(r"[A-Za-z0-9]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")  # of a language: sw, zh-Hans, pt_BR
+
 
 def _languages(lang: str) -> str:
     langs = [code.strip() for code in lang.split(",")]
     if not all(langs):
         raise ValueError("an empty language code; write one code, or several with a comma between: sw,so,tl")
+    if wrong := [code for code in langs if not _CODE.fullmatch(code)]:
+        raise ValueError(f"{wrong[0][:40]!r} is no language code; letters and digits, as in sw, zh-Hans, pt_BR")
     if twice := [code for code in langs if langs.count(code) > 1]:
         raise ValueError(f"{twice[0]} is there twice; name every language once")
     if "en" in langs:
@@ -53,7 +59,7 @@ class StudentOptions(NamedTuple):
     robustness: Robustness = Robustness()
     training: Training = Training()
     layers: int | None = None
-    seed: int = 0
+    seed: Seed = 0
     entries: Sequence[tuple[str, str]] = ()
     weights: Mapping[tuple[str, str], float] = {}
     names: Collection[str] = ()
@@ -65,12 +71,12 @@ class Recipe(OfRun):
     lang: Annotated[str, AfterValidator(_languages)] = Field(
         description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"
     )
-    teacher: str = Field(
+    teacher: PathText = Field(
         default="all-MiniLM-L6-v2",
         description="folder, hub id or packaged name of an encoder that reads English; with a comma, one of queries "
         "and one of documents",
     )
-    student: str | None = Field(
+    student: PathText | None = Field(
         default=None,
         description="folder, hub id or packaged name of an encoder that reads the languages, which the student starts "
         "from, put into the teacher's space by a linear map; default the teacher itself",
@@ -81,23 +87,25 @@ class Recipe(OfRun):
     query_length: int | None = Field(
         default=None, ge=4, description="late interaction: expand queries by [MASK] to so many tokens, as ColBERT does"
     )
-    bitext: str | None = Field(
+    bitext: PathText | None = Field(
         default=None,
         description="file, folder or Moses pair, {lang} in it for each language; several with commas between, path@0.5 "
         "for pairs drawn half as often, path@0 for words alone; default data/bitext/<lang>, then the sample",
     )
-    collection: str | None = Field(
+    collection: PathText | None = Field(
         default=None,
         description="folder or irds:<id>, {lang} in it for each language; default the sample's, where there is one",
     )
-    out: str | None = Field(default=None, description="folder of the run; default runs/<lang>, runs/sw+so for several")
-    cache: str | None = Field(
+    out: PathText | None = Field(
+        default=None, description="folder of the run; default runs/<lang>, runs/sw+so for several"
+    )
+    cache: PathText | None = Field(
         default=None,
         description="folder of the teacher's vectors, shared by all runs; default "
         "$OPTICAL_CACHE/vectors, else runs/cache where it is there, else vectors in the user's cache folder",
     )
-    seed: int = Field(default=0, ge=0, description="of sampling and initialisation")
-    device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    seed: Seed = Field(default=0, ge=0, description="of sampling and initialisation")
+    device: Device | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     layers: int | None = Field(
         default=None, ge=1, description="layers of the student, evenly taken from those it starts with; default all"
     )

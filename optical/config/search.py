@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from optical.config.kinds import PathText, Split
 from optical.config.section import Section
 
 
@@ -14,7 +15,9 @@ class Search(Section):
 
     depth: int = Field(default=1000, ge=1, description="documents retrieved for a query")
     factory: str = Field(
-        default="auto", description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size"
+        default="auto",
+        pattern=r"^[\w,.:()+-]{1,200}$",
+        description="faiss index, single vectors only, as Flat, HNSW32 or IVF1024,SQ8; auto by size",
     )
     index_size: int | None = Field(
         default=None,
@@ -76,7 +79,7 @@ class Search(Section):
     bm25: Literal["auto", "lucene", "bm25s", "off"] = Field(
         default="auto", description="baseline on words: lucene (needs Java 21), bm25s or off; auto takes what is there"
     )
-    translations: str | None = Field(
+    translations: PathText | None = Field(
         default=None,
         description="file of the queries in English, id<TAB>text, {lang} in it for each language; BM25 only",
     )
@@ -88,4 +91,4 @@ class Search(Section):
     bm25_weight: float = Field(
         default=0.5, ge=0, le=1, description="of BM25 in fusion by scores; the student has the rest"
     )
-    split: str = Field(default="test", description="judgements that the table reports")
+    split: Split = Field(default="test", description="judgements that the table reports")

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator
+
+LARGEST = 2**32 - 1  # whole number: what every random generator takes as a seed, and more than any count has to be
 
 
 class Section(BaseModel):
     """Options that cannot be changed once they are read; unknown names and infinite numbers are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _small_enough(cls, value: Any) -> Any:
+        if isinstance(value, int) and value > LARGEST:
+            raise ValueError(f"larger than {LARGEST:,}")
+        return value
 
 
 class OfRun(Section):

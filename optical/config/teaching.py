@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from optical.config.kinds import Device, PathText, Report, Seed, Split
 from optical.config.prompts import Prompts
 from optical.config.section import OfRun
 from optical.files import vectors_cache
@@ -15,28 +16,30 @@ from optical.files import vectors_cache
 class Teaching(OfRun):
     """Options of training an English encoder on queries and the passages that answer them."""
 
-    collection: str = Field(description="folder or irds:<id> with English queries and judgements to learn from")
-    teacher: str = Field(
+    collection: PathText = Field(description="folder or irds:<id> with English queries and judgements to learn from")
+    teacher: PathText = Field(
         default="all-MiniLM-L6-v2", description="folder or hub id of the English encoder that training begins with"
     )
-    split: str | None = Field(
+    split: Split | None = Field(
         default=None, description="judgements to learn from; default train, or the only ones that there are"
     )
     late_interaction: bool = Field(default=False, description="teach token vectors under MaxSim, not sentence vectors")
     dimension: int = Field(
         default=128, ge=0, description="of projected token vectors, late interaction only; 0 adds no projection"
     )
-    test: str | None = Field(default=None, description="another collection, on which start and result are measured")
-    test_split: str = Field(default="test", description="judgements of that collection")
+    test: PathText | None = Field(
+        default=None, description="another collection, on which start and result are measured"
+    )
+    test_split: Split = Field(default="test", description="judgements of that collection")
     test_queries: int = Field(default=1000, ge=1, description="most queries of it, drawn by hash; all its passages")
-    out: str = Field(default="runs/teacher", description="folder of the run; the encoder is in teacher/ below it")
-    cache: str | None = Field(
+    out: PathText = Field(default="runs/teacher", description="folder of the run; the encoder is in teacher/ below it")
+    cache: PathText | None = Field(
         default=None,
         description="folder of mined negatives and vectors, shared by all runs; default "
         "$OPTICAL_CACHE/vectors, else runs/cache where it is there, else vectors in the user's cache folder",
     )
-    seed: int = Field(default=0, ge=0, description="of the order of the pairs")
-    device: str | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    seed: Seed = Field(default=0, ge=0, description="of the order of the pairs")
+    device: Device | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     pairs: int = Field(default=100_000, ge=1, description="most query-passage pairs to learn from, drawn by hash")
     documents: int = Field(
         default=100_000, ge=0, description="most passages, beside those of the pairs, that negatives are mined among"
@@ -80,7 +83,7 @@ class Teaching(OfRun):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto is bfloat16 on a GPU or processor with instructions for it, else float32"
     )
-    report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+    report_to: Report = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
 
     teacher_prompts: Prompts = Prompts()
 

@@ -11,12 +11,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from optical.errors import RecipeError
+from optical.errors import DataError, RecipeError
+from optical.limits import check_depth, read_whole
 
+LONGEST = 2**20  # bytes of a recipe
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -77,15 +79,15 @@ def describe(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(
-            f"{path}: the recipe cannot be read ({error.strerror}); give the path of a TOML file"
-        ) from error
+        values = tomllib.loads(read_whole(path, LONGEST).decode())
+        check_depth(values)
+    except DataError as error:
+        raise RecipeError(f"the recipe cannot be read: {error}; give the path of a TOML file") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not TOML: {error}; strings need quotes, sections square brackets") from error
+    return values
 
 
 def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:
@@ -93,13 +95,18 @@ def _parse(value: Any, name: str, whole: type[BaseModel]) -> Any:
         return value
     try:
         read = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return value
     section, _, key = name.rpartition(".")
     model: Any = whole.model_fields[section].annotation if section in whole.model_fields else whole
     field = getattr(model, "model_fields", {}).get(key)
-    is_text = field is not None and field.annotation in (str, str | None)
+    is_text = field is not None and (field.annotation is str or _kinds(field.annotation) == {str, type(None)})
     return value if is_text and not isinstance(read, str) else read
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The members of a union, without the checks that are attached to them."""
+    return {getattr(one, "__origin__", one) for one in get_args(annotation)}
 
 
 def _explain(
@@ -125,7 +132,9 @@ def _explain(
         text = model.model_fields[name].description
         return f"{where}: {name} is missing; give --{name}, or {name} = ... in a recipe: {text}"
     wrong = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {name} = {fault['input']!r}: {wrong}; {describe(model).get(name, 'a section of options')}"
+    return (
+        f"{where}: {name} = {repr(fault['input'])[:200]}: {wrong}; {describe(model).get(name, 'a section of options')}"
+    )
 
 
 def _nearest(name: str, model: type[BaseModel]) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from optical.config.kinds import HubId, PathText, Report
 from optical.config.section import Section
 
 
@@ -57,8 +58,10 @@ class Training(Section):
         default="auto", description="auto is bfloat16 on a GPU or processor with instructions for it, else float32"
     )
     compile: bool = Field(default=False, description="compile the student with torch.compile")
-    report_to: str = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
-    hub_model_id: str | None = Field(default=None, description="push the student to this hub repository while training")
+    report_to: Report = Field(default="none", description="tensorboard, wandb, trackio, ... (the trainer's report_to)")
+    hub_model_id: HubId | None = Field(
+        default=None, description="push the student to this hub repository while training"
+    )
 
 
 class Robustness(Section):
@@ -78,7 +81,7 @@ class Robustness(Section):
     )
     steps: int = Field(default=3, ge=1, description="gradient steps of pgd")
     rate: float = Field(default=0.15, gt=0, le=1, description="share of words replaced by augment")
-    synonyms: str | None = Field(
+    synonyms: PathText | None = Field(
         default=None,
         description="file of synonyms for augment, word<TAB>word; without it, words are replaced by their English "
         "translation from the bitext's own lexicon",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from optical.config.kinds import PathText
 from optical.config.section import Section
 
 
@@ -47,7 +48,7 @@ class Vocabulary(Section):
         description="of words and pieces: ibm1 (IBM model 1), symmetric (IBM models 1 of both directions, agreed), ot "
         "(transport on co-occurrence)",
     )
-    lexicon: str | None = Field(
+    lexicon: PathText | None = Field(
         default=None,
         description="dictionary of English and X, {lang} in it for each language: .tsv (English<TAB>X), FreeDict's "
         ".index or .dict.dz, or a folder; extend only: words that the bitext lacks get a row by it, rare ones lean on "
@@ -61,7 +62,7 @@ class Vocabulary(Section):
         description="a word that the bitext lacks gets one row, mixed from those of the words most alike in spelling, "
         "in place of the teacher's pieces (extend): on, off, or auto, by the development score",
     )
-    words: str | None = Field(
+    words: PathText | None = Field(
         default=None,
         description="word list, Hunspell .dic, folder of documents or query log in X, {lang} in it for each language: "
         "its words that the bitext lacks get composed rows in the tokenizer",

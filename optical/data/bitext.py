@@ -21,6 +21,7 @@ from optical.files import file_checksum
 
 MAX_CHARS = 1_500  # a side
 MAX_RATIO = 5.0  # longer side over shorter side, in characters
+MAX_READ = 100_000  # characters of a side as it stands in the file, marks and white space among them
 RATIO_FROM = 20  # characters of the longer side: below, "Hi!" for a long greeting is no sign of a wrong pair
 
 _EMPTY, _SAME, _LONG, _RATIO, _DUPLICATE = (
@@ -167,6 +168,8 @@ def lines_of(source: Source, lang: str) -> Iterator[Line]:
     """
     for part in source.files:
         for row in _plausible(part, lang):
+            if max(len(row.english), len(row.foreign)) > MAX_READ:
+                row = Row(row.line, "", "", row.fault or _LONG)
             yield Line(part.paths()[0], row.line, Pair(tidy(row.english), tidy(row.foreign)), row.fault)
 
 

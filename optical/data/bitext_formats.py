@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 from optical.data.lines import CHUNK, json_object, lines, open_bytes
 from optical.data.records import ENGLISH
 from optical.errors import DataError
+from optical.limits import DEEPEST, LONGEST_UNIT
 
 WRONG_COLUMNS = "wrong number of columns"
 BAD_JSON = "bad JSON"
@@ -92,19 +93,23 @@ def tmx(path: Path, lang: str) -> Iterator[Row]:
     the first one counts. The text inside ``bpt``, ``ept``, ``ph``, ``it`` and ``ut`` is formatting and is left out, the
     text inside ``hi`` stays. The encoding is the one that the XML declares.
     """
-    started = 0
+    started = inside = 0
     parents: list[Element] = []
     for number, event, element in _xml_events(path):
         if event == "start":
             parents.append(element)
-            started = number if _name(element) == "tu" else started
+            if len(parents) > DEEPEST:
+                raise DataError(f"broken XML (elements nested more than {DEEPEST} deep) at {path}:{number}; mend it")
+            if _name(element) == "tu":
+                started, inside = number, inside or len(parents)
             continue
         parents.pop()
         if _name(element) == "tu":
             sides = _segments(element)
             yield _row(started, sides.get(ENGLISH), sides.get(_primary(lang)), lang)
-            if parents:
-                parents[-1].remove(element)  # the tree would otherwise keep every unit until the end of the file
+        inside = 0 if len(parents) < inside else inside
+        if parents and not inside:
+            parents[-1].remove(element)  # the tree would otherwise keep everything until the end of the file
 
 
 def po(path: Path, lang: str) -> Iterator[Row]:
@@ -173,16 +178,29 @@ def _string(record: dict, keys: tuple[str, ...]) -> str | None:
 def _xml_events(path: Path) -> Iterator[tuple[int, str, Element]]:
     """Start and end of every element, with the line that has been reached."""
     parser = XMLPullParser(("start", "end"))
-    number = 1
+    number, without = 1, 0  # the line, and bytes since a unit ended
     try:
         with open_bytes(path) as stream:
-            # A TMX file may be a single line, so a line is read in parts.
-            while chunk := stream.readline(CHUNK):
+            # A TMX file may be a single line, so a line is read in parts; in larger ones while nothing ends, since the
+            # parser begins a tag or a text again with each.
+            while chunk := stream.readline(max(CHUNK, without)):
                 parser.feed(chunk)
+                without += len(chunk)
                 for event, element in cast(Iterator[tuple[str, Element]], parser.read_events()):
+                    without = 0 if event == "end" and _name(element) in ("tu", "header") else without
                     yield number, event, element
+                if without > LONGEST_UNIT:
+                    raise DataError(
+                        f"broken XML (no unit ends in {LONGEST_UNIT // 2**20} MiB) at {path}:{number}; a unit is as"
+                        " long as a sentence or a paragraph"
+                    )
                 number += chunk.endswith(b"\n")
         parser.close()
+    except (LookupError, ValueError) as error:
+        raise DataError(
+            f"broken XML (an encoding that the parser lacks: {str(error)[:100]}) at {path}:1; save the file as UTF-8,"
+            ' and say so in its first line: <?xml version="1.0" encoding="UTF-8"?>'
+        ) from error
     except ParseError as error:
         line, column = error.position
         raise DataError(

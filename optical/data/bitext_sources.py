@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from optical.data import bitext_formats
 from optical.data.bitext_formats import Moses, Row
-from optical.data.lines import lines
+from optical.data.lines import CHUNK, lines
 from optical.data.records import ENGLISH
 from optical.errors import DataError
+from optical.limits import check_regular, exists, fault_of_path, opened, path_of, read_whole
 
 ACCEPTED = (
     "accepted are .tsv and .txt (English<TAB>{lang}), .jsonl, .tmx, .po, each also as .gz, two Moses files as"
@@ -23,6 +24,7 @@ ACCEPTED = (
 FACTS = "source.toml"  # beside the files: licence = "...", and perhaps [corpus] with a licence of its own
 _LICENCE_FILES = ("LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "LICENSE.md", "LICENCE.md", "COPYING")
 _READMES = ("README.md", "README.txt", "README")
+_LINE = 500  # characters of a line that may name a licence
 _LICENCE_LINE = re.compile(r"\W*licen[cs]e\W*:\W*(\w.*)", re.IGNORECASE)
 
 
@@ -86,6 +88,8 @@ def sources_of(path: str | Path | Sequence[str | Path], lang: str) -> list[Sourc
     taken: dict[Path, str] = {}
     for part in (part for one in given for part in _parts(str(one))):
         files = _files(part.path, lang)
+        for file in (file for one in files for file in one.paths()):
+            check_regular(file)
         new = [one for one in files if any(file.resolve() not in taken for file in one.paths())]
         if not new:
             raise DataError(
@@ -93,7 +97,9 @@ def sources_of(path: str | Path | Sequence[str | Path], lang: str) -> list[Sourc
             )
         taken |= {file.resolve(): part.path for one in new for file in one.paths()}
         weight = 1.0 if part.weight is None else part.weight
-        found.append(Source(part.path, new, _name(part.path, new[0], lang), weight, _licence_of(new, Path(part.path))))
+        found.append(
+            Source(part.path, new, _name(part.path, new[0], lang), weight, _licence_of(new, path_of(part.path)))
+        )
     names = [source.name for source in found]
     return [one._replace(name=one.path) if names.count(one.name) > 1 else one for one in found]
 
@@ -115,7 +121,7 @@ def unnamed_files(path: str | Path | Sequence[str | Path], lang: str) -> list[Pa
 
 def _parts(text: str) -> Iterator[_Part]:
     """Take a list of paths apart; two files in a row that are of no known format are one part, a Moses pair."""
-    if Path(text).expanduser().exists():
+    if exists(text):
         yield _Part(text, None)
         return
     halves: list[str] = []
@@ -135,7 +141,7 @@ def _parts(text: str) -> Iterator[_Part]:
 def _weighted(part: str) -> _Part:
     """Take a path and its weight apart; a path that exists has none."""
     path, mark, number = part.rpartition("@")
-    if not mark or "/" in number or Path(part).expanduser().exists():
+    if not mark or "/" in number or exists(part):
         return _Part(part, None)
     try:
         weight = float(number)
@@ -143,21 +149,21 @@ def _weighted(part: str) -> _Part:
         weight = math.nan
     if not 0 <= weight < math.inf:
         raise DataError(
-            f"the weight of bitext is a number from 0 on, received {number!r} in {part}; write path@0.5 for pairs that"
-            " are drawn half as often, path@0 for words alone, without training on them"
+            f"the weight of bitext is a number from 0 on, received {number[:20]!r} in {part}; write path@0.5 for pairs"
+            " that are drawn half as often, path@0 for words alone, without training on them"
         )
     return _Part(path, weight)
 
 
 def _is_half(path: str) -> bool:
     """Whether a path may be one side of a Moses pair whose other side stands behind it."""
-    file = Path(path).expanduser()
+    file = path_of(path)
     return not file.is_dir() and not _beside(file, ENGLISH) and bitext_formats.format_of(file) in (None, ".txt")
 
 
 def _name(path: str, first: Files, lang: str) -> str:
     """The name of a folder, of its parent where it is named by the language; or of a file, without its format."""
-    folder = Path(path).expanduser()
+    folder = path_of(path)
     if folder.is_dir():
         whole = folder.resolve()
         return whole.parent.name if whole.name == lang and whole.parent.name else whole.name
@@ -168,7 +174,9 @@ def _name(path: str, first: Files, lang: str) -> str:
 
 def _files(path: str, lang: str) -> list[Files]:
     """The files that a path means, or two paths of Moses files."""
-    file = Path(path).expanduser()
+    if fault_of_path(path) and "," in path:
+        return [_joined(path.split(","), lang)]
+    file = path_of(path)
     if file.is_dir():
         return _folder(file, lang)
     if file.exists():
@@ -184,7 +192,7 @@ def _folder(folder: Path, lang: str) -> list[Files]:
     """Every bitext file and every Moses pair below a folder, in the order of their names."""
     root = folder / lang if (folder / lang).is_dir() else folder
     visible = (file for file in sorted(root.rglob("*")) if not _hidden(file.relative_to(root)))
-    files = [file for file in visible if file.is_file()]
+    files = [file for file in visible if not file.is_dir()]
     pairs = {pair.english: pair for file in files if (pair := _moses(file, lang))}
     taken = {file for pair in pairs.values() for file in pair}
     found = [
@@ -217,7 +225,7 @@ def _joined(paths: list[str], lang: str) -> Files:
         raise DataError(
             f"a comma joins two Moses files, {len(paths)} were given: {','.join(paths)}; {ACCEPTED.format(lang=lang)}"
         )
-    first, second = (Path(path).expanduser() for path in paths)
+    first, second = map(path_of, paths)
     return Files(Moses(second, first) if _side(second, ENGLISH) and not _side(first, ENGLISH) else Moses(first, second))
 
 
@@ -248,7 +256,7 @@ def _hidden(file: Path) -> bool:
 
 def _licence_of(files: Sequence[Files], source: Path) -> str | None:
     """The licence that all files of a source are under."""
-    said = {_licence(path, source.expanduser()) for one in files for path in one.paths()}
+    said = {_licence(path, source) for one in files for path in one.paths()}
     return said.pop() if len(said) == 1 else None
 
 
@@ -266,8 +274,8 @@ def _stated(facts: Path, file: Path) -> str | None:
     if not facts.is_file():
         return None
     try:
-        stated = tomllib.loads(facts.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        stated = tomllib.loads(read_whole(facts).decode())
+    except (ValueError, RecursionError) as error:
         raise DataError(f'{facts}: not TOML ({error}); write licence = "CC BY 4.0"') from error
     own = stated.get(file.name.split(".")[0])
     licence = own.get("licence") if isinstance(own, dict) else stated.get("licence")
@@ -287,4 +295,7 @@ def _readme_line(folder: Path) -> str | None:
 
 
 def _lines(file: Path) -> list[str]:
-    return [line.strip() for line in file.read_text("utf-8", "replace").splitlines()] if file.is_file() else []
+    if not file.is_file():
+        return []
+    with opened(file) as stream:  # a licence is said at the beginning
+        return [line.strip()[:_LINE] for line in stream.read(CHUNK).decode("utf-8", "replace").splitlines()]

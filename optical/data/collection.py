@@ -17,6 +17,7 @@ from optical.data.collection_irds import IR_DATASETS, named_documents, read_name
 from optical.data.document_store import hold, ids_of
 from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
 from optical.errors import DataError
+from optical.limits import check_regular, id_fault, path_of
 
 _EMPTY_DOCUMENT = "empty document, never found"
 _UNKNOWN_DOCUMENT = "judgement of an unknown document"
@@ -110,11 +111,13 @@ def documents_of(path: str | Path) -> Documents:
 
 
 def _place(path: str | Path) -> Path:
-    place = Path(path).expanduser()
+    place = path_of(path)
     if not place.exists():
         raise DataError(
             f"no such collection: {path}; give a folder, or an ir_datasets id with {IR_DATASETS} before it; {LAYOUTS}"
         )
+    if not place.is_dir():
+        check_regular(place)
     return place
 
 
@@ -149,7 +152,6 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     skipped: Counter[str] = Counter({**parts.documents.skipped, _EMPTY_DOCUMENT: len(empty)})
     if not parts.qrels:
         asked = {lang: list(_judged(queries[lang], None, skipped)) for lang in langs if queries.get(lang)}
-        _check_ids(where, ids_of(docs) if asked else [])
         return Collection(parts.name, docs, asked, {}, checksum, _told(skipped), parts.documents.lang, repeated)
     kept = _known(where, [ids_of(docs), empty], parts.qrels, skipped)
     judged = {qrel.query_id for split in kept.values() for qrel in split}
@@ -169,15 +171,6 @@ def _collect(parts: CollectionParts, langs: Sequence[str]) -> Collection:
     return Collection(parts.name, docs, chosen, kept, checksum, _told(skipped), parts.documents.lang, repeated)
 
 
-def _check_ids(where: str, ids: Iterable[str]) -> None:
-    """Refuse ids that a TREC run, all that comes of questions without judgements, has no place for."""
-    if (split := next((doc_id for doc_id in ids if len(doc_id.split()) != 1), None)) is not None:
-        raise DataError(
-            f"white space in the document id {split!r}: {where}; there are questions, and TREC runs of them take ids of"
-            " one word: replace it, or take the files of queries away"
-        )
-
-
 def _told(skipped: Counter[str]) -> dict[str, int]:
     return {reason: count for reason, count in skipped.items() if count}
 
@@ -186,7 +179,7 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
     """Yield the documents; an id that is missing or used twice is a DataError."""
     seen: set[str] = set()
     for number, doc in documents.read():
-        if not doc.id or doc.id in seen:
+        if doc.id in seen or id_fault(doc.id):
             raise DataError(
                 f"{_id_fault(documents, doc)}: {documents.at(number)}; give each document an id of its own, which"
                 " judgements can name"
@@ -197,8 +190,10 @@ def _distinct(documents: Documents) -> Iterator[Doc]:
 
 def _id_fault(documents: Documents, doc: Doc) -> str:
     """Say what is wrong with an id; its first use is looked up again, so that no line numbers need be held."""
-    if not doc.id:
+    if not doc.id.strip():
         return "no document id"
+    if fault := id_fault(doc.id):
+        return f"a document id {fault}, {doc.id[:100]!r}"
     first = next(number for number, other in documents.read() if other.id == doc.id)
     return f"document id {doc.id!r} used twice (first {'at' if isinstance(first, str) else 'on line'} {first})"
 

@@ -16,7 +16,7 @@ from optical.data.document_fields import IDS
 from optical.data.document_folder import file_documents, folder_documents
 from optical.data.lines import cells_of
 from optical.data.qrels import read_qrels
-from optical.data.records import ENGLISH, CollectionParts, Documents, Query
+from optical.data.records import ENGLISH, CollectionParts, Documents, Query, checked_query
 from optical.data.words import tidy
 from optical.errors import DataError
 
@@ -57,7 +57,7 @@ def read_documents(folder: Path) -> Documents:
 
     In a folder without a file called ``docs`` or ``corpus``, all files but queries and judgements are documents.
     """
-    if folder.is_file():
+    if not folder.is_dir():
         return file_documents(folder)
     found = [(match, file) for file in _files(folder) if (match := _DOCS.fullmatch(file.name))]
     if not found:
@@ -85,7 +85,7 @@ def _apart(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """Files by name; a ``.gz`` beside the same file without it is not another file."""
-    files = {file.name: file for file in sorted(folder.iterdir()) if file.is_file()}
+    files = {file.name: file for file in sorted(folder.iterdir()) if not file.is_dir()}
     return [file for name, file in files.items() if not (name.endswith(".gz") and name.removesuffix(".gz") in files)]
 
 
@@ -135,14 +135,15 @@ def _json_queries(file: Path) -> Iterator[tuple[Query, str]]:
         metadata = metadata if isinstance(metadata, dict) else {}
         if not _id(record) or not isinstance(record.get("text"), str):
             raise DataError(f'no query at {file}:{number}; write {{"_id": .., "text": ..}}')
-        yield Query(_id(record), tidy(record["text"])), str(metadata.get("language") or metadata.get("lang") or "")
+        query = checked_query(Query(_id(record), tidy(record["text"])), f"{file}:{number}")
+        yield query, str(metadata.get("language") or metadata.get("lang") or "")
 
 
 def _table_queries(file: Path) -> Iterator[tuple[Query, str]]:
     for number, cells in cells_of(file, "\t", 1):
         if len(cells) != 2 or not cells[0].strip():
             raise DataError(f"no query at {file}:{number}; write id<TAB>text on each line")
-        yield Query(cells[0].strip(), tidy(cells[1])), ""
+        yield checked_query(Query(cells[0], tidy(cells[1])), f"{file}:{number}"), ""
 
 
 def _qrels_files(folder: Path) -> dict[str, Path]:
@@ -162,5 +163,5 @@ def _qrels_files(folder: Path) -> dict[str, Path]:
 
 def _id(record: dict[str, Any]) -> str:
     """The id of a query in our layout, BEIR's or CIRAL's; some files have numbers."""
-    value = next((record[key] for key in IDS if record.get(key) is not None), "")
-    return str(value)
+    given = (record[key] for key in IDS if record.get(key) is not None)
+    return next((str(value) for value in given if not isinstance(value, dict | list)), "")

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from optical.data.collection_folder import UNNAMED_SPLIT
-from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query
+from optical.data.qrels import checked
+from optical.data.records import ENGLISH, CollectionParts, Doc, Documents, Qrel, Query, checked_query
 from optical.data.words import tidy
 from optical.errors import DataError
 
@@ -43,7 +44,10 @@ def read_named(name: str, langs: Sequence[str]) -> CollectionParts:
         queries = {asked: list(_queries(dataset))} if asked in langs else {asked: []}
         if english and ENGLISH in langs and english != name:
             queries[ENGLISH] = list(_queries(_load(english)))
-        qrels = [Qrel(str(qrel.query_id), str(qrel.doc_id), int(qrel.relevance)) for qrel in dataset.qrels_iter()]
+        place = IR_DATASETS + name
+        qrels = [
+            checked(Qrel(str(one.query_id), str(one.doc_id), int(one.relevance)), place) for one in dataset.qrels_iter()
+        ]
     return CollectionParts(name, IR_DATASETS + name, documents, queries, {UNNAMED_SPLIT: qrels})
 
 
@@ -118,7 +122,7 @@ def _docs(name: str, dataset: Any) -> Iterator[tuple[int, Doc]]:
 
 def _queries(dataset: Any) -> Iterator[Query]:
     for query in dataset.queries_iter():
-        yield Query(str(query.query_id), tidy(query.default_text()))
+        yield checked_query(Query(str(query.query_id), tidy(query.default_text())), IR_DATASETS.rstrip(":"))
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from optical.data.lines import lines
-from optical.data.records import Doc, Query
+from optical.data.records import Doc, Query, checked_query
 from optical.data.words import tidy
 from optical.errors import DataError
 
-_TAG = re.compile(r"<(?P<close>/?)(?P<name>[A-Za-z][\w.-]*)(?P<rest>[^<>]*)>")
+_TAG = re.compile(r"<(?P<close>/?)(?P<name>[A-Za-z][\w.-]*+)(?P<rest>[^<>]*+)>")
 _LANGUAGE = re.compile(r"[a-z]{2}-")  # CLEF until 2007: <EN-title>
 _NUMBER = re.compile(r"""\bnumber\s*=\s*["']([^"']*)["']""")  # TREC's later topics: <topic number="301">
 _LABEL = re.compile(r"^(?:Number|Topic|Description|Narrative)\s*:\s*", re.IGNORECASE)  # what NIST begins a field with
@@ -51,7 +51,8 @@ def topics(file: Path, fields: str = "t") -> Iterator[Query]:
         if not name:
             raise DataError(f"no number in the topic at {file}:{number}; write <num> and <title> in each <top>")
         count += 1
-        yield Query(name, tidy(" ".join(found.get(field, "") for field in fields)))
+        text = tidy(" ".join(found.get(field, "") for field in fields))
+        yield checked_query(Query(name, text), f"{file}:{number}")
     if not count:
         raise DataError(f"no topic in {file}; write <top> <num> .. <title> .. </top>, or use id<TAB>text in a .tsv")
 

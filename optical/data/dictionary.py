@@ -21,18 +21,23 @@ from optical.data.lines import CHUNK, lines, open_bytes
 from optical.data.words import fold, split_words, tidy
 from optical.errors import DataError
 from optical.files import file_checksum
+from optical.limits import at_most, fault_of_path, path_of
 
 MAX_ENTRIES = 2_000_000  # of all files together, some 300 bytes each in memory
 # Words of a side that the bitext has, to those of the other side: a dictionary of the language has .3 and more with 300
 # pairs already, of another .02 to .19, of a sister language (Swati for Zulu, Hindi for Marathi) up to .37.
 LEAST_SHARE = 0.2
 JUDGED = 100  # entries; a shorter dictionary may well be one of nothing but words that the bitext lacks
+MOST_ARTICLES = 256 * 2**20  # bytes; FreeDict's largest have 60 MB
+MOST_ENTRIES = 10_000  # of a line: each of its words with each translation
+LONGEST_CELL = 10_000  # characters; what is longer is no list of translations
 MAX_WORDS = 5  # of a side; what is longer explains and does not translate
 ACCEPTED = (
     "accepted are .tsv and .txt (English<TAB>{lang}, several translations with ; or , between), each also as .gz, "
     "the .dict, .dict.dz or .index of a FreeDict dictionary, and a folder of these"
 )
 INDEX, ARTICLES = ".index", (".dict", ".dict.dz")  # of dictd: where each article is, and the articles
+_MOST_DIGITS = 12  # of a number of dictd
 _DIGITS = {letter: k for k, letter in enumerate(string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/")}
 _HEAD = re.compile(r"^(.*?)\s*(?:[/<\[({].*)?$")  # pronunciation and part of speech follow the headword
 _REMARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\}")
@@ -142,9 +147,15 @@ def _check_sides(entries: Sequence[Entry], english: Counter[str], foreign: Count
 
 def _entries(row: Row) -> Iterator[Entry | str]:
     """The entries of a line: each translation of each word; or why there is none."""
+    if max(len(row.english), len(row.foreign)) > LONGEST_CELL:
+        yield _LONG
+        return
     english, foreign = [_PARTICLE.sub("", text) for text in _translations(row.english)], _translations(row.foreign)
     if not english or not foreign:
         yield _EMPTY
+    if len(english) * len(foreign) > MOST_ENTRIES:
+        yield _LONG
+        return
     for one in english:
         for other in foreign:
             if max(len(split_words(one)), len(split_words(other))) > MAX_WORDS:
@@ -162,9 +173,9 @@ def _translations(text: str) -> list[str]:
 
 def _files(path: str | Path, lang: str) -> list[Path]:
     """The files that a path means; of a FreeDict dictionary, its index."""
-    file = Path(path).expanduser()
-    if not file.exists() and "," in str(path):
+    if "," in str(path) and (fault_of_path(str(path)) or not path_of(path).exists()):
         return list(chain.from_iterable(_files(part.strip(), lang) for part in str(path).split(",")))
+    file = path_of(path)
     if file.is_dir():
         root = file / lang if (file / lang).is_dir() else file
         files = [one for one in sorted(root.iterdir()) if one.is_file() and not one.name.startswith(".")]
@@ -207,14 +218,16 @@ def _dictd(index: Path) -> Iterator[Row]:
     """Rows of a dictionary for dictd, each numbered by the line of the index that says where its article is."""
     articles = _articles(index)
     with open_bytes(articles) as stream:
-        text = stream.read()
+        text = at_most(stream, articles, MOST_ARTICLES)
     seen: set[tuple[int, int]] = set()
     found = []
     title = ""
     for number, line in lines(index):
         try:
             head, start, length = line.split("\t")[:3]
-            at = _number(start), _number(length)
+            at = _number(start[:_MOST_DIGITS]), _number(length[:_MOST_DIGITS])
+            if sum(at) > len(text):
+                raise ValueError("behind the end")
             article = text[at[0] : sum(at)].decode()
         except (ValueError, KeyError) as error:
             raise DataError(
@@ -229,6 +242,7 @@ def _dictd(index: Path) -> Iterator[Row]:
     english_first = _english_first(title, index)
     for number, article in found:
         head, *body = article.split("\n")
+        head = head if len(head) <= LONGEST_CELL else ""
         word, meaning = _HEAD.sub(r"\1", head).strip(), "; ".join(_meanings(body))
         yield Row(number, word, meaning) if english_first else Row(number, meaning, word)
 

@@ -27,7 +27,8 @@ def doc_of(record: Mapping[str, Any]) -> Doc | None:
     if not texts:
         return None
     text = next((name for name in texts if written(record[name])), texts[0])
-    identity = next((names[name] for name in IDS if name in names and written(record[names[name]])), None)
+    given = (names[name] for name in IDS if name in names and not isinstance(record[names[name]], dict | list))
+    identity = next((name for name in given if written(record[name])), None)
     title = names.get(TITLE)
     others = {name: value for name, value in record.items() if name not in (text, identity, title) and _said(value)}
     if isinstance(nested := others.get("metadata"), Mapping):
@@ -118,6 +119,13 @@ def _json(fields: Mapping[Any, Any]) -> str:
 
     try:
         return json.dumps(fields, ensure_ascii=False, default=other, allow_nan=False)
-    except ValueError:
-        loose = json.dumps(fields, ensure_ascii=False, default=other)
+    except (TypeError, ValueError):
+        loose = json.dumps(_named(fields), ensure_ascii=False, default=other)
         return json.dumps(json.loads(loose, parse_constant=lambda _: None), ensure_ascii=False)
+
+
+def _named(value: Any) -> Any:
+    """The value with texts for names, at every level: YAML has dates and numbers there."""
+    if isinstance(value, Mapping):
+        return {str(name): _named(one) for name, one in value.items()}
+    return [_named(one) for one in value] if isinstance(value, list | tuple) else value

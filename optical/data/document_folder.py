@@ -7,17 +7,20 @@ read (HTML, PDF) is kept in the user's cache, so that it is read once for as lon
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 from optical.data import document_files, document_tables
 from optical.data.records import ENGLISH, Doc, Documents
 from optical.errors import DataError
 from optical.files import user_cache
+from optical.limits import check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ KINDS = (*document_tables.READERS, *document_files.READERS)
 DATABASE = "documents.sqlite"  # in the user's cache: texts of HTML and PDF
 TOLD = 1_000  # files of a slow kind that are read before progress is told
 _LANG = re.compile(r"(?:docs|corpus)\.(?P<lang>[^.]+)")
+_NO_ID = re.compile(r"[\s\x00-\x20\x7f-\x9f\udc80-\udcff]")  # the last are bytes of a name that is not UTF-8
 _SCHEMA = "create table if not exists documents (path text primary key, stamp text, title text, text text, extra text)"
 
 
@@ -36,6 +40,7 @@ def file_documents(file: Path) -> Documents:
     Raises:
         DataError: A file of another kind.
     """
+    check_regular(file)
     kind = kind_of(file)
     if not kind:
         raise DataError(f"not known as documents: {file}; give a folder, or a file of {', '.join(KINDS)}")
@@ -53,12 +58,16 @@ def folder_documents(folder: Path, apart: Sequence[Path] = ()) -> Documents | No
         folder: English texts, or of the language in its name, ``docs.so``.
         apart: Files of queries and judgements.
     """
-    below = sorted(path for path in folder.rglob("*") if path.is_file() and path not in apart)
+    below = sorted(path for path in folder.rglob("*") if not path.is_dir() and path not in apart)
     below = [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    irregular = len(below)
+    below = [path for path in below if path.is_file()]
+    irregular -= len(below)
     files = [path for path in below if kind_of(path)]
     others = Counter(path.suffix or "no suffix" for path in below if not kind_of(path))
     named = ", ".join(suffix for suffix, _ in others.most_common(5))
     skipped = {f"file of another kind ({named})": others.total()} if others else {}
+    skipped |= {"no regular file (a broken link, a FIFO, a device)": irregular} if irregular else {}
     return Documents(str(folder), _lang(folder), lambda: _read(folder, files), skipped) if files else None
 
 
@@ -79,7 +88,7 @@ def _read(folder: Path, files: Sequence[Path]) -> Iterator[tuple[str, Doc]]:
     slow = sum(kind_of(file) in document_files.SLOW for file in files)
     with closing(_Kept(folder, slow)) as kept:
         for file in files:
-            name, kind = re.sub(r"\s", "%20", file.relative_to(folder).as_posix()), kind_of(file)
+            name, kind = _NO_ID.sub(_as_in_addresses, file.relative_to(folder).as_posix()), kind_of(file)
             if kind in document_tables.READERS:
                 for line, doc in document_tables.READERS[kind](file, name):
                     yield f"{file}:{line}", doc
@@ -96,6 +105,11 @@ def kept_texts(path: Path) -> int | None:
             return database.execute("select count(path) from documents where stamp <> ''").fetchone()[0]
     except sqlite3.Error:
         return None
+
+
+def _as_in_addresses(match: re.Match[str]) -> str:
+    """A character as %20, a byte for each two digits."""
+    return "%20" if match[0].isspace() and match[0] >= " " else quote_from_bytes(os.fsencode(match[0]), safe=b"")
 
 
 class _Kept:

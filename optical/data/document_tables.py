@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from optical.data.document_fields import TEXTS, doc_of, has_id, has_text, numbered
+from optical.data.document_fields import IDS, TEXTS, TITLE, doc_of, has_id, has_text, numbered
 from optical.data.lines import cells_of, json_object, lines
 from optical.data.records import Doc
 from optical.data.words import tidy
 from optical.errors import DataError
+from optical.limits import FREE, GROWTH, LONGEST, opened
 
 Read = Callable[[Path, str], Iterator[tuple[int, Doc]]]
 
+MOST_COLUMNS = 1_000  # of a table
 _OTHER_NAMES = f"the text may also be called {', '.join(TEXTS[1:-1])} or {TEXTS[-1]}"
 
 
@@ -33,8 +34,8 @@ def table_docs(file: Path, name: str = "") -> Iterator[tuple[int, Doc]]:
     if ".tsv" in file.suffixes and len(header.names) in (2, 3) and not name:
         return _plain_docs(file)
     raise DataError(
-        f"no column is the text: {file}:1 has {', '.join(map(repr, header.names)) or 'nothing'}; name the columns in"
-        f" the first line, one of them {' or '.join(TEXTS)}, or take the file out of the documents"
+        f"no column is the text: {file}:1 has {', '.join(map(repr, header.names))[:300] or 'nothing'}; name the columns"
+        f" in the first line, one of them {' or '.join(TEXTS)}, or take the file out of the documents"
     )
 
 
@@ -76,11 +77,27 @@ class _Header:
 
 
 def _header(file: Path) -> _Header:
-    return _Header(next((text for _, text in lines(file)), ""))
+    line = next((text for _, text in lines(file)), "")
+    try:
+        csv.field_size_limit(LONGEST)
+        header = _Header(line)
+    except csv.Error as error:
+        raise DataError(f"no header ({error}): {file}:1; name the columns in the first line") from error
+    _check_names(header.names, file)
+    return header
+
+
+def _check_names(names: Sequence[str], file: Path) -> None:
+    """Refuse too many columns, and two that could both be the id, the title or the text."""
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{len(names):,} columns, {MOST_COLUMNS:,} at most: {file}:1; take out those of no use")
+    folded = [name.casefold() for name in names]
+    if twice := next((name for name in (*IDS, TITLE, *TEXTS) if folded.count(name) > 1), None):
+        raise DataError(f"two columns are called {twice}: {file}:1; give one of them another name")
 
 
 def _csv_docs(file: Path, header: _Header) -> Iterator[tuple[int, Doc, bool]]:
-    csv.field_size_limit(sys.maxsize)  # an article in one cell is longer than the 131,072 characters of the default
+    csv.field_size_limit(LONGEST)  # an article in one cell is longer than the 131,072 characters of the default
     rows = csv.reader((f"{text}\n" for _, text in lines(file)), delimiter=header.separator, strict=True)
     begin, own = 1, has_id(header.names)
     try:
@@ -114,9 +131,16 @@ def _plain_docs(file: Path) -> Iterator[tuple[int, Doc]]:
 def _excel_docs(file: Path) -> Iterator[tuple[int, Doc, bool]]:
     openpyxl = needed("openpyxl", file)
     try:
+        _check_growth(file)
         workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        rows = enumerate(workbook.worksheets[0].iter_rows(values_only=True), start=1)
-        names = ["" if cell is None else str(cell).strip() for cell in next(rows, (1, ()))[1]]
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # a size that is stated need not be its own
+        names = next(sheet.iter_rows(values_only=True, max_row=1, max_col=MOST_COLUMNS), ())
+        names = ["" if cell is None else str(cell).strip() for cell in names]
+        while names and not names[-1]:
+            names.pop()
+        _check_names(names, file)
+        rows = enumerate(sheet.iter_rows(min_row=2, values_only=True, max_col=max(1, len(names))), start=2)
         if not has_text(names):
             raise DataError(
                 f"no column is the text: {file}:1 has {', '.join(filter(None, names)) or 'nothing'}; name the columns"
@@ -129,10 +153,20 @@ def _excel_docs(file: Path) -> Iterator[tuple[int, Doc, bool]]:
                 assert doc is not None, "the header names a text"
                 yield number, doc, own
         workbook.close()
-    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except Exception as error:  # of XML, zip and openpyxl
         raise DataError(
             f"no Excel workbook ({str(error)[:100]}): {file}; save it again as .xlsx, or as .csv"
         ) from error
+
+
+def _check_growth(file: Path) -> None:
+    """Refuse a workbook that unpacks to far more than it is."""
+    with opened(file) as stream, zipfile.ZipFile(stream) as packed:
+        size = sum(one.file_size for one in packed.infolist())
+    if size > max(FREE, GROWTH * file.stat().st_size):
+        raise DataError(f"it grows to more than {GROWTH} times its size: {file}; save it again, or as .csv")
 
 
 def needed(module: str, file: Path) -> Any:

@@ -21,6 +21,7 @@ from optical.data.document_store import ids_of
 from optical.data.lines import json_object, lines
 from optical.data.records import Qrel, Query
 from optical.errors import DataError
+from optical.limits import check_regular, fault_of_path, id_fault
 
 SPLIT = "feedback"  # as judgements of a collection are called
 LARGEST = 64 * 1024 * 1024  # bytes, beyond which nothing is added: whoever reaches the server can give feedback
@@ -88,7 +89,10 @@ def check_feedback(path: Path) -> None:
     Raises:
         DataError: It holds something else, or cannot be written.
     """
+    if fault := fault_of_path(str(path)):
+        raise DataError(f"{str(path)[:100]!r} cannot be written ({fault}); name another file with --feedback")
     if path.exists():
+        check_regular(path)
         read_feedback(path)
     try:
         with path.open("ab"):
@@ -113,7 +117,8 @@ def read_feedback(path: Path) -> dict[str, Judgements]:
             raise DataError(f"bad JSON ({error}) at {path}:{number}; {_SHAPE}") from error
         given = [record.get(name) for name in ("lang", "query", "id")]
         relevance = record.get("relevance", "nothing")
-        if not all(isinstance(one, str) and one for one in given) or relevance not in RELEVANCES:
+        judged = relevance in RELEVANCES and not isinstance(relevance, bool)
+        if not all(isinstance(one, str) and one for one in given) or not judged or id_fault(str(given[2])):
             raise DataError(f"no judgement at {path}:{number}; {_SHAPE}")
         lang, query, doc_id = map(str, given)
         own = found.setdefault(lang, {})

@@ -13,8 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from optical.data.lines import open_bytes
+from optical.data.lines import raw_lines
 from optical.errors import DataError
+
+MOST_FORMS = 100_000  # of a word
+LONGEST_AFFIX = 1_000  # characters
 
 
 class Affix(NamedTuple):
@@ -56,7 +59,7 @@ class _Rules:
         self.affixes: defaultdict[str, list[Affix]] = defaultdict(list)
         self.hidden: dict[str, str] = {}  # NEEDAFFIX, FORBIDDENWORD, ONLYINCOMPOUND
         crossed: dict[str, bool] = {}
-        for number, raw in _raw(path):
+        for number, raw in raw_lines(path):
             parts = _decoded(raw, self.encoding, path, number).split()
             if len(parts) < 2 or parts[0].startswith("#"):
                 continue
@@ -67,9 +70,9 @@ class _Rules:
                 self.flag_kind = parts[1].lower()
             elif kind in ("NEEDAFFIX", "PSEUDOROOT", "FORBIDDENWORD", "ONLYINCOMPOUND"):
                 self.hidden[kind] = parts[1]
-            elif kind == "AF" and not (parts[1].isdigit() and not self.aliases and len(parts) == 2):
+            elif kind == "AF" and not (parts[1].isdecimal() and not self.aliases and len(parts) == 2):
                 self.aliases.append(self._split(parts[1]))
-            elif kind in ("PFX", "SFX") and len(parts) == 4 and parts[2] in ("Y", "N") and parts[3].isdigit():
+            elif kind in ("PFX", "SFX") and len(parts) == 4 and parts[2] in ("Y", "N") and parts[3].isdecimal():
                 crossed[parts[1]] = parts[2] == "Y"
             elif kind in ("PFX", "SFX"):
                 if len(parts) < 4:
@@ -79,6 +82,8 @@ class _Rules:
     def _affix(self, suffix: bool, parts: list[str], crossed: bool, number: int) -> Affix:
         add, _, flags = parts[3].partition("/")
         condition = parts[4] if len(parts) > 4 else "."
+        if max(len(condition), len(add), len(parts[2])) > LONGEST_AFFIX:
+            raise DataError(f"an affix or condition of more than {LONGEST_AFFIX} characters: {self.path}:{number}")
         pattern = re.escape(condition).replace(r"\[", "[").replace(r"\]", "]").replace(r"\^", "^").replace(r"\.", ".")
         try:
             compiled = re.compile(f"(?:{pattern})$" if suffix else f"^(?:{pattern})")
@@ -92,8 +97,9 @@ class _Rules:
 
     def flags(self, text: str) -> frozenset[str]:
         """The flags of a word or an affix, aliases spelled out."""
-        if self.aliases and text.isdigit():
-            return self.aliases[int(text) - 1] if 0 < int(text) <= len(self.aliases) else frozenset()
+        if self.aliases and text.isdecimal():
+            number = int(text[-9:])
+            return self.aliases[number - 1] if 0 < number <= len(self.aliases) else frozenset()
         return self._split(text)
 
     def _split(self, text: str) -> frozenset[str]:
@@ -139,9 +145,9 @@ def word_forms(dictionary: Path) -> Iterator[str]:
                 "or give a plain list of words"
             )
     rules = _Rules(affixes)
-    for number, raw in _raw(words):
+    for number, raw in raw_lines(words):
         line = _decoded(raw, rules.encoding, words, number)
-        if number == 1 and not "".join(line.split()[:1]).isdigit():
+        if number == 1 and not "".join(line.split()[:1]).isdecimal():
             raise DataError(
                 f"no number of words in the first line: {words}:1; is it the .aff file under another name? Swap the two"
             )
@@ -149,31 +155,37 @@ def word_forms(dictionary: Path) -> Iterator[str]:
             continue
         entry = line.split("\t")[0].split()[0]  # morphology may follow
         word, _, flags = entry.replace("\\/", "\0").partition("/")
-        yield from rules.forms(word.replace("\0", "/"), rules.flags(flags))
-
-
-def _raw(path: Path) -> Iterator[tuple[int, bytes]]:
-    with open_bytes(path) as stream:
-        for number, raw in enumerate(stream, start=1):
-            yield number, raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        for count, form in enumerate(rules.forms(word.replace("\0", "/"), rules.flags(flags))):
+            if count == MOST_FORMS:
+                raise DataError(
+                    f"more than {MOST_FORMS:,} forms of one word: {words}:{number}; its affixes in {affixes.name} "
+                    "multiply: give a plain list of words"
+                )
+            yield form
 
 
 def _decoded(raw: bytes, encoding: str, path: Path, number: int) -> str:
     try:
-        return raw.decode(encoding).rstrip("\r\n")
-    except UnicodeDecodeError as error:
+        text = raw.decode(encoding).rstrip("\r\n")
+    except UnicodeError as error:
+        byte = f": byte 0x{raw[error.start]:02x}" if isinstance(error, UnicodeDecodeError) else ""
         raise DataError(
-            f"not {encoding}: byte 0x{raw[error.start]:02x} at {path}:{number}; the line SET of the .aff file names "
-            "another encoding than the files have"
+            f"not {encoding}{byte} at {path}:{number}; the line SET of the .aff file names another encoding than the "
+            "files have"
         ) from error
+    if "\0" in text:
+        raise DataError(f"a byte 0, which no text has, at {path}:{number}; is it a binary file, or UTF-16?")
+    return text
 
 
 def _encoding(name: str, path: Path, number: int) -> str:
     import codecs
 
     try:
-        return codecs.lookup({"microsoft-cp1251": "cp1251"}.get(name.lower(), name)).name
-    except LookupError as error:
+        encoding = codecs.lookup({"microsoft-cp1251": "cp1251"}.get(name.lower(), name)).name
+        "a".encode(encoding)  # some codecs are none of text
+    except (LookupError, ValueError) as error:
         raise DataError(
-            f"an encoding that nobody knows, {name}: {path}:{number}; write SET UTF-8, if it is that"
+            f"an encoding that nobody knows, {name[:40]}: {path}:{number}; write SET UTF-8, if it is that"
         ) from error
+    return encoding

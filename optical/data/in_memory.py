@@ -6,13 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from optical.data.bitext import Bitext, Pair, fault_of, read_bitext
 from optical.data.records import ENGLISH
 from optical.data.words import tidy
 from optical.errors import DataError
+from optical.limits import path_of
 
 ENGLISH_NAMES = (ENGLISH, "eng", "english", "source", "src")
 FOREIGN_NAMES = ("foreign", "target", "tgt", "non_english")  # besides the code of the language
@@ -78,7 +78,7 @@ def records_of(table: Any) -> Iterator[Any]:
 
 
 def _path(path: str | os.PathLike[Any]) -> str:
-    return os.fsdecode(Path(path).expanduser()) if isinstance(path, os.PathLike) else path
+    return os.fsdecode(path_of(path)) if isinstance(path, os.PathLike) else path
 
 
 def _together(sources: list[Any], lang: str) -> Bitext:

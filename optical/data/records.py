@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from optical.errors import DataError
+from optical.limits import id_fault
+
 ENGLISH = "en"  # the teacher's language
 
 
@@ -40,6 +43,19 @@ class Query(NamedTuple):
 
     id: str
     text: str
+
+
+def checked_query(query: Query, place: str) -> Query:
+    """The query, if runs and judgements can name it.
+
+    Raises:
+        DataError: Its id is none.
+    """
+    if fault := id_fault(query.id):
+        raise DataError(
+            f"no query at {place}: an id {fault}, {query.id[:100]!r}; give it one word, here and in the judgements"
+        )
+    return query
 
 
 class Qrel(NamedTuple):

@@ -7,16 +7,20 @@ Measures break ties differently (trec_eval puts the higher document id first, MS
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
+from optical.data.lines import lines
 from optical.errors import DataError
 from optical.files import file_written_whole
+from optical.limits import id_fault, path_of
 
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score; the documents of a query in rank order."""
 
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # float() takes 1_0 and other digits
 LARGEST = 1e37  # a score beyond single precision (3.4e38) would be infinite to trec_eval; the margin is for the grid
 
 
@@ -118,17 +122,11 @@ def read_run(path: str | Path) -> Run:
 
     Raises:
         DataError: the file is missing or not UTF-8, or a line does not have six columns, has a score that is no finite
-            number, or repeats a document of its query.
+            number or none of single precision, or repeats a document of its query.
     """
-    path = Path(path)
+    path = path_of(path)
     found: Run = {}
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"the run cannot be read: {error.strerror}; at {path}; give the path of a TREC run file"
-        ) from error
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in lines(path):
         if not line.strip():
             continue
         query_id, doc_id, score = _parse(line, f"{path}:{number}")
@@ -162,26 +160,21 @@ def first_documents(path: Path, queries: Iterable[str], count: int) -> dict[str,
     return found
 
 
-def _parse(line: bytes, where: str) -> tuple[str, str, float]:
-    try:
-        columns = line.decode("utf-8").split()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1}; at {where}; "
-            "convert the file to UTF-8"
-        ) from error
+def _parse(line: str, where: str) -> tuple[str, str, float]:
+    columns = line.split()
     if len(columns) != 6:
         raise DataError(
             f"a line of a TREC run has 6 columns, this one has {len(columns)}; at {where}; "
             "write it as: query Q0 document rank score tag"
         )
-    try:
-        score = float(columns[4])
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
+    for name in (columns[0], columns[2]):
+        if fault := id_fault(name):
+            raise DataError(f"an id {fault}: {name[:100]!r}; at {where}; correct the line or write the run again")
+    score = float(columns[4]) if _NUMBER.fullmatch(columns[4]) else math.nan
+    if not abs(score) < LARGEST:
+        fault = "beyond single precision" if math.isfinite(score) else "not a finite number"
         raise DataError(
-            f"the score (column 5) is {columns[4]!r}, not a finite number; at {where}; "
-            "correct the line or write the run again"
+            f"the score (column 5) is {columns[4][:100]!r}, {fault}; at {where}; correct the line or write the run "
+            "again"
         )
     return columns[0], columns[2], score

@@ -13,6 +13,7 @@ from optical.data.lines import json_object, lines
 from optical.data.words import fold, script_of, split_words
 from optical.errors import DataError
 from optical.files import file_checksum
+from optical.limits import path_of
 
 MOST_CHARACTERS = 100_000_000  # of all files together that are read; what comes after is left out, which is said
 TEXTS = (".txt", ".tsv", ".csv", ".jsonl", ".json", ".dic")  # that are read in a folder
@@ -44,7 +45,7 @@ def read_word_list(path: str | Path) -> WordList:
     Raises:
         DataError: A path that is missing, unreadable, binary or of no known format, or without a word.
     """
-    files, counts, read, cut = _files(Path(path).expanduser()), Counter(), 0, ""
+    files, counts, read, cut = _files(path_of(path)), Counter(), 0, ""
     for file in files:
         for text, count in _texts(file):
             for word in split_words(text):
@@ -125,12 +126,10 @@ def _texts(file: Path) -> Iterator[tuple[str, int]]:
 
 
 def _of_text(file: Path) -> Iterator[tuple[str, int]]:
-    for number, line in lines(file):
-        if "\0" in line:
-            raise DataError(f"a byte 0, which no text has: {file}:{number}; is it a binary file? {ACCEPTED}")
+    for _, line in lines(file):
         word, _, count = line.strip().rpartition("\t" if "\t" in line else " ")
         if count.isdecimal() and len(split_words(word)) == 1 and len(word.split()) == 1:
-            yield word, max(1, min(int(count), 10**9))
+            yield word, max(1, min(int(count[:10]) if len(count) <= 10 else 10**9, 10**9))
         else:
             yield line, 1
 

@@ -18,12 +18,22 @@ Lexicon: TypeAlias = Mapping[str, Sequence[str]]
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
 _AFTER_SIGN = regex.compile(r"(?<=[^\s\p{L}\p{M}])(?<![\p{L}\p{M}]['’ʼ\u200c\u200d])" + _WORD.pattern)
 _INSIDE = regex.compile(rf"(?<=[\p{{L}}\p{{M}}\p{{Nd}},)]) ({_WORD.pattern})")
+# After 30 marks on a letter Unicode's stream-safe text ends; putting 100,000 of them into order takes a minute.
+_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
+_FEW = 1_000  # characters that are put into order at once, whatever they are
 _LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
 
 
 def tidy(text: str) -> str:
-    """Unicode NFC with single spaces: line breaks, tabs and no-break spaces are spaces too."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """Unicode NFC with single spaces: line breaks, tabs, no-break spaces and characters 0 are spaces too."""
+    return " ".join(_normalised(text).replace("\0", " ").split())
+
+
+def _normalised(text: str) -> str:
+    """Unicode NFC; of more than 30 marks in a row in a long text, the first 30."""
+    if len(text) > _FEW and not text.isascii():
+        text = _MARKS.sub(r"\1", text)
+    return unicodedata.normalize("NFC", text)
 
 
 def cut(text: str, most: int) -> str:
@@ -41,7 +51,7 @@ def fold_text(text: str) -> str:
 
     Letters keep their marks: a vowel sign of Devanagari is no punctuation, and neither is a tone of Yoruba.
     """
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).translate(_punctuation()).split())
+    return " ".join(_normalised(text.casefold()).translate(_punctuation()).split())
 
 
 @cache
@@ -93,7 +103,7 @@ def _straight(word: str) -> str:
 
 def fold(word: str) -> str:
     """The form under which the occurrences of a word are counted together."""
-    return unicodedata.normalize("NFC", word).casefold()
+    return _normalised(word).casefold()
 
 
 def in_case_of(word: str, other: str) -> str:

@@ -25,6 +25,7 @@ _SIGNS = regex.compile(r"\X")  # a letter with its marks
 # Marks that people leave out when they type. In Indic scripts, Thai or Khmer a mark is a vowel of its own, and without
 # it nobody can read the word: those stay.
 _MARK = regex.compile(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]\p{M}*)\p{Mn}")
+_REACHED = 100  # letters of a word among which typos are made
 _PLAIN = str.maketrans("ɓɗƙƴƁƊƘƳłøđħŁØĐĦı", "bdkyBDKYlodhLODHi")  # letters that Unicode does not take apart
 
 
@@ -91,13 +92,14 @@ def _typos(word: str, lexicon: Lexicon) -> Options:
     signs = _SIGNS.findall(word)
     if len(signs) < 3:
         return []
+    signs, rest = signs[:_REACHED], "".join(signs[_REACHED:])
     groups = [
         ["".join((*signs[:k], b, a, *signs[k + 2 :])) for k, (a, b) in enumerate(pairwise(signs)) if k],
         ["".join((*signs[:k], *signs[k + 1 :])) for k in range(1, len(signs))],
         ["".join((*signs[: k + 1], *signs[k:])) for k in range(1, len(signs))],
         ["".join((*signs[:k], near, *signs[k + 1 :])) for k in range(1, len(signs)) for near in _beside(signs[k])],
     ]
-    return _others(word, groups)
+    return [[other + rest for other in group] for group in _others("".join(signs), groups)]
 
 
 def _beside(sign: str) -> list[str]:

@@ -140,7 +140,7 @@ def pull_run(address: str, out: Path, say: Callable[[str], None] = lambda _: Non
             parts.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
         elif not own and name != ".gitattributes":
             parts.setdefault("student", []).append(name)
-    recipe = load_recipe(fetched / RECIPE)
+    recipe = of_a_stranger(load_recipe(fetched / RECIPE))
     with written_whole(out) as run:
         for part, names in parts.items():  # each has a marker of its own, as the jobs of a run write it
             with written_whole(run / part) as folder:
@@ -150,6 +150,12 @@ def pull_run(address: str, out: Path, say: Callable[[str], None] = lambda _: Non
         write_text(run / MANIFEST, (fetched / MANIFEST).read_text(encoding="utf-8"))
         write_text(run / RECIPE, write_recipe(recipe))
     return recipe.model_copy(update={"out": str(out)})
+
+
+def of_a_stranger(recipe: Recipe) -> Recipe:
+    """The recipe without what would write to places of somebody else's choice, or report to them."""
+    training = recipe.training.model_copy(update={"report_to": "none", "hub_model_id": None})
+    return recipe.model_copy(update={"out": None, "cache": None, "device": None, "training": training})
 
 
 def _fetch(address: str, say: Callable[[str], None]) -> Path:

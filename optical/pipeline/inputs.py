@@ -17,6 +17,7 @@ from optical.data.dictionary import Dictionary, Entry, read_dictionary
 from optical.data.names import MOST, names_in
 from optical.data.records import ENGLISH
 from optical.errors import DataError
+from optical.limits import exists
 from optical.pipeline.sides import embeddable, judged
 
 SAMPLE = Path("data/sample")
@@ -249,7 +250,6 @@ def _collection_paths(recipe: Recipe) -> dict[str, str | None]:
     """Language -> path of its collection. Of several languages, one whose folder is not there has none."""
     paths = {lang: collection_path(recipe.of(lang)) for lang in recipe.langs}
     there = {
-        lang: path if path and (path.startswith(IR_DATASETS) or Path(path).expanduser().exists()) else None
-        for lang, path in paths.items()
+        lang: path if path and (path.startswith(IR_DATASETS) or exists(path)) else None for lang, path in paths.items()
     }
     return there if any(there.values()) else paths  # with none there, reading says what is missing

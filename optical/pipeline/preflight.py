@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from optical.config.recipe import Recipe
+from optical.config.kinds import REPORTS
 from optical.config.teaching import Teaching
 from optical.data.bitext_sources import sources_of
 from optical.data.collection import documents_of
 from optical.data.collection_irds import IR_DATASETS
-from optical.errors import DataError
+from optical.errors import DataError, RecipeError
 from optical.files import check_place, check_replaceable
+from optical.limits import check_regular, exists, path_of
 from optical.models.packaged_teachers import check_model_name
 from optical.pipeline.inputs import bitext_path, collection_path
 from optical.pipeline.run_folder import check_distill, check_evaluate, check_index, check_teach, check_transplant
 
+GPUS = (
+    "/dev/nvidiactl",
+    "/dev/nvidia0",
+    "/dev/kfd",
+    "/dev/dxg",
+    "/dev/nvhost-gpu",
+    "/dev/nvmap",
+)  # that torch calls cuda
 LONGEST = 1_000  # characters of a question, at most
 
 
@@ -26,6 +39,7 @@ def before_transplant(recipe: Recipe) -> None:
         DataError: What is missing or in the way.
     """
     check_transplant(recipe.folder)
+    _check_device(recipe.device)
     _check_student_inputs(recipe)
 
 
@@ -36,6 +50,8 @@ def before_distill(recipe: Recipe) -> None:
         DataError: What is missing or in the way.
     """
     check_distill(recipe)
+    _check_device(recipe.device)
+    _check_report(recipe.training.report_to)
     _check_student_inputs(recipe)
     _check_collections(recipe)
 
@@ -47,6 +63,8 @@ def before_teach(options: Teaching) -> None:
         DataError: What is missing or in the way.
     """
     check_teach(options.folder)
+    _check_device(options.device)
+    _check_report(options.report_to)
     check_place(options.cache_folder)
     _check_models([options.teacher])
     for path in (options.collection, options.test):
@@ -61,6 +79,7 @@ def before_embed(recipe: Recipe) -> None:
         DataError: What is missing or in the way.
     """
     check_place(recipe.cache_folder)
+    _check_device(recipe.device)
     _check_models([recipe.teacher])
     _check_collections(recipe)
 
@@ -142,14 +161,28 @@ def _check_student_inputs(recipe: Recipe) -> None:
         sources_of(bitext_path(own), lang)
         lists = {"dictionary": own.vocabulary.lexicon, "word list": own.vocabulary.words}
         for name, path in lists.items():
-            if path and not Path(path.replace("{lang}", lang)).expanduser().exists():
+            if path and not exists(path.replace("{lang}", lang)):
                 raise DataError(f"no such {name}: {path}; check the path, or leave the option out")
+            if path and not (there := path_of(path.replace("{lang}", lang))).is_dir():
+                check_regular(there)
     _check_models([recipe.teacher, *([recipe.student] if recipe.student else [])])
 
 
 def _check_student(folder: Path) -> None:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model folder; name a run that `optical distill` finished")
+
+
+def _check_device(device: str | None) -> None:
+    """Refuse a GPU where the system has none; what torch finds of it is asked when a model is loaded."""
+    if device and device.startswith("cuda") and sys.platform == "linux" and not any(map(os.path.exists, GPUS)):
+        raise RecipeError(f"device = {device!r} is asked for, and this machine has no such GPU; leave the device out")
+
+
+def _check_report(name: str) -> None:
+    """Refuse a tracker that is not installed."""
+    if (module := REPORTS.get(name)) and find_spec(module) is None:
+        raise RecipeError(f"report_to = {name!r} needs {module}, which is not installed; install it, or leave it out")
 
 
 def _check_models(names: Sequence[str]) -> None:
@@ -161,7 +194,7 @@ def _check_models(names: Sequence[str]) -> None:
 def _check_collections(recipe: Recipe) -> None:
     """Refuse collections of which none is there; of several languages, some may have none."""
     paths = dict.fromkeys(path for lang in recipe.langs if (path := collection_path(recipe.of(lang))))
-    there = [path for path in paths if path.startswith(IR_DATASETS) or Path(path).expanduser().exists()]
+    there = [path for path in paths if path.startswith(IR_DATASETS) or exists(path)]
     for path in there or paths:
         if not path.startswith(IR_DATASETS):
             documents_of(path)

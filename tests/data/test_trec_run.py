@@ -179,7 +179,7 @@ def test_a_file_without_lines_is_a_run_without_queries(tmp_path: Path) -> None:
         (b"q Q0 d 1 nan t", r"score \(column 5\) is 'nan', not a finite number; at {path}:2; correct the line"),
         (b"q Q0 d 1 -inf t", r"score \(column 5\) is '-inf', not a finite number; at {path}:2; correct the line"),
         (b"p Q0 d 9 0.1 t", r"'d' appears twice for query 'p'; at {path}:2; remove one"),
-        (b"q Q0 d\xff 1 0.5 t", r"not UTF-8: byte 0xff at column 7; at {path}:2; convert the file"),
+        (b"q Q0 d\xff 1 0.5 t", r"not UTF-8: byte 0xff, number 7 of the line, at {path}:2; save the file"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
@@ -195,7 +195,7 @@ def test_the_same_document_may_answer_two_queries(tmp_path: Path) -> None:
 
 
 def test_a_missing_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"cannot be read: No such file or directory; at {tmp_path}/a.trec; give"):
+    with pytest.raises(DataError, match=f"no such file: {tmp_path}/a.trec; check the path"):
         read_run(tmp_path / "a.trec")
 
 

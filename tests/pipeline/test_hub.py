@@ -214,6 +214,16 @@ def test_a_pulled_index_is_searched_as_it_is(tiny, there, command, tmp_path):
     assert "Maize" in shown
 
 
+def test_the_recipe_of_a_stranger_names_no_places_and_reports_to_nobody(tiny, there, tmp_path):
+    hub.push_run(ADDRESS, sent(tiny))
+    recipe = there.folder / "recipe.toml"
+    text = recipe.read_text(encoding="utf-8").replace('report_to = "none"', 'report_to = "wandb"\nhub_model_id = "x/y"')
+    recipe.write_text(f'cache = "/etc/vectors"\nout = "/etc/run"\n{text}', encoding="utf-8")
+    hub.pull_run(ADDRESS, tmp_path / "pulled")
+    kept = load_recipe(tmp_path / "pulled" / "recipe.toml")
+    assert (kept.out, kept.cache, kept.training.report_to, kept.training.hub_model_id) == (None, None, "none", None)
+
+
 def test_a_folder_that_holds_something_is_not_pulled_into(there, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("precious")
