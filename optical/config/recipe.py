@@ -13,8 +13,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-from optical.config.objective import Objective
 from optical.config.kinds import Device, PathText, Seed
+from optical.config.objective import Objective
 from optical.config.prompts import Prompts
 from optical.config.search import Search
 from optical.config.section import OfRun

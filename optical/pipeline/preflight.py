@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from optical.config.recipe import Recipe
 from optical.config.kinds import REPORTS
+from optical.config.recipe import Recipe
 from optical.config.teaching import Teaching
 from optical.data.bitext_sources import sources_of
 from optical.data.collection import documents_of
