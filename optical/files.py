@@ -99,9 +99,8 @@ def check_place(folder: Path) -> None:
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".optical-", dir=there))
     except OSError as error:
-        raise DataError(
-            f"{folder} cannot be written: {there} does not take it ({error.strerror}); name another folder"
-        ) from error
+        why = f"{there} does not take it ({error.strerror})"
+        raise DataError(f"{folder} cannot be written: {why}; name another folder") from error
 
 
 def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()) -> None:
