@@ -63,6 +63,7 @@ class Seen:
         self.faults: Counter[str] = Counter()
         self.memory: list[float] = []  # MB, a second apart
         self.files: list[int] = []
+        self.processor = 0.0  # seconds that the server computed
 
 
 class Server:
@@ -96,6 +97,11 @@ class Server:
         """Its resident memory in MB."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def processor(self) -> float:
+        """Seconds that it has computed."""
+        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def files(self) -> int:
         """How many files and connections it has open."""
@@ -254,7 +260,9 @@ async def leave(port: int, _: Seen, words: Sequence[str], seed: int) -> None:
 
 async def watch(server: Server, seen: Seen) -> None:
     """Measure the server every second."""
+    before = server.processor()
     while True:
+        seen.processor = server.processor() - before
         seen.memory.append(server.memory())
         seen.files.append(server.files())
         await asyncio.sleep(1)
@@ -283,6 +291,7 @@ def report(seen: Seen, seconds: float) -> str:
     first, last, growth = memory(seen)
     rows = [
         ("answers a second", f"{len(seen.seconds) / seconds:.1f}"),
+        ("answers in a second of the processor", f"{len(seen.seconds) / max(seen.processor, 0.01):.1f}"),
         ("p50, p95, p99 s", ", ".join(f"{cuts[n - 1]:.2f}" for n in (50, 95, 99))),
         ("memory MB: at the start, after warm-up, at the end, most",
          ", ".join(f"{one:.1f}" for one in (seen.memory[0], first, last, max(seen.memory)))),

@@ -28,6 +28,9 @@ SOLVERS = {
     "unbalanced": lambda one, scale=1.0, **stop: unbalanced(
         one.C, one.a, one.b, scale * one.epsilon, scale * SLACK, **(TIGHT | stop)
     ).coupling,
+    "unbalanced, dear": lambda one, scale=1.0, **stop: unbalanced(
+        one.C, one.a, one.b, scale * one.epsilon, scale * 10 * SLACK, **(TIGHT | stop)
+    ).coupling,
     "partial": lambda one, scale=1.0, **stop: partial(
         one.C, one.a, one.b, scale * one.epsilon, SHARE, **(TIGHT | stop)
     ).coupling,
@@ -144,7 +147,7 @@ def test_padding_changes_nothing_whatever_it_holds(solve, one, wider, garbage):
 @drawn
 @given(one=problems())
 def test_a_batch_has_the_plans_of_its_rows(solve, one):
-    for tolerance in (TIGHT["tolerance"], 1e-2):  # a problem goes when it is done, and not when another is
+    for tolerance in (TIGHT["tolerance"], 1e-2, 1e-4):  # a problem goes when it is done, and not when another is
         alone = torch.cat([solve(one.row(k), tolerance=tolerance) for k in range(len(one.C))])
         torch.testing.assert_close(solve(one, tolerance=tolerance), alone, **CLOSE)
 
@@ -152,7 +155,7 @@ def test_a_batch_has_the_plans_of_its_rows(solve, one):
 @drawn
 @given(one=problems())
 def test_plans_are_those_of_pot(one):
-    plans = {name: solve(one) for name, solve in SOLVERS.items() if name != "partial"}
+    plans = {name: solve(one) for name, solve in SOLVERS.items() if name in ("sinkhorn", "unbalanced")}
     for k in range(len(one.C)):
         rows, columns = one.a[k] > 0, one.b[k] > 0
         a, b, C = one.a[k][rows].numpy(), one.b[k][columns].numpy(), one.C[k][rows][:, columns].numpy()
