@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from rich.markup import escape
 
 from optical.cli.help import FULL, Verbs, panel_of, with_recipe
-from optical.cli.output import chosen, console, found, hint, messages, reset, say, with_output
+from optical.cli.output import Plain, bold, chosen, console, found, hint, messages, reset, say, with_output
 from optical.config.recipe import Recipe, load_recipe
 from optical.errors import OpticalError
 from optical.pipeline.run_folder import kept
@@ -39,7 +39,7 @@ app = typer.Typer(
     epilog="Every verb takes --json, --quiet and -v. Exit codes: 0 done, 1 an error that the message says how to mend, "
     "2 wrong usage, 130 stopped by Ctrl-C.",
 )
-__all__ = ["app", "chosen", "console", "found", "hint", "kept", "say"]  # what verbs print by is taken from here
+__all__ = ["app", "bold", "chosen", "console", "found", "hint", "kept", "say"]  # what verbs print by is taken from here
 
 RECIPE = "Recipe"  # help panel of --recipe and --set
 Lang = Annotated[
@@ -217,7 +217,7 @@ def show(table: Table, sentences: Sequence[str] = ()) -> None:
     chosen.result.setdefault("tables", []).append(table._asdict())
     console.print(terminal(table))
     for sentence in sentences:
-        console.print(sentence)
+        console.print(sentence, markup=False)
 
 
 def show_reports(reports: Mapping[str, Report]) -> None:
@@ -252,6 +252,8 @@ def _quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    shown = logging.StreamHandler()
+    shown.setFormatter(Plain("%(message)s"))
+    logging.basicConfig(handlers=[shown], level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")

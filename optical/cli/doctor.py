@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from optical.cli.app import console, found, plain_command
+from optical.cli.app import bold, console, found, plain_command
 from optical.files import vectors_cache
 
 
@@ -22,7 +22,7 @@ def doctor(
     facts = examine(cache or vectors_cache())
     found(**facts)
     for title, rows in _rows(facts).items():
-        console.print(f"[bold]{title}[/bold]")
+        console.print(f"{bold(title)}")
         for name, text in rows.items():
             console.print(f"  {name:<22}{escape(text)}", highlight=False, soft_wrap=True)
 

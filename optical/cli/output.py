@@ -6,18 +6,55 @@ import functools
 import inspect
 import logging
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment
 
+from optical.errors import visible
 from optical.files import strict_json
 
-console = Console()  # results
-messages = Console(stderr=True)  # progress of --json, and errors
+
+class Screen(Console):
+    """A console on which foreign text is text: escape sequences do nothing, and :100: is no emoji.
+
+    Markup is this program's own; whatever else may hold brackets goes through :func:`bold` or ``escape``.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        """On standard output or standard error."""
+        super().__init__(stderr=stderr, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Any:
+        """A text with markup, its control characters spelled out."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Whatever is printed, in pieces; none but the console's own has control characters."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(visible(piece.text), piece.style)
+
+
+class Plain(logging.Formatter):
+    """Messages of logs, which may quote files, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message."""
+        return visible(super().format(record))
+
+
+console = Screen()  # results
+messages = Screen(stderr=True)  # progress of --json, and errors
+
+
+def bold(value: Any) -> str:
+    """A value, such as a path, as markup that shows it in bold, whatever it holds."""
+    return f"[bold]{escape(str(value))}[/bold]"
 
 
 class Output:
@@ -38,6 +75,7 @@ class Output:
 
 
 chosen = Output()
+_CONTROLS = re.compile("[\x7f-\x9f]")  # that JSON leaves as they are, and terminals obey
 PANEL = "Output"
 FLAGS = {
     "--json": "One JSON value; progress on standard error.",
@@ -87,7 +125,7 @@ def with_output(verb: Callable[..., None], *, hidden: bool) -> Callable[..., Non
         _choose(json, quiet, verbose)
         verb(**own)
         if json and chosen.result:
-            typer.echo(strict_json(chosen.result))
+            typer.echo(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", strict_json(chosen.result)))
 
     own = inspect.signature(verb, eval_str=True)
     more = [

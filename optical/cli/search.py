@@ -20,6 +20,7 @@ from optical.cli.app import (
     RunCollection,
     Settings,
     Teacher,
+    bold,
     command,
     console,
     found,
@@ -61,7 +62,7 @@ def embed(
         from optical.embeddings.write_shards import finish as complete
 
         count = complete(finish).manifest["count"]
-        console.print(f"{count} documents are in [bold]{finish}[/bold]")
+        console.print(f"{count} documents are in {bold(finish)}")
         found(vectors=[{"documents": count, "folder": str(finish)}])
         return
     wanted = recipe_of(recipe, settings, lang=lang, teacher=teacher, collection=searched(collection, docs))
@@ -71,9 +72,9 @@ def embed(
     made = embed_collections(wanted, say)
     found(vectors=[{"documents": len(one.start) - 1, "folder": str(one.folder)} for one in made])
     for vectors in made:
-        console.print(f"{len(vectors.start) - 1} documents are in [bold]{vectors.folder}[/bold]")
+        console.print(f"{len(vectors.start) - 1} documents are in {bold(vectors.folder)}")
         if line := documents_cut(vectors):
-            console.print(line)
+            console.print(line, markup=False)
         near = json.loads((vectors.folder / "optical.json").read_text(encoding="utf-8")).get("agreement")
         if near:
             console.print(
@@ -101,7 +102,7 @@ def index(
     folders = index_run(wanted, say)
     found(indexes=[str(folder) for folder in folders])
     for folder in folders:
-        console.print(f"the index is in [bold]{folder}[/bold]")
+        console.print(f"the index is in {bold(folder)}")
     if not folders:
         console.print("no index was built: this late-interaction run is searched exactly")
 
@@ -138,7 +139,7 @@ def search(
 
         write_run({query: {hit.doc.id: hit.score for hit in own} for query, own in hits.items()}, trec, "optical")
         found(run=str(trec), queries=len(asked))
-        console.print(f"{len(asked)} rankings are in [bold]{escape(str(trec))}[/bold]")
+        console.print(f"{len(asked)} rankings are in {bold(trec)}")
         return
     from optical.web.endpoints import result
 

@@ -101,10 +101,8 @@ def serve(
         if chosen.json:  # at once: the verb ends by Ctrl-C
             typer.echo(json.dumps({"address": server.address(own)}))
         if feedback:
-            console.print(
-                f"questions that are judged are kept, with the judgement, in [bold]{escape(str(feedback))}[/bold]"
-            )
-        console.print(f"answering at [bold]{server.address(own)}[/bold] until Ctrl-C")
+            console.print(f"questions that are judged are kept, with the judgement, in {bold(feedback)}")
+        console.print(f"answering at {bold(server.address(own))} until Ctrl-C")
         server.serve(application, own)
 
 
@@ -164,7 +162,7 @@ def _export_onnx(recipe: Recipe, out: str | None, int8: bool) -> None:
     result = pipeline_export.export_onnx(recipe, Path(out) if out else None, int8=int8, say=say)
     show(pipeline_export.table(result), pipeline_export.sentences(result))
     found(export=str(result.folder))
-    hint(f"\nThe export is in [bold]{result.folder}[/bold]. Next, in Python, without torch:")
+    hint(f"\nThe export is in {bold(result.folder)}. Next, in Python, without torch:")
     hint("  from optical.models.onnx_encoder import OnnxEncoder")
     hint(escape(f"  OnnxEncoder.load({str(result.folder)!r}).encode(['your question'])"))
 
@@ -202,7 +200,7 @@ def export_to_qdrant(
     place = qdrant.place_of(recipe, url, path, name)
     done = qdrant.export_qdrant(recipe, place, shards=shards, replicas=replicas, say=say)
     left = f", {done.left_out} without a token left out" if done.left_out else ""
-    console.print(f"{done.points} {done.unit} are in [bold]{place}[/bold], {done.written} of them new{left}. Next:")
+    console.print(f"{done.points} {done.unit} are in {bold(place)}, {done.written} of them new{left}. Next:")
     found(place=str(place), documents=done.points, written=done.written, left_out=done.left_out)
     _print_next(recipe, "qdrant", f"--url {url}" if url else f"--path {path}", name, settings)
 
@@ -213,8 +211,7 @@ def export_to_pgvector(recipe: Recipe, url: str | None, name: str | None, settin
 
     done = pgvector.export_pgvector(recipe, pgvector.table_of(recipe, url, name), say)
     console.print(
-        f"{done.documents} {done.unit} are in [bold]{escape(str(done.table))}[/bold]: {done.written} written, "
-        f"{done.deleted} deleted. Next:"
+        f"{done.documents} {done.unit} are in {bold(done.table)}: {done.written} written, {done.deleted} deleted. Next:"
     )
     found(place=str(done.table), documents=done.documents, written=done.written, deleted=done.deleted)
     _print_next(recipe, "pgvector", f"--url {shlex.quote(done.table.address)}", name, settings)
@@ -235,7 +232,7 @@ def export_to_colbert(recipe: Recipe, out: str | None) -> None:
 
     folder = pipeline_export.export_colbert(recipe, Path(out) if out else None, say)
     found(export=str(folder))
-    console.print(f"The student is in [bold]{folder}[/bold], for sentence-transformers, PyLate and Stanford's ColBERT.")
+    console.print(f"The student is in {bold(folder)}, for sentence-transformers, PyLate and Stanford's ColBERT.")
 
 
 def export_to_router(recipe: Recipe, out: str | None) -> None:
@@ -244,5 +241,5 @@ def export_to_router(recipe: Recipe, out: str | None) -> None:
 
     folder = pipeline_export.export_router(recipe, Path(out) if out else None, say)
     found(export=str(folder))
-    console.print(f"Student and teacher are in [bold]{folder}[/bold]: its encode_query is the student's, its")
-    console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False)
+    console.print(f"Student and teacher are in {bold(folder)}: its encode_query is the student's, its")
+    console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False), bold

@@ -12,6 +12,7 @@ from optical.cli.app import (
     Run,
     RunCollection,
     Settings,
+    bold,
     command,
     console,
     found,
@@ -65,7 +66,7 @@ def push(
         return
     place = hub.push_run(address, sent, public=public, say=say)
     found(address=place)
-    console.print(f"The run is at [bold]{escape(place)}[/bold]. Elsewhere:")
+    console.print(f"The run is at {bold(place)}. Elsewhere:")
     hint(escape(f"  optical pull {address}\n  SentenceTransformer({address!r})"))
 
 
@@ -82,7 +83,7 @@ def pull(
     folder = out or Path("runs") / address.rpartition("/")[2]
     recipe = hub.pull_run(address, folder, say)
     found(run=str(folder), student=str(folder / "student"), teacher=recipe.teacher)
-    console.print(f"The run is in [bold]{escape(str(folder))}[/bold]. Next, with your documents:")
+    console.print(f"The run is in {bold(folder)}. Next, with your documents:")
     hint(escape(f"  optical index {folder} --docs FOLDER\n  optical search {folder} 'a question in {recipe.langs[0]}'"))
 
 

@@ -48,7 +48,7 @@ def align(
         }
     )
     for name, plan in plans.items():
-        console.print(f"\n[bold]{name}[/bold]: cost {plan.cost:.3f}, {100 * plan.mass.sum():.0f} % of the mass moved")
+        console.print(f"\n{bold(name)}: cost {plan.cost:.3f}, {100 * plan.mass.sum():.0f} % of the mass moved")
         for part in heat_map(plan, console.width):
             console.print(part)
     first, *others = plans.values()
@@ -57,7 +57,7 @@ def align(
     if out is not None:
         pipeline_align.draw(plans, out, say)
         found(picture=str(out))
-        console.print(f"the picture is in [bold]{out}[/bold]", soft_wrap=True)
+        console.print(f"the picture is in {bold(out)}", soft_wrap=True)
 
 
 @command("collection")
@@ -84,7 +84,7 @@ def report(
 
     path = report_runs(chosen, out, say)
     found(report=str(path))
-    console.print(f"the page is in [bold]{path}[/bold]", soft_wrap=True)
+    console.print(f"the page is in {bold(path)}", soft_wrap=True)
 
 
 def heat_map(plan: WordPlan, width: int) -> Iterator[Table]:
@@ -119,4 +119,4 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 
 def _colour(share: float) -> str:
     mixed = (round(low + share * (high - low)) for low, high in zip(LOW, HIGH, strict=True))
-    return f"black on rgb({','.join(map(str, mixed))})"
+    return f"black on rgb({','.join(map(str, mixed))})", bold

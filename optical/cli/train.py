@@ -22,6 +22,7 @@ from optical.cli.app import (
     Teacher,
     WordsFromCollection,
     WordsOption,
+    bold,
     chosen,
     command,
     console,
@@ -65,7 +66,7 @@ def data(
     for one in langs:
         folder = DOWNLOADS / one if out is None else Path(out) / one if len(langs) > 1 else Path(out)
         for file in fetch_bitext(one, folder, limit=limit):
-            console.print(f"wrote [bold]{file}[/bold]")
+            console.print(f"wrote {bold(file)}")
             files.append(str(file))
     found(files=files)
 
@@ -93,9 +94,10 @@ def transplant(
 
     report = transplant_run(wanted, say, progress=not chosen.quiet).report()
     for name, value in report.items():
-        console.print(f"  {name}: {'not measured' if value is None else value}", highlight=False)
+        said = f"  {name}: {'not measured' if value is None else value}"
+        console.print(said, highlight=False, markup=False)
     folder = wanted.folder / "transplant"
-    console.print(f"the student is in [bold]{folder}[/bold]")
+    console.print(f"the student is in {bold(folder)}")
     found(student=str(folder), **report)
 
 
@@ -138,13 +140,13 @@ def distill(
     if not reports:
         found(not_measured=(missing := not_measured(wanted)))
         hint(f"\n{escape(missing)}")
-    hint(f"\nThe run is in [bold]{folder}[/bold]; the student is in [bold]{folder / 'student'}[/bold].")
+    hint(f"\nThe run is in {bold(folder)}; the student is in {bold(folder / 'student')}.")
     if (page := folder / "report.html").is_file():
         found(report=str(page))
-        hint(f"Bars, curves, questions won and lost: [bold]{page}[/bold].")
+        hint(f"Bars, curves, questions won and lost: {bold(page)}.")
     hint("Next:")
     for line in next_steps(wanted, measured=bool(reports)):
-        hint(f"  optical {line}")
+        hint(escape(f"  optical {line}"))
 
 
 def _print_estimate(recipe: Recipe) -> None:
@@ -209,5 +211,5 @@ def teach(
         show(pipeline_teach.table(outcome), pipeline_teach.sentences(outcome))
     folder = wanted.folder / "teacher"
     found(teacher=str(folder))
-    hint(f"\nThe encoder is in [bold]{folder}[/bold]. Next, a student of it:")
-    hint(f"  optical distill --lang LANG --teacher {folder}")
+    hint(f"\nThe encoder is in {bold(folder)}. Next, a student of it:")
+    hint(escape(f"  optical distill --lang LANG --teacher {folder}"))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from optical.errors import visible
+
 if TYPE_CHECKING:
     import rich.table
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 class Table(NamedTuple):
@@ -35,7 +41,13 @@ class Table(NamedTuple):
 def markdown(table: Table) -> str:
     """The table alone, without its title and without a newline at the end."""
     rule = ["---" if k < table.left else "---:" for k in range(len(table.head))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (table.head, rule, *table.rows))
+    rows = [[as_markdown(cell) for cell in cells] for cells in (table.head, *table.rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (rows[0], rule, *rows[1:]))
+
+
+def as_markdown(text: str) -> str:
+    """A text for one line of Markdown, or a cell of a table there: it opens no column, no line and no tag of HTML."""
+    return _TAG.sub("&lt;", visible(" ".join(text.splitlines())).replace("|", "\\|"))
 
 
 def page(table: Table, sentences: Sequence[str] = ()) -> str:
@@ -76,15 +88,16 @@ def terminal(table: Table) -> rich.table.Table:
     """The table for a terminal: in a narrow one names and headings are wrapped, and no figure is cut."""
     from rich import box
     from rich.table import Table as Rendered
+    from rich.text import Text
 
     compact = {} if table.framed else {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": (0, 0)}
-    rendered = Rendered(title=table.title or None, title_justify="left", **compact)
+    rendered = Rendered(title=Text(visible(table.title)) if table.title else None, title_justify="left", **compact)
     for k, heading in enumerate(table.head):
         named = k < table.left
         cells = [cells[k] for cells in table.rows]
         unbroken = [*heading.split(), *(word for cell in cells for word in cell.split()), *([] if named else cells)]
         width = max(map(len, unbroken), default=1)
-        rendered.add_column(heading, justify="left" if named else "right", min_width=width, overflow="fold")
+        rendered.add_column(Text(visible(heading)), justify="left" if named else "right", min_width=width, overflow="fold")
     for k, cells in enumerate(table.rows):
-        rendered.add_row(*cells, style="bold" if k in table.bold else "")
+        rendered.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if k in table.bold else "")
     return rendered

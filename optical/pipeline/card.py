@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from optical.config.recipe import Recipe
-from optical.errors import DataError
-from optical.evaluation.tables import Table, markdown
+from optical.errors import DataError, visible
+from optical.evaluation.tables import Table, as_markdown, markdown
 from optical.files import write_text
 from optical.models.packaged_teachers import HUB_IDS
 from optical.pipeline.run_folder import evaluation_folder
@@ -70,22 +70,29 @@ def card(recipe: Recipe) -> str:
     made = _json(recipe.folder / "manifest.json")
     languages = " and ".join([", ".join(recipe.langs[:-1]), recipe.langs[-1]] if recipe.langs[1:] else recipe.langs)
     words = {
-        "title": f"{recipe.folder.resolve().name}: {languages} questions, English documents",
+        "title": as_markdown(f"{recipe.folder.resolve().name}: {languages} questions, English documents"),
         "languages": languages,
-        "teacher": recipe.teacher,
-        "start": recipe.student,
+        "teacher": _in_code(recipe.teacher),
+        "start": _in_code(recipe.student or ""),
         "version": made.get("optical", __version__),
         "made": made,
         "usage": usage(recipe),
         "composes": made.get("transplant", {}).get("composes"),
         "sources": _sources(made),
-        "lists": ", ".join(f"`{path}`" for kind in ("dictionary", "word_lists") for path in _files(made.get(kind))),
+        "lists": ", ".join(
+            f"`{_in_code(path)}`" for kind in ("dictionary", "word_lists") for path in _files(made.get(kind))
+        ),
         "measures": measures(recipe),
-        "limits": _limits(recipe, made),
+        "limits": [as_markdown(limit) for limit in _limits(recipe, made)],
     }
     return ModelCard.from_template(
         _metadata(recipe), template_str=TEMPLATE.read_text(encoding="utf-8"), **words
     ).content
+
+
+def _in_code(name: str) -> str:
+    """A name as it may stand between backticks."""
+    return " ".join(visible(name).splitlines()).replace("`", "'")
 
 
 def named(text: str, address: str, licence: str | None = None) -> str:

@@ -57,3 +57,12 @@ def test_rows_are_bold_where_the_table_says_so():
 
 def test_a_table_without_rows_has_its_headings():
     assert "system" in printed(TABLE._replace(rows=[], bold=()), 80)
+
+
+def test_a_cell_opens_no_column_no_line_and_no_tag():
+    table = Table("", ("a|b", "c"), [("x|y\nz <script>alert(1)</script>", "\x1b[31m < .001")])
+    assert markdown(table).splitlines() == [
+        r"| a\|b | c |",
+        "| --- | ---: |",
+        r"| x\|y z &lt;script>alert(1)&lt;/script> | \x1b[31m < .001 |",
+    ]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import queue
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,39 +44,37 @@ def _run(found: list[Outcome], slow: bool, kinds: Sequence[str]) -> bool:
     """Run from the first input that was not run on; False where the process did not get to the end."""
     command = [sys.executable, "-m", "tests.hostile.worker", str(len(found)), "slow" if slow else "quick", *kinds]
     limits = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **limits}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stderr
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **limits}, stdout=subprocess.PIPE)
     begun: dict[str, str] | None = None
-    ready = [process.stdout]
+    told: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_pass_on, args=(process, told), daemon=True).start()
+    ended = False
     try:
-        while ready:
-            ready, _, _ = select.select([process.stdout], [], [], 9 * SECONDS)
-            line = process.stdout.readline() if ready else b""
-            if not line:
-                break
-            told = json.loads(line)
-            if "at" in told:
-                begun = told
+        while line := told.get(timeout=9 * SECONDS):
+            now = json.loads(line)
+            if "at" in now:
+                begun = now
             elif begun:
-                found.append(Outcome(begun["case"], begun["kind"], told["outcome"], told["said"], told["seconds"]))
+                found.append(Outcome(begun["case"], begun["kind"], now["outcome"], now["said"], now["seconds"]))
                 begun = None
-        if ready and begun is None:
-            process.wait(SECONDS)
-    finally:
+        ended = True
+        process.wait(SECONDS)
+    except (queue.Empty, subprocess.TimeoutExpired):
         process.kill()
-        process.stdout.close()
-        said = process.stderr.read().decode("utf-8", "replace")
-        process.stderr.close()
-        code = process.wait()
+    code = process.wait()
     if begun is None and code:
-        raise RuntimeError(f"the inputs could not be run: {said[-2000:]}")
+        raise RuntimeError(f"the inputs could not be run: exit status {code}")
     if begun:
-        outcome = "crash" if ready else "hang"
-        found.append(Outcome(begun["case"], begun["kind"], outcome, said[-200:], 2.0 * SECONDS))
+        found.append(Outcome(begun["case"], begun["kind"], "crash" if ended else "hang", "", 9.0 * SECONDS))
     return begun is None
+
+
+def _pass_on(process: subprocess.Popen[bytes], told: queue.Queue[bytes]) -> None:
+    assert process.stdout
+    with process.stdout as stream:
+        for line in stream:
+            told.put(line)
+    told.put(b"")
 
 
 def _main() -> None:

@@ -192,3 +192,16 @@ def test_a_card_that_goes_to_a_hub_has_its_address_and_licence(kept):
     write_text(kept[0].folder / "student" / README, text)
     card.write_measures(kept[0])
     assert check_metadata((kept[0].folder / "student" / README).read_text())["license"] == "cc-by-4.0"
+
+
+def test_foreign_names_and_notes_stay_text(kept):
+    recipe, change = kept
+    name = "<script>|\n---\nlicense: mit\n`"
+    one = {"lang": "sw", "name": name, "path": "x", "licence": name, "checksum": "0" * 64, "pairs": 1, "weight": 1}
+    change(text={"sources": [one]}, reading={name: {"cut": 1, "texts": 2}}, dictionary={f"/a/{name}": "0"})
+    text = card.card(recipe)
+    assert check_metadata(text)["license"] == "other"
+    assert "<script>" not in re.sub(r"`[^`\n]*`", "", text)
+    assert [line for line in text.splitlines() if line.startswith(("license", "---"))] == ["---", "license: other"] + [
+        line for line in text.splitlines() if line.startswith("license_")
+    ] + ["---"]
