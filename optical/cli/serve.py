@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from optical.cli.app import Run, Settings, chosen, command, console, found, hint, kept, recipe_of, say, show
+from optical.cli.app import Run, Settings, bold, chosen, command, console, found, hint, kept, recipe_of, say, show
 from optical.cli.help import HelpAll
 from optical.config.recipe import Recipe
 from optical.data.document_store import ids_of
@@ -242,4 +242,4 @@ def export_to_router(recipe: Recipe, out: str | None) -> None:
     folder = pipeline_export.export_router(recipe, Path(out) if out else None, say)
     found(export=str(folder))
     console.print(f"Student and teacher are in {bold(folder)}: its encode_query is the student's, its")
-    console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False), bold
+    console.print("encode_document the teacher's. It can be --teacher of other languages.", highlight=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optical.cli.app import Run, Settings, command, console, found, kept, recipe_of, say
+from optical.cli.app import Run, Settings, bold, command, console, found, kept, recipe_of, say
 from optical.cli.help import HelpAll
 
 if TYPE_CHECKING:
@@ -119,4 +119,4 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 
 def _colour(share: float) -> str:
     mixed = (round(low + share * (high - low)) for low, high in zip(LOW, HIGH, strict=True))
-    return f"black on rgb({','.join(map(str, mixed))})", bold
+    return f"black on rgb({','.join(map(str, mixed))})"

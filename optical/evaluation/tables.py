@@ -97,7 +97,9 @@ def terminal(table: Table) -> rich.table.Table:
         cells = [cells[k] for cells in table.rows]
         unbroken = [*heading.split(), *(word for cell in cells for word in cell.split()), *([] if named else cells)]
         width = max(map(len, unbroken), default=1)
-        rendered.add_column(Text(visible(heading)), justify="left" if named else "right", min_width=width, overflow="fold")
+        rendered.add_column(
+            Text(visible(heading)), justify="left" if named else "right", min_width=width, overflow="fold"
+        )
     for k, cells in enumerate(table.rows):
         rendered.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if k in table.bold else "")
     return rendered

@@ -38,7 +38,7 @@ def shown(capsys):
         lambda: search._print_hits("Nani?", [Hit(Doc(FOREIGN, "t", "x"), 1.0, [], None)]),
         lambda: search._print_hits("Nani?", [Hit(Doc("d", "t", "x", json.dumps({"a": FOREIGN})), 1.0, [], None)]),
         lambda: show(Table("", ("system", "MAP"), [(FOREIGN.replace(" ", "_"), "1")])),
-        lambda: show(Table(FOREIGN, ("system", "MAP"), [("x", "1")])),
+        lambda: show(Table(FOREIGN, ("system", "MAP"), [("x" * 150, "1")])),
         lambda: show(Table("", ("system", "MAP"), [("x", "1")]), [FOREIGN]),
         lambda: say(FOREIGN),
         lambda: hint(bold(FOREIGN)),
