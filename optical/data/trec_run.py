@@ -80,7 +80,8 @@ def write_run(run: Run, path: str | Path, tag: str) -> None:
         tag: Name of the system, one word.
 
     Raises:
-        DataError: an id or the tag is empty or holds white space, a score is NaN or infinite, the disk refuses.
+        DataError: an id or the tag is empty or holds white space, a score is NaN or beyond single precision, the disk
+            refuses.
     """
     path = Path(path)
     _check_word(tag, "the tag")
@@ -99,7 +100,7 @@ def _lines(run: Run, tag: str) -> Iterator[str]:
         ordered = sorted(ranking.items(), key=lambda pair: -pair[1])
         for position, (doc_id, score) in enumerate(ordered, start=1):
             _check_word(doc_id, "a document id")
-            if not math.isfinite(score):
+            if not abs(score) < LARGEST:
                 raise DataError(
                     f"a run cannot hold the score {score}; query {query_id!r}, document {doc_id!r}; "
                     "rank the documents with optical.data.trec_run.rank before writing them"

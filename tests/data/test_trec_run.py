@@ -116,7 +116,7 @@ def test_a_run_is_written_in_six_columns(tmp_path: Path) -> None:
 
 
 WORDS = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=8)
-ANY = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 0.5, 1e-300])
+ANY = st.floats(-9e36, 9e36) | st.sampled_from([0.0, 0.5, 1e-300])
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -206,6 +206,7 @@ def test_a_missing_run_is_named(tmp_path: Path) -> None:
         ({"q": {"a\tb": 1.0}}, "t", "a document id of a TREC run must be one word"),
         ({"q": {"": 1.0}}, "t", "a document id of a TREC run must be one word"),
         ({"q": {"d": 1.0}}, "my system", "the tag of a TREC run must be one word.*'my system'"),
+        ({"q": {"d": -1e37}}, "t", r"cannot hold the score -1e\+37; query 'q', document 'd'; rank"),
         ({"q": {"a": 1.0, "d": float("nan")}}, "t", "cannot hold the score nan; query 'q', document 'd'; rank"),
     ],
 )
