@@ -373,7 +373,7 @@ def in_the_way(path: Path) -> DataError:
     """The refusal of a place that something has which this program did not write."""
     return DataError(
         f"{path} is in the way: optical did not write it, so it is not replaced or removed; move it away, or name "
-        "another folder (--out)"
+        "another place"
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from optical.data import bitext_formats
 from optical.data.bitext_formats import Moses, Row
-from optical.data.lines import CHUNK, lines
+from optical.data.lines import CHUNK, files_below, lines
 from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.limits import check_regular, exists, fault_of_path, opened, path_of, read_whole
@@ -191,8 +191,7 @@ def _files(path: str, lang: str) -> list[Files]:
 def _folder(folder: Path, lang: str) -> list[Files]:
     """Every bitext file and every Moses pair below a folder, in the order of their names."""
     root = folder / lang if (folder / lang).is_dir() else folder
-    visible = (file for file in sorted(root.rglob("*")) if not _hidden(file.relative_to(root)))
-    files = [file for file in visible if not file.is_dir()]
+    files = [file for file in files_below(root) if not _hidden(file.relative_to(root))]
     pairs = {pair.english: pair for file in files if (pair := _moses(file, lang))}
     taken = {file for pair in pairs.values() for file in pair}
     found = [

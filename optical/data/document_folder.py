@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from optical.data import document_files, document_tables
+from optical.data.lines import files_below
 from optical.data.records import ENGLISH, Doc, Documents
 from optical.errors import DataError
 from optical.files import user_cache
@@ -58,7 +59,7 @@ def folder_documents(folder: Path, apart: Sequence[Path] = ()) -> Documents | No
         folder: English texts, or of the language in its name, ``docs.so``.
         apart: Files of queries and judgements.
     """
-    below = sorted(path for path in folder.rglob("*") if not path.is_dir() and path not in apart)
+    below = [path for path in files_below(folder) if path not in apart]
     below = [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     irregular = len(below)
     below = [path for path in below if path.is_file()]

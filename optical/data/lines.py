@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,3 +126,8 @@ def cells_of(file: Path, separator: str | None, limit: int = -1) -> Iterator[tup
         if text.strip():
             cut = separator or ("\t" if "\t" in text else None)
             yield number, [cell.strip() for cell in text.split(cut, limit)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files below a folder, by path; folders that cannot be read, or vanish meanwhile, are passed over."""
+    return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optical.data.hunspell import word_forms
-from optical.data.lines import json_object, lines
+from optical.data.lines import files_below, json_object, lines
 from optical.data.words import fold, script_of, split_words
 from optical.errors import DataError
 from optical.files import file_checksum
@@ -106,7 +106,7 @@ def _files(path: Path) -> Sequence[Path]:
         raise DataError(f"no such word list: {path}; {ACCEPTED}")
     found = [
         f
-        for f in sorted(path.rglob("*"))
+        for f in files_below(path)
         if f.is_file() and _suffix(f) in TEXTS and not any(part.startswith(".") for part in f.relative_to(path).parts)
     ]
     if not found:

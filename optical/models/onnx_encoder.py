@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from optical.models.query_words import QueryWords, Slotted, read_seen_words
 
 MANIFEST, TOKENIZER = "onnx.json", "tokenizer.json"  # optical.json marks an index
 KIND = "onnx query encoder"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra, which make the graphs
 Precision = Literal["fp32", "int8"]
 COMPOSED, WEIGHT = "composed_ids", "composed_weight"  # inputs of a student that composes unseen words
 BATCH, BATCH_TOKENS = 64, 32_768  # texts, and tokens with padding, that go through the graph at once, longest first
@@ -136,6 +138,16 @@ class OnnxEncoder:
             WEIGHT: slotted.weight[batch] if slotted else np.zeros((len(ids), 1, 1), np.float32),
         }
         return {name: known[name] for name in m.inputs}
+
+
+def check_installed() -> None:
+    """Refuse a machine that cannot make the graphs.
+
+    Raises:
+        DataError: With the line that installs what is missing.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise DataError(f"{', '.join(missing)} not installed, which export needs; run pip install 'optical[onnx]'")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -16,7 +16,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,13 +27,21 @@ from optical.errors import DataError
 from optical.files import check_replaceable, written_whole
 from optical.models.composing import IDS, WEIGHT, query_words
 from optical.models.encoders import Encoder, encode_queries, fingerprint, is_multi_vector, transformer
-from optical.models.onnx_encoder import KIND, MANIFEST, TOKENIZER, Manifest, OnnxEncoder, Precision
+from optical.models.onnx_encoder import (
+    KIND,
+    MANIFEST,
+    PACKAGES,
+    TOKENIZER,
+    Manifest,
+    OnnxEncoder,
+    Precision,
+    check_installed,
+)
 from optical.models.prompts import pools_prompt, query_prompt
 
 if TYPE_CHECKING:
     import onnx
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the extra
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "query_expansion_positions", IDS, WEIGHT)
 GRAPHS: dict[Precision, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 LEAST_COSINE = 0.9999  # of every float32 vector with torch's; less is another model, not rounding
@@ -147,9 +154,7 @@ class _QuerySide(nn.Module):
 
 
 def _check_given(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise DataError(f"{', '.join(missing)} not installed, which export needs; run pip install 'optical[onnx]'")
+    check_installed()
     check_replaceable(folder)
     if not texts:
         raise DataError("an export is checked on real texts, but none was given; give some queries of the language")

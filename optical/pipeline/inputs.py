@@ -78,10 +78,11 @@ def bitext_path(recipe: Recipe) -> str:
         if folder.is_dir():
             return str(folder)
     known = sorted(p.parent.name for p in SAMPLE.glob("*/bitext"))
+    there = f" (there is one for {', '.join(known)})" if known else ""
     raise DataError(
-        f"no bitext for the language {recipe.lang!r}: neither {DOWNLOADS / recipe.lang} nor a sample (there is one for "
-        f"{', '.join(known) or 'none'}); give your own with --bitext (make: BITEXT=path), or fetch public bitext with "
-        f"`make data LANG={recipe.lang}`"
+        f"no bitext for the language {recipe.lang!r}: neither {DOWNLOADS / recipe.lang} nor a sample{there}; give your "
+        f"own with --bitext (make: BITEXT=path), or fetch public bitext with `optical data --lang {recipe.lang}` "
+        f"(`make data LANG={recipe.lang}`)"
     )
 
 

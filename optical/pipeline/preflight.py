@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from optical.config.kinds import REPORTS
-from optical.config.recipe import Recipe
+from optical.config.recipe import Recipe, load_recipe
 from optical.config.teaching import Teaching
 from optical.data.bitext_sources import sources_of
 from optical.data.collection import documents_of
@@ -17,9 +17,10 @@ from optical.data.collection_irds import IR_DATASETS
 from optical.errors import DataError, RecipeError
 from optical.files import check_place, check_replaceable
 from optical.limits import check_regular, exists, path_of
+from optical.models.onnx_encoder import check_installed
 from optical.models.packaged_teachers import check_model_name
 from optical.pipeline.inputs import bitext_path, collection_path
-from optical.pipeline.run_folder import check_distill, check_evaluate, check_index, check_teach, check_transplant
+from optical.pipeline.run_folder import check_distill, check_evaluate, check_index, check_teach, check_transplant, kept
 
 GPUS = (
     "/dev/nvidiactl",
@@ -94,23 +95,30 @@ def before_index(recipe: Recipe) -> None:
     before_embed(recipe)
 
 
-def before_search(recipe: Recipe, student: Path | None = None) -> None:
-    """Refuse a run without what a search needs: student and collection.
+def before_search(recipe: Recipe) -> None:
+    """Refuse a run without what a search needs: a student that reads the languages asked for, and a collection.
 
     Raises:
         DataError: What is missing.
     """
-    _check_student(student or recipe.folder / "student")
+    _check_student(recipe.folder / "student")
+    read = load_recipe(kept(recipe.folder)).langs
+    if others := [lang for lang in recipe.langs if lang not in read]:
+        raise DataError(
+            f"the student of {recipe.folder} reads {', '.join(read)}, not {', '.join(others)}; take another lang"
+        )
     _check_collections(recipe)
 
 
 def before_export(recipe: Recipe, folder: Path, to: str) -> None:
-    """Refuse an export of a run without a student, or into a folder that cannot be written or holds something else.
+    """Refuse an export of a run without a student, without its packages, or into a folder that holds something else.
 
     Raises:
         DataError: What is missing or in the way.
     """
     _check_student(recipe.folder / "student")
+    if to == "onnx":
+        check_installed()
     if to not in ("qdrant", "pgvector"):
         check_place(folder)
         check_replaceable(folder)
@@ -140,7 +148,8 @@ def before_evaluate(recipe: Recipe, student: Path | None) -> None:
     """
     check_evaluate(recipe.folder)
     _check_models([recipe.teacher])
-    before_search(recipe, student)
+    _check_student(student or recipe.folder / "student")
+    _check_collections(recipe)
 
 
 def before_mteb(recipe: Recipe) -> None:

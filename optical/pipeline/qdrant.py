@@ -13,7 +13,7 @@ from optical.errors import DataError
 from optical.pipeline.exported_documents import OWN, Asking, asking, embedded_for_export
 from optical.pipeline.inputs import first_collection
 from optical.retrieval.matches import Hit
-from optical.retrieval.qdrant.place import Place, check_folder, connect, explained
+from optical.retrieval.qdrant.place import Place, check_folder, check_installed, connect, explained
 from optical.retrieval.qdrant.search import CANDIDATES, check, search
 from optical.retrieval.qdrant.write import Written, write_documents
 
@@ -74,6 +74,7 @@ def export_qdrant(
         Unavailable: The place does not answer, or refuses.
     """
     check_folder(place)
+    check_installed()  # before documents are embedded
     embedded, facts = embedded_for_export(recipe, say)
     return write_documents(place, embedded, facts, shards=shards, replicas=replicas, say=say)
 

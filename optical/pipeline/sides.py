@@ -150,7 +150,8 @@ def _split_fault(collection: Collection, lang: str, split: str) -> str:
     if collection.docs_lang != ENGLISH:
         return _foreign_fault(collection, lang, split)
     if lang not in collection.queries:
-        return f"{collection.name} has no {lang} queries, only {', '.join(collection.queries)}; add queries.{lang}.tsv"
+        read = ", ".join(collection.queries)
+        return f"{collection.name} has no {lang} queries, of those wanted only {read}; add queries.{lang}.tsv"
     if not queries_of(collection, lang, split):
         return f"{collection.name} judges no {lang} query in {split!r}; set search.split: {there}"
     return ""

@@ -5,6 +5,7 @@ The port is bound before anything is loaded, so that a taken port is reported at
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import signal
 import socket
@@ -53,9 +54,13 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         own.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"cannot listen at {host} port {port}: {reason}; choose another with --port, or --port 0 for any free one"
-        ) from error
+        elsewhere = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        remedy = (
+            "name an address of this machine with --host, or leave it out"
+            if elsewhere
+            else "choose another with --port, or --port 0 for any free one"
+        )
+        raise DataError(f"cannot listen at {host} port {port}: {reason}; {remedy}") from error
     return own
 
 

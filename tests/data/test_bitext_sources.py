@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,19 @@ def test_facts_that_cannot_be_read_are_refused(folder, text, said):
     assert message(f"{folder}/more").startswith(f"{facts}: ")
     assert said in message(f"{folder}/more")
     assert message(f"{folder}/more").endswith('; write licence = "CC BY 4.0"')
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_through_is_passed_over(tmp_path, monkeypatch):
+    for name in ("gone", "here"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.tsv").write_text("water\tmaji\n")
+    real = os.scandir
+
+    def scandir(place="."):
+        if str(place).endswith("gone"):
+            raise FileNotFoundError(2, "No such file or directory", str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (source,) = sources_of(str(tmp_path), "sw")
+    assert [one.paths() for one in source.files] == [(tmp_path / "here" / "a.tsv",)]

@@ -181,7 +181,7 @@ def test_a_side_that_is_missing_is_named(tmp_path, finished):
         " documents, or a run in fi"
     )
     recipe = finished(write_collection(tmp_path / "english", "en", ["en"]))
-    with pytest.raises(DataError, match="english has no xx queries, only en; add queries.xx.tsv"):
+    with pytest.raises(DataError, match="english has no xx queries, of those wanted only en; add queries.xx.tsv"):
         measured(recipe)
 
 

@@ -199,7 +199,7 @@ def test_where_only_english_is_asked_there_is_no_map_and_it_is_said(run):
     [
         ("fi", ["en", "zz"], "test", "passages has fi documents, which nobody embeds"),
         ("zz", ["zz"], "dev", "passages has no split 'test', only dev; set search.split"),
-        ("en", ["en"], "test", "passages has no zz queries, only en; add queries.zz.tsv"),
+        ("en", ["en"], "test", "passages has no zz queries, of those wanted only en; add queries.zz.tsv"),
     ],
 )
 def test_a_collection_that_does_not_fit_stops_before_anything_is_written(run, docs_lang, langs, split, says):

@@ -255,3 +255,17 @@ def test_in_a_browser_nothing_is_wider_than_a_telephone(run, tmp_path):
         assert page.run("document.documentElement.scrollWidth") <= 360
         assert page.complaints() == []
         assert len(page.requests()) == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_on_paper_it_is_light_and_questions_take_a_line_each(run, tmp_path):
+    with browser(tmp_path) as page:
+        page.open((run[0].folder / "report.html").absolute().as_uri())
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        colour = "getComputedStyle(document.body).color"
+        page("Emulation.setEmulatedMedia", media="print", features=dark)
+        assert page.run(colour) == "rgb(29, 35, 39)"
+        heights = "[...document.querySelectorAll('details.change')].map((one) => one.clientHeight)"
+        assert max(page.run(heights), default=0) < 60
+        page("Emulation.setEmulatedMedia", media="screen", features=dark)
+        assert page.run(colour) == "rgb(231, 235, 236)"

@@ -81,3 +81,17 @@ def test_text_without_a_letter_or_a_digit_is_no_question(text):
 @pytest.mark.parametrize("text", ["2024", "\u0968\u0966\u0968\u096a", " maji? ", "\u6c34", "C++"])
 def test_a_number_or_a_sign_of_a_script_is_a_question(text):
     assert preflight.checked_question(text) == text.strip()
+
+
+def test_a_language_that_the_student_does_not_read_is_refused(run):
+    folder = run[0].folder
+    preflight.before_search(load_recipe(folder / "recipe.toml"))
+    with pytest.raises(DataError, match=r"the student of .* reads sw, not fr, xx; take another lang"):
+        preflight.before_search(load_recipe(folder / "recipe.toml", {"lang": "fr,sw,xx"}))
+
+
+def test_what_an_export_needs_is_looked_for_before_any_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("optical.models.onnx_encoder.find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(DataError, match=r"^onnxscript not installed, which export needs; run pip install"):
+        preflight.before_export(run[0], tmp_path / "onnx", "onnx")
+    preflight.before_export(run[0], tmp_path / "router", "router")

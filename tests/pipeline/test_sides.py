@@ -47,7 +47,7 @@ def test_a_language_without_a_collection_is_not_measured():
 def test_a_language_without_queries_is_named_and_the_others_are_measured():
     poor, said = collection("poor", "en", "so"), []
     assert list(judged({"sw": poor, "so": poor}, "test", said.append)) == ["so"]
-    assert said == ["sw is not measured: poor has no sw queries, only en, so; add queries.sw.tsv"]
+    assert said == ["sw is not measured: poor has no sw queries, of those wanted only en, so; add queries.sw.tsv"]
 
 
 def test_nothing_to_measure_although_there_is_a_collection_is_an_error():
@@ -57,7 +57,7 @@ def test_nothing_to_measure_although_there_is_a_collection_is_an_error():
     for langs in (["sw"], ["sw", "so"]):
         with pytest.raises(DataError, match=r"^unjudged judges no sw query in 'test'; set search\.split: dev, test$"):
             judged(dict.fromkeys(langs, unjudged), "test", pytest.fail)
-        with pytest.raises(DataError, match=r"^none has no sw queries, only en; add queries\.sw\.tsv$"):
+        with pytest.raises(DataError, match=r"^none has no sw queries, of those wanted only en; add queries\.sw\.tsv$"):
             judged(dict.fromkeys(langs, none), "test", pytest.fail)
         with pytest.raises(DataError, match="has no split 'train', only dev, test"):
             judged(dict.fromkeys(langs, none), "train", pytest.fail)

@@ -29,9 +29,16 @@ def test_a_free_port_is_taken_and_named():
         assert server.address(own) == f"http://127.0.0.1:{own.getsockname()[1]}"
 
 
-@pytest.mark.parametrize(("host", "port"), [("203.0.113.7", 0), ("no such host", 0), ("127.0.0.1", 70000)])
-def test_an_address_that_is_none_of_ours_is_refused(host, port):
-    with pytest.raises(DataError, match=f"cannot listen at {host} port {port}: .+; choose another with --port"):
+@pytest.mark.parametrize(
+    ("host", "port", "remedy"),
+    [
+        ("203.0.113.7", 0, "name an address of this machine with --host"),
+        ("no such host", 0, "name an address of this machine with --host"),
+        ("127.0.0.1", 70000, "choose another with --port"),
+    ],
+)
+def test_an_address_that_is_none_of_ours_is_refused(host, port, remedy):
+    with pytest.raises(DataError, match=f"cannot listen at {host} port {port}: .+; {remedy}"):
         server.bind(host, port)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,6 +57,19 @@ def check_folder(place: Place) -> None:
         raise DataError(f"{in_the_way} is in the way: Qdrant did not write it; name another folder with --path")
 
 
+def check_installed() -> None:
+    """Refuse a machine without Qdrant's client.
+
+    Raises:
+        DataError: With the line that installs it.
+    """
+    if find_spec("qdrant_client") is None:
+        raise DataError(
+            "Qdrant needs a package that is not installed: qdrant-client; run `pip install qdrant-client`, or install "
+            "optical with its extra: optical[qdrant]"
+        )
+
+
 @contextmanager
 def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
     """A client, closed at the end; a server has ``patience`` seconds for each call.
@@ -64,13 +78,9 @@ def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
         DataError: The client is not installed, or the folder cannot be opened.
     """
     check_folder(place)
-    try:
-        from qdrant_client import QdrantClient
-    except ImportError as error:
-        raise DataError(
-            "Qdrant needs a package that is not installed: qdrant-client; run `pip install qdrant-client`, or install "
-            "optical with its extra: optical[qdrant]"
-        ) from error
+    check_installed()
+    from qdrant_client import QdrantClient
+
     try:
         if place.path is not None:
             client = QdrantClient(path=str(place.path))
