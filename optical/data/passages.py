@@ -65,6 +65,7 @@ class PassageDocs(Sequence[Doc]):
         self.ids = ids
         self._docs = docs
         self._rows = {doc_id: row for row, doc_id in enumerate(ids_of(docs))}
+        self._last: Doc | None = None
 
     def __len__(self) -> int:
         """Number of passages."""
@@ -79,7 +80,8 @@ class PassageDocs(Sequence[Doc]):
         if isinstance(index, slice):
             return [self[row] for row in range(len(self))[index]]
         doc_id, start, end = place_of(self.ids[index])
-        doc = self._docs[self._rows[doc_id]]
+        doc = self._last if self._last and self._last.id == doc_id else self._docs[self._rows[doc_id]]
+        self._last = doc  # passages of a document follow each other
         return doc._replace(id=self.ids[index], text=doc.text[start:end])
 
 

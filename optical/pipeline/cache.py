@@ -28,6 +28,7 @@ LEFT_OVER = "left over"  # of a process that was killed
 KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint of the encoder
     rf"documents-({_DIGEST})-{_DIGEST}.*": DOCUMENTS,
     rf"teacher-({_DIGEST})-{_DIGEST}": "sentence pairs",
+    rf"passages-({_DIGEST})-{_DIGEST}-\d+\.json": "passages of documents",
     rf"negatives-({_DIGEST})-{_DIGEST}\.json": "mined negatives",
     rf"bm25-{_DIGEST}()": "BM25 index",
     rf"{E5_TEACHER}-.*()": "converted teacher",

@@ -7,22 +7,25 @@ until there is a student.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from optical.config.recipe import Recipe
 from optical.config.search import Search
 from optical.data.collection import Collection, documents_of, stream_docs
-from optical.data.document_store import FullTexts, hold, ids_of
-from optical.data.passages import PassageIds, passages
+from optical.data.document_store import FullTexts, ids_of
+from optical.data.passages import PassageDocs, PassageIds, passages
 from optical.data.records import ENGLISH, Doc
 from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
+from optical.files import file_written_whole, mark_used
 from optical.models import encoders, load
 from optical.models.encoders import Encoder
 from optical.models.linear_map import Body, body_for
@@ -102,15 +105,41 @@ def embed_documents(
     return EmbeddedCollection(collection, vectors, ids)
 
 
-def searched_texts(recipe: Recipe, encoder: Encoder, collection: Collection) -> tuple[list[str], FullTexts]:
-    """Ids and texts of what is embedded and searched: documents, or passages where some are too long."""
-    split = _split(recipe, encoder, lambda: collection.docs, collection.docs_lang)
-    if split is None:
-        return ids_of(collection.docs), FullTexts(collection.docs)
-    some = hold(split()).docs
-    ids = PassageIds(ids_of(some))
-    ids.limit = passage_limit(recipe, encoder)
-    return ids, FullTexts(some)
+def searched_texts(
+    recipe: Recipe, encoder: Encoder, collection: Collection, *, keep: bool = True
+) -> tuple[list[str], FullTexts]:
+    """Ids and texts of what is embedded and searched: documents, or passages where some are too long.
+
+    Where passages begin and end is kept in the cache, as long as ``keep``, so that every later job tokenizes nothing.
+    """
+    limit, whole = passage_limit(recipe, encoder), ids_of(collection.docs)
+    if not limit:
+        return whole, FullTexts(collection.docs)
+    kept = (
+        recipe.cache_folder / f"passages-{encoders.fingerprint(encoder, 'document')}-{collection.checksum}-{limit}.json"
+    )
+    ids = _read_passages(kept)
+    if ids is None:
+        count = partial(counted_tokens, encoder)
+        ids = PassageIds(doc.id for doc in passages(collection.docs, collection.docs_lang, count, limit))
+        if keep:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with file_written_whole(kept) as unfinished:
+                unfinished.write_text(json.dumps(ids), encoding="utf-8")
+    if len(ids) == len(whole):
+        return whole, FullTexts(collection.docs)
+    ids.limit = limit
+    return ids, FullTexts(PassageDocs(ids, collection.docs))
+
+
+def _read_passages(kept: Path) -> PassageIds | None:
+    """The ids of passages that an earlier job has kept; None where it has not."""
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    mark_used(kept)
+    return PassageIds(found)
 
 
 def split_into(ids: Sequence[str], collection: Collection) -> str:

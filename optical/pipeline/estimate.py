@@ -193,7 +193,7 @@ def _there(recipe: Recipe, embedded: Sequence[Documents], learnt: bool) -> list[
 
 
 def _documents(recipe: Recipe, embedder: Encoder, one: Collection) -> Documents:
-    ids, texts = searched_texts(recipe, embedder, one)
+    ids, texts = searched_texts(recipe, embedder, one, keep=False)
     missing = documents_missing(embedder, ids, texts, recipe.cache_folder, embed_options(recipe.search))
     return Documents(one.name, texts, missing, split_into(ids, one))
 

@@ -41,7 +41,8 @@ def test_recipes_cannot_be_changed():
     [
         ("sw,,so", "an empty language code"), ("", "an empty language code"), ("sw,", "an empty language code"),
         ("sw, sw", "sw is there twice; name every language once"), ("en", "en is the teacher's language"),
-        ("sw,en", "en is the teacher's language"),
+        ("sw,en", "en is the teacher's language"), ("../x", "'../x' is no language code"),
+        ("s w", "'s w' is no language code"), ("-x", "'-x' is no language code"),
     ],
 )  # fmt: skip
 def test_languages_that_are_none_are_refused(lang, fault, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optical.models import encoders
-from optical.pipeline import answer
+from optical.pipeline import answer, cache, embed
 from optical.pipeline.embed import embed_collections, embed_documents, load_teacher, passage_limit
 from optical.pipeline.exported_documents import embedded_for_export
 from optical.web.endpoints import result
@@ -102,3 +102,19 @@ def test_passages_are_proposed_where_much_is_not_read(recipe):
     embed_documents(auto, teacher, collection, False, said.append)
     assert "passages of at most 8 tokens" in said[0]
     assert not [line for line in said if "search.passages" in line]
+
+
+def test_later_jobs_tokenize_nothing_to_split(recipe, monkeypatch):
+    teacher, collection = load_teacher(recipe), answer.load_run(recipe).collection
+    ids, texts = embed.searched_texts(recipe, teacher, collection)
+    (kept,) = recipe.cache_folder.glob("passages-*-16.json")
+    monkeypatch.setattr(embed, "counted_tokens", lambda *_: pytest.fail("something was tokenized"))
+    again, others = embed.searched_texts(recipe, teacher, collection)
+    assert (again, list(others), again.limit) == (ids, list(texts), 16)
+    assert [one.kind for one in cache.kept(recipe.cache_folder) if one.path == kept] == ["passages of documents"]
+    monkeypatch.undo()
+    kept.write_text("[")
+    assert embed.searched_texts(recipe, teacher, collection, keep=False)[0] == ids
+    assert kept.read_text() == "["
+    assert embed.searched_texts(recipe, teacher, collection)[0] == ids
+    assert kept.read_text() != "["
