@@ -178,7 +178,9 @@ def run_cell(
     say(f"{row.name} {setting.lang} seed {seed}: {trained.sentence}, {seconds} s")
     found: dict[str, Any] = {"dev": trained.facts}
     found |= {"pairs": len(done.mixture.pairs), "seconds": seconds}
-    return found | {"ap": measured(done.student, setting, experiment.perturb)}
+    found |= {"ap": measured(done.student, setting, experiment.perturb)}
+    trained.clear_checkpoints()
+    return found
 
 
 def _every_language(setting: Setting, row: Row, data: Path) -> tuple[dict[str, list[Pair]], dict[Pair, float]]:

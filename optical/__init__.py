@@ -187,6 +187,7 @@ def distill(
     add_words([done.student], listed, recipe.vocabulary, lambda _: None)
     if folder is not None:
         save_encoder(done.student, Path(folder))
+    done.trained.clear_checkpoints()
     return done.student
 
 
@@ -312,6 +313,7 @@ def teach(
         taught = training.teach(start, listed, chosen, workspace, dev=dev, ranking=ranking)
     if folder is not None:
         save_encoder(taught.encoder, Path(folder))
+    taught.clear_checkpoints()
     return taught.encoder
 
 

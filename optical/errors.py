@@ -15,7 +15,13 @@ def visible(text: str) -> str:
 
 
 class OpticalError(Exception):
-    """An error whose message says what is wrong, what was received (``path:line`` for data) and how to fix it."""
+    """An error whose message says what is wrong, what was received (``path:line`` for data) and how to fix it.
+
+    Attributes:
+        exit_code: The command line ends with it.
+    """
+
+    exit_code = 1
 
     def __str__(self) -> str:
         """The message; what it quotes of a file does nothing to a terminal and has an end."""

@@ -205,14 +205,14 @@ def working_folder(folder: Path, patterns: Sequence[str]) -> None:
     write_marker(folder, own)
 
 
-def clear_working_folder(folder: Path) -> None:
-    """Remove what was written into a working folder, and the folder itself unless something else is in it."""
+def clear_working_folder(folder: Path, only: Sequence[str] | None = None) -> None:
+    """Remove what was written into a working folder, or ``only`` some names; with all, the folder where it is empty."""
     own = read_marker(folder) or UNMARKED
     for path in list(folder.iterdir()) if folder.is_dir() and own.working else []:
-        if path.name != MARKER and own.covers(path.name):
+        if path.name != MARKER and own.covers(path.name) and (only is None or path.name in only):
             remove_known(path)
     with contextlib.suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [MARKER]:
+        if only is None and [path.name for path in folder.iterdir()] == [MARKER]:
             (folder / MARKER).unlink()
             folder.rmdir()
 

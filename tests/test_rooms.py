@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
-    "training": "errors files progress config data transport models embeddings vocabulary evaluation",
+    "training": "errors files marker progress config data transport models embeddings vocabulary evaluation",
     "pipeline": "errors limits version files generation config data models embeddings vocabulary training retrieval "
     "evaluation",
     "web": "errors version config data retrieval evaluation pipeline",

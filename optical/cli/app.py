@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a retriever a new query language from parallel sentences alone.",
     epilog="Every verb takes --json, --quiet and -v. Exit codes: 0 done, 1 an error that the message says how to mend, "
-    "2 wrong usage, 130 stopped by Ctrl-C.",
+    "2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM.",
 )
 __all__ = ["app", "bold", "chosen", "console", "found", "hint", "kept", "say"]  # what verbs print by is taken from here
 
@@ -163,13 +164,17 @@ def main() -> None:
     """Run the program; an error that the user can mend is printed as one message, any other shows its trace."""
     reset()
     _quiet()
+    if (
+        signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    ):  # so that what is unfinished is cleared away, as after Ctrl-C
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app(prog_name="optical")
     except OpticalError as error:
-        _stop(str(error))
+        _stop(str(error), error.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # typer ends with this code after Ctrl-C and prints nothing
-            _stop("stopped", 130)
+        if stop.code in (130, 143):  # typer ends with 130 after Ctrl-C and prints nothing
+            _stop("stopped", stop.code)
         raise
     except Exception as error:
         fault = _write_fault(error)

@@ -22,6 +22,10 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 @quiet_libraries()
 def write_encoder(encoder: Encoder, folder: Path) -> None:
     """Write the files of a model into a folder; its README says what there is to say of the weights it began with."""
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    if backend is not None:  # it keeps padding and truncation of its last call, which are nothing of the model's
+        backend.no_truncation()
+        backend.no_padding()
     encoder.save(str(folder))
     words = query_words(encoder)
     if words is not None:

@@ -37,7 +37,7 @@ from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
 from optical.training.distillation import Distilled, distill
 from optical.training.start import Start, choose_vocabulary, make_start
-from optical.training.trainer import Workspace
+from optical.training.trainer import Trained, Workspace
 from optical.training.unseen import add_words
 from optical.vocabulary.transplant import check_tokenizer
 
@@ -80,10 +80,12 @@ def distill_run(
     """
     check_distill(recipe)
     with next_generation(recipe, say, DISTILLED) as (recipe, say):
-        return _distill(recipe, say, progress)
+        reports, trained = _distill(recipe, say, progress)
+    trained.clear_checkpoints()  # now that all is saved
+    return reports
 
 
-def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> dict[str, Report]:
+def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tuple[dict[str, Report], Trained]:
     clock = Clock()
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
@@ -134,7 +136,7 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> dict
     write_manifest(recipe, teacher, facts, towers.documents)
     write_card(recipe, say)
     page_after_distill(recipe, teacher, distilled, inputs.collections, say)
-    return reports
+    return reports, distilled.trained
 
 
 def _options(recipe: Recipe, inputs: Inputs) -> StudentOptions:

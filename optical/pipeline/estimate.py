@@ -24,6 +24,7 @@ from optical.models.towers import Towers
 from optical.pipeline.dev_score import dev_queries
 from optical.pipeline.embed import embed_options, searched_texts, split_into, teacher_towers
 from optical.pipeline.inputs import Inputs, distinct, read_inputs
+from optical.training.checkpoints import listed
 from optical.training.mixture import mix
 from optical.vocabulary.choose_words import choose_words
 
@@ -34,7 +35,7 @@ PAIR = 0.0035  # seconds of the transplant for a pair
 FIXED = 10.0  # seconds of what depends on nothing here: saving, baselines on words, tests of significance
 LIBRARIES = 300_000_000  # bytes of what is loaded later
 COPIES = 6  # of the student in memory: itself, its start, gradients, two moments, one that is scored
-CHECKPOINTS = 8  # copies of the student on disk while it is trained: two of weights and moments, the start, the last
+CHECKPOINTS = 9  # copies of the student on disk while it is trained: two of weights, twice, and moments, and the start
 
 
 class Probe(NamedTuple):
@@ -187,8 +188,8 @@ def _there(recipe: Recipe, embedded: Sequence[Documents], learnt: bool) -> list[
     said += ["the teacher's vectors of the bitext: used again"] if learnt else []
     if (recipe.folder / "manifest.json").is_file():
         said.append(f"an earlier run in {recipe.folder}: replaced when training has ended well")
-    for state in sorted(recipe.folder.glob("checkpoints-*/checkpoint-*/trainer_state.json")):
-        said.append(f"{state.parent}: training goes on from it, where nothing that decides the result has changed")
+    for folder in [one for run in sorted(recipe.folder.glob("checkpoints-*")) for one in listed(run)]:
+        said.append(f"{folder}: training goes on from it, where nothing that decides the result has changed")
     return said
 
 

@@ -32,7 +32,7 @@ from optical.retrieval.search import search
 from optical.training.hard_negatives import mine
 from optical.training.teacher import at_most_tokens, beginning, ranking_of, teach
 from optical.training.teacher_data import HeldOut, TeachingData, divide, draw_queries
-from optical.training.trainer import Workspace
+from optical.training.trainer import Trained, Workspace
 
 START, PROJECTED, TAUGHT = "start", "start, projected", "taught"
 MEASURES = ("AP", "nDCG@10", "R@100")
@@ -71,10 +71,12 @@ def teach_run(
     """
     check_teach(options.folder)
     with next_generation(options, say, TAUGHT_PARTS) as (options, say):
-        return _teach(options, say, progress)
+        outcomes, taught = _teach(options, say, progress)
+    taught.clear_checkpoints()  # now that all is saved
+    return outcomes
 
 
-def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> list[TaughtScores]:
+def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> tuple[list[TaughtScores], Trained]:
     clock = Clock()
     collection = _read(options.collection)
     say_skipped([collection], say)
@@ -106,7 +108,7 @@ def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> lis
     facts = {"pairs": len(rows), "development": taught.facts}
     facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
     write_manifest(options, start, facts)
-    return outcomes
+    return outcomes, taught
 
 
 def _read(path: str) -> Collection:

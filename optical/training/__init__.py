@@ -7,8 +7,8 @@
 - :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
   collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
-  :mod:`optical.training.choice` (what becomes the student), :mod:`optical.training.batches` and
-  :mod:`optical.training.memory`;
+  :mod:`optical.training.checkpoints`, :mod:`optical.training.choice` (what becomes the student),
+  :mod:`optical.training.batches` and :mod:`optical.training.memory`;
   :mod:`optical.training.embedding_rows` says how a student's rows are trained, by :mod:`optical.training.row_adam`
   where it can.
 - :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a

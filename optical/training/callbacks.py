@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: early stopping, the last weights, Ctrl-C, diverged runs, log of plans, progress bar.
+"""Callbacks of the trainer: early stopping, checkpoints, Ctrl-C, diverged runs, log of plans, progress bar.
 
 And those of whoever calls :func:`optical.distill`: plain functions of a :class:`TrainingLog`.
 """
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from optical.config.arguments import takes_one
 from optical.errors import OpticalError, RecipeError
 from optical.models.encoders import Encoder
 from optical.progress import bar
+from optical.training.checkpoints import WEIGHTS, last_good, seal
 from optical.training.distillation_loss import DistillationLoss
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
@@ -38,58 +38,90 @@ class Interrupted(OpticalError):
 
 
 class Interruption(TrainerCallback):
-    """On the first Ctrl-C, finish the step, save a checkpoint and stop; on the second, stop at once."""
+    """On the first Ctrl-C or SIGTERM, finish the step, save a checkpoint and stop; on the second, stop at once."""
 
     def __init__(self) -> None:
         """Start without a request to stop."""
-        self.asked = False
-        self._previous: Any = None
+        self.asked = 0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        """Take over SIGINT, in the main thread only: Python delivers signals nowhere else."""
+        """Take over SIGINT and SIGTERM, in the main thread only: Python delivers signals nowhere else."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._ask)
+            self._previous = {one: signal.signal(one, self._ask) for one in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give SIGINT back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        """Give both back."""
+        for one, handler in self._previous.items():
+            signal.signal(one, signal.SIG_DFL if handler is None else handler)
 
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        if self.asked:
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        if self.asked:
+            raise SystemExit(128 + number)
+        self.asked = number
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Turn the request into a checkpoint and the end of training."""
-        if self.asked:
-            control.should_save = True
-            control.should_training_stop = True
+        """Turn the request into a checkpoint."""
+        control.should_save |= bool(self.asked)
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """End training with the checkpoint; not before, since whatever else ends it is noted in the checkpoint."""
+        control.should_training_stop |= bool(self.asked)
         return control
 
     def raise_if_interrupted(self, folder: Path) -> None:
         """Raise :class:`Interrupted` if the user asked to stop."""
         if self.asked:
-            raise Interrupted(f"stopped; the checkpoint is in {folder}; the same command goes on from it")
+            error = Interrupted(f"stopped; the checkpoint is in {folder}; the same command goes on from it")
+            error.exit_code = 128 + self.asked
+            raise error
 
 
-class KeepLast(TrainerCallback):
-    """Keep the last weights in a file, before the trainer puts those of the best checkpoint in their place."""
+class SaveCheckpoints(TrainerCallback):
+    """Make a checkpoint whole as soon as the trainer has written it, with the weights as a state dict beside its files.
 
-    def __init__(self, encoder: Encoder, path: Path) -> None:
-        """Keep the weights of ``encoder``, as ``torch.save`` writes them."""
-        self.encoder, self.path = encoder, path
+    It comes after all callbacks that end training, whose last step is saved in any case.
+    """
+
+    def __init__(self, encoder: Encoder, run: Path, key: str) -> None:
+        """Of a training of ``encoder`` in the folder ``run``, with its key."""
+        self.encoder, self.run, self.key = encoder, run, key
+        self.saved = -1
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Let the step be saved that training ends with."""
+        control.should_save |= control.should_training_stop and self.saved < state.global_step
+        return control
+
+    on_log = on_evaluate = on_epoch_end = on_step_end
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the file beside the checkpoint that ends training."""
-        if control.should_training_stop or state.global_step >= state.max_steps:
-            torch.save(self.encoder.state_dict(), self.path)
+        """Add the weights and write the list of the files."""
+        self.saved = state.global_step
+        folder = self.run / f"checkpoint-{self.saved}"
+        torch.save(self.encoder.state_dict(), folder / WEIGHTS)
+        seal(folder, self.key, ended=control.should_training_stop)
 
 
-def early_stopping(patience: int) -> TrainerCallback:
-    """Stop after so many development scores without a new best."""
-    return EarlyStoppingCallback(patience)
+class EarlyStopping(TrainerCallback):
+    """Stop after so many development scores without a new best.
+
+    They are counted in the log, which a checkpoint has, so that a training that was stopped counts on.
+    """
+
+    def __init__(self, patience: int) -> None:
+        """Keep the number of scores."""
+        self.patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Count the scores since the first of the highest."""
+        scores = np.nan_to_num([entry["eval_dev"] for entry in state.log_history if "eval_dev" in entry], nan=-np.inf)
+        control.should_training_stop |= len(scores) - 1 - int(np.argmax(scores)) >= self.patience
+        return control
 
 
 class StopWhenDiverged(TrainerCallback):
@@ -125,22 +157,6 @@ def _diverged(args: Any, state: Any, cause: str, remedy: str) -> Diverged:
     good = last_good(Path(args.output_dir))
     kept = f"the last good checkpoint is {good}" if good else "there is no checkpoint before it"
     return Diverged(f"training diverged at step {state.global_step}: {cause}; {kept}; {remedy}")
-
-
-def whole_checkpoints(run: Path) -> list[Path]:
-    """Folders of the checkpoints in ``run``, newest first, without those that a full disk or a kill cut short."""
-    # The trainer writes its state last.
-    whole = (path.parent for path in run.glob("checkpoint-*/trainer_state.json"))
-    return sorted(whole, key=lambda folder: -int(folder.name.split("-")[-1]))
-
-
-def last_good(run: Path) -> Path | None:
-    """The newest whole checkpoint whose weights are all finite; None where there is none."""
-    for folder in whole_checkpoints(run):
-        files = sorted(folder.glob("*.safetensors"))
-        if files and all(bool(value.isfinite().all()) for f in files for value in load_file(f).values()):
-            return folder
-    return None
 
 
 class PullRows(TrainerCallback):

@@ -16,7 +16,20 @@ from optical.evaluation.strata import Stratified, alone, better, by_query
 from optical.models.encoders import DevScore, Encoder
 
 SHARES = (0.3, 0.5, 0.7)  # weights of the trained student in the averages tried
-START, LAST, BEST = "start.pt", "last.pt", "end.pt"  # state dicts in the folder of a training
+
+
+class Weights(NamedTuple):
+    """Files of the state dicts that are chosen among.
+
+    Attributes:
+        start: Before training.
+        best: Of the checkpoint with the highest score.
+        last: At the end of training; None where the score gives no values by query.
+    """
+
+    start: Path
+    best: Path
+    last: Path | None
 
 
 class Look(NamedTuple):
@@ -24,13 +37,13 @@ class Look(NamedTuple):
 
     Attributes:
         share: Of the trained weights in an average with the start: 0 for the start itself, 1 for a checkpoint.
-        trained: Name of the file of the trained weights.
+        trained: File of the trained weights.
         values: The development score.
         looks: How many it is the best of.
     """
 
     share: float
-    trained: str
+    trained: Path
     values: Stratified
     looks: int = 1
 
@@ -55,7 +68,13 @@ class Choice(NamedTuple):
 
 
 def choose(
-    student: Encoder, run: Path, dev: DevScore, start: Stratified, best: float, looks: int, shares: tuple[float, ...]
+    student: Encoder,
+    weights: Weights,
+    dev: DevScore,
+    start: Stratified,
+    best: float,
+    looks: int,
+    shares: tuple[float, ...],
 ) -> Choice:
     """Give the student the weights that the development score tells apart from its start.
 
@@ -68,35 +87,33 @@ def choose(
     State dicts are read from disk weight by weight: in memory there is one student, not three.
 
     Args:
-        student: With the weights of the best checkpoint; they are replaced.
-        run: Folder of the state dicts: ``start.pt``, ``last.pt`` where the score gives values by query; ``end.pt`` is
-            written.
+        student: Its weights are replaced.
+        weights: Where those of start, last and best checkpoint are.
         dev: Higher is better.
         start: Its values before training.
         best: Score of the best checkpoint while training.
         looks: How many checkpoints were scored.
         shares: Weights of the trained student in the averages tried.
     """
-    torch.save(student.state_dict(), run / BEST)
-    first = held = Look(0.0, BEST, start)
-    if (run / LAST).exists():
-        _move(student, run, LAST, 1.0)
-        challengers = [Look(1.0, LAST, by_query(dev, student))]
+    first = held = Look(0.0, weights.best, start)
+    if weights.last is not None:
+        _move(student, weights.start, weights.last, 1.0)
+        challengers = [Look(1.0, weights.last, by_query(dev, student))]
         if best > challengers[0].values.mean:
-            _move(student, run, BEST, 1.0)
-            challengers.append(Look(1.0, BEST, by_query(dev, student), looks))
+            _move(student, weights.start, weights.best, 1.0)
+            challengers.append(Look(1.0, weights.best, by_query(dev, student), looks))
     else:
-        challengers = [Look(1.0, BEST, alone(best), looks)]
+        challengers = [Look(1.0, weights.best, alone(best), looks)]
     for look in challengers:
         held = _better(look, held)
     trained = challengers[0] if held is first else held
     averages = []
     for share in shares:
-        _move(student, run, trained.trained, share)
+        _move(student, weights.start, trained.trained, share)
         averages.append(Look(share, trained.trained, by_query(dev, student), len(shares)))
     if averages:
         held = _better(max(averages, key=lambda look: look.values.mean), held)
-    _move(student, run, held.trained, held.share)
+    _move(student, weights.start, held.trained, held.share)
     return Choice(first, held, challengers[0] if held is first else held)
 
 
@@ -105,9 +122,9 @@ def _better(look: Look, held: Look) -> Look:
 
 
 @torch.no_grad()
-def _move(student: Encoder, run: Path, trained: str, share: float) -> None:
+def _move(student: Encoder, start: Path, trained: Path, share: float) -> None:
     """Move the student a share of the way from start to end; in between, integers and booleans are the start's."""
-    one, other = (torch.load(run / name, map_location="cpu", mmap=True, weights_only=True) for name in (START, trained))
+    one, other = (torch.load(file, map_location="cpu", mmap=True, weights_only=True) for file in (start, trained))
     for name, value in student.state_dict().items():
         if share in (0.0, 1.0) or not value.is_floating_point():
             value.copy_(other[name] if share == 1.0 else one[name])

@@ -22,24 +22,25 @@ from transformers import PrinterCallback, TrainerCallback
 
 from optical.config.teaching import Teaching
 from optical.config.training import Training
+from optical.errors import DataError
 from optical.evaluation.strata import by_query
 from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
 from optical.progress import quiet_libraries
-from optical.training.callbacks import Interruption, KeepLast, Progress, early_stopping, whole_checkpoints, wrapped
-from optical.training.choice import BEST, LAST, SHARES, START, Choice, choose
+from optical.training.callbacks import EarlyStopping, Interruption, Progress, SaveCheckpoints, wrapped
+from optical.training.checkpoints import PATTERNS, START, WEIGHTS, Checkpoint, resumable
+from optical.training.choice import SHARES, Choice, Weights, choose
 from optical.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
-CHECKPOINTS = (START, LAST, BEST, "eval", "checkpoint-*")  # names of what training leaves in its folder
 
 
 class Workspace(NamedTuple):
     """Where training writes, and what it shows.
 
     Attributes:
-        folder: Of the checkpoints, which are removed when training ends well.
+        folder: Of the checkpoints, which stay until :meth:`Trained.clear_checkpoints`.
         cache: Of the teacher's vectors, shared by all runs.
         progress: Show progress bars.
         say: Called with a sentence about each stage that is done.
@@ -95,6 +96,7 @@ class Trained(NamedTuple):
             start is kept; NaN where the score gives no values by query.
         p_value: Of that difference, by a paired randomisation test, times ``looks``.
         looks: How many scores the one of ``encoder`` is the highest of, which flatters it.
+        checkpoints: Folders that it was made from; the same call makes it from them again.
     """
 
     encoder: Encoder
@@ -105,6 +107,12 @@ class Trained(NamedTuple):
     error: float = math.nan
     p_value: float = math.nan
     looks: int = 1
+    checkpoints: tuple[Path, ...] = ()
+
+    def clear_checkpoints(self) -> None:
+        """Remove the checkpoints, which nobody needs once all that is made of the encoder is saved."""
+        for folder in self.checkpoints:
+            clear_working_folder(folder)
 
     @property
     def facts(self) -> dict[str, float]:
@@ -126,10 +134,11 @@ class Trained(NamedTuple):
 
         Each was tested against its own start: of both together no error is known, unless this one gained nothing.
         """
-        history = [*first.history, *self.history]
+        history, checkpoints = [*first.history, *self.history], (*first.checkpoints, *self.checkpoints)
         if self.share == 0.0:
-            return first._replace(history=history)
-        return self._replace(start=first.start, history=history, error=math.nan, p_value=math.nan, looks=1)
+            return first._replace(history=history, checkpoints=checkpoints)
+        unknown = {"error": math.nan, "p_value": math.nan, "looks": 1}
+        return self._replace(start=first.start, history=history, checkpoints=checkpoints, **unknown)
 
 
 class Evaluator(BaseEvaluator):
@@ -172,7 +181,8 @@ def untrained(encoder: Encoder, dev: DevScore | None) -> Trained:
 def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevScore | None) -> Trained:
     """Train, and give the encoder what is better than its start: :func:`optical.training.choice.choose` says what.
 
-    Interrupted (Ctrl-C), it leaves a checkpoint; called again with the same arguments it goes on from there.
+    Interrupted (Ctrl-C, SIGTERM) or killed, it leaves a checkpoint; called again with the same arguments it goes on
+    from there. A training that had ended is not done again: the choice is made anew from its checkpoints.
 
     Args:
         task: What is trained.
@@ -181,35 +191,62 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
         dev: Higher is better; called before training and at every evaluation. Without it the last step is the result.
 
     Raises:
-        Interrupted: Stopped by Ctrl-C; the message names the folder of the checkpoint.
+        Interrupted: Stopped by Ctrl-C or SIGTERM; the message names the folder of the checkpoint.
+        DataError: Somebody changed the checkpoints meanwhile.
         Diverged: A callback found that nothing can be learnt any more.
     """
-    encoder = task.encoder
-    run = workspace.folder / f"checkpoints-{checkpoint_key(encoder, task.inputs, dev)}"
+    encoder, key = task.encoder, checkpoint_key(task.encoder, task.inputs, dev)
+    run = workspace.folder / f"checkpoints-{key[:8]}"
     start = by_query(dev, encoder) if dev is not None else None
-    working_folder(run, CHECKPOINTS)
+    working_folder(run, PATTERNS)
     if dev is not None:
         torch.save(encoder.state_dict(), run / START)
+    last = resumable(run, key)
+    if last is None or not last.ended:
+        _train(task, loop, workspace, dev, run, key, last)
+        gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
+        last = resumable(run, key)
+    if last is None or not last.ended:
+        raise DataError(f"the checkpoints in {run} were changed while training went on; run the same command again")
+    state, chosen = last.state, None
+    if dev is None or start is None:
+        encoder.load_state_dict(torch.load(last.folder / WEIGHTS, map_location="cpu", weights_only=True, mmap=True))
+    else:
+        measured = last.folder / WEIGHTS if hasattr(dev, "measured") else None
+        weights = Weights(run / START, last.best / WEIGHTS, measured)
+        best = -math.inf if state["best_metric"] is None else state["best_metric"]
+        looks = sum("eval_dev" in entry for entry in state["log_history"])
+        chosen = choose(encoder, weights, dev, start, best, looks, SHARES if loop.averaging else ())
+    history = [entry for entry in state["log_history"] if "loss" in entry or "eval_dev" in entry]
+    encoder.eval()
+    return _trained(encoder, chosen, history)._replace(checkpoints=(run,))
+
+
+def _train(
+    task: Task,
+    loop: Training | Teaching,
+    workspace: Workspace,
+    dev: DevScore | None,
+    run: Path,
+    key: str,
+    last: Checkpoint | None,
+) -> None:
+    """Train from a checkpoint or the start; on Ctrl-C or SIGTERM leave a new checkpoint and stop."""
     interruption = Interruption()
     with task.optimizer as optimizer:
-        callbacks = [interruption, *task.callbacks, *wrapped(workspace.callbacks, task.name)]
-        callbacks += [Progress(task.name)] * workspace.progress
+        callbacks = [*task.callbacks, *wrapped(workspace.callbacks, task.name)]
+        callbacks += [Progress(task.name)] * workspace.progress + [EarlyStopping(loop.patience)] * (dev is not None)
+        callbacks += [SaveCheckpoints(task.encoder, run, key), interruption]
         trainer = _trainer(task, loop, run, dev, optimizer, callbacks)
-        _go_on(trainer, interruption, run)
+        if last:
+            logger.warning("going on from %s", last.folder)
+        if trainer.args.device.type == "cpu":
+            keep_freed_memory()
+        with interruption, _attention(trainer.args.device.type):
+            trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
+        interruption.raise_if_interrupted(run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
-    trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
-    state = trainer.state
-    del trainer, optimizer
-    gc.collect()  # the moments of Adam are twice the student, and the trainer is full of circles
-    chosen = None
-    if dev is not None and start is not None:
-        best = state.best_metric if state.best_metric is not None else float("-inf")
-        looks = sum("eval_dev" in entry for entry in state.log_history)
-        chosen = choose(encoder, run, dev, start, best, looks, SHARES if loop.averaging else ())
-    history = [entry for entry in state.log_history if "loss" in entry or "eval_dev" in entry]
-    clear_working_folder(run)
-    encoder.eval()
-    return _trained(encoder, chosen, history)
+    trainer.accelerator.unwrap_model(task.encoder, keep_fp32_wrapper=False)
 
 
 def _trained(encoder: Encoder, chosen: Choice | None, history: list[dict[str, float]]) -> Trained:
@@ -230,8 +267,8 @@ def _trained(encoder: Encoder, chosen: Choice | None, history: list[dict[str, fl
 
 
 def checkpoint_key(encoder: Encoder, inputs: Sequence[str], dev: DevScore | None) -> str:
-    """Eight hexadecimal digits that change with the start, the inputs or the development score."""
-    return checksum([fingerprint(encoder), *inputs, score_fingerprint(dev)])[:8]
+    """Sixteen hexadecimal digits that change with the start, the inputs or the development score."""
+    return checksum([fingerprint(encoder), *inputs, score_fingerprint(dev)])
 
 
 def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | None, optimizer, callbacks):
@@ -254,21 +291,16 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=dev is not None,
         metric_for_best_model="eval_dev",
         greater_is_better=True,
-        logging_steps=max(1, min(10, loop.steps // 10)),
+        # A checkpoint falls on a log, so that no loss is left out of it where a training is killed and goes on.
+        logging_steps=math.gcd(max(1, min(10, loop.steps // 10)), every),
         report_to=loop.report_to,
         seed=task.seed,
         dataloader_pin_memory=False,
         disable_tqdm=True,
         **task.arguments,
     )
-    if dev is not None:
-        callbacks = [*callbacks, early_stopping(loop.patience)]
-    if hasattr(dev, "measured"):
-        callbacks = [*callbacks, KeepLast(encoder, run / LAST)]
     trainer = cls(
         model=encoder, args=args, train_dataset=task.dataset, loss=task.loss,
         evaluator=Evaluator(dev) if dev is not None else None, callbacks=callbacks, optimizers=(optimizer, None),
@@ -277,18 +309,6 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
     if task.tokenization is not None:
         trainer.data_collator.preprocess_fn = task.tokenization(trainer.data_collator.preprocess_fn)
     return trainer
-
-
-def _go_on(trainer: Any, interruption: Interruption, run: Path) -> None:
-    """Train from the last whole checkpoint in ``run``, if there is one; on Ctrl-C leave a new one and stop."""
-    last = next(iter(whole_checkpoints(run)), None)
-    if last:
-        logger.warning("going on from %s", last)
-    if trainer.args.device.type == "cpu":
-        keep_freed_memory()
-    with interruption, _attention(trainer.args.device.type):
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    interruption.raise_if_interrupted(run)
 
 
 def _attention(device: str) -> contextlib.AbstractContextManager[Any]:

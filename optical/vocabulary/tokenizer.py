@@ -77,8 +77,6 @@ def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, whole and without special tokens; several times faster than calling the tokenizer."""
     backend = backend_of(tokenizer)
-    backend.no_truncation()
-    backend.no_padding()
     return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
@@ -323,7 +321,7 @@ def _normalizer(base: Normalizer | None, romanise: str, prefixes: bool) -> Norma
 
 
 def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the Rust tokenizer inside a fast tokenizer.
+    """A copy of the Rust tokenizer inside a fast tokenizer, without the padding and truncation of its last call.
 
     Raises:
         DataError: The tokenizer is not a fast one.
@@ -334,7 +332,10 @@ def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
             f"the encoder's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it has no room for words; "
             "use an encoder whose folder has a tokenizer.json"
         )
-    return copy.deepcopy(backend)
+    made = copy.deepcopy(backend)
+    made.no_truncation()
+    made.no_padding()
+    return made
 
 
 def wrap(base: PreTrainedTokenizerBase, backend: Tokenizer) -> PreTrainedTokenizerFast:

@@ -102,8 +102,6 @@ def keep_ids(base: Any, kept: Sequence[int]) -> Any:
         model["merges"] = [(a, b) for a, b in model["merges"] if a in vocab and b in vocab and a + b in vocab]
     for token in state["added_tokens"]:
         token["id"] = new[token["id"]]
-    if state["padding"]:
-        state["padding"]["pad_id"] = new[state["padding"]["pad_id"]]
     _renumber(state["post_processor"], new.__getitem__)
     return wrap(base, Tokenizer.from_str(json.dumps(state)))
 

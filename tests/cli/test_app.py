@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from optical.cli.app import overrides_of
 from optical.pipeline import distill, evaluate
+from optical.training.callbacks import Interruption
 from tests.cli.conftest import asked_for, snapshot, write
 
 
@@ -100,6 +103,30 @@ def test_ctrl_c_outside_training_says_stopped(command, monkeypatch):
     code, _, err = command("distill", "--lang", "sw")
     assert code == 130
     assert "stopped" in err
+
+
+def test_sigterm_outside_training_says_stopped(command, monkeypatch):
+    monkeypatch.setattr(distill, "read_inputs", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        code, _, err = command("distill", "--lang", "sw")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert code == 143
+    assert "stopped" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_training_ends_with_its_own_code(command, monkeypatch, number, code):
+    def interrupted(*_):
+        interruption = Interruption()
+        interruption.asked = number
+        interruption.raise_if_interrupted(Path("checkpoints-1a"))
+
+    monkeypatch.setattr(distill, "read_inputs", interrupted)
+    found, _, err = command("distill", "--lang", "sw")
+    assert found == code
+    assert "the same command goes on" in err
 
 
 def test_a_bug_shows_its_trace(command, monkeypatch):

@@ -50,7 +50,7 @@ def test_the_teacher_is_as_it_was_after_the_probe(run, monkeypatch):
 
 
 def test_checkpoints_of_a_stopped_run_are_told(run, tmp_path):
-    state = tmp_path / "run" / "checkpoints-12345678" / "checkpoint-20" / "trainer_state.json"
+    state = tmp_path / "run" / "checkpoints-12345678" / "checkpoint-20" / "checkpoint.json"
     state.parent.mkdir(parents=True)
     state.write_text("{}")
     told = estimate(again(run[0], out=str(tmp_path / "run")))

@@ -23,3 +23,12 @@ def test_a_card_without_a_note_is_left_as_it_is(tmp_path):
     encoder.save(str(tmp_path / "plain"))
     save_encoder(encoder, tmp_path / "saved")
     assert (tmp_path / "saved" / "README.md").read_bytes() == (tmp_path / "plain" / "README.md").read_bytes()
+
+
+def test_what_a_tokenizer_was_last_asked_is_not_saved(tmp_path):
+    encoder = bert(tmp_path / "made")
+    for name, ask in (("a", {}), ("b", {"truncation": True, "max_length": 5}), ("c", {"padding": True})):
+        encoder.tokenizer(["the cow gives milk ."], **ask)
+        save_encoder(encoder, tmp_path / name)
+    saved = {(tmp_path / name / "tokenizer.json").read_text(encoding="utf-8") for name in "abc"}
+    assert len(saved) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,7 @@ class Result(NamedTuple):
     error: float
     p_value: float
     looks: int
+    checkpoints: tuple[Path, ...]
     pairs: int
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from optical.config.training import Robustness
-from optical.training.callbacks import FOR_STEPS, Diverged, Progress, StopWhenDiverged, last_good
+from optical.training.callbacks import FOR_STEPS, Diverged, Progress, StopWhenDiverged
+from optical.training.checkpoints import LIST, WEIGHTS, last_good
 from optical.training.distillation_loss import DistillationLoss, Health
 from tests.training.distilled import trained, training
 
@@ -83,14 +84,12 @@ def test_without_a_checkpoint_the_message_says_so(student, teacher, tmp_path, mo
 
 
 def test_a_checkpoint_with_weights_that_are_no_numbers_is_not_good(tmp_path):
-    from safetensors.torch import save_file
-
     for step, value in ((2, 1.0), (4, float("nan")), (6, 1.0)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        save_file({"w": torch.full((3,), value)}, folder / "model.safetensors")
+        torch.save({"w": torch.full((3,), value)}, folder / WEIGHTS)
         if step < 6:  # the last one was cut short
-            (folder / "trainer_state.json").write_text("{}")
+            (folder / LIST).write_text("{}")
     assert last_good(tmp_path) == tmp_path / "checkpoint-2"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import signal
@@ -9,14 +10,19 @@ import signal
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from optical.config.objective import Objective
+from optical.config.recipe import StudentOptions
 from optical.config.training import Robustness
 from optical.data.bitext import Pair
 from optical.models.encoders import NamedScore
 from optical.training.callbacks import Interrupted
+from optical.training.distillation import train_student
 from optical.training.distillation_loss import DistillationLoss
-from tests.training.distilled import PAIRS, ByQuery, parameters, trained, training
+from optical.training.mixture import Mixture
+from optical.training.trainer import Trained, Workspace
+from tests.training.distilled import OBJECTIVE, PAIRS, ByQuery, parameters, trained, training
 
 
 @pytest.mark.parametrize("method", ["fgm", "noise"])
@@ -33,12 +39,17 @@ def test_training_on_worse_input_goes_on_after_ctrl_c_to_the_bit(student, teache
 
 def ctrl_c_at(monkeypatch, call: int) -> list[int]:
     """SIGINT to this process while the given forward pass runs; the list grows with every pass."""
+    return signal_at(monkeypatch, call, signal.SIGINT)
+
+
+def signal_at(monkeypatch, call: int, number: int) -> list[int]:
+    """Any signal."""
     original, calls = DistillationLoss.forward, []
 
     def forward(self, features, labels):
         calls.append(1)
         if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return original(self, features, labels)
 
     monkeypatch.setattr(DistillationLoss, "forward", forward)
@@ -60,7 +71,6 @@ def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp
     found = trained(student, teacher, tmp_path / "halves", how=how)
     assert len(calls) == 4 * how.accumulation, "training began anew"
     assert torch.equal(parameters(found.student), parameters(expected.student))
-    assert list((tmp_path / "halves").iterdir()) == [], "checkpoints stay behind"
 
 
 def test_an_interruption_with_a_development_score_resumes_too(student, teacher, tmp_path, monkeypatch):
@@ -87,7 +97,96 @@ def test_an_interruption_with_values_by_query_resumes_to_the_bit(student, teache
     assert expected.share == 1.0
     assert torch.equal(parameters(found.student), parameters(expected.student))
     assert (found.best, found.error, found.p_value) == (expected.best, expected.error, expected.p_value)
-    assert list((tmp_path / "halves").iterdir()) == [], "state dicts stay behind"
+
+
+@pytest.mark.parametrize("dev", [None, lambda m: float(parameters(m).abs().mean()), ByQuery(lambda m: 0.5)])
+def test_a_training_that_has_ended_is_not_done_again(student, teacher, tmp_path, monkeypatch, dev):
+    calls = ctrl_c_at(monkeypatch, 0)
+    first, again = (trained(student, teacher, tmp_path / "run", dev=dev) for _ in range(2))
+    assert len(calls) == 4, "training was done twice"
+    assert torch.equal(parameters(again.student), parameters(first.student))
+    assert str(again[1:]) == str(first[1:])  # NaN is NaN
+    (run,) = (tmp_path / "run").iterdir()
+    assert first.checkpoints == (run,)
+
+
+def test_checkpoints_go_when_all_is_saved(student, teacher, tmp_path):
+    found = trained(student, teacher, tmp_path / "run")
+    Trained(found.student, 0.0, 0.0, 1.0, [], checkpoints=found.checkpoints).clear_checkpoints()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+class Killed(BaseException):
+    """Nothing of the program runs after it."""
+
+
+def killed_at(monkeypatch, call: int) -> list[int]:
+    """The given forward pass does not end; the list grows with every pass."""
+    original, calls = DistillationLoss.forward, []
+
+    def forward(self, features, labels):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(self, features, labels)
+
+    monkeypatch.setattr(DistillationLoss, "forward", forward)
+    return calls
+
+
+def test_patience_goes_on_where_it_was(student, teacher, tmp_path, monkeypatch):
+    """The best is the first score, so that training ends after the third."""
+
+    def dev(model):
+        return -float((parameters(model) - parameters(student)).abs().mean())
+
+    how = training(steps=10, evaluate_every=2, patience=2)
+    expected = trained(student, teacher, tmp_path / "whole", how=how, dev=dev)
+    calls = killed_at(monkeypatch, 5)
+    with pytest.raises(Killed):
+        trained(student, teacher, tmp_path / "halves", how=how, dev=dev)
+    for _ in range(2):  # the second time, training has ended
+        found = trained(student, teacher, tmp_path / "halves", how=how, dev=dev)
+        assert len(calls) == 5 + 2, "it began to count anew"
+        assert found.history[-1]["step"] == expected.history[-1]["step"] == 6
+
+
+def test_the_log_of_a_killed_training_is_that_of_another(student, teacher, tmp_path, monkeypatch):
+    how = training(steps=20, evaluate_every=3)  # a log every second step, if nobody cared
+    expected = trained(student, teacher, tmp_path / "whole", how=how)
+    killed_at(monkeypatch, 5)
+    with pytest.raises(Killed):
+        trained(student, teacher, tmp_path / "halves", how=how)
+    assert trained(student, teacher, tmp_path / "halves", how=how).history == expected.history
+
+
+def test_a_callback_that_ends_training_leaves_its_last_step(student, teacher, tmp_path):
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = state.global_step == 3
+
+    workspace = Workspace(tmp_path / "run", tmp_path / "cache", False, callbacks=[Stop()])
+    mixture, options = Mixture(PAIRS, None, {}), StudentOptions(objective=OBJECTIVE, training=training())
+    first, again = (
+        train_student(copy.deepcopy(student), teacher, mixture, options, workspace).encoder for _ in range(2)
+    )
+    assert torch.equal(parameters(first), parameters(again))
+    shorter = trained(student, teacher, tmp_path / "three", how=training(steps=4))
+    assert not torch.equal(parameters(first), parameters(shorter.student))
+    assert "checkpoint-3" in [p.name for p in next((tmp_path / "run").iterdir()).iterdir()]
+
+
+def test_sigterm_ends_as_ctrl_c_does(student, teacher, tmp_path, monkeypatch):
+    expected = trained(student, teacher, tmp_path / "whole")
+    before = signal.getsignal(signal.SIGTERM)
+    calls = signal_at(monkeypatch, 3, signal.SIGTERM)
+    with pytest.raises(Interrupted, match="the same command goes on") as caught:
+        trained(student, teacher, tmp_path / "halves")
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    found = trained(student, teacher, tmp_path / "halves")
+    assert len(calls) == 4
+    assert torch.equal(parameters(found.student), parameters(expected.student))
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(student, teacher, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from optical.evaluation.strata import Stratified, Stratum, alone
-from optical.training.choice import LAST, SHARES, START, choose
+from optical.training.choice import SHARES, Weights, choose
 
 NOISE = np.random.default_rng(0).normal(size=100)
 NOISE -= NOISE.mean()
@@ -53,14 +53,20 @@ class Dev:
         return self.measured(student).mean
 
 
+def files(ends, folder, last: bool = True) -> Weights:
+    """The weights of start, last and best checkpoint on disk."""
+    start, _, *trained = ends
+    for name, weights in zip(("start.pt", "last.pt", "best.pt"), (start, *trained), strict=True):
+        torch.save(weights, folder / name)
+    return Weights(folder / "start.pt", folder / "best.pt", folder / "last.pt" if last else None)
+
+
 def chosen(ends, folder, dev, shares=SHARES, looks=6):
     """Choose by values of queries; the student begins with its best weights."""
-    start, student, last, _ = ends
-    torch.save(start, folder / START)
-    torch.save(last, folder / LAST)
+    start, student, *_ = ends
     at(student, start, 2.0)
     best, first = dev.means.get(2.0, 0.0) + 0.3, Stratified((Stratum(1.0, 0.3 + dev.noise * NOISE),))
-    return choose(student, folder, dev, first, best, looks, shares)
+    return choose(student, files(ends, folder), dev, first, best, looks, shares)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +110,15 @@ def test_the_best_of_many_looks_needs_a_smaller_p_value(ends, tmp_path, looks, f
 @pytest.mark.parametrize("best", [0.3, 0.5, 0.7])
 def test_a_score_alone_takes_the_highest(ends, tmp_path, best):
     start, student, *_ = ends
-    torch.save(start, tmp_path / START)
-    found = choose(student, tmp_path, lambda m: 1 - abs(moved(m, start) / 2 - best), alone(0.0), 0.1, 6, SHARES)
+    found = choose(
+        student,
+        files(ends, tmp_path, last=False),
+        lambda m: 1 - abs(moved(m, start) / 2 - best),
+        alone(0.0),
+        0.1,
+        6,
+        SHARES,
+    )
     assert found.taken.share == best
     assert found.taken.values.mean == pytest.approx(1.0, abs=1e-3)
     assert moved(student, start) == pytest.approx(2 * best, abs=1e-3)
@@ -116,8 +129,7 @@ def test_a_score_alone_takes_the_highest(ends, tmp_path, best):
 )
 def test_of_scores_alone_either_end_can_win_and_is_exact(ends, tmp_path, first, best, share):
     start, student, _, trained = ends
-    torch.save(start, tmp_path / START)
-    found = choose(student, tmp_path, lambda _: 0.5, alone(first), best, 6, (0.5,))
+    found = choose(student, files(ends, tmp_path, last=False), lambda _: 0.5, alone(first), best, 6, (0.5,))
     assert (found.taken.share, found.taken.values.mean) == (share, max(first, best, 0.5))
     if share in (0.0, 1.0):
         expected = trained if share else start
@@ -126,5 +138,6 @@ def test_of_scores_alone_either_end_can_win_and_is_exact(ends, tmp_path, first, 
 
 def test_without_shares_nothing_between_is_scored(ends, tmp_path):
     start, student, *_ = ends
-    torch.save(start, tmp_path / START)
-    assert choose(student, tmp_path, lambda _: 1 / 0, alone(0.1), 0.2, 6, ()).taken.share == 1.0
+    assert (
+        choose(student, files(ends, tmp_path, last=False), lambda _: 1 / 0, alone(0.1), 0.2, 6, ()).taken.share == 1.0
+    )

@@ -91,7 +91,6 @@ def test_both_stages_go_on_after_ctrl_c_to_the_bit(student, teacher, tmp_path, m
         trained(student, teacher, tmp_path / "halves", how=how)
     found = trained(student, teacher, tmp_path / "halves", how=how)
     assert torch.equal(parameters(found.student), parameters(expected.student))
-    assert list((tmp_path / "halves").iterdir()) == []
 
 
 def test_a_stage_of_rows_without_added_words_is_refused_before_training(student, teacher, tmp_path, monkeypatch):

@@ -95,7 +95,6 @@ def test_right_passages_rise(tmp_path, late, mini_batch):
     taught = teach(encoder, tmp_path, steps=20, batch_size=5, dropout=False, mini_batch=mini_batch, **how)
     assert rank(taught.encoder) > before + 0.1
     assert encoders.is_multi_vector(taught.encoder) is late
-    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_cut_batches_teach_the_same(teacher, tmp_path):
