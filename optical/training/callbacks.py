@@ -22,7 +22,7 @@ from optical.config.arguments import takes_one
 from optical.errors import OpticalError, RecipeError
 from optical.models.encoders import Encoder
 from optical.progress import bar
-from optical.training.checkpoints import WEIGHTS, last_good, seal
+from optical.training.checkpoints import STATE, WEIGHTS, last_good, seal
 from optical.training.distillation_loss import DistillationLoss
 
 COLLAPSED = 0.02  # spread of the student's vectors, as a share of the teacher's, below which they are all alike
@@ -103,8 +103,19 @@ class SaveCheckpoints(TrainerCallback):
         """Add the weights and write the list of the files."""
         self.saved = state.global_step
         folder = self.run / f"checkpoint-{self.saved}"
+        _wait_for_other_processes()  # each writes the state of its random numbers, the first one all else
+        if not (folder / STATE).exists():  # one that shares no folder with the first
+            state.save_to_json(str(folder / STATE))
+        elif not state.is_world_process_zero:
+            return _wait_for_other_processes()
         torch.save(self.encoder.state_dict(), folder / WEIGHTS)
         seal(folder, self.key, ended=control.should_training_stop)
+        return _wait_for_other_processes()
+
+
+def _wait_for_other_processes() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 class EarlyStopping(TrainerCallback):
