@@ -29,7 +29,7 @@ collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve check test test-all experiment check-experiment bench soak clean
+.PHONY: help setup data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve audit check test test-all experiment check-experiment bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -129,6 +129,16 @@ experiment: setup ## run a grid of experiments/: make experiment NAME=objectives
 
 check-experiment: setup ## run it and compare with the expected figures: OK, OKish or FAIL
 	$(BIN)/python -m experiments '$(NAME)' '$(DATA)' --check
+
+audit: $(VENV)/.audit ## look the packages of requirements.lock up among known vulnerabilities; needs a network
+	@$(VENV)/audit/bin/pip-audit --strict --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off \
+		|| { echo 'make audit: a package has a known vulnerability, or could not be looked up (no network?): see above'; exit 1; }
+
+$(VENV)/.audit: $(VENV)/.ready
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit \
+		|| { echo 'make audit: pip-audit cannot be installed (no network?); nothing was looked up'; exit 1; }
+	@touch $@
 
 bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve")
 	$(BIN)/python -m benchmarks $(BENCH)

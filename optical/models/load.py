@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -105,6 +106,11 @@ def _load(model: str, device: str | None) -> Towers:
         towers = split_routes(encoder, name)
         for one in towers if towers.apart else towers[:1]:
             _check_vectors(one, name)
+    except UnpicklingError as error:
+        raise DataError(
+            f"{name} cannot be used as a text encoder: its weights hold more than numbers, which may be a program; ask "
+            "for safetensors"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         if "trust_remote_code" in str(error):
             raise DataError(

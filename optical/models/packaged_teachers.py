@@ -14,6 +14,17 @@ from optical.files import file_checksum, held_alone, user_cache, written_whole
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
 DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DEFAULT_TEACHER_FILES = {  # beside the weights: what splits texts and what is loaded with what
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
 E5_TEACHER = "multilingual-e5-small"
 E5_TEACHER_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 E5_NOTE = (
@@ -59,10 +70,11 @@ def default_teacher() -> Path:
     """Folder of the default teacher, all-MiniLM-L6-v2, in the package that it is installed with.
 
     Raises:
-        DataError: The package is not installed, or its weights are not the published ones.
+        DataError: The package is not installed, or its weights, tokenizer or configuration are not the published ones.
     """
     installed = _package(DEFAULT_TEACHER)
-    _check_weights(installed / "model" / "model.safetensors", DEFAULT_TEACHER_SHA256)
+    for name, expected in {"model.safetensors": DEFAULT_TEACHER_SHA256, **DEFAULT_TEACHER_FILES}.items():
+        _check_file(installed / "model" / name, expected)
     return installed / "model"
 
 
@@ -77,7 +89,7 @@ def e5_teacher() -> Path:
     """
     installed = _package(E5_TEACHER)
     file = installed / "e5-small-q4.bin"
-    _check_weights(file, E5_TEACHER_SHA256)
+    _check_file(file, E5_TEACHER_SHA256)
     cache = user_cache()
     folder = cache / f"{E5_TEACHER}-{E5_TEACHER_SHA256[:16]}-{_E5_FORMAT}"
     try:
@@ -116,12 +128,12 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _check_weights(path: Path, expected: str) -> None:
+def _check_file(path: Path, expected: str) -> None:
     try:
         found = file_checksum(path)
     except OSError as error:
         raise DataError(
-            f"{path}: the weights of this teacher cannot be read ({error.strerror}); reinstall the package, or name "
+            f"{path}: a file of this teacher cannot be read ({error.strerror}); reinstall the package, or name "
             "another teacher"
         ) from error
     if found != expected:

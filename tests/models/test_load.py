@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,25 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(teacher, tmp_p
         pytest.skip("it is here")
     with pytest.raises(RecipeError, match=f"{said}.*here are cpu"):
         load_encoder(tmp_path / "bert", device)
+
+
+class Executes:
+    """What runs a command where it is unpickled without care."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_pickle_in_place_of_weights_runs_nothing(tmp_path):
+    bert(tmp_path / "made").save(str(tmp_path / "model"))
+    (tmp_path / "model" / "model.safetensors").unlink()
+    weights = tmp_path / "model" / "pytorch_model.bin"
+    torch.save({"x": Executes(tmp_path / "ran")}, weights)
+    with pytest.raises(DataError, match="cannot be used as a text encoder"):
+        load_encoder(tmp_path / "model", "cpu")
+    assert not (tmp_path / "ran").exists()
+    torch.load(weights, weights_only=False)
+    assert (tmp_path / "ran").exists(), "it would have run"

@@ -57,6 +57,11 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "optical.models.packaged_teachers.DEFAULT_TEACHER_SHA256", hashlib.sha256(weights.read_bytes()).hexdigest()
     )
+    others = ("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "1_Pooling/config.json")
+    monkeypatch.setattr(
+        "optical.models.packaged_teachers.DEFAULT_TEACHER_FILES",
+        {name: hashlib.sha256((weights.parent / name).read_bytes()).hexdigest() for name in others},
+    )
     return weights
 
 
@@ -73,6 +78,13 @@ class TestDefaultTeacher:
             load_encoder("all-MiniLM-L6-v2")
         for part in (str(package), hashlib.sha256(damaged).hexdigest(), packaged_teachers.DEFAULT_TEACHER_SHA256):
             assert part in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "1_Pooling/config.json", "modules.json"])
+    def test_another_tokenizer_or_configuration_is_refused_too(self, package, name):
+        file = package.parent / name
+        file.write_text(file.read_text(encoding="utf-8") + " ", encoding="utf-8")
+        with pytest.raises(DataError, match=f"{name}: sha256 is .*, expected"):
+            load_encoder("all-MiniLM-L6-v2")
 
     def test_missing_weights_and_a_missing_package_say_how_to_install(self, package, monkeypatch):
         package.unlink()
