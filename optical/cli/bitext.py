@@ -69,7 +69,9 @@ def bitext(
     try:
         examined = pipeline_bitext.examine(path, lang or UNNAMED, repair=repair, reader=reader)
     except DataError as error:
-        raise error if lang else DataError(f"{error}; the other language has no name yet: --lang so") from error
+        if lang or path.partition("@")[0].removesuffix(".gz").endswith((".tsv", ".txt")):  # these need no language
+            raise
+        raise DataError(f"{error}; the other language has no name yet: --lang so") from error
     found(**examined.facts())
     if not chosen.json:
         _show(examined)

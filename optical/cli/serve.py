@@ -222,7 +222,8 @@ def _print_next(recipe: Recipe, engine: Engine, where: str, name: str | None, se
     named = (f" --name {shlex.quote(name)}" if name else "") + "".join(
         f" --set {shlex.quote(one)}" for one in settings or []
     )
-    for line in (f"search {recipe.folder} 'your question'", f"serve {recipe.folder}"):
+    folder = shlex.quote(str(recipe.folder))
+    for line in (f"search {folder} 'your question'", f"serve {folder}"):
         hint(escape(f"  optical {line} --engine {engine} {where}{named}"))
 
 

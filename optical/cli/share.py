@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -84,7 +85,8 @@ def pull(
     recipe = hub.pull_run(address, folder, say)
     found(run=str(folder), student=str(folder / "student"), teacher=recipe.teacher)
     console.print(f"The run is in {bold(folder)}. Next, with your documents:")
-    hint(escape(f"  optical index {folder} --docs FOLDER\n  optical search {folder} 'a question in {recipe.langs[0]}'"))
+    named = shlex.quote(str(folder))
+    hint(escape(f"  optical index {named} --docs FOLDER\n  optical search {named} 'a question in {recipe.langs[0]}'"))
 
 
 @command("device", "search.split")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -212,4 +213,4 @@ def teach(
     folder = wanted.folder / "teacher"
     found(teacher=str(folder))
     hint(f"\nThe encoder is in {bold(folder)}. Next, a student of it:")
-    hint(escape(f"  optical distill --lang LANG --teacher {folder}"))
+    hint(escape(f"  optical distill --lang LANG --teacher {shlex.quote(str(folder))}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -170,7 +171,7 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
     if index.manifest.get("collection_checksum") != collection.checksum:
         raise DataError(
             f"{folder} is of other documents than {collection_path(recipe.of(run.lang))} has now; run "
-            f"`optical index {recipe.folder}`"
+            f"`optical index {shlex.quote(str(recipe.folder))}`"
         )
     made, wanted = index.manifest.get("document_prompt", ""), document_prompt(run.student)
     if recipe.student is not None:  # a student of another encoder has other prompts than its teacher
@@ -178,19 +179,19 @@ def _index(run: LoadedRun, folder: Path) -> DenseIndex:
     elif made != wanted:
         raise DataError(
             f"{folder} is of documents with the prompt {made!r}, and {recipe.folder / 'student'} is of a teacher that "
-            f"puts {wanted!r} before them; run `optical index {recipe.folder}`"
+            f"puts {wanted!r} before them; run `optical index {shlex.quote(str(recipe.folder))}`"
         )
     own = index.manifest.get("student_fingerprint")  # of documents in X
     if own is not None and own != encoders.fingerprint(run.student):
         raise DataError(
             f"{folder} is of another student than {recipe.folder / 'student'} is now, who embeds documents in "
-            f"{collection.docs_lang}; run `optical index {recipe.folder}`"
+            f"{collection.docs_lang}; run `optical index {shlex.quote(str(recipe.folder))}`"
         )
     hubness = index.manifest.get(HUBNESS)
     if hubness is not None and hubness["asked_by"] != encoders.fingerprint(run.student, "query"):
         raise DataError(
             f"{folder} has penalties (search.hubness) by another student than {recipe.folder / 'student'} is now; run "
-            f"`optical index {recipe.folder}`"
+            f"`optical index {shlex.quote(str(recipe.folder))}`"
         )
     if PASSAGES in index.manifest:
         return index
@@ -203,7 +204,7 @@ def _check_teacher(index: DenseIndex, recipe: Recipe, folder: Path) -> None:
     if index.manifest.get("teacher_fingerprint") != teacher_of(recipe.folder):
         raise DataError(
             f"{folder} is of documents by another teacher, or with another prompt, than {recipe.folder / 'student'} "
-            f"was made for; set both as they were, and run `optical index {recipe.folder}`"
+            f"was made for; set both as they were, and run `optical index {shlex.quote(str(recipe.folder))}`"
         )
 
 

@@ -6,6 +6,7 @@ question is escaped by the template.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,8 +99,10 @@ def report_runs(
         say: Told what the runs do not have.
 
     Raises:
-        DataError: A run folder whose files are damaged, or a file that is in the way or cannot be written.
+        DataError: A run folder whose files are damaged; a file that is no .html, is in the way or cannot be written.
     """
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):  # a file of that name may be anything
+        raise DataError(f"the page is HTML, received {out}; name it {out.with_suffix('.html')}")
     several = len(recipes) > 1
     name = COMPARISON if several else PAGE
     path = out or recipes[0].folder / name
@@ -131,7 +134,7 @@ def _read(recipe: Recipe, collections: Mapping[str, Collection | None] | None) -
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
         raise DataError(
             f"{recipe.folder}: a file of the run is not as it was written ({type(error).__name__}: {error}); copy the "
-            f"folder again, or measure again: optical evaluate {recipe.folder}"
+            f"folder again, or measure again: optical evaluate {shlex.quote(str(recipe.folder))}"
         ) from error
 
 

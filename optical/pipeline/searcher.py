@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -141,8 +142,8 @@ class Searcher:
             return from_dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{file}: no measures ({type(error).__name__}); measure with `optical evaluate {self.recipe.folder}`, "
-                "which needs judged questions"
+                f"{file}: no measures ({type(error).__name__}); measure with `optical evaluate "
+                f"{shlex.quote(str(self.recipe.folder))}`, which needs judged questions"
             ) from error
 
     @property

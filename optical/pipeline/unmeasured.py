@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from optical.config.recipe import Recipe
 from optical.pipeline.inputs import collection_path
@@ -20,7 +21,7 @@ def not_measured(recipe: Recipe) -> str:
 
 def next_steps(recipe: Recipe, *, measured: bool) -> list[str]:
     """The commands that a finished run is ready for."""
-    folder = recipe.folder
+    folder = shlex.quote(str(recipe.folder))
     if not any(collection_path(recipe.of(lang)) for lang in recipe.langs):
         return [f"index {folder} --docs FOLDER", f"search {folder} 'your question'"]
     other = f"evaluate {folder} --collection FOLDER" if measured else f"serve {folder}"

@@ -65,6 +65,8 @@ def test_without_a_language_a_file_that_names_its_own_asks_for_it(command, tmp_p
     (tmp_path / "a.jsonl").write_text('{"en": "Water", "sw": "Maji"}\n')
     assert "--lang so" in command("bitext", tmp_path / "a.jsonl")[2]
     assert command("bitext", tmp_path / "a.jsonl", "--lang", "sw")[0] == 0
+    (tmp_path / "a.tsv").write_bytes(b"\xff\t\xfe\n")
+    assert "--lang" not in command("bitext", tmp_path / "a.tsv")[2]
 
 
 def test_an_encoder_that_reads_both_languages(command, tmp_path, teacher):

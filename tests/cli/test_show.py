@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -56,12 +58,24 @@ def test_report_writes_a_page_and_names_it(command, finished, tmp_path):
 
 
 def test_report_refuses_what_it_cannot_do_in_one_line(command, finished, tmp_path):
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "pairs.tsv").write_text("mine")
     for arguments, said in (
         ((tmp_path,), "no recipe.toml"),
         ((finished.out, tmp_path / "nowhere"), "no recipe.toml"),
         ((finished.out, "--out", "/proc/x.html"), "cannot be written"),
-        ((finished.out, "--out", tmp_path), "cannot be written"),
+        ((finished.out, "--out", tmp_path / "folder.html"), "cannot be written"),
+        ((finished.out, "--out", tmp_path / "pairs.tsv"), f"name it {tmp_path / 'pairs.html'}"),
     ):
         code, _, err = command("report", *arguments)
         assert (code, len(err.splitlines())) == (1, 1)
         assert said in err
+    assert (tmp_path / "pairs.tsv").read_text() == "mine"
+
+
+def test_a_folder_with_any_name_is_printed_as_it_is(command, finished, tmp_path):
+    folder = tmp_path / "[/b] it's"
+    shutil.copytree(finished.folder, folder)
+    code, out, err = command("report", folder)
+    assert (code, err) == (0, "")
+    assert f"the page is in {folder / 'report.html'}" in out

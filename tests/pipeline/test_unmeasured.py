@@ -121,3 +121,8 @@ def test_the_recipe_of_documents_is_read_again_as_it_was(documents):
     assert load_recipe(documents.folder / "recipe.toml").collection != documents.collection
     index.index_run(documents)
     assert write_recipe(load_recipe(documents.folder / "recipe.toml")) == write_recipe(documents)
+
+
+def test_next_steps_can_be_pasted_whatever_the_folder_is_called():
+    recipe = load_recipe(None, {"lang": "sw", "out": "my run", "collection": "docs"})
+    assert next_steps(recipe, measured=False) == ["search 'my run' 'your question'", "serve 'my run'"]
