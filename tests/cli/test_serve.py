@@ -179,7 +179,7 @@ def test_a_place_that_cannot_be_served_is_one_message(command, recipe, place, se
     for more, code, says in (
         (("--engine", "qdrant"), 1, "error: Qdrant is either a server or a folder; received neither"),
         (("--engine", "qdrant", "--path", place.path), 1, "error: there is no collection run at"),
-        (("--engine", "qdrant", "--url", "http://127.0.0.1:1"), 1, "error: run at http://127.0.0.1:1 does not do what"),
+        (("--engine", "qdrant", "--url", "http://127.0.0.1:1"), 1, "error: there is no answer from a Qdrant server"),
         (("--path", place.path), 2, "only --engine qdrant or pgvector has a place"),
     ):
         found, out, err = command(*asked, *more)
