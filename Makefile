@@ -109,6 +109,7 @@ test: setup ## run the tests that take seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-all: setup ## run every test
+	-@$(BIN)/pip install --quiet --disable-pip-version-check atheris 2>/dev/null || echo 'no atheris here: readers are fuzzed without it'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 ifneq ($(filter push pull,$(MAKECMDGOALS)),)

@@ -151,9 +151,10 @@ def word_forms(dictionary: Path) -> Iterator[str]:
             raise DataError(
                 f"no number of words in the first line: {words}:1; is it the .aff file under another name? Swap the two"
             )
-        if number == 1 or not line.strip():
+        told = line.partition("\t")[0].split()  # morphology may follow
+        if number == 1 or not told:
             continue
-        entry = line.split("\t")[0].split()[0]  # morphology may follow
+        entry = told[0]
         word, _, flags = entry.replace("\\/", "\0").partition("/")
         for count, form in enumerate(rules.forms(word.replace("\0", "/"), rules.flags(flags))):
             if count == MOST_FORMS:

@@ -110,6 +110,7 @@ def _numbers() -> Iterator[Case]:
         ("first line of 5,000 digits", f"{HUGE}\nmaji/A\n", "SET UTF-8\n"),
         ("first line \u00b2", "\u00b2\nmaji/A\n", "SET UTF-8\n"),
         ("an alias of 5,000 digits", f"1\nmaji/{HUGE}\n", "SET UTF-8\nAF 1\nAF AB\n"),
+        ("an entry that begins with a tab", "2\nmaji/A\n\tpo:noun\n", "SET UTF-8\n"),
         ("an alias \u00b2", "1\nmaji/\u00b2\n", "SET UTF-8\nAF 1\nAF AB\n"),
         ("rules of 5,000 digits", "1\nmaji/A\n", f"SET UTF-8\nSFX A Y {HUGE}\nSFX A 0 ni .\n"),
     ):
