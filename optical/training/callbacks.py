@@ -242,6 +242,10 @@ class Progress(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, so that a message has a line of its own."""
         if self.bar is not None:
             self.bar.close()
 

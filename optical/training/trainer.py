@@ -235,14 +235,15 @@ def _train(
     interruption = Interruption()
     with task.optimizer as optimizer:
         callbacks = [*task.callbacks, *wrapped(workspace.callbacks, task.name)]
-        callbacks += [Progress(task.name)] * workspace.progress + [EarlyStopping(loop.patience)] * (dev is not None)
+        bar = Progress(task.name)
+        callbacks += [bar] * workspace.progress + [EarlyStopping(loop.patience)] * (dev is not None)
         callbacks += [SaveCheckpoints(task.encoder, run, key), interruption]
         trainer = _trainer(task, loop, run, dev, optimizer, callbacks)
         if last:
             logger.warning("going on from %s", last.folder)
         if trainer.args.device.type == "cpu":
             keep_freed_memory()
-        with interruption, _attention(trainer.args.device.type):
+        with interruption, contextlib.closing(bar), _attention(trainer.args.device.type):
             trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
         interruption.raise_if_interrupted(run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.

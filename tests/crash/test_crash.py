@@ -1,0 +1,244 @@
+"""Killed at any change of the disk, or with a full disk, a run is wholly old or new; the same command ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from optical.config.recipe import write_recipe
+from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
+from tests.crash.harness import Ended, disk_full, killed, program, snapshot, stopped
+from tests.runs import distilled
+
+SMALL = {**MUCH_TO_LEARN, "training.steps": 8, "training.evaluate_every": 4, "search.bm25": "off"}
+CHECKPOINTS = 2  # of which one at most is begun twice
+LEFT = (".next", ".ready", "checkpoints-")
+
+
+class Box(NamedTuple):
+    """A folder with a run and a cache, put back for every case, and what commands make of it.
+
+    Attributes:
+        place: Of the run and the cache.
+        states: Name -> folder with a copy of both.
+        made: Stage and start -> what an undisturbed command makes, and how many changes that takes.
+        answered: Stage, start, whether the command has ended, number of the reader -> what it is answered.
+    """
+
+    place: Path
+    states: Path
+    made: dict[tuple[str, str], tuple[dict[str, str], int]]
+    answered: dict[tuple[str, str, bool, int], str | None]
+
+    @property
+    def run(self) -> Path:
+        """Of the run."""
+        return self.place / "run"
+
+    def command(self, stage: str) -> list[str | Path]:
+        """The arguments of a stage."""
+        recipe = ["--recipe", self.place.parent / "new.toml"]
+        return {
+            "distill": ["distill", *recipe],
+            "embed": ["embed", *recipe],
+            "evaluate": ["evaluate", self.run, "--split", "dev"],
+            "index": ["index", self.run, "--set", "search.factory=HNSW8"],
+            "export": ["export", self.run, "--to", "router"],
+            "onnx": ["export", self.run],
+            "cache": ["cache", "prune", "--all", "--cache", self.place / "cache"],
+        }[stage]
+
+    def put(self, start: str) -> None:
+        """Put the run and the cache of a start into their place."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        shutil.copytree(self.states / start, self.place)
+
+    def whole(self, stage: str, start: str) -> tuple[dict[str, str], int]:
+        """What an undisturbed command makes; done once."""
+        if (stage, start) not in self.made:
+            self.put(start)
+            self._ask(stage, start, False)
+            done = program(self.place, *self.command(stage))
+            assert done.code == 0, done
+            self.made[stage, start] = (snapshot(self.run), done.changes)
+            self._ask(stage, start, True)
+        return self.made[stage, start]
+
+    def _ask(self, stage: str, start: str, ended: bool) -> None:
+        self.answered.update({(stage, start, ended, k): answer for k, answer in enumerate(answers(self))})
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory, data):
+    """Starts: ``empty`` (but for vectors), ``old``, a run of another recipe, ``new``, ``cold``, without vectors."""
+    folder = tmp_path_factory.mktemp("crash")
+    torch.manual_seed(0)
+    uncased(folder / "made").save(str(folder / "teacher"))
+    own = Box(folder / "box", folder / "states", {}, {})
+    old, new = (recipe_of(own.place, data, folder / "teacher", **SMALL, seed=seed) for seed in (1, 0))
+    (folder / "new.toml").write_text(write_recipe(new), encoding="utf-8")
+    distilled(old, progress=False)  # in this process, so that those which are forked find all imported
+    shutil.copytree(own.place, own.states / "old")
+    for name, without in (("empty", "run"), ("cold", "cache")):
+        shutil.copytree(
+            own.place, own.states / name, ignore=lambda at, names, w=without: [w] if Path(at) == own.place else []
+        )
+    (own.states / "empty").mkdir(exist_ok=True)
+    own.whole("distill", "old")
+    assert json.loads((own.run / "manifest.json").read_text())["development"]["share"], "the start was kept"
+    shutil.copytree(own.place, own.states / "new")
+    return own
+
+
+def told(done: Ended) -> bool:
+    """Whether it was answered; if not, one message says what is wrong, without a trace."""
+    assert "Traceback" not in done.err, done.err
+    assert done.code in (0, 1), done
+    if done.code:
+        assert [line for line in done.err.splitlines() if line.startswith("error:")], done
+    return done.code == 0
+
+
+READERS = (
+    ["search", "{run}", "Mto wapi?", "--json"],
+    ["align", "{run}", "Mto wapi?", "where is the river ?", "--json"],
+)
+
+
+def answers(box: Box) -> list[str | None]:
+    """What each reader is answered, None where it gives a message."""
+    done = [program(box.place, *(word.format(run=box.run) for word in reader)) for reader in READERS]
+    return [one.out if told(one) else None for one in done]
+
+
+def crash(box: Box, stage: str, start: str, *, act: Callable[[], None] = killed, **when: float) -> None:
+    """Disturb a command, look at the run, and give the same command again."""
+    new, _ = box.whole(stage, start)
+    box.put(start)
+    before = snapshot(box.run)
+    done = program(box.place, *box.command(stage), act=act, **when)
+    assert done.code == {killed: -9, stopped: 143, disk_full: 1}[act] or ("after" in when and done.code == 0), done
+    if act is disk_full:
+        assert not told(done)
+    if act is not killed:
+        assert snapshot(box.run) == before, "something was lost or changed"
+    found = answers(box)
+    there = snapshot(box.run)
+    mixed = {name: (there.get(name) == before.get(name), there.get(name) == new.get(name)) for name in before | new}
+    assert there in (before, new), f"of both: {mixed}"
+    assert found == [box.answered[stage, start, there == new, k] for k in range(len(READERS))]
+    again(box, stage, new, done.checkpoints if there == before else None)
+
+
+def again(box: Box, stage: str, new: dict[str, str], begun: int | None) -> None:
+    """The same command makes what an undisturbed one makes, and leaves nothing else.
+
+    Where the run is not there yet, ``begun`` checkpoints are, and training is not done again.
+    """
+    done = program(box.place, *box.command(stage))
+    assert done.code == 0, done
+    assert snapshot(box.run) == new
+    assert begun is None or begun + done.checkpoints <= CHECKPOINTS + 1, "training was done again"
+    left = [path.name for path in box.run.rglob("*") if path.name.startswith(LEFT) or path.suffix in (".tmp", ".old")]
+    assert left == [], "something unfinished stays behind"
+
+
+EVERY = [
+    ("distill", "empty"), ("distill", "old"), ("distill", "cold"), ("embed", "cold"), ("evaluate", "new"),
+    ("index", "new"), ("export", "new"), ("cache", "new"),
+]  # fmt: skip
+SHORT = [  # of distill, training is a fifth, then come saving, index, measures; .73 is the switch, .92 the end
+    ("distill", "old", 0.1), ("distill", "old", 0.25), ("distill", "old", 0.5), ("distill", "old", 0.8),
+    ("distill", "empty", 0.65), ("embed", "cold", 0.6), ("evaluate", "new", 0.5), ("evaluate", "new", 0.9),
+    ("index", "new", 0.4), ("index", "new", 0.9), ("export", "new", 0.5), ("cache", "new", 0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "start", "share"), SHORT)
+def test_killed_at_a_change_of_the_disk(box, stage, start, share):
+    crash(box, stage, start, k=share_of(box, stage, start, share))
+
+
+def share_of(box: Box, stage: str, start: str, share: float) -> int:
+    """The number of a change after a share of all."""
+    return max(1, round(share * box.whole(stage, start)[1]))
+
+
+@pytest.mark.parametrize(("stage", "share"), [("distill", 0.1), ("distill", 0.3), ("evaluate", 0.5), ("index", 0.5)])
+def test_a_full_disk_is_one_message_and_nothing_is_lost(box, stage, share):
+    start = "old" if stage == "distill" else "new"
+    crash(box, stage, start, k=share_of(box, stage, start, share), act=disk_full)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_sigterm_loses_nothing(box, share):
+    """Neither in training nor in measures."""
+    crash(box, "distill", "old", k=share_of(box, "distill", "old", share), act=stopped)
+
+
+def every(box: Box, stage: str, start: str, act: Callable[[], None]) -> list[str]:
+    """What is wrong after each change of the disk."""
+    wrong = []
+    for k in range(1, box.whole(stage, start)[1] + 1):
+        try:
+            crash(box, stage, start, act=act, k=k)
+        except AssertionError as error:
+            wrong.append(f"{stage} from {start}, change {k}: {str(error)[:2000]}")
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "start"), EVERY)
+def test_killed_at_every_change_of_the_disk(box, stage, start):
+    assert every(box, stage, start, killed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "start"), [one for one in EVERY if one[0] != "cache"])
+def test_a_disk_that_is_full_from_any_change_on(box, stage, start):
+    assert every(box, stage, start, disk_full) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_any_moment(box, seed):
+    """Between two changes that are counted too."""
+    crash(box, "distill", "old", after=random.Random(seed).uniform(0.0, 2.0))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
+def test_a_small_disk(box, share):
+    """Full for what is written in C too."""
+    new, _ = box.whole("distill", "old")
+    begun, model = (bytes_of(folder) for folder in (box.states / "old", box.run / "student"))
+    shutil.rmtree(box.place)
+    box.place.mkdir()
+    size = f"size={int(begun + share * (bytes_of(box.states / 'new' / 'run') + 9 * model))}"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", box.place], check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        shutil.copytree(box.states / "old", box.place, dirs_exist_ok=True)
+        before = snapshot(box.run)
+        answered = told(program(box.place, *box.command("distill")))
+        assert snapshot(box.run) == (new if answered else before), "something was lost or changed"
+        assert None not in answers(box)
+        subprocess.run(["mount", "-o", "remount,size=1g", box.place], check=True)
+        again(box, "distill", new, None)
+    finally:
+        subprocess.run(["umount", box.place], check=True)
+
+
+def bytes_of(folder: Path) -> int:
+    """Of all files, in whole pages."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
