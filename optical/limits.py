@@ -19,7 +19,7 @@ LONGEST = 16 * 2**20  # bytes of a line, and of what is read as a whole: a page,
 LONGEST_UNIT = 4 * 2**20  # bytes of a unit of TMX
 DEEPEST = 100  # levels of lists and objects in JSON, of elements in XML
 GROWTH = 100  # times a compressed file may grow, text grows 3 to 20 times; from FREE bytes on
-FREE = 2 * 2**20
+FREE = 2**20
 LONGEST_ID = 1_000  # characters
 LONGEST_PATH, LONGEST_NAME = 4_096, 255  # bytes, as Linux has them
 

@@ -97,6 +97,7 @@ EXCEPT: dict[tuple[str, str], Refused | Reads | None] = {
     ("web page", "noise behind"): SAME,
     ("web page", "a line of 20 MB behind"): Refused("more than"),
     ("bitext .tmx", "a line of 20 MB behind"): Refused("XML"),
+    ("bitext .tmx", "a line of 20 MB"): Refused("no unit ends"),
     # A collection without judgements.
     **{(name, fault): None for name in ("qrels.tsv", "qrels/test.tsv") for fault in ("missing", "a folder")},
 }

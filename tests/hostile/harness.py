@@ -50,7 +50,7 @@ def _run(found: list[Outcome], slow: bool, kinds: Sequence[str]) -> bool:
     threading.Thread(target=_pass_on, args=(process, told), daemon=True).start()
     ended = False
     try:
-        while line := told.get(timeout=9 * SECONDS):
+        while line := told.get(timeout=15 * SECONDS):
             now = json.loads(line)
             if "at" in now:
                 begun = now

@@ -37,7 +37,7 @@ def happened(case: Case) -> tuple[str, str]:
         os.chdir(folder)
         read = case.make(Path(folder))
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of work, however many share the processor
-        signal.setitimer(signal.ITIMER_REAL, 6 * SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, 12 * SECONDS)
         try:
             value: Any = read()
             refused = None
