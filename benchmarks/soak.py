@@ -188,6 +188,8 @@ async def client(port: int, seen: Seen, words: Sequence[str], seed: int) -> None
                 seen.faults["the answer of another question"] += 1
         elif reply.status == 429:
             await asyncio.sleep(0.5)
+        else:
+            seen.faults[f"a good question has {reply.status}: {reply.body[:200].decode()}"] += 1
 
 
 async def slow(port: int, seen: Seen, _: Sequence[str], seed: int) -> None:
@@ -272,7 +274,7 @@ async def watch(server: Server, seen: Seen) -> None:
 async def soak(server: Server, seconds: float, seen: Seen) -> None:
     """Let all of them at the server for so long."""
     about = await Connection(server.port).ask(b"GET /api/about HTTP/1.1\r\nhost: localhost\r\n\r\n")
-    words = " ".join(json.loads(about.body)["examples"] or ["maji"]).split()
+    words = re.findall(r"\w+", " ".join(json.loads(about.body)["examples"])) or ["maji"]
     abusers: list[tuple[Callable[..., Awaitable[Any]], int]] = [
         (client, CLIENTS), (slow, SLOW), (huge, 1), (wrong, 2), (leave, 4),
     ]  # fmt: skip
