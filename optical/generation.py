@@ -19,11 +19,13 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from optical.errors import DataError
 from optical.files import fcntl, flush, free_name, held_alone, in_the_way
-from optical.marker import LOCK, MARKER, covered
+from optical.marker import LOCK, MARKER, covered, marker_of
 
+Read = TypeVar("Read")
 NEXT, READY, MOVES = ".next", ".ready", "moves.json"
 
 
@@ -47,6 +49,7 @@ def next_generation(
     with _alone(run):
         settle(run)
         _clear(run)
+        marker_of(run)  # gives an old run its markers, before what is written is listed in new ones
         view = run / NEXT / (run.resolve().name or "run")
         view.mkdir(parents=True)
         try:
@@ -91,6 +94,33 @@ def settle(run: Path) -> None:
             f"not allowed here ({error.strerror}); run `optical search` or any other verb on it once as somebody who "
             "may write there"
         ) from error
+
+
+def read_whole(run: Path, read: Callable[[], Read]) -> Read:
+    """Read files of a run, and read them again where another generation of it took effect meanwhile.
+
+    Raises:
+        DataError: See :func:`settle`; and what ``read`` raises of a run that stays as it is.
+    """
+    while True:
+        settle(run)
+        before = _generation(run)
+        try:
+            found = read()
+        except DataError:
+            if _generation(run) == before:
+                raise
+            continue
+        if _generation(run) == before:
+            return found
+
+
+def _generation(run: Path) -> tuple[int, ...]:
+    """The manifest is moved last, and before that the others lie below ``.ready``."""
+    with contextlib.suppress(OSError):
+        facts = (run / "manifest.json").stat()
+        return int((run / READY).is_dir()), facts.st_ino, facts.st_mtime_ns
+    return ()
 
 
 def _make_ready(run: Path, view: Path, new: list[str], gone: list[str], taken: set[str]) -> None:

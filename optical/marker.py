@@ -212,7 +212,8 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
         facts = file.stat()
         if facts.st_size != note["bytes"]:
             return f"has {facts.st_size:,} bytes, not the {note['bytes']:,} that were written"
-        if not full and facts.st_mtime_ns == note["mtime_ns"]:
+        time = note.get("mtime_ns", facts.st_mtime_ns)  # older notes of shards have none
+        if not full and facts.st_mtime_ns == time:
             return None
         if file_checksum(file) != note["sha256"]:
             return "does not have the checksum that was written"
@@ -221,5 +222,5 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     with contextlib.suppress(OSError):  # of somebody else, or on a disk that is read only
-        os.utime(file, ns=(facts.st_atime_ns, note["mtime_ns"]))
+        os.utime(file, ns=(facts.st_atime_ns, time))
     return None

@@ -15,9 +15,9 @@ import pytest
 from optical import files, generation
 from optical.errors import DataError
 from optical.files import write_text, written_whole
-from optical.generation import LOCK, NEXT, READY, next_generation, settle
+from optical.generation import LOCK, NEXT, READY, next_generation, read_whole, settle
 
-PARTS = ["student", "index", "results", "recipe.toml", "page-*.html"]
+PARTS = ["student", "index", "results", "recipe.toml", "manifest.json"]
 CALLS = ("replace", "rename", "unlink", "rmdir", "link", "fsync", "open", "mkdir")  # of os, through pathlib too
 
 
@@ -57,6 +57,8 @@ def run(tmp_path):
 def again(run: Path, word: str = "new") -> None:
     with next_generation(run, PARTS, ["student", "results", "recipe.toml"]) as made:
         write_run(made, word)
+        if (run / "manifest.json").is_file():
+            write_text(made / "manifest.json", word)
 
 
 MINE = {name: f"mine {name}" for name in ("notes.txt", "results/notes.txt", "papers/recipe.toml")}
@@ -250,3 +252,41 @@ with next_generation(Path({str(run)!r}), {PARTS!r}) as made:
     again(run)
     assert snapshot(run) == NEW
     assert not {LOCK, NEXT} & set(os.listdir(run))
+
+
+def test_what_is_read_while_a_run_is_replaced_is_read_again(run):
+    read = []
+
+    def both():
+        found = [(run / "student" / "one").read_text()]
+        if not read:
+            again(run)
+        read.append([*found, (run / "recipe.toml").read_text()])
+        if read[-1] == ["old one", "new"]:
+            raise DataError("the recipe is of another student")
+        return read[-1]
+
+    with next_generation(run, PARTS) as made:
+        write_text(made / "manifest.json", "old")
+    assert read_whole(run, both) == ["new one", "new"]
+    assert read == [["old one", "new"], ["new one", "new"]]
+    with pytest.raises(ZeroDivisionError):
+        read_whole(run, lambda: 1 / 0)
+
+
+def test_what_is_read_while_files_are_moved_is_read_again(run, monkeypatch):
+    read = []
+
+    def half():
+        if not read:
+            with monkeypatch.context() as patch:
+                patch.setattr(generation, "settle", lambda _: None)
+                again(run)
+            os.replace(run / READY / "sw" / "recipe.toml", run / "recipe.toml")
+        read.append([(run / "student" / "one").read_text(), (run / "recipe.toml").read_text()])
+        return read[-1]
+
+    with next_generation(run, PARTS) as made:
+        write_text(made / "manifest.json", "old")
+    assert read_whole(run, half) == ["new one", "new"]
+    assert read == [["old one", "new"], ["new one", "new"]]

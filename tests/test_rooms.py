@@ -25,15 +25,15 @@ MAY_IMPORT = {
     "config": "errors limits files",
     "data": "errors limits files",
     "models": "errors files data progress",
-    "embeddings": "errors files data models progress",
+    "embeddings": "errors files marker data models progress",
     "vocabulary": "errors config data models",
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
     "training": "errors files marker progress config data transport models embeddings vocabulary evaluation",
-    "pipeline": "errors limits version files generation config data models embeddings vocabulary training retrieval "
-    "evaluation",
+    "pipeline": "errors limits version files generation marker config data models embeddings vocabulary training "
+    "retrieval evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
-    "cli": "errors version files config data embeddings evaluation pipeline web",
+    "cli": "errors version files generation config data embeddings evaluation pipeline web",
 }  # fmt: skip
 # A folder stands for all its files.
 WITHOUT_TORCH = (
@@ -42,7 +42,8 @@ WITHOUT_TORCH = (
     "embeddings/ranks.py", "embeddings/shard.py", "embeddings/shards.py", "embeddings/write_shards.py",
     "models/onnx_encoder.py", "models/query_words.py",
     "pipeline/card.py", "pipeline/hub.py",
-    "pipeline/inputs.py", "pipeline/preflight.py", "pipeline/sides.py", "retrieval/dense", "retrieval/lexical",
+    "pipeline/inputs.py", "pipeline/preflight.py", "pipeline/sides.py", "pipeline/verify.py",
+    "retrieval/dense", "retrieval/lexical",
 )  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "accelerate"}
 TRAINER_WORDS = ("Trainer", "TrainingArguments", "Callback", "Sampler", "Evaluator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
@@ -168,6 +169,7 @@ def main() -> None:
         signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     ):  # so that what is unfinished is cleared away, as after Ctrl-C
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    catch_cut_files()
     try:
         app(prog_name="optical")
     except OpticalError as error:
@@ -249,6 +251,21 @@ def _app(
     ] = False,
 ) -> None:
     """Options of the program itself."""
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _say_cut(_: int) -> None:
+    os.write(2, b"error: a file was cut while it was read; run `optical verify RUN`, `optical cache verify`\n")
+    os._exit(1)
+
+
+def catch_cut_files() -> None:
+    """Say why the program ends when a file that it has mapped is cut, which the system answers with SIGBUS.
+
+    No handler of Python's own would do: it runs after the read, which never ends.
+    """
+    if hasattr(signal, "SIGBUS"):
+        ctypes.CDLL(None).signal(int(signal.SIGBUS), _say_cut)
 
 
 def _quiet() -> None:

@@ -1,4 +1,4 @@
-"""The verb that looks into the caches: cache list, cache prune."""
+"""The verb that looks into the caches: cache list, cache verify, cache prune."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ def list_(cache: Folder = None) -> None:
         console.print(_line(one), highlight=False, soft_wrap=True)
     if entries:
         console.print(f"{len(entries)} entries, {size(sum(one.bytes for one in entries))}", highlight=False)
+
+
+@_sub
+def verify(cache: Folder = None) -> None:
+    """Compare the vectors that are kept with the checksums that were noted when they were written."""
+    from optical.pipeline import cache as caches
+
+    entries = [one for one in caches.kept(cache or vectors_cache()) if one.kind in (caches.DOCUMENTS, caches.PAIRS)]
+    damages = caches.damages(entries)
+    found(entries=len(entries), damages={str(path): problem for path, problem in damages.items()})
+    for problem in damages.values():
+        console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{len(entries) - len(damages)} of {len(entries)} are as they were written", highlight=False)
+    if damages:
+        raise typer.Exit(1)
 
 
 @_sub

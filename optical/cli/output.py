@@ -123,9 +123,12 @@ def with_output(verb: Callable[..., None], *, hidden: bool) -> Callable[..., Non
     @functools.wraps(verb)
     def with_flags(json: bool, quiet: bool, verbose: bool, **own: Any) -> None:
         _choose(json, quiet, verbose)
-        verb(**own)
-        if json and chosen.result:
-            typer.echo(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", strict_json(chosen.result)))
+        try:
+            verb(**own)
+        except typer.Exit:  # with a result and another code than 0
+            _print_json()
+            raise
+        _print_json()
 
     own = inspect.signature(verb, eval_str=True)
     more = [
@@ -137,6 +140,11 @@ def with_output(verb: Callable[..., None], *, hidden: bool) -> Callable[..., Non
     with_flags.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
     del with_flags.__wrapped__
     return with_flags
+
+
+def _print_json() -> None:
+    if chosen.json and chosen.result:
+        typer.echo(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", strict_json(chosen.result)))
 
 
 def _choose(json: bool, quiet: bool, verbose: bool) -> None:

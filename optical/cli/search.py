@@ -38,6 +38,7 @@ from optical.data.words import cut
 from optical.errors import DataError
 from optical.files import check_writable
 from optical.pipeline import preflight
+from optical.pipeline.run_folder import MEASURED, SEARCHED
 
 ROBUST = "Robustness"  # help panel of the options that perturb queries
 
@@ -126,7 +127,7 @@ def search(
     help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Search for questions: titles, snippets, scores; with late interaction, the words that matched."""
-    wanted = recipe_of(kept(run), settings, out=str(run))
+    wanted = recipe_of(kept(run, *SEARCHED), settings, out=str(run))
     check_place(engine, url, path, name)
     asked = _asked(questions)
     if trec:
@@ -242,7 +243,7 @@ def evaluate(
     if feedback and (others or perturb or split):
         raise typer.BadParameter("not with --run, --perturb or --split", param_hint="--feedback")
     options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
-    wanted = recipe_of(kept(run) if run else None, settings, **options)
+    wanted = recipe_of(kept(run, *MEASURED) if run else None, settings, **options)
     if run and not others:
         preflight.before_evaluate(wanted, student)
     if feedback:

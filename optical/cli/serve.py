@@ -18,7 +18,7 @@ from optical.data.document_store import ids_of
 from optical.data.feedback import Feedback, check_feedback
 from optical.errors import DataError
 from optical.pipeline import preflight
-from optical.pipeline.run_folder import read_files
+from optical.pipeline.run_folder import SEARCHED, read_files
 
 if TYPE_CHECKING:
     from optical.pipeline.answer import Answers
@@ -69,7 +69,7 @@ def serve(
     help_all: HelpAll = False,
 ) -> None:
     """Serve a page to ask questions in a browser, and JSON at /api/search?q=...&k=5."""
-    file = kept(run)
+    file = kept(run, *SEARCHED)
     before = read_files(run)
     wanted = recipe_of(file, settings, out=str(run))
     check_place(engine, url, path, name)

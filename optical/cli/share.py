@@ -26,6 +26,7 @@ from optical.cli.app import (
 )
 from optical.cli.help import HelpAll
 from optical.pipeline import preflight
+from optical.pipeline.run_folder import SEARCHED
 
 Address = Annotated[str, typer.Argument(metavar="USER/NAME", help="Repository of a model hub.")]
 
@@ -49,7 +50,7 @@ def push(
     Its address then loads the student in sentence-transformers, and `optical pull` the whole run. Sentence pairs,
     documents and folder names of this machine stay here.
     """
-    recipe = recipe_of(kept(run), None, out=str(run))
+    recipe = recipe_of(kept(run, *SEARCHED, "evaluation"), None, out=str(run))
     from optical.pipeline import hub
 
     hub.check_pushed(recipe, address)

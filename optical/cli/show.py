@@ -1,4 +1,4 @@
-"""Verbs that show a run: align, report."""
+"""Verbs that show a run: align, report, verify."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optical.cli.app import Run, Settings, bold, command, console, found, kept, recipe_of, say
+from optical.cli.app import Run, Settings, bold, command, console, found, kept, plain_command, recipe_of, say
 from optical.cli.help import HelpAll
+from optical.generation import settle
+from optical.pipeline.run_folder import REPORTED
+from optical.pipeline.verify import verify_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +38,7 @@ def align(
 
     By the run's own objective options. A row is where the mass of a word of X goes, in %.
     """
-    chosen = recipe_of(kept(run), settings, out=str(run))
+    chosen = recipe_of(kept(run, "transplant"), settings, out=str(run))
     from optical.pipeline import align as pipeline_align
 
     if out is not None:
@@ -79,12 +82,25 @@ def report(
 
     Self-contained HTML: nothing is loaded from elsewhere.
     """
-    chosen = [recipe_of(kept(run), settings, out=str(run)) for run in dict.fromkeys(runs)]
+    chosen = [recipe_of(kept(run, *REPORTED), settings, out=str(run)) for run in dict.fromkeys(runs)]
     from optical.pipeline.html_report import report_runs
 
     path = report_runs(chosen, out, say)
     found(report=str(path))
     console.print(f"the page is in {bold(path)}", soft_wrap=True)
+
+
+@plain_command
+def verify(run: Run) -> None:
+    """Compare every file of a run with the checksum that was noted when it was written."""
+    settle(run)
+    files, damages = verify_run(run)
+    found(files=files, damages=[{**one._asdict(), "path": str(one.path)} for one in damages])
+    for damage in damages:
+        console.print(str(damage), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{files - len(damages)} of {files} files of {run} are as they were written", highlight=False)
+    if damages:
+        raise typer.Exit(1)
 
 
 def heat_map(plan: WordPlan, width: int) -> Iterator[Table]:

@@ -24,6 +24,7 @@ from optical.embeddings.vectors import Vectors, sharded_vectors
 from optical.embeddings.write_shards import Document
 from optical.errors import DataError
 from optical.files import checksum, mark_used, written_whole
+from optical.marker import changed, noted
 from optical.models.encoders import Encoder, encode_batch, fingerprint
 from optical.models.prompts import query_prompt
 from optical.models.reading import Reading, reading
@@ -183,22 +184,26 @@ def _write(folder: Path, tokens: Sequence[np.ndarray], sentences: np.ndarray, re
     np.save(folder / START, start)
     np.save(folder / SENTENCES, sentences)
     facts = {"texts": len(tokens), "tokens": int(start[-1]), "reading": read._asdict()}
+    facts["files"] = {path.name: noted(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def read_vectors(folder: Path) -> Vectors:
-    """Read what :func:`teacher_vectors` wrote.
+def read_vectors(folder: Path, *, verify: bool = False) -> Vectors:
+    """Read what :func:`teacher_vectors` wrote; checksums are taken of files of another time, or with ``verify`` of all.
 
     Raises:
         DataError: A file is missing or damaged, or they disagree.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name, note in manifest.get("files", {}).items():
+            if problem := changed(folder / name, note, full=verify):
+                raise ValueError(f"{name} {problem}")
         mode = "r" if manifest["tokens"] else None  # an empty file cannot be mapped
         tokens = np.load(folder / TOKENS, mmap_mode=mode)
         start, sentences = np.load(folder / START), np.load(folder / SENTENCES)
         read = Reading(**manifest["reading"]) if "reading" in manifest else None
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder}: cached vectors cannot be read ({error}); remove this folder, it is made again"
         ) from error

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from optical.errors import DataError
-from optical.files import file_checksum, written_whole
+from optical.files import written_whole
+from optical.marker import changed, noted
 from optical.models.reading import counted
 
 Precision: TypeAlias = Literal["float32", "float16", "int8"]
@@ -197,10 +198,7 @@ def write_shard(folder: Path, ids: Sequence[str], held: ShardVectors, facts: dic
             np.save(unfinished / SCALES, held.scales.astype(np.float32))
         np.save(unfinished / DOCUMENTS, held.documents)
         (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
-        files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
-            for path in sorted(unfinished.iterdir())
-        }
+        files = {path.name: noted(path) for path in sorted(unfinished.iterdir())}
         manifest = {
             "format": FORMAT,
             **facts,
@@ -259,7 +257,7 @@ class Shard(NamedTuple):
 
 
 def read_shard(folder: Path, *, verify: bool = False) -> Shard:
-    """Open a shard and check it by its manifest and the sizes of its files, with ``verify`` also by their checksums.
+    """Open a shard and check it by its manifest: sizes, and checksums of files of another time, or with ``verify`` all.
 
     Raises:
         DataError: The shard is missing, cut short or changed; the message names it.
@@ -268,18 +266,15 @@ def read_shard(folder: Path, *, verify: bool = False) -> Shard:
         raise DataError(f"{folder} is missing; embed the collection again: only this shard is made, or copy it here")
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        files = {name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()}
+        found = {name: changed(folder / name, facts, full=verify) for name, facts in manifest["files"].items()}
         known = {key: manifest[key] for key in _KNOWN}
-        sizes = {name: (folder / name).stat().st_size for name in files}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(_broken(folder, f"{MANIFEST} or a file that it names cannot be read ({error!r})")) from error
     if manifest.get("format") != FORMAT:
         raise DataError(_broken(folder, f"its format is {manifest.get('format')!r}, not {FORMAT}"))
-    for name, (size, digest) in files.items():
-        if sizes[name] != size:
-            raise DataError(_broken(folder, f"{name} has {sizes[name]} bytes, not {size}"))
-        if verify and file_checksum(folder / name) != digest:
-            raise DataError(_broken(folder, f"{name} does not have the checksum that was written"))
+    for name, problem in found.items():
+        if problem:
+            raise DataError(_broken(folder, f"{name} {problem}"))
     return Shard(folder, {**manifest, **known})
 
 

@@ -17,6 +17,7 @@ from optical.data.document_store import ids_of
 from optical.data.passages import PASSAGES, PassageIds
 from optical.embeddings.embedded_collection import EmbeddedCollection
 from optical.errors import DataError
+from optical.generation import read_whole
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.models.prompts import document_prompt
@@ -142,12 +143,17 @@ class LoadedRun(NamedTuple):
 def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LoadedRun:
     """Load the student of a finished run and its index.
 
-    Where languages have collections of their own, those of the first one are searched, and that is said.
+    Where languages have collections of their own, those of the first one are searched, and that is said. A run that
+    another job replaces meanwhile is loaded again.
 
     Raises:
         DataError: No student, no collection, or an index of other documents, or of another student.
     """
     lang, collection = first_collection(recipe, say, "searching")
+    return read_whole(recipe.folder, lambda: _load_run(recipe, lang, collection))
+
+
+def _load_run(recipe: Recipe, lang: str, collection: Collection) -> LoadedRun:
     student = load_student(recipe)
     run = LoadedRun(recipe, lang, collection, student, None, None)
     folder = index_folder(recipe.folder, lang)

@@ -22,12 +22,12 @@ from optical.files import remove_known, remove_ours, user_cache
 from optical.models.packaged_teachers import E5_TEACHER
 
 _DIGEST = "[0-9a-f]{16,}"
-DOCUMENTS = "documents"
+DOCUMENTS, PAIRS = "documents", "sentence pairs"
 TEXTS = "texts of slow files"
 LEFT_OVER = "left over"  # of a process that was killed
 KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint of the encoder
     rf"documents-({_DIGEST})-{_DIGEST}.*": DOCUMENTS,
-    rf"teacher-({_DIGEST})-{_DIGEST}": "sentence pairs",
+    rf"teacher-({_DIGEST})-{_DIGEST}": PAIRS,
     rf"passages-({_DIGEST})-{_DIGEST}-\d+\.json": "passages of documents",
     rf"negatives-({_DIGEST})-{_DIGEST}\.json": "mined negatives",
     rf"bm25-{_DIGEST}()": "BM25 index",
@@ -157,6 +157,22 @@ def _hashes(folder: Path) -> np.ndarray:
     except DataError:
         return np.zeros(0, "<u8")
     return np.concatenate([np.zeros(0, "<u8"), *(one["hash"][:, 0] for one in kept if one is not None)])
+
+
+def damages(entries: Iterable[Kept]) -> dict[Path, str]:
+    """Vectors that do not have the checksums that were written -> what is wrong, and what to do."""
+    from optical.embeddings.cache import read_vectors  # loads torch
+
+    found = {}
+    for one in entries:
+        try:
+            for shard in one.path.glob("shard-*") if one.kind == DOCUMENTS else ():
+                read_shard(shard, verify=True)
+            if one.kind == PAIRS:
+                read_vectors(one.path, verify=True)
+        except DataError as error:
+            found[one.path] = str(error)
+    return found
 
 
 class Pruned(NamedTuple):

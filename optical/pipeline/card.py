@@ -17,7 +17,7 @@ from optical.errors import DataError, visible
 from optical.evaluation.tables import Table, as_markdown, markdown
 from optical.files import write_text
 from optical.models.packaged_teachers import HUB_IDS
-from optical.pipeline.run_folder import evaluation_folder
+from optical.pipeline.run_folder import check_results
 from optical.version import __version__
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -115,13 +115,10 @@ def named(text: str, address: str, licence: str | None = None) -> str:
 def measures(recipe: Recipe) -> str:
     """The tables of every collection that the run's own student was measured on, between the two marks."""
     tables = []
+    made = _json(recipe.folder / "manifest.json")
     for file in sorted(recipe.folder.glob("evaluation/*/results.json")):
-        results = json.loads(file.read_text(encoding="utf-8"))
-        if not {"collection", "split"} <= results.keys():
-            continue  # the summary of several languages, whose own tables are here too
-        known = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": results["split"]})})
-        own = {evaluation_folder(known, results["collection"], lang, None).name for lang in recipe.langs}
-        if file.parent.name in own and (table := file.with_name("table.md")).is_file():
+        own = check_results(recipe, file, _json(file), made)
+        if own and (table := file.with_name("table.md")).is_file():
             tables.append(table.read_text(encoding="utf-8").strip())
     return "\n\n".join([BEGIN, *(tables or [NOT_MEASURED]), END])
 
@@ -239,4 +236,8 @@ def _cut(made: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"{file} is damaged ({error}); make it again, or copy the folder again") from error
+    return found if isinstance(found, dict) else {}

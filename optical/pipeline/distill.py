@@ -120,6 +120,7 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
     recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"hubness": hubness.method})})
     clock("hubness")
     facts = _facts(distilled, inputs, pairs, clock) | {"hubness": hubness._asdict()}
+    facts["fingerprint"] = encoders.fingerprint(distilled.student)  # which results repeat
     facts |= {"word_lists": words.sources} if words.sources else {}
     if body is not None:
         facts |= {"student_of": recipe.student, "student_of_fingerprint": encoders.fingerprint(body.encoder)}

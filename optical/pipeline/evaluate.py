@@ -21,7 +21,7 @@ from optical.evaluation.measures import ALL_MEASURES, measure
 from optical.evaluation.report import Report
 from optical.evaluation.tables import page
 from optical.files import strict_json, write_text
-from optical.models import load
+from optical.models import encoders, load
 from optical.models.encoders import Encoder, is_multi_vector
 from optical.models.towers import Towers
 from optical.pipeline.bm25_rows import Development, word_rows
@@ -125,7 +125,8 @@ def compare_systems(
     side = sides(collection, recipe.lang, name)
     result = Report(collection.name, name, side.queries, len(collection.docs), scores, side.documents)
     _write_runs(runs, folder)
-    write_text(folder / "results.json", strict_json(report.as_dict(result)))
+    found = report.as_dict(result) | {"fingerprint": encoders.fingerprint(systems[report.STUDENT])}
+    write_text(folder / "results.json", strict_json(found))
     write_text(folder / "table.md", page(report.table(result), report.sentences(result)))
     say(f"runs, results.json and table.md are in {folder}")
     return result

@@ -19,13 +19,14 @@ from typing import Any
 from optical.config.recipe import Recipe, load_recipe, write_recipe
 from optical.errors import DataError
 from optical.files import check_place, strict_json, write_text, written_whole
+from optical.marker import MARKER, entries
 from optical.models.hub import SECONDS
 from optical.pipeline.card import current, named
+from optical.pipeline.verify import FILES, MANIFEST, note_files, read_manifest, sealed
 
-RECIPE, MANIFEST = "recipe.toml", "manifest.json"
+RECIPE = "recipe.toml"
 OF_A_RUN = (RECIPE, MANIFEST, "evaluation/*", "index/*", "index-*/*")  # all else at the hub is the student's
 REPLACED = (*OF_A_RUN, "*.json", "*.safetensors", "[0-9]_*/*", "*.model", "vocab.txt", "merges.txt")  # when pushed anew
-MARKER = ".optical.json"  # of this machine's folders
 
 
 def check_pushed(recipe: Recipe, address: str) -> None:
@@ -66,7 +67,8 @@ def contents(recipe: Recipe, address: str, *, with_index: bool = False, licence:
     for path in filter(None, (recipe.teacher, recipe.student)):
         card = card.replace(path, _without_folders(path))
     found["README.md"] = card.encode()
-    found[MANIFEST] = _json(run / MANIFEST)
+    made = read_manifest(run)
+    found[MANIFEST] = sealed(_without_folders({name: one for name, one in made.items() if name != FILES})).encode()
     kept = _without_folders(tomllib.loads((run / RECIPE).read_text(encoding="utf-8")))
     for name in ("out", "cache", "device"):
         kept.pop(name, None)
@@ -149,6 +151,7 @@ def pull_run(address: str, out: Path, say: Callable[[str], None] = lambda _: Non
                     shutil.copyfile(fetched / ("" if part == "student" else part) / name, folder / name)
         write_text(run / MANIFEST, (fetched / MANIFEST).read_text(encoding="utf-8"))
         write_text(run / RECIPE, write_recipe(recipe))
+        note_files(run, [name for name in entries(run) if not name.endswith("/")])
     return recipe.model_copy(update={"out": str(out)})
 
 

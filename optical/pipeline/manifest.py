@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from optical.config.recipe import Recipe
 from optical.config.teaching import Teaching
 from optical.errors import DataError
-from optical.files import strict_json, write_text
+from optical.files import write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
+from optical.pipeline.verify import MANIFEST, read_manifest, sealed
 from optical.version import __version__
 
 PACKAGES = (  # whose versions a manifest names, where they are installed
@@ -35,11 +38,12 @@ def write_manifest(
     ``documents`` is the teacher's encoder of documents, where it may be another than that of queries.
     """
     known = {"optical": __version__, "commit": commit(), "python": platform.python_version()}
-    known |= {"packages": versions(PACKAGES), "machine": platform.platform(), "seed": recipe.seed}
+    known |= {"packages": versions(PACKAGES), "machine": platform.platform(), "processor": processor()}
+    known |= {"seed": recipe.seed, "threads": torch.get_num_threads()}
     known |= {"teacher": recipe.teacher, "teacher_fingerprint": encoders.fingerprint(teacher)}
     if documents not in (None, teacher):
         known |= {DOCUMENTS: encoders.fingerprint(documents)}
-    write_text(recipe.folder / "manifest.json", strict_json({**known, **facts}))
+    write_text(recipe.folder / MANIFEST, sealed({**known, **facts}))
 
 
 def teacher_of(run: Path) -> str:
@@ -48,15 +52,12 @@ def teacher_of(run: Path) -> str:
     Raises:
         DataError: The folder is none that a run was written to.
     """
-    file = run / "manifest.json"
-    try:
-        made = json.loads(file.read_text(encoding="utf-8"))
-        return made.get(DOCUMENTS) or made["teacher_fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{file} does not say by which teacher the run was made ({type(error).__name__}); name a folder that "
-            "`optical distill` left"
-        ) from error
+    made = read_manifest(run)
+    if name := made.get(DOCUMENTS) or made.get("teacher_fingerprint"):
+        return name
+    raise DataError(
+        f"{run / MANIFEST} does not say by which teacher the run was made; name a folder that `optical distill` left"
+    )
 
 
 class Clock:
@@ -92,16 +93,28 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that the package runs from; None for an installed package."""
+    """The commit of the package's checkout, with ``-dirty`` where files of it differ; None for an installed package.
+
+    A repository that the environment lies in is none of the package's.
+    """
+    root = Path(__file__).resolve().parents[2]
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return None
+        dirty = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "optical")
+        return _git(root, "rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    call = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(call, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def processor() -> str:
+    """The name of the processor, where the system says one."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M):
+            return found[1]
+    return platform.processor() or platform.machine()

@@ -20,6 +20,7 @@ from optical.data.records import ENGLISH
 from optical.data.trec_run import first_documents
 from optical.evaluation.report import CEILING, STUDENT, TRANSPLANT, ZERO_SHOT
 from optical.evaluation.significance import EQUAL, bootstrap_interval
+from optical.pipeline.run_folder import check_results
 
 EACH_WAY = 20  # queries that gained most, and that lost most
 PASSAGES = 2  # of each system for such a query
@@ -163,6 +164,8 @@ def read_run_page(recipe: Recipe, collections: Mapping[str, Collection | None] |
     found = [c for c in (collections or {}).values() if c]
     files = sorted(folder.glob("evaluation/*/results.json"))
     kept = [(file.parent, data) for file in files if STUDENT in ((data := _json(file)) or {}).get("systems", {})]
+    for place, data in kept:
+        check_results(recipe, place / "results.json", data, manifest)
     results = [_results(place, data, found) for place, data in kept]
     if not results:
         missing.append("Nothing was measured: the run has no judged questions, so there are no bars and no queries.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from optical.config.recipe import Recipe
 from optical.config.section import OfRun
@@ -13,6 +13,7 @@ from optical.errors import DataError, OpticalError
 from optical.files import check_writable
 from optical.generation import READY, settle
 from optical.generation import next_generation as switched_whole
+from optical.pipeline.verify import MANIFEST, check_files, note_files
 
 Options = TypeVar("Options", bound=OfRun)
 Say = Callable[[str], None]
@@ -38,6 +39,9 @@ DISTILLED = [
     *DESCRIPTION, *PAGE, BANK, "lexicon-*.tsv", "psq-*.tsv", "transplant", "student", "index", "index-*", "evaluation",
 ]  # fmt: skip
 TAUGHT = [*DESCRIPTION, "teacher", "evaluation"]
+SEARCHED = ["index", "index-*"]  # what verbs read besides student and recipe
+MEASURED = [*SEARCHED, "transplant", "lexicon-*.tsv", "psq-*.tsv"]
+REPORTED = ["evaluation", "training.json", "plans.json"]
 PARTS = [*DISTILLED, "teacher", "colbert", "router", "onnx", "mteb", "comparison.html"]
 
 
@@ -62,7 +66,7 @@ def next_generation(options: Options, say: Say, anew: Sequence[str] = ()) -> Ite
     if options.folder != home:
         yield options, say
         return
-    with switched_whole(home, PARTS, anew) as made:
+    with switched_whole(home, PARTS, anew, note_files) as made:
         try:
             yield options.made_in(made), lambda line: say(line.replace(str(made), str(home)))
         except OpticalError as error:
@@ -70,17 +74,19 @@ def next_generation(options: Options, say: Say, anew: Sequence[str] = ()) -> Ite
             raise
 
 
-def kept(run: Path) -> Path:
-    """Path of the recipe in the folder of a run.
+def kept(run: Path, *parts: str) -> Path:
+    """Path of the recipe in the folder of a run, whose student and given parts are as they were written.
 
     Raises:
-        DataError: The folder has none.
+        DataError: The folder has none, or a file of these is missing or damaged.
     """
     settle(run)
     if not (run / "recipe.toml").is_file():
         raise DataError(
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
         )
+    if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
+        check_files(run, ["recipe.toml", "student", BANK, *parts])
     return run / "recipe.toml"
 
 
@@ -129,6 +135,31 @@ def check_evaluate(run: Path, names: list[str] = RESULTS) -> None:
 def _indexes(langs: Sequence[str]) -> list[str]:
     """Names of the index of a collection that all languages share, and of those of each language."""
     return ["index", *(f"index-{lang}" for lang in langs if len(langs) > 1)]
+
+
+def check_results(recipe: Recipe, file: Path, results: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether results are of the run's own student on one collection, and not of another one by ``--student``.
+
+    Args:
+        recipe: Of the run.
+        file: ``results.json``.
+        results: Its contents.
+        made: The manifest of the run.
+
+    Raises:
+        DataError: They are where those of its own student are, and of another one.
+    """
+    if not {"collection", "split"} <= results.keys():  # the summary of several languages
+        return False
+    known = recipe.model_copy(update={"search": recipe.search.model_copy(update={"split": results["split"]})})
+    own = {evaluation_folder(known, results["collection"], lang, None).name for lang in recipe.langs}
+    given, wanted = results.get("fingerprint"), made.get("fingerprint")  # both missing in older runs
+    if file.parent.name in own and given and wanted and given != wanted:
+        raise DataError(
+            f"{file} is of another student than {recipe.folder / 'student'}: its fingerprint is {given}, not {wanted}; "
+            f"run `optical evaluate {recipe.folder}`"
+        )
+    return file.parent.name in own
 
 
 def evaluation_folder(recipe: Recipe, name: str, lang: str, student: Path | None) -> Path:

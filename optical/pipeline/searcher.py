@@ -23,7 +23,8 @@ from optical.pipeline import preflight
 from optical.pipeline.align import Plans, align_run
 from optical.pipeline.answer import LoadedRun, answer_all, load_run
 from optical.pipeline.evaluate import evaluation_folder
-from optical.pipeline.run_folder import kept
+from optical.pipeline.run_folder import SEARCHED, check_results, kept
+from optical.pipeline.verify import check_files, read_manifest
 from optical.retrieval.matches import Hit
 
 SHOWN = 200  # characters of a passage in a table
@@ -138,8 +139,12 @@ class Searcher:
         """
         run = self._run
         file = evaluation_folder(self.recipe, run.collection.name, run.lang, None) / "results.json"
+        made = read_manifest(self.recipe.folder)
+        check_files(self.recipe.folder, [file.relative_to(self.recipe.folder).as_posix()])
         try:
-            return from_dict(json.loads(file.read_text(encoding="utf-8")))
+            results = json.loads(file.read_text(encoding="utf-8"))
+            check_results(self.recipe, file, results, made)
+            return from_dict(results)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{file}: no measures ({type(error).__name__}); measure with `optical evaluate "
@@ -183,7 +188,7 @@ def load(run: str | Path, options: dict[str, Any]) -> Searcher:
         RecipeError: An option that is wrong.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    return Searcher(load_recipe(kept(Path(run)), {**given, "out": str(run)}))
+    return Searcher(load_recipe(kept(Path(run), *SEARCHED), {**given, "out": str(run)}))
 
 
 def _texts(name: str, given: Any) -> Sequence[str]:

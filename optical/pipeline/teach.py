@@ -17,7 +17,7 @@ from optical.evaluation.measures import Scores, measure
 from optical.evaluation.significance import Comparison, compare
 from optical.evaluation.tables import Table, page
 from optical.files import strict_json, write_text
-from optical.models.encoders import Encoder, as_multi_vector
+from optical.models.encoders import Encoder, as_multi_vector, fingerprint
 from optical.models.load import load_encoder
 from optical.models.precision import check_precision
 from optical.models.prompts import with_prompts
@@ -105,7 +105,7 @@ def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> tup
     clock("measures")
     write_text(options.folder / "recipe.toml", write_recipe(options))
     write_text(options.folder / "training.json", strict_json(taught.history))
-    facts = {"pairs": len(rows), "development": taught.facts}
+    facts = {"pairs": len(rows), "development": taught.facts, "fingerprint": fingerprint(taught.encoder)}
     facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
     write_manifest(options, start, facts)
     return outcomes, taught

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from optical.cli.app import overrides_of
@@ -143,3 +146,21 @@ def test_a_prompt_keeps_the_space_that_it_ends_in():
         "teacher_prompts.query": "query: ",
         "training.steps": "100",
     }
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="this system has no such signal")
+def test_a_mapped_file_that_is_cut_ends_the_program_with_a_message(tmp_path):
+    np.save(tmp_path / "tokens.npy", np.ones(1_000_000))
+    code = f"""
+import os, numpy as np
+from optical.cli.app import catch_cut_files
+catch_cut_files()
+tokens = np.load({str(tmp_path / "tokens.npy")!r}, mmap_mode="r")
+os.truncate({str(tmp_path / "tokens.npy")!r}, 100)
+tokens.sum()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: a file was cut while it was read; run `optical verify RUN`, `optical cache verify`\n"
+    )

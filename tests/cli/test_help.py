@@ -10,10 +10,10 @@ from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "push",
-    "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "verify",
+    "push", "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
 )  # fmt: skip
-WITHOUT_RECIPE = ("push", "pull", "cache")
+WITHOUT_RECIPE = ("verify", "push", "pull", "cache")
 
 
 def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(command):
@@ -56,7 +56,8 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
         "cache": "prune",
         "pull": "Repository of a model hub",
         **dict.fromkeys(
-            ("index", "search", "evaluate", "export", "serve", "report", "align", "push", "mteb"), "Folder of a run"
+            ("index", "search", "evaluate", "export", "serve", "report", "align", "verify", "push", "mteb"),
+            "Folder of a run",
         ),
     }
     assert named.get(verb, "--lang") in out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
 import numpy as np
@@ -79,3 +81,31 @@ def test_a_folder_with_any_name_is_printed_as_it_is(command, finished, tmp_path)
     code, out, err = command("report", folder)
     assert (code, err) == (0, "")
     assert f"the page is in {folder / 'report.html'}" in out
+
+
+def test_verify_names_each_file_that_is_not_as_it_was_written(command, finished, tmp_path):
+    shutil.copytree(finished.folder, run := tmp_path / "run")
+    code, out, err = command("verify", run)
+    assert (code, err) == (0, "")
+    assert re.search(r"^(\d\d+) of \1 files of .*run are as they were written$", out, re.M)
+    (run / "training.json").unlink()
+    (run / "index" / "docid").write_text("d1\n")
+    code, out, _ = command("verify", run)
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{run / 'index' / 'docid'} has 3 bytes, not the ")
+    assert lines[0].endswith(f"that were written; run `optical index {run}`")
+    assert lines[1].startswith(f"{run / 'training.json'} is missing; run the same `optical distill` again")
+    code, out, _ = command("verify", run, "--json")
+    assert code == 1
+    assert [one["problem"] for one in json.loads(out)["damages"]][1] == "is missing"
+    shutil.copy2(finished.folder / "index" / "docid", run / "index" / "docid")
+    for verb in (("search", run, "soko"), ("export", run, "--to", "colbert"), ("align", run, "soko", "market")):
+        (run / "student" / "modules.json").write_text("[]")
+        code, _, err = command(*verb)
+        assert code == 1
+        assert f"{run / 'student' / 'modules.json'} has 2 bytes" in err
+    (run / "manifest.json").write_text("{}")
+    code, _, err = command("verify", run)
+    assert code == 1
+    assert "has no checksums" in err

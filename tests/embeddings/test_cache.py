@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from optical.embeddings import cache, encode
-from optical.embeddings.cache import document_vectors, stream_vectors, teacher_vectors
+from optical.embeddings.cache import document_vectors, read_vectors, stream_vectors, teacher_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.errors import DataError
 from optical.models.encoders import as_multi_vector, encode_batch, encode_sentences, encode_tokens
@@ -113,9 +115,27 @@ def test_a_damaged_cache_says_so_and_what_to_remove(teacher, tmp_path, file, con
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["tokens.npy", "sentences.npy", "start.npy"])
+def test_vectors_that_were_zeroed_are_told_and_those_without_checksums_are_read(teacher, tmp_path, file):
+    folder = teacher_vectors(teacher, TEXTS, tmp_path).folder
+    whole, time = (folder / file).read_bytes(), (folder / file).stat().st_mtime_ns
+    (folder / file).write_bytes(whole[:128] + bytes(len(whole) - 128))
+    with pytest.raises(DataError, match=rf"{file} does not have the checksum.*remove this folder"):
+        teacher_vectors(teacher, TEXTS, tmp_path)
+    os.utime(folder / file, ns=(time, time))
+    with pytest.raises(DataError, match=rf"{file} does not have the checksum"):
+        read_vectors(folder, verify=True)
+    facts = json.loads((folder / "optical.json").read_text())
+    del facts["files"]  # as they were once
+    (folder / "optical.json").write_text(json.dumps(facts))
+    assert len(read_vectors(folder, verify=True).sentences) == len(TEXTS)
+
+
 def test_a_cache_of_other_lengths_is_refused(teacher, tmp_path):
     folder = teacher_vectors(teacher, TEXTS, tmp_path).folder
     np.save(folder / "sentences.npy", np.load(folder / "sentences.npy")[:-1])
+    facts = json.loads((folder / "optical.json").read_text())
+    (folder / "optical.json").write_text(json.dumps({**facts, "files": {}}))
     with pytest.raises(DataError, match="not those that were written"):
         teacher_vectors(teacher, TEXTS, tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -368,10 +369,22 @@ class TestDamage:
         path = tmp_path / "v" / "shard-00002" / "sentences.npy"
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
+        time = path.stat().st_mtime_ns
         path.write_bytes(content)
-        assert len(read_shards(tmp_path / "v").parts) == 3, "sizes alone do not tell"
+        with pytest.raises(DataError, match="shard-00002 is not .*: sentences.npy does not have the checksum"):
+            read_shards(tmp_path / "v")
+        os.utime(path, ns=(time, time))
+        assert len(read_shards(tmp_path / "v").parts) == 3, "size and time alone do not tell"
         with pytest.raises(DataError, match="shard-00002 is not .*: sentences.npy does not have the checksum"):
             read_shards(tmp_path / "v", verify=True)
+
+    def test_a_shard_whose_files_have_other_times_is_read_and_its_checksums_are_taken_once(self, tmp_path):
+        made(tmp_path / "v")
+        path = tmp_path / "v" / "shard-00002" / "sentences.npy"
+        time = path.stat().st_mtime_ns
+        os.utime(path)
+        assert len(read_shards(tmp_path / "v").parts) == 3
+        assert path.stat().st_mtime_ns == time
 
     def test_a_missing_shard_is_named(self, tmp_path):
         made(tmp_path / "v")

@@ -42,6 +42,22 @@ def paths(entries) -> list[Path]:
     return [one.path for one in entries]
 
 
+def test_vectors_that_are_not_as_they_were_written_are_told(command, teacher, tmp_path, embed):
+    documents, pairs = embed(TEXTS), teacher_vectors(teacher, list(TEXTS.values()), tmp_path / "vectors").folder
+    code, out, _ = command("cache", "verify", "--cache", tmp_path / "vectors")
+    assert (code, out.strip()) == (0, "2 of 2 are as they were written")
+    for file in (documents / "shard-00000" / "sentences.npy", pairs / "tokens.npy"):
+        data, times = bytearray(file.read_bytes()), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+        data[-1] ^= 1
+        file.write_bytes(data)
+        os.utime(file, ns=times)
+    code, out, _ = command("cache", "verify", "--cache", tmp_path / "vectors")
+    assert code == 1
+    assert f"{documents / 'shard-00000'} is not the shard that was written: sentences.npy does not have" in out
+    assert f"{pairs}: cached vectors cannot be read (tokens.npy does not have the checksum" in out
+    assert "0 of 2 are as they were written" in out
+
+
 def test_what_is_kept_is_listed_with_the_last_used_first_and_other_files_are_not(teacher, tmp_path, embed):
     folder = tmp_path / "vectors"
     documents = embed(TEXTS, days=2)

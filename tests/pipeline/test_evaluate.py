@@ -132,7 +132,7 @@ def test_english_documents_are_measured_as_ever(tmp_path, finished):
     assert result.scores[report.CEILING].per_query == result.scores[report.STUDENT].per_query
     assert report.table(result).title == "english (test): 5 xx queries, 8 English documents"
     kept = json.loads((evaluate.evaluation_folder(recipe, "english", "xx", None) / "results.json").read_text())
-    assert list(kept) == ["collection", "split", "lang", "documents", "systems", "tests"]
+    assert list(kept) == ["collection", "split", "lang", "documents", "systems", "tests", "fingerprint"]
     assert [line[:4] for line in said if "README.md" not in line] == ["BM25", "runs"]
 
 

@@ -1,0 +1,270 @@
+"""Damage to a run: each kind ends in an error that names the file and says what to do, or changes no answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from optical.config.recipe import load_recipe
+from optical.errors import OpticalError
+from optical.pipeline import answer
+from optical.pipeline.html_report import report_runs
+from optical.pipeline.run_folder import MEASURED, REPORTED, SEARCHED, kept
+from optical.pipeline.verify import MANIFEST, read_manifest, verify_run
+from tests.chain import OWN
+
+QUESTION = "Nani anatoa maziwa?"
+RESULTS = f"evaluation/{OWN}/results.json"
+
+
+class Damage(NamedTuple):
+    """What is done to a file of a run, and what has to be said of it.
+
+    Attributes:
+        file: Relative to the run.
+        harm: Changes it.
+        read: Parts that the verb reads: by search, evaluate or report.
+        says: The remedy.
+    """
+
+    file: str
+    harm: Callable[[Path], object]
+    read: tuple[str, ...] = tuple(SEARCHED)
+    says: str = "run the same `optical distill` again, or copy the folder again"
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def flipped(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    file.write_bytes(data)
+
+
+def zeroed(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def grown(file: Path) -> None:
+    with file.open("ab") as end:
+        end.write(b"\n")
+
+
+def replaced(before: str, after: str) -> Callable[[Path], object]:
+    """A word for another; the size may stay."""
+
+    def harm(file: Path) -> None:
+        text = file.read_text(encoding="utf-8")
+        assert before in text
+        file.write_text(text.replace(before, after), encoding="utf-8")
+
+    return harm
+
+
+def reversed_lines(file: Path) -> None:
+    file.write_text("".join(reversed(file.read_text(encoding="utf-8").splitlines(keepends=True))), encoding="utf-8")
+
+
+def reversed_vectors(file: Path) -> None:
+    """The rows of a flat index of faiss, in the other order."""
+    import faiss
+
+    index = faiss.read_index(str(file))
+    rows = index.reconstruct_n(0, index.ntotal)[::-1].copy()
+    index.reset()
+    index.add(rows)
+    faiss.write_index(index, str(file))
+
+
+def changed_json(**values: object) -> Callable[[Path], object]:
+    def harm(file: Path) -> None:
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+    return harm
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+INDEX, EVALUATE, REPORT = "run `optical index", "run `optical evaluate", "run `optical report"
+WEIGHTS, POOLING = "student/model.safetensors", "student/1_Pooling/config.json"
+TRANSPLANT, RECIPE = "transplant/model.safetensors", "put it back, or give what is changed by --set"
+DAMAGES = {
+    "weights cut": Damage(WEIGHTS, cut),
+    "weights with a bit flipped": Damage(WEIGHTS, flipped),
+    "weights zeroed": Damage(WEIGHTS, zeroed),
+    "weights grown": Damage(WEIGHTS, grown),
+    "weights gone": Damage(WEIGHTS, gone),
+    "weights a folder": Damage(WEIGHTS, a_folder),
+    "modules gone": Damage("student/modules.json", gone),
+    "modules empty": Damage("student/modules.json", emptied),
+    "pooling edited": Damage(POOLING, replaced("mean", "cls ")),
+    "pooling gone": Damage(POOLING, gone),
+    "config cut": Damage("student/config.json", cut),
+    "tokenizer cut": Damage("student/tokenizer.json", cut),
+    "tokenizer with a bit flipped": Damage("student/tokenizer.json", flipped),
+    "tokenizer config gone": Damage("student/tokenizer_config.json", gone),
+    "prompts edited": Damage("student/config_sentence_transformers.json", grown),
+    "index ids reversed": Damage("index/docid", reversed_lines, says=INDEX),
+    "index rows reversed": Damage("index/index", reversed_vectors, says=INDEX),
+    "index with a bit flipped": Damage("index/index", flipped, says=INDEX),
+    "index cut": Damage("index/index", cut, says=INDEX),
+    "index gone": Damage("index/index", gone, says=INDEX),
+    "index ids cut": Damage("index/docid", cut, says=INDEX),
+    "index of another teacher": Damage("index/optical.json", changed_json(teacher_fingerprint="0" * 16), says=INDEX),
+    "index of fewer documents": Damage("index/optical.json", changed_json(count=3), says=INDEX),
+    "index manifest cut": Damage("index/optical.json", cut, says=INDEX),
+    "manifest cut": Damage(MANIFEST, cut),
+    "manifest empty": Damage(MANIFEST, emptied),
+    "manifest gone": Damage(MANIFEST, gone),
+    "manifest a list": Damage(MANIFEST, lambda file: file.write_text("[]")),
+    "manifest nested beyond reading": Damage(MANIFEST, lambda file: file.write_text("[" * 100_000)),
+    "another teacher in the manifest": Damage(MANIFEST, changed_json(teacher_fingerprint="0" * 16)),
+    "another seed in the manifest": Damage(MANIFEST, changed_json(seed=1)),
+    "manifest without checksums": Damage(MANIFEST, changed_json(files={})),
+    "manifest with a bit flipped": Damage(MANIFEST, flipped),
+    "recipe cut": Damage("recipe.toml", cut, says=RECIPE),
+    "recipe empty": Damage("recipe.toml", emptied, says=RECIPE),
+    "recipe with another seed": Damage("recipe.toml", replaced("seed = 0", "seed = 1"), says=RECIPE),
+    "bank cut": Damage("bank.tsv", cut),
+    "lexicon cut": Damage("lexicon-sw.tsv", cut, tuple(MEASURED)),
+    "lexicon gone": Damage("lexicon-sw.tsv", gone, tuple(MEASURED)),
+    "translations with a bit flipped": Damage("psq-sw.tsv", flipped, tuple(MEASURED)),
+    "transplant with a bit flipped": Damage(TRANSPLANT, flipped, tuple(MEASURED)),
+    "transplant gone": Damage(TRANSPLANT, gone, tuple(MEASURED)),
+    "results cut": Damage(RESULTS, cut, tuple(REPORTED), EVALUATE),
+    "results edited": Damage(RESULTS, replaced("0.", "1."), tuple(REPORTED), EVALUATE),
+    "results gone": Damage(RESULTS, gone, tuple(REPORTED), EVALUATE),
+    "rankings reversed": Damage(f"evaluation/{OWN}/student.trec", reversed_lines, tuple(REPORTED), EVALUATE),
+    "table cut": Damage(f"evaluation/{OWN}/table.md", cut, tuple(REPORTED), EVALUATE),
+    "history cut": Damage("training.json", cut, tuple(REPORTED)),
+    "plans cut": Damage("plans.json", cut, tuple(REPORTED)),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    """A copy of the finished run, whose files have other times."""
+    folder = tmp_path_factory.mktemp("damage") / "run"
+    shutil.copytree(run[0].folder, folder, copy_function=shutil.copy)
+    kept(folder, *MEASURED, *REPORTED)
+    return folder
+
+
+@pytest.fixture
+def file_of(folder):
+    """Gives a file of the run, which is put back after the test."""
+    saved = {}
+
+    def give(name: str) -> Path:
+        saved[name] = ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns)
+        return folder / name
+
+    yield give
+    for name, (data, time) in saved.items():
+        if (folder / name).is_dir():
+            (folder / name).rmdir()
+        (folder / name).write_bytes(data)
+        os.utime(folder / name, ns=(time, time))
+
+
+def test_there_are_as_many_kinds_as_are_promised():
+    assert len(DAMAGES) >= 30
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_it_ends_in_an_error_that_names_the_file_and_says_what_to_do(file_of, folder, name):
+    damage = DAMAGES[name]
+    file = file_of(damage.file)
+    damage.harm(file)
+    with pytest.raises(OpticalError) as error:
+        kept(folder, *damage.read)
+    assert str(file) in str(error.value)
+    assert damage.says in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["weights with a bit flipped", "index ids reversed", "results edited"])
+def test_a_time_that_was_set_back_hides_nothing_from_verify(file_of, folder, name):
+    file = file_of(DAMAGES[name].file)
+    time, size = file.stat().st_mtime_ns, file.stat().st_size
+    DAMAGES[name].harm(file)
+    os.utime(file, ns=(time, time))
+    assert file.stat().st_size == size
+    kept(folder, *SEARCHED, *REPORTED)
+    files, damages = verify_run(folder)
+    assert files > 30
+    assert [damage.path for damage in damages] == [file]
+    assert "checksum" in damages[0].problem
+
+
+def test_a_whole_run_is_whole_wherever_it_is_copied_to(folder, file_of):
+    files, damages = verify_run(folder)
+    assert damages == []
+    noted = set(read_manifest(folder)["files"])
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert there - noted == {name for name in there if name.endswith(".optical.json")} | {MANIFEST}
+    assert files == len(noted) + 1
+    time = (folder / WEIGHTS).stat().st_mtime_ns
+    os.utime(folder / WEIGHTS)
+    kept(folder)
+    assert (folder / WEIGHTS).stat().st_mtime_ns == time, "its checksum would be taken every time"
+
+
+def test_an_export_of_an_earlier_student_is_told(folder):
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_text("of the student before")
+    (damage,) = verify_run(folder)[1]
+    shutil.rmtree(folder / "onnx")
+    assert str(damage) == f"{folder / 'onnx'} is of an earlier student; run `optical export {folder}`"
+
+
+def test_a_card_is_its_owners_to_edit(folder, file_of):
+    file = file_of("student/README.md")
+    file.write_text("My own words.")
+    kept(folder, *SEARCHED)
+    assert verify_run(folder)[1] == []
+    file.unlink()
+    assert [damage.path for damage in verify_run(folder)[1]] == [file]
+
+
+@pytest.mark.parametrize("name", ["report.html", "student/README.md", f"evaluation/{OWN}/table.md", "plans.json"])
+def test_what_no_answer_is_made_of_harms_none(folder, file_of, run, name):
+    recipe = run[0].model_copy(update={"out": str(folder)})
+    expected = answer.answer(answer.load_run(recipe), QUESTION, 3)
+    zeroed(file_of(name))
+    kept(folder, *SEARCHED)
+    found = answer.answer(answer.load_run(recipe), QUESTION, 3)
+    assert [(hit.doc.id, hit.score) for hit in found] == [(hit.doc.id, hit.score) for hit in expected]
+
+
+def test_results_of_another_student_are_refused(folder, file_of):
+    changed_json(fingerprint="0" * 16)(file_of(RESULTS))
+    with pytest.raises(OpticalError, match=r"results\.json is of another student.*optical evaluate"):
+        report_runs([load_recipe(folder / "recipe.toml").model_copy(update={"out": str(folder)})], folder / "page.html")
+
+
+def test_the_manifest_says_how_a_run_was_made_and_results_repeat_its_fingerprint(folder):
+    made = read_manifest(folder)
+    assert made["threads"] == 1
+    assert made["processor"]
+    assert json.loads((folder / RESULTS).read_text())["fingerprint"] == made["fingerprint"]
+    assert np.all([set(note) == {"bytes", "sha256", "mtime_ns"} for note in made["files"].values()])
