@@ -78,16 +78,13 @@ def settle(run: Path) -> None:
         DataError: The folder cannot be written.
     """
     ready = run / READY
-    if not ready.is_dir():
-        return
     try:
-        with held_alone(ready, wait=True):
-            if (ready / MOVES).is_file():
-                _move(run, ready)
-            shutil.rmtree(ready, ignore_errors=True)
-    except FileNotFoundError:  # another process did so
-        if ready.is_dir():
-            raise
+        while ready.is_dir():
+            with contextlib.suppress(FileNotFoundError), held_alone(ready, wait=True):  # or another process did so
+                if (ready / MOVES).is_file():
+                    _move(run, ready)
+                shutil.rmtree(ready, ignore_errors=True)
+                return
     except OSError as error:
         raise DataError(
             f"{run} was written anew, and its new files have yet to be moved from {ready} to their places, which is "

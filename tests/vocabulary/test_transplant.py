@@ -320,7 +320,8 @@ def test_without_leaning_a_row_is_the_mixture_alone(bert):
 
 def test_the_student_trains(bert):
     student = transplant(bert, PAIRS).student
-    student(student.preprocess(["maji"]))["sentence_embedding"].sum().backward()
+    vector = student(student.preprocess(["maji"]))["sentence_embedding"]
+    vector[0, 0].backward()  # the sum over a layer norm is a constant
     weight = student[0].auto_model.get_input_embeddings().weight
     assert torch.isfinite(weight.grad).all()
     assert weight.grad[student.tokenizer.get_vocab()["maji"]].any()
