@@ -1,4 +1,4 @@
-"""Verbs that show a run: align, report, verify."""
+"""Verbs that show a run: align, report, verify, rerun."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optical.cli.app import Run, Settings, bold, command, console, found, kept, plain_command, recipe_of, say
+from optical.cli.app import (
+    Run,
+    Settings,
+    bold,
+    chosen,
+    command,
+    console,
+    found,
+    kept,
+    plain_command,
+    recipe_of,
+    say,
+    show,
+)
 from optical.cli.help import HelpAll
 from optical.generation import settle
 from optical.pipeline.run_folder import REPORTED
@@ -38,12 +51,12 @@ def align(
 
     By the run's own objective options. A row is where the mass of a word of X goes, in %.
     """
-    chosen = recipe_of(kept(run, "transplant"), settings, out=str(run))
+    wanted = recipe_of(kept(run, "transplant"), settings, out=str(run))
     from optical.pipeline import align as pipeline_align
 
     if out is not None:
         pipeline_align.check_picture(out)
-    plans = pipeline_align.align_run(chosen, foreign, english, say)
+    plans = pipeline_align.align_run(wanted, foreign, english, say)
     found(
         plans={
             name: {"foreign": one.foreign, "english": one.english, "mass": one.mass.tolist(), "cost": one.cost}
@@ -82,10 +95,10 @@ def report(
 
     Self-contained HTML: nothing is loaded from elsewhere.
     """
-    chosen = [recipe_of(kept(run, *REPORTED), settings, out=str(run)) for run in dict.fromkeys(runs)]
+    wanted = [recipe_of(kept(run, *REPORTED), settings, out=str(run)) for run in dict.fromkeys(runs)]
     from optical.pipeline.html_report import report_runs
 
-    path = report_runs(chosen, out, say)
+    path = report_runs(wanted, out, say)
     found(report=str(path))
     console.print(f"the page is in {bold(path)}", soft_wrap=True)
 
@@ -101,6 +114,29 @@ def verify(run: Run) -> None:
     console.print(f"{files - len(damages)} of {files} files of {run} are as they were written", highlight=False)
     if damages:
         raise typer.Exit(1)
+
+
+@plain_command
+def rerun(run: Run) -> None:
+    """Make a run again by its own recipe in a temporary folder, and tell whether it has the same bits."""
+    wanted = recipe_of(kept(run), None, out=str(run))
+    from optical.pipeline import rerun as pipeline_rerun
+
+    outcome = pipeline_rerun.rerun(wanted, say, progress=not chosen.quiet)
+    found(
+        same=outcome.same, different=outcome.different, circumstances=outcome.circumstances,
+        figures=[[*key, *both] for key, both in outcome.figures.items()],
+    )  # fmt: skip
+    for name, (before, now) in outcome.circumstances.items():
+        console.print(f"{name}: {before} then, {now} now", markup=False, highlight=False, soft_wrap=True)
+    if not outcome.different:
+        console.print(f"the same bits: {len(outcome.same)} files")
+        return
+    console.print(f"{len(outcome.different)} of {len(outcome.different) + len(outcome.same)} files differ:")
+    for name in outcome.different:
+        console.print(f"  {name}", markup=False, highlight=False)
+    show(pipeline_rerun.table(outcome))
+    raise typer.Exit(1)
 
 
 def heat_map(plan: WordPlan, width: int) -> Iterator[Table]:

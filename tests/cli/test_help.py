@@ -11,9 +11,9 @@ from optical.config.teaching import Teaching
 
 VERBS = (
     "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "verify",
-    "push", "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
+    "rerun", "push", "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
 )  # fmt: skip
-WITHOUT_RECIPE = ("verify", "push", "pull", "cache")
+WITHOUT_RECIPE = ("verify", "rerun", "push", "pull", "cache")
 
 
 def test_the_verbs_are_listed_in_the_order_of_use_under_what_they_are_for(command):
@@ -56,7 +56,7 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
         "cache": "prune",
         "pull": "Repository of a model hub",
         **dict.fromkeys(
-            ("index", "search", "evaluate", "export", "serve", "report", "align", "verify", "push", "mteb"),
+            ("index", "search", "evaluate", "export", "serve", "report", "align", "verify", "rerun", "push", "mteb"),
             "Folder of a run",
         ),
     }

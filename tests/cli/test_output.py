@@ -76,7 +76,8 @@ def _bars_come_back(monkeypatch):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_takes_them_and_its_help_has_them(command, verb):
-    full = "--help-all" if verb not in ("data", "doctor", "bitext", "verify", "push", "pull", "cache") else "--help"
+    without = ("data", "doctor", "bitext", "verify", "rerun", "push", "pull", "cache")
+    full = "--help" if verb in without else "--help-all"
     _, out, _ = command(*(("cache", "list") if verb == "cache" else (verb,)), full)
     assert [flag for flag in ("--json", "--quiet", "--verbose") if flag not in out] == []
 
