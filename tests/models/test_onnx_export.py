@@ -19,6 +19,7 @@ from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.marker import MARKER
+from optical.models import onnx_encoder
 from optical.models import onnx_export as exporting
 from optical.models.composing import compose_unseen, read_plainly
 from optical.models.encoders import as_multi_vector, encode_sentences, encode_tokens, fingerprint
@@ -224,7 +225,7 @@ class TestRefusal:
             export(teacher, tmp_path / "onnx", texts=[])
 
     def test_without_the_extra(self, teacher, tmp_path, monkeypatch):
-        monkeypatch.setattr(exporting, "find_spec", lambda name: None if name.startswith("onnx") else object())
+        monkeypatch.setattr(onnx_encoder, "find_spec", lambda name: None if name.startswith("onnx") else object())
         with pytest.raises(DataError, match=r"pip install 'optical\[onnx\]'"):
             export(teacher, tmp_path / "onnx", texts=TEXTS)
 

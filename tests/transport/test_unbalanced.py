@@ -137,7 +137,9 @@ def test_arguments_stay_as_they_were_and_bad_ones_are_refused():
     unbalanced(C, a, b)
     assert all(torch.equal(old, new) for old, new in zip(before, (C, a, b), strict=True))
     for slack in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"slack must be positive, in units of the cost; received .*; try 0\.5"):
+        with pytest.raises(
+            ValueError, match=r"slack must be positive and finite, in units of the cost; received .*; try 0\.5"
+        ):
             unbalanced(C, a, b, slack=slack)
     with pytest.raises(ValueError, match="epsilon"):
         unbalanced(C, a, b, 0.0)

@@ -24,6 +24,7 @@ from tests.web.each import each
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 EVIL = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
+EVIL_ID = "<img/src=x/onerror='window.pwned=4'><script>window.pwned=5</script>"  # ids have no blanks
 RAIN = "\U0001f327"  # one character, two in JavaScript
 ARABIC = "\u0645\u0627 \u0647\u0648 \u0623\u0637\u0648\u0644 \u0646\u0647\u0631"
 
@@ -45,13 +46,13 @@ def address(tmp_path_factory):
             return [Hit(Doc("long", "", "word " * 400), 1.0, [], Span(2000, 4000))]
         if EVIL in question or question == ARABIC:
             asked = Match(Span(0, len(question)), Span(5, 5 + len(EVIL)), 0.9)
-            first = Doc(EVIL, f"{RAIN} ", f"{RAIN} {EVIL}", json.dumps({"url": "javascript:window.pwned=3"}))
+            first = Doc(EVIL_ID, f"{RAIN} ", f"{RAIN} {EVIL}", json.dumps({"url": "javascript:window.pwned=3"}))
             return [Hit(first, 1.0, [asked]), Hit(Doc("ar", "", ARABIC), 0.5, [])]
         return answer.answer(loaded, question, k)
 
     own = server.bind("127.0.0.1", 0)
     facts = about(loaded.recipe, loaded.lang, loaded.collection, late=True, engine="qdrant")
-    kept = Feedback(tmp_path_factory.mktemp("feedback") / "judged.jsonl", ["sw", "so"], {"d2", EVIL})
+    kept = Feedback(tmp_path_factory.mktemp("feedback") / "judged.jsonl", ["sw", "so"], {"d2", EVIL_ID})
     unseen = Known(4, [UnseenWord(0, 3, ["yupi", EVIL]), UnseenWord(4, 10, [])])
     application = create_app(
         each(find), {**facts, "examples": ["milk"], "feedback_languages": ["sw", "so"]}, server.names("127.0.0.1"),
@@ -205,11 +206,11 @@ def test_a_thumb_is_kept_as_a_judgement_and_taken_back_by_a_second_press(page):
     ask(page, EVIL)
     page.run(f"{first}.querySelector('.up').click()")
     page.wait(f"{first}.querySelector('span').textContent === 'Thank you'")
-    assert read_feedback(judged[0])["sw"] == {(EVIL, EVIL): 1}
+    assert read_feedback(judged[0])["sw"] == {(EVIL, EVIL_ID): 1}
     page.run("document.getElementById('lang').value = 'so'")
     page.run(f"{first}.querySelector('.down').click()")
     page.wait(f"{first}.querySelector('.down').getAttribute('aria-pressed') === 'true'")
-    assert read_feedback(judged[0])["so"] == {(EVIL, EVIL): 0}
+    assert read_feedback(judged[0])["so"] == {(EVIL, EVIL_ID): 0}
     assert page.run("window.pwned") is None
 
 
