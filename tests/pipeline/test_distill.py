@@ -111,8 +111,10 @@ def test_evaluate_gives_the_same_table_again(run):
     assert again.scores == found.scores
 
 
-def test_evaluate_takes_another_student(run):
+def test_evaluate_takes_another_student(run, tmp_path):
     recipe, found, _ = run
+    shutil.copytree(recipe.folder, tmp_path / "run")
+    recipe = recipe.model_copy(update={"out": str(tmp_path / "run")})
     own = recipe.folder / "evaluation" / OWN
     before = {path.name: path.read_bytes() for path in own.iterdir()}
     other = evaluated(recipe, recipe.folder / "transplant")
