@@ -12,6 +12,8 @@ from optical.errors import DataError, RecipeError
 from optical.evaluation import report
 from optical.evaluation.perturbed_results import table
 from optical.evaluation.tables import page
+from optical.pipeline.embed import load_teacher
+from optical.pipeline.manifest import write_manifest
 from optical.pipeline.perturb import perturb_run
 from tests.conftest import bert
 from tests.runs import by_words
@@ -89,6 +91,7 @@ class TestCommand:
     @pytest.fixture
     def folder(self, run):
         (run.folder / "recipe.toml").write_text(write_recipe(run), encoding="utf-8")
+        write_manifest(run, load_teacher(run), {})
         return run.folder
 
     def test_the_table_is_printed(self, command, folder):
