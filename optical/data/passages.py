@@ -80,7 +80,8 @@ class PassageDocs(Sequence[Doc]):
         if isinstance(index, slice):
             return [self[row] for row in range(len(self))[index]]
         doc_id, start, end = place_of(self.ids[index])
-        doc = self._last if self._last and self._last.id == doc_id else self._docs[self._rows[doc_id]]
+        last = self._last  # read once: threads share it
+        doc = last if last and last.id == doc_id else self._docs[self._rows[doc_id]]
         self._last = doc  # passages of a document follow each other
         return doc._replace(id=self.ids[index], text=doc.text[start:end])
 
