@@ -11,11 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import resource
 from typing import NamedTuple
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None
 
 
 class Limits(NamedTuple):
@@ -37,6 +41,8 @@ class Limits(NamedTuple):
 
 def within_open_files(limits: Limits) -> Limits:
     """The limits with at most half of the files that this process may open for connections: a run has files too."""
+    if resource is None:
+        return limits
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     few = allowed != resource.RLIM_INFINITY and allowed // 2 < limits.connections
     return limits._replace(connections=max(1, allowed // 2)) if few else limits
