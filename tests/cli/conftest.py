@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from optical import cli
+from optical.pipeline.verify import note_files
 
 
 @pytest.fixture
@@ -47,8 +48,10 @@ def finished(run):
     kept = run[0].folder / "evaluation"
     before = set(kept.iterdir())
     yield run[0]
-    for folder in set(kept.iterdir()) - before:
-        shutil.rmtree(folder)
+    if more := set(kept.iterdir()) - before:
+        for folder in more:
+            shutil.rmtree(folder)
+        note_files(run[0].folder, [])
 
 
 def snapshot(folder: Path) -> dict[str, str]:

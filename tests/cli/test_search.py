@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 
 from optical.data.feedback import Feedback
 from tests.cli.conftest import snapshot
@@ -44,7 +43,6 @@ def test_feedback_is_measured_as_judgements_of_its_own(command, finished, tmp_pa
     assert (code, err) == (0, "")
     results = finished.folder / "evaluation" / "sample-collection-feedback" / "results.json"
     assert json.loads(results.read_text())["systems"]["student"]["queries"] == 2
-    shutil.rmtree(results.parent)
     for more, told in ((["--split", "dev"], "not with --run"), (["--perturb", "typos"], "not with --run")):
         code, _, err = command("evaluate", finished.out, "--feedback", kept.path, *more)
         assert (code, told in err) == (2, True)
