@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,15 +24,15 @@ class Section(BaseModel):
         return value
 
 
-class OfRun(Section):
+class OfRun(Section, ABC):
     """The options of a job that has a folder."""
 
     _made_in: Path | None = PrivateAttr(None)
 
     @property
+    @abstractmethod
     def home(self) -> Path:
         """The folder of the run, as it was named."""
-        raise NotImplementedError
 
     @property
     def folder(self) -> Path:

@@ -10,13 +10,16 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import IO, NamedTuple, overload
+from typing import IO, NamedTuple, TypeVar, overload
 
 from optical.data.records import Doc
 from optical.errors import DataError
+
+Item = TypeVar("Item")
 
 IN_MEMORY = 64_000_000  # bytes of ids, titles and texts in UTF-8; a collection of more goes to disk
 READ_AT_ONCE = 2**20  # bytes, while all documents are read in their order
@@ -36,7 +39,24 @@ class HeldDocuments(NamedTuple):
     repeated: int
 
 
-class Spooled(Sequence[Doc]):
+class Rows(Sequence[Item]):
+    """Items that are made when they are asked for, each by its row."""
+
+    @abstractmethod
+    def row(self, row: int) -> Item:
+        """Make the item of a row, which is there and not counted from the end."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        """One item by its row, or a list."""
+        rows = range(len(self))[index]
+        return [self.row(row) for row in rows] if isinstance(rows, range) else self.row(rows)
+
+
+class Spooled(Rows[Doc]):
     """Documents whose titles and texts are read from a temporary file when they are asked for.
 
     The file has no name, so nothing is left of it when the process ends, however it ends. Threads read at once, and so
@@ -53,16 +73,9 @@ class Spooled(Sequence[Doc]):
         """Number of documents."""
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, index: int) -> Doc: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Doc]: ...
-    def __getitem__(self, index: int | slice) -> Doc | list[Doc]:
-        """One document by its row, or a list."""
-        rows = range(len(self))[index]
-        if isinstance(rows, range):
-            return [self[row] for row in rows]
-        return self._doc(rows, self._bytes(rows, rows + 1))
+    def row(self, row: int) -> Doc:
+        """Read one document."""
+        return self._doc(row, self._bytes(row, row + 1))
 
     def __iter__(self) -> Iterator[Doc]:
         """All of them in their order, some at a time."""
@@ -88,7 +101,7 @@ class Spooled(Sequence[Doc]):
         return Doc(doc_id, title, text, extra)
 
 
-class FullTexts(Sequence[str]):
+class FullTexts(Rows[str]):
     """The text that a document encoder reads of each document (:attr:`Doc.full`), made when it is asked for."""
 
     def __init__(self, docs: Sequence[Doc]) -> None:
@@ -99,14 +112,9 @@ class FullTexts(Sequence[str]):
         """Number of documents."""
         return len(self._docs)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        """One text by its row, or a list."""
-        found = self._docs[index]
-        return found.full if isinstance(found, Doc) else [doc.full for doc in found]
+    def row(self, row: int) -> str:
+        """Make one text."""
+        return self._docs[row].full
 
     def __iter__(self) -> Iterator[str]:
         """All of them in their order."""

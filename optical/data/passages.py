@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
-from optical.data.document_store import ids_of
+from optical.data.document_store import Rows, ids_of
 from optical.data.records import Doc
 
 PASSAGES = "passages"  # a fact of an index, or of documents on a server, of passages: their tokens at most
@@ -57,7 +57,7 @@ def place_of(passage: str) -> Place:
     return Place(doc_id, int(start), int(end))
 
 
-class PassageDocs(Sequence[Doc]):
+class PassageDocs(Rows[Doc]):
     """Passages as documents of their own, whose texts are read when they are asked for."""
 
     def __init__(self, ids: PassageIds, docs: Sequence[Doc]) -> None:
@@ -71,19 +71,13 @@ class PassageDocs(Sequence[Doc]):
         """Number of passages."""
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, index: int) -> Doc: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Doc]: ...
-    def __getitem__(self, index: int | slice) -> Doc | list[Doc]:
-        """One passage by its row, or a list."""
-        if isinstance(index, slice):
-            return [self[row] for row in range(len(self))[index]]
-        doc_id, start, end = place_of(self.ids[index])
+    def row(self, row: int) -> Doc:
+        """Read one passage."""
+        doc_id, start, end = place_of(self.ids[row])
         last = self._last  # read once: threads share it
         doc = last if last and last.id == doc_id else self._docs[self._rows[doc_id]]
         self._last = doc  # passages of a document follow each other
-        return doc._replace(id=self.ids[index], text=doc.text[start:end])
+        return doc._replace(id=self.ids[row], text=doc.text[start:end])
 
 
 def passages(docs: Iterable[Doc], lang: str, count: Count, limit: int) -> Iterator[Doc]:
