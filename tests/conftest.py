@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("OPTICAL_THREADS", "1")  # whatever else this machine does
 
 import pytest
 import torch

@@ -21,6 +21,7 @@ from rich.markup import escape
 from optical.cli.help import FULL, Verbs, panel_of, with_recipe
 from optical.cli.output import Plain, bold, chosen, console, found, hint, messages, reset, say, with_output
 from optical.config.recipe import Recipe, load_recipe
+from optical.config.threads import choose_threads, use_threads, watch
 from optical.errors import OpticalError
 from optical.pipeline.run_folder import kept
 from optical.version import __version__
@@ -164,6 +165,7 @@ def plain_command(verb: Verb) -> Verb:
 def main() -> None:
     """Run the program; an error that the user can mend is printed as one message, any other shows its trace."""
     reset()
+    watch()
     _quiet()
     if (
         signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -201,9 +203,33 @@ def _stop(message: str, code: int = 1) -> None:
     sys.exit(code)
 
 
-def recipe_of(path: Path | None, settings: list[str] | None, **named: Any) -> Recipe:
-    """Read the recipe and apply the options of the command line; --set wins over named options."""
-    return load_recipe(path, overrides_of(settings, named))
+def recipe_of(
+    path: Path | None,
+    settings: list[str] | None,
+    threads_before: Callable[[Path], int | None] = lambda _: None,
+    **named: Any,
+) -> Recipe:
+    """Read the recipe and apply the options of the command line, threads at once; --set wins over named options.
+
+    ``threads_before`` tells by its folder how many threads the run had before, which goes on or is made again.
+    """
+    recipe = load_recipe(path, overrides_of(settings, named))
+    take_threads(recipe.threads, threads_before(recipe.home))
+    return recipe
+
+
+def take_threads(told: int | None = None, before: int | None = None) -> None:
+    """Give all libraries their threads, before the heavy ones are imported, and say where these are not all cores.
+
+    Args:
+        told: By the recipe.
+        before: Of a job that goes on.
+    """
+    threads = choose_threads(told, before)
+    use_threads(threads.number)
+    if threads.sentence and threads.sentence != chosen.threads:
+        say(threads.sentence)
+    chosen.threads = threads.sentence
 
 
 def overrides_of(settings: list[str] | None, named: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +296,6 @@ def catch_cut_files() -> None:
 
 def _quiet() -> None:
     """Silence progress bars and notices of libraries, which mean nothing to a user of this program."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

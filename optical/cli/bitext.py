@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from optical.cli.app import chosen, console, found, hint, plain_command, show
+from optical.cli.app import chosen, console, found, hint, plain_command, show, take_threads
 from optical.data.bitext_sources import sources_of
 from optical.data.words import cut
 from optical.errors import DataError
@@ -65,6 +65,7 @@ def bitext(
     reader = None
     if encoder is not None:
         sources_of(path, lang or UNNAMED)  # what is missing is said before the encoder is loaded
+        take_threads()
         reader = pipeline_bitext.reader_of(encoder)
     try:
         examined = pipeline_bitext.examine(path, lang or UNNAMED, repair=repair, reader=reader)

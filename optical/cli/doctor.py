@@ -37,7 +37,7 @@ def _rows(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
     machine = {
         "processor": f"{own['name']}, {own['cores']} cores, {own['cores_allowed'] or own['cores']} for this process",
         "quota (cgroup)": allowed,
-        "threads": f"{own['threads']} (OMP_NUM_THREADS sets them)",
+        "threads": f"{own['threads']}: {own['why_so_many_threads'] or 'all cores are free'}",
         "instructions": has + (f"; not {lacks}" if lacks else ""),
         "memory": "unknown" if own["memory"] is None else size(own["memory"]),
         "GPU": ", ".join(f"{one['name']}, {size(one['memory'])}" for one in facts["gpu"]) or "none that torch can use",

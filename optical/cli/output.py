@@ -64,6 +64,7 @@ class Output:
         json: One JSON value on standard output, and progress on standard error.
         quiet: No progress, no hints, no bars.
         result: Of this call, for --json.
+        threads: What was said of them.
         verbose: Progress with its time, and notices of this program's and its libraries' own logs.
         begun: When the program began, in seconds.
     """
@@ -71,6 +72,7 @@ class Output:
     def __init__(self) -> None:
         self.json = self.quiet = self.verbose = False
         self.result: dict[str, Any] = {}
+        self.threads = ""
         self.begun = time.perf_counter()
 
 

@@ -25,7 +25,7 @@ from optical.cli.app import (
 from optical.cli.help import HelpAll
 from optical.generation import settle
 from optical.pipeline.run_folder import REPORTED
-from optical.pipeline.verify import verify_run
+from optical.pipeline.verify import threads_noted, verify_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,7 +119,7 @@ def verify(run: Run) -> None:
 @plain_command
 def rerun(run: Run) -> None:
     """Make a run again by its own recipe in a temporary folder, and tell whether it has the same bits."""
-    wanted = recipe_of(kept(run), None, out=str(run))
+    wanted = recipe_of(kept(run), None, threads_noted, out=str(run))
     from optical.pipeline import rerun as pipeline_rerun
 
     outcome = pipeline_rerun.rerun(wanted, say, progress=not chosen.quiet)

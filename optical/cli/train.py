@@ -36,12 +36,14 @@ from optical.cli.app import (
     searched,
     show,
     show_reports,
+    take_threads,
 )
 from optical.cli.help import HelpAll
-from optical.config.recipe import Recipe
+from optical.config.recipe import Recipe, load_recipe
 from optical.config.teaching import Teaching
 from optical.config.toml import load_options
 from optical.pipeline import preflight
+from optical.pipeline.run_folder import threads_begun
 
 
 @plain_command
@@ -59,7 +61,7 @@ def data(
     from optical.files import check_place
     from optical.pipeline.inputs import DOWNLOADS
 
-    langs = recipe_of(None, None, lang=lang).langs
+    langs = load_recipe(None, {"lang": lang}).langs
     files = []
     check_place(Path(out) if out else DOWNLOADS)
     from optical.data.bitext_download import fetch_bitext
@@ -126,7 +128,8 @@ def distill(
     named = {"teacher": teacher, "student": student, "bitext": bitext, "out": out}
     named["collection"] = searched(collection, docs)
     listed = {"vocabulary.words": words, "vocabulary.words_from_collection": words_from_collection or None}
-    wanted = recipe_of(recipe, settings, lang=lang, **named, **listed, **{"vocabulary.lexicon": lexicon})
+    named["vocabulary.lexicon"] = lexicon
+    wanted = recipe_of(recipe, settings, threads_begun, lang=lang, **named, **listed)
     preflight.before_distill(wanted)
     if dry_run:
         _print_estimate(wanted)
@@ -205,6 +208,7 @@ def teach(
     """
     named = {"teacher": teacher, "collection": collection, "out": out}
     wanted = load_options(Teaching, recipe, overrides_of(settings, named))
+    take_threads(wanted.threads, threads_begun(wanted.home))
     preflight.before_teach(wanted)
     from optical.pipeline import teach as pipeline_teach
 

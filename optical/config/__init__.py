@@ -5,6 +5,7 @@
 - :mod:`optical.config.teaching`: those of teaching an English encoder.
 - :mod:`optical.config.section`: what all sections share.
 - :mod:`optical.config.kinds`: paths, devices, trackers, addresses.
+- :mod:`optical.config.threads`: how many threads: told, or as many as there are free cores.
 - :mod:`optical.config.arguments`: arguments of functions called from Python, refused by their name.
 - :mod:`optical.config.toml`: reads and writes options, and describes them.
 """

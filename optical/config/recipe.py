@@ -106,6 +106,9 @@ class Recipe(OfRun):
     )
     seed: Seed = Field(default=0, ge=0, description="of sampling and initialisation")
     device: Device | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    threads: int | None = Field(
+        default=None, ge=1, le=4096, description="of the processor; default as many as it has free cores"
+    )
     layers: int | None = Field(
         default=None, ge=1, description="layers of the student, evenly taken from those it starts with; default all"
     )

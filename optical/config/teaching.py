@@ -40,6 +40,9 @@ class Teaching(OfRun):
     )
     seed: Seed = Field(default=0, ge=0, description="of the order of the pairs")
     device: Device | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
+    threads: int | None = Field(
+        default=None, ge=1, le=4096, description="of the processor; default as many as it has free cores"
+    )
     pairs: int = Field(default=100_000, ge=1, description="most query-passage pairs to learn from, drawn by hash")
     documents: int = Field(
         default=100_000, ge=0, description="most passages, beside those of the pairs, that negatives are mined among"

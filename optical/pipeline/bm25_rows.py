@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from optical.config.recipe import Recipe
 from optical.config.search import Search
 from optical.data.bitext import Pair
@@ -150,7 +152,8 @@ def _runs(recipe: Recipe, collection: Collection, asked: Mapping[str, Sequence[Q
                 table = psq.read_translations(_psq_path(recipe.folder, recipe.lang))
                 runs[name] = psq.search(psq.count_terms(ids, texts), some, table, recipe.search.depth)
                 continue
-            ranked = bm25.search(index, [(query.id, query.text) for query in some], recipe.search.depth)
+            words = [(query.id, query.text) for query in some]
+            ranked = bm25.search(index, words, recipe.search.depth, torch.get_num_threads())
             runs[name] = {query_id: rank(found) for query_id, found in ranked.found.items()}
     return runs
 

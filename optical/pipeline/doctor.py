@@ -14,6 +14,7 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
+from optical.config.threads import choose_threads, quota
 from optical.models.packaged_teachers import user_cache
 from optical.retrieval.lexical import lucene
 from optical.version import __version__
@@ -61,24 +62,6 @@ def examine(cache: Path) -> dict[str, Any]:
     }
 
 
-def cores() -> float:
-    """Cores that this process may use: of the machine, of its affinity, of its cgroup."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, quota() or allowed)
-
-
-def quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Cores that the cgroup of this process allows, version 2 or 1; None where it sets no limit."""
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        except OSError:
-            return None
-    return None if limit == "max" or int(limit) <= 0 else int(limit) / int(period)
-
-
 def _versions() -> dict[str, str]:
     return {name: version for name in PACKAGES if (version := _version(name))}
 
@@ -91,17 +74,17 @@ def _version(name: str) -> str | None:
 
 
 def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    import torch
-
     text = cpuinfo.read_text() if cpuinfo.is_file() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    threads = choose_threads()
     flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)[:1]).split())
     return {
         "name": model[1] if model else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "quota": quota(),
-        "threads": torch.get_num_threads(),
+        "threads": threads.number,
+        "why_so_many_threads": threads.why,
         "instructions": {name: bool(flags & set(any_of)) for name, any_of in INSTRUCTIONS.items()} if flags else None,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +89,19 @@ def kept(run: Path, *parts: str) -> Path:
     if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
         check_files(run, ["recipe.toml", "student", BANK, *parts])
     return run / "recipe.toml"
+
+
+def threads_begun(run: Path) -> int | None:
+    """Threads of the training that was stopped in the folder of a run; None where there is none, or none is noted.
+
+    With others the same command would give another student (:mod:`optical.training.checkpoints` notes them).
+    """
+    lists = [(file.stat().st_mtime_ns, file) for file in run.glob("checkpoints-*/checkpoint-*/checkpoint.json")]
+    for _, file in sorted(lists, reverse=True):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # who goes on from it says what is wrong
+            threads = json.loads(file.read_text(encoding="utf-8")).get("threads")
+            return threads if isinstance(threads, int) and threads > 0 else None
+    return None
 
 
 def read_files(run: Path) -> dict[Path, tuple[int, int]]:

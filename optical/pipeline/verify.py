@@ -72,6 +72,11 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return made
 
 
+def threads_noted(run: Path) -> int | None:
+    """Threads that a run was made with; None where its manifest does not say."""
+    return read_manifest(run).get("threads")
+
+
 def sealed(made: dict[str, Any]) -> str:
     """The text of a manifest, with a checksum of itself."""
     plain = json.loads(strict_json(made))  # without NaN

@@ -62,7 +62,9 @@ def seal(folder: Path, key: str, *, ended: bool) -> None:
     files = {name: _digest(folder, name) for name in entries(folder) if name != LIST}
     flush(*(folder / name for name in files))
     with file_written_whole(folder / LIST, anyones=True) as unfinished:
-        unfinished.write_text(strict_json({"training": key, "ended": ended, "files": files}), encoding="utf-8")
+        # Threads are read where the command line goes on: others would give another student.
+        listed_here = {"training": key, "ended": ended, "threads": torch.get_num_threads(), "files": files}
+        unfinished.write_text(strict_json(listed_here), encoding="utf-8")
     flush(folder.parent)
     best = Checkpoint(folder, ended, _state(folder)).best
     before = [one for one in listed(folder.parent) if one != folder]

@@ -1,29 +1,10 @@
-"""The doctor: quota, instructions, sizes, extras that are missing and how they are installed."""
+"""The doctor: threads, instructions, sizes, extras that are missing and how they are installed."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
-
 from optical.pipeline import doctor
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_the_quota_of_either_version_of_cgroups(tmp_path, files, cores):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert doctor.quota(tmp_path) == cores
 
 
 def test_instructions_are_those_of_the_flags(tmp_path):
@@ -51,3 +32,9 @@ def test_as_json(command):
     facts = json.loads(command("doctor", "--json")[1])
     assert {"versions", "processor", "gpu", "java", "folders", "extras"} == set(facts)
     assert "dev" not in facts["extras"]
+
+
+def test_threads_and_why_there_are_so_many(command, monkeypatch):
+    monkeypatch.setenv("OPTICAL_THREADS", "3")
+    (line,) = [line for line in command("doctor")[1].splitlines() if line.strip().startswith("threads")]
+    assert line.split() == ["threads", "3:", "OPTICAL_THREADS", "says", "so"]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from optical.config import threads
 from optical.config.recipe import load_recipe
 from optical.models.encoders import as_multi_vector, transformer
+from optical.pipeline import rerun
+from optical.pipeline.run_folder import threads_begun
 from optical.vocabulary.tokenizer import wrap
 from tests.chain import OWN, unigram
 from tests.cli.conftest import asked_for, snapshot, write
@@ -305,3 +311,45 @@ def test_documents_and_a_collection_are_not_both_searched(command, finished, tmp
     code, out, err = command(verb, "--lang", "sw", "--docs", "articles", "--collection", finished.collection)
     assert code == 2
     assert "give one of them" in " ".join((out + err).replace("│", " ").split())
+
+
+@pytest.fixture
+def untold(monkeypatch):
+    """No variable says how many threads; what the program sets is taken back."""
+    for name in (threads.VARIABLE, *threads.LIBRARIES):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(threads, "MOMENT", 0.0)
+    yield
+    threads.use_threads(1)
+
+
+@pytest.mark.parametrize("verb", ["distill", "teach"])
+def test_a_training_that_was_stopped_goes_on_with_its_threads_unless_told_otherwise(command, untold, tmp_path, verb):
+    for step, count in ((2, 2), (4, 7)):
+        folder = tmp_path / "run" / "checkpoints-1a" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        write(folder / "checkpoint.json", json.dumps({"threads": count}))
+        os.utime(folder / "checkpoint.json", (step, step))
+    missing = {"distill": ["--lang", "sw", "--bitext"], "teach": ["--collection"]}[verb]
+    words = [verb, *missing, tmp_path / "none", "--out", tmp_path / "run"]
+    code, out, err = command(*words)
+    assert (code, err.startswith("error: ")) == (1, True)
+    assert re.search(r"^threads: 7 of \d+ cores; as when this began", out)
+    code, out, err = command(*words, "--set", "threads=3")
+    assert (code, out, torch.get_num_threads()) == (1, "", 3)
+
+
+def test_a_checkpoint_that_is_damaged_says_nothing_of_threads(tmp_path):
+    folder = tmp_path / "checkpoints-1a" / "checkpoint-2"
+    folder.mkdir(parents=True)
+    for text in ("[]", "{", '{"threads": "7"}', '{"threads": 0}', "{}"):
+        write(folder / "checkpoint.json", text)
+        assert threads_begun(tmp_path) is None
+
+
+def test_a_run_is_made_again_with_its_threads(command, untold, finished, monkeypatch):
+    monkeypatch.setattr(rerun, "rerun", lambda *_, **__: rerun.Rerun(["a"], [], {}, {}))
+    code, out, err = command("rerun", finished.folder)
+    assert (code, torch.get_num_threads()) == (0, 1), err
+    assert "as when this began" in out

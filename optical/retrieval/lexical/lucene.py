@@ -222,6 +222,8 @@ def _start() -> Callable[[str], Any]:
         jnius_config.add_classpath(str(_jar()))
         # -Xrs leaves signals to Python: without it Ctrl-C ends the process before anything is cleaned up.
         jnius_config.add_options("-Xrs")
+        if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdigit():  # of its compiler and garbage collector too
+            jnius_config.add_options(f"-XX:ActiveProcessorCount={threads}")
         java = _find_java()
         if java and java.version >= 24:  # it warns about what Lucene does; Java 21 does not know the option
             jnius_config.add_options("--sun-misc-unsafe-memory-access=allow")
