@@ -97,7 +97,8 @@ def compare_languages(
     if len(recipe.langs) > 1 and reports:
         names = {one.collection.name for one in searched.values()}
         folder = evaluation_folder(recipe, names.pop() if len(names) == 1 else "collections", "summary", student)
-        write_text(folder / "results.json", strict_json(report.summary_as_dict(reports)))
+        found = report.summary_as_dict(reports) | {"fingerprint": encoders.fingerprint(systems[report.STUDENT])}
+        write_text(folder / "results.json", strict_json(found))
         write_text(folder / "table.md", page(report.summary_table(reports)))
         say(f"the summary is in {folder}")
     return reports

@@ -153,6 +153,7 @@ def _measure(title: str, held_out: HeldOut, systems: dict[str, Encoder], options
     outcome = TaughtScores(f"{title}: {queries} English queries, {docs} passages", scores)
     tests = {name: test._asdict() for name, test in outcome.tests().items()}
     plain = {"title": outcome.title, "scores": {n: s._asdict() for n, s in scores.items()}, "tests": tests}
+    plain |= {"fingerprint": fingerprint(systems[TAUGHT])}
     write_text(folder / "results.json", strict_json(plain))
     write_text(folder / "table.md", page(table(outcome), sentences(outcome)))
     return outcome

@@ -29,8 +29,9 @@ from optical import cli
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LONGEST = 30  # seconds of a command, then it shows where it is and ends
-TIMES = {"seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
-TIMED = {"manifest.json", "training.json", "report.html"}  # files that have times, whose checksums a manifest may have
+TIMES = {"seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "milliseconds"}
+CARDS = {"onnx/table.md", "teacher/README.md"}  # of milliseconds, and of how long training took in this process
+TIMED = {"manifest.json", "training.json", "report.html", "onnx/report.json", *CARDS}  # a manifest has their checksums
 
 
 class Ended(NamedTuple):
@@ -151,23 +152,26 @@ def snapshot(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not name.startswith((".", "checkpoints-")):
-            found[name] = hashlib.sha256(_without_times(path, folder)).hexdigest()[:12]
+            found[name] = hashlib.sha256(timeless(path, folder)).hexdigest()[:12]
     return found
 
 
-def _without_times(path: Path, folder: Path) -> bytes:
+def timeless(path: Path, folder: Path) -> bytes:
+    """The bytes of a file of a run's folder, without the times in it."""
     data = path.read_bytes()
-    if path.suffix == ".json" and path.parent == folder:
+    if f"{path.parent.name}/{path.name}" in CARDS:
+        return b""
+    if path.suffix == ".json" and (path.parent == folder or path.name == "report.json"):
         made = json.loads(data)
         if path.name == "manifest.json":
             made.pop("checksum")  # of itself, times and all
-        return json.dumps(_timeless(made), sort_keys=True).encode()
+        return json.dumps(_without(made), sort_keys=True).encode()
     if path.name == "report.html":
         return re.sub(rb'(?s)<th scope="row">seconds</th>.*?</tr>|Seconds by stage.*?</table>', b"", data)
     return data
 
 
-def _timeless(value: object) -> object:
+def _without(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in TIMES | TIMED}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: _without(item) for key, item in value.items() if key not in TIMES | TIMED}
+    return [_without(item) for item in value] if isinstance(value, list) else value

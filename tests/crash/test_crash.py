@@ -8,20 +8,38 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from fastapi.testclient import TestClient
 
 from optical.config.recipe import write_recipe
+from optical.config.teaching import Teaching
+from optical.config.toml import load_options
+from optical.pipeline.teach import teach_run
+from optical.web import server
 from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
-from tests.crash.harness import Ended, disk_full, killed, program, snapshot, stopped
+from tests.crash.harness import Ended, disk_full, killed, program, snapshot, stopped, timeless
 from tests.runs import distilled
 
 SMALL = {**MUCH_TO_LEARN, "training.steps": 8, "training.evaluate_every": 4, "search.bm25": "off"}
+COURSE = {  # without held-out queries: what is learnt is kept, whatever it is worth
+    "split": "test", "test_split": "dev", "held_out": 0, "steps": 8, "evaluate_every": 4, "batch_size": 4,
+    "learning_rate": 5e-3, "precision": "float32", "device": "cpu",
+}  # fmt: skip
 CHECKPOINTS = 2  # of which one at most is begun twice
 LEFT = (".next", ".ready", "checkpoints-")
+READERS = {
+    "search": ["search", "{run}", "Mto wapi?", "--json"],
+    "align": ["align", "{run}", "Mto wapi?", "where is the river ?", "--json"],
+    "verify": ["verify", "{run}"],
+    "report": ["report", "{run}", "--out", "{page}"],
+    "serve": ["serve", "{run}"],
+}
+QUICK = ("search", "verify")
 
 
 class Box(NamedTuple):
@@ -31,13 +49,15 @@ class Box(NamedTuple):
         place: Of the run and the cache.
         states: Name -> folder with a copy of both.
         made: Stage and start -> what an undisturbed command makes, and how many changes that takes.
-        answered: Stage, start, whether the command has ended, number of the reader -> what it is answered.
+        answered: Stage, start, whether the command has ended -> what each reader is answered.
+        readers: Names of those that are asked after each disturbance.
     """
 
     place: Path
     states: Path
     made: dict[tuple[str, str], tuple[dict[str, str], int]]
-    answered: dict[tuple[str, str, bool, int], str | None]
+    answered: dict[tuple[str, str, bool], dict[str, str | None]]
+    readers: tuple[str, ...] = tuple(READERS)
 
     @property
     def run(self) -> Path:
@@ -54,6 +74,7 @@ class Box(NamedTuple):
             "index": ["index", self.run, "--set", "search.factory=HNSW8"],
             "export": ["export", self.run, "--to", "router"],
             "onnx": ["export", self.run],
+            "teach": ["teach", "--recipe", self.place.parent / "course.toml"],
             "cache": ["cache", "prune", "--all", "--cache", self.place / "cache"],
         }[stage]
 
@@ -64,22 +85,22 @@ class Box(NamedTuple):
 
     def whole(self, stage: str, start: str) -> tuple[dict[str, str], int]:
         """What an undisturbed command makes; done once."""
-        if (stage, start) not in self.made:
+        if not {*self.readers} <= self.answered.get((stage, start, True), {}).keys():
             self.put(start)
-            self._ask(stage, start, False)
+            self.answered[stage, start, False] = answers(self)
             done = program(self.place, *self.command(stage))
             assert done.code == 0, done
             self.made[stage, start] = (snapshot(self.run), done.changes)
-            self._ask(stage, start, True)
+            self.answered[stage, start, True] = answers(self)
         return self.made[stage, start]
-
-    def _ask(self, stage: str, start: str, ended: bool) -> None:
-        self.answered.update({(stage, start, ended, k): answer for k, answer in enumerate(answers(self))})
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory, data):
-    """Starts: ``empty`` (but for vectors), ``old``, a run of another recipe, ``new``, ``cold``, without vectors."""
+    """Starts: ``empty`` (but for vectors), ``old``, a run of another recipe, ``new``, ``cold``, without vectors.
+
+    And ``taught``, an English teacher by another seed.
+    """
     folder = tmp_path_factory.mktemp("crash")
     torch.manual_seed(0)
     uncased(folder / "made").save(str(folder / "teacher"))
@@ -93,6 +114,14 @@ def box(tmp_path_factory, data):
             own.place, own.states / name, ignore=lambda at, names, w=without: [w] if Path(at) == own.place else []
         )
     (own.states / "empty").mkdir(exist_ok=True)
+    shutil.rmtree(own.run)
+    named = {"collection": old.collection, "test": old.collection, "teacher": old.teacher, "cache": old.cache}
+    before, after = (
+        load_options(Teaching, None, {**COURSE, **named, "out": str(own.run), "seed": seed}) for seed in (1, 0)
+    )
+    (folder / "course.toml").write_text(write_recipe(after), encoding="utf-8")
+    teach_run(before, progress=False)
+    shutil.copytree(own.place, own.states / "taught")
     own.whole("distill", "old")
     assert json.loads((own.run / "manifest.json").read_text())["development"]["share"], "the start was kept"
     shutil.copytree(own.place, own.states / "new")
@@ -108,16 +137,23 @@ def told(done: Ended) -> bool:
     return done.code == 0
 
 
-READERS = (
-    ["search", "{run}", "Mto wapi?", "--json"],
-    ["align", "{run}", "Mto wapi?", "where is the river ?", "--json"],
-)
-
-
-def answers(box: Box) -> list[str | None]:
+def answers(box: Box) -> dict[str, str | None]:
     """What each reader is answered, None where it gives a message."""
-    done = [program(box.place, *(word.format(run=box.run) for word in reader)) for reader in READERS]
-    return [one.out if told(one) else None for one in done]
+    page, found = box.place.parent / "report.html", {}
+    with pytest.MonkeyPatch.context() as patch:  # a server that is asked once, without a port
+        patch.setattr(server, "bind", lambda *_: nullcontext())
+        patch.setattr(server, "address", lambda _: "here")
+        patch.setattr(server, "serve", _ask)
+        for name in box.readers:
+            page.unlink(missing_ok=True)
+            done = program(box.place, *(word.format(run=box.run, page=page) for word in READERS[name]))
+            shown = timeless(page, box.run) if page.is_file() else b""
+            found[name] = done.out + shown.decode() if told(done) else None
+    return found
+
+
+def _ask(app: Any, _: Any) -> None:
+    print(TestClient(app, "http://localhost").get("/api/search", params={"q": "Mto wapi?"}).json()["results"])  # noqa: T201
 
 
 def crash(box: Box, stage: str, start: str, *, act: Callable[[], None] = killed, **when: float) -> None:
@@ -135,7 +171,7 @@ def crash(box: Box, stage: str, start: str, *, act: Callable[[], None] = killed,
     there = snapshot(box.run)
     mixed = {name: (there.get(name) == before.get(name), there.get(name) == new.get(name)) for name in before | new}
     assert there in (before, new), f"of both: {mixed}"
-    assert found == [box.answered[stage, start, there == new, k] for k in range(len(READERS))]
+    assert found == {name: box.answered[stage, start, there == new][name] for name in box.readers}
     again(box, stage, new, done.checkpoints if there == before else None)
 
 
@@ -154,17 +190,19 @@ def again(box: Box, stage: str, new: dict[str, str], begun: int | None) -> None:
 
 EVERY = [
     ("distill", "empty"), ("distill", "old"), ("distill", "cold"), ("embed", "cold"), ("evaluate", "new"),
-    ("index", "new"), ("export", "new"), ("cache", "new"),
+    ("index", "new"), ("export", "new"), ("onnx", "new"), ("cache", "new"), ("teach", "empty"), ("teach", "taught"),
 ]  # fmt: skip
 SHORT = [  # of distill, training is a fifth, then come saving, index, measures; .73 is the switch, .92 the end
     ("distill", "old", 0.1), ("distill", "old", 0.25), ("distill", "old", 0.5), ("distill", "old", 0.8),
     ("distill", "empty", 0.65), ("embed", "cold", 0.6), ("evaluate", "new", 0.5), ("evaluate", "new", 0.9),
     ("index", "new", 0.4), ("index", "new", 0.9), ("export", "new", 0.5), ("cache", "new", 0.5),
+    ("teach", "taught", 0.3), ("teach", "taught", 0.8),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("stage", "start", "share"), SHORT)
 def test_killed_at_a_change_of_the_disk(box, stage, start, share):
+    box = box if (stage, share) == ("evaluate", 0.5) else box._replace(readers=QUICK)
     crash(box, stage, start, k=share_of(box, stage, start, share))
 
 
@@ -175,13 +213,14 @@ def share_of(box: Box, stage: str, start: str, share: float) -> int:
 
 @pytest.mark.parametrize(("stage", "share"), [("distill", 0.1), ("distill", 0.3), ("evaluate", 0.5), ("index", 0.5)])
 def test_a_full_disk_is_one_message_and_nothing_is_lost(box, stage, share):
-    start = "old" if stage == "distill" else "new"
+    box, start = box._replace(readers=QUICK), "old" if stage == "distill" else "new"
     crash(box, stage, start, k=share_of(box, stage, start, share), act=disk_full)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_sigterm_loses_nothing(box, share):
     """Neither in training nor in measures."""
+    box = box._replace(readers=QUICK)
     crash(box, "distill", "old", k=share_of(box, "distill", "old", share), act=stopped)
 
 
@@ -232,7 +271,7 @@ def test_a_small_disk(box, share):
         before = snapshot(box.run)
         answered = told(program(box.place, *box.command("distill")))
         assert snapshot(box.run) == (new if answered else before), "something was lost or changed"
-        assert None not in answers(box)
+        assert None not in answers(box).values()
         subprocess.run(["mount", "-o", "remount,size=1g", box.place], check=True)
         again(box, "distill", new, None)
     finally:

@@ -96,6 +96,7 @@ def test_results_are_kept_by_language_with_a_summary(run):
         assert told["systems"][report.STUDENT]["mean"]["AP"] == ap(found, report.STUDENT)
         assert f"| student | {lang} |" in (by_part[lang] / "table.md").read_text(encoding="utf-8")
     summary = json.loads((by_part["summary"] / "results.json").read_text(encoding="utf-8"))
+    assert summary["fingerprint"] == json.loads((by_part["sw"] / "results.json").read_text("utf-8"))["fingerprint"]
     shares = [found.share(report.STUDENT) for found in reports.values()]
     assert summary["mean"]["share_of_ceiling"] == pytest.approx(np.mean(shares))
     assert (by_part["summary"] / "table.md").read_text(encoding="utf-8") == page(report.summary_table(reports))

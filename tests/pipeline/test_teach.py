@@ -110,6 +110,8 @@ def test_the_folder_says_what_it_was_made_of(finished, world, late):
     assert manifest["pairs"] == len(ANIMALS) * 2 + 2
     assert manifest["collection"]["name"] == outcome.title.split(",")[0]
     (folder,) = (chosen.folder / "evaluation").iterdir()
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["fingerprint"] == manifest["fingerprint"]
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert f"| {teach.TAUGHT} | {outcome.scores[teach.TAUGHT].mean['AP']:.4f} |" in table
     assert f"{teach.TAUGHT} - {list(outcome.scores)[-2]}: MAP +" in table
