@@ -18,6 +18,7 @@ Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
 SENTENCES_TOGETHER = 64  # of about one length
 TOKENIZED_TOGETHER = 1024  # texts, which are then cut into batches by their exact lengths
+SORTED_TOGETHER = 4096  # texts; the time left is told too long if all long texts of a shard come first
 BATCH_TOKENS = {
     "cpu": 1024,
     "accelerator": 32_768,
@@ -32,7 +33,7 @@ def encoded_batches(
     batch_tokens: int | None = None,
     compute: Compute = "float32",
 ) -> Iterator[Batch]:
-    """Encode documents in batches of similar length, the longest first.
+    """Encode documents in batches of similar length, of some thousand texts at a time the longest first.
 
     Texts are tokenized many at a time and then cut into batches, so lengths are exact.
 
@@ -50,10 +51,7 @@ def encoded_batches(
     if batch_size is None and batch_tokens is None:
         batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
     options = _document_side(encoder)
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    together = max(TOKENIZED_TOGETHER, batch_size or 0)
-    for k in range(0, len(order), together):
-        some = order[k : k + together]
+    for some in _parts(texts, max(TOKENIZED_TOGETHER, batch_size or 0)):
         features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
         lengths = features["attention_mask"].sum(dim=1).tolist()
         whole = whole_lengths(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
@@ -85,6 +83,14 @@ def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[
     cosines = np.concatenate([np.ones(0), *((made[0][row] * exact).sum(axis=1) for row, exact in made[1].items())])
     cosines = cosines if len(cosines) else np.ones(1)  # late interaction, and no text has a scoring token
     return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
+
+
+def _parts(texts: Sequence[str], together: int) -> Iterator[list[int]]:
+    """Rows of texts that are tokenized together, of similar length."""
+    window = max(SORTED_TOGETHER, together)
+    for first in range(0, len(texts), window):
+        order = sorted(range(first, min(first + window, len(texts))), key=lambda i: -len(texts[i]))
+        yield from (order[k : k + together] for k in range(0, len(order), together))
 
 
 class _Side(NamedTuple):

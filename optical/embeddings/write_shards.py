@@ -99,7 +99,7 @@ def make_shards(
         plan: What all shards have in common.
         ranks: This process among those that share the work.
         replace: Make a shard anew whose texts have changed, instead of refusing.
-        done: Told the number of documents of each shard, whether it was made here or not.
+        done: Told how many documents are done, as they are encoded; of a shard that is not made here, all at once.
 
     Raises:
         DataError: No document, a bad or repeated id, a folder of something else, a full disk, or other ranks that do
@@ -111,9 +111,10 @@ def make_shards(
     chunks: list[tuple[str, str]] = []
     for chunk in _chunks(documents, plan):
         if not _is_there(folder, chunk, plan, replace) and chunk.number % world == rank:
-            _write(folder, chunk, encode, plan)
+            _write(folder, chunk, lambda texts: _told(encode(texts), done), plan)
+        else:
+            done(len(chunk.ids))
         chunks.append((chunk.name, chunk.checksum))
-        done(len(chunk.ids))
     _refuse_others(folder, [name for name, _ in chunks])
     _wait_for(folder, chunks, ranks)
     if rank == 0:
@@ -231,6 +232,12 @@ def _write(folder: Path, chunk: _Chunk, encode: Encode, plan: ShardPlan) -> None
         write_shard(folder / chunk.name, chunk.ids, held, facts)
     except OSError as error:
         raise DataError(_full(folder / chunk.name, error)) from error
+
+
+def _told(batches: Iterable[Batch | Stored], done: Callable[[int], object]) -> Iterator[Batch | Stored]:
+    for batch in batches:
+        yield batch
+        done(len(batch.rows))
 
 
 def _full(path: Path, error: OSError) -> str:

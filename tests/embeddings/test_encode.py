@@ -46,6 +46,18 @@ def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(teacher):
     assert batches == [[0], [2], [1]]
 
 
+def test_long_texts_do_not_all_come_first_so_that_the_rate_is_of_all(teacher, monkeypatch):
+    monkeypatch.setattr(encode, "SORTED_TOGETHER", 6)
+    monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
+    found = np.zeros((len(DOCUMENTS), 32), dtype=np.float32)
+    came: list[int] = []
+    for rows, vectors, *_ in encoded_batches(teacher, DOCUMENTS, batch_size=2):
+        came += rows
+        found[rows] = vectors
+    assert [sorted(came[k : k + 6]) for k in (0, 6, 12)] == [[*range(6)], [*range(6, 12)], [12, 13, 14]]
+    np.testing.assert_allclose(found, encode_sentences(teacher, DOCUMENTS), atol=1e-6)
+
+
 def test_bfloat16_is_near_float32_and_ends_with_each_batch(teacher):
     found = np.zeros((len(DOCUMENTS), 32), dtype=np.float32)
     for rows, vectors, *_ in encoded_batches(teacher, DOCUMENTS, batch_tokens=24, compute="bfloat16"):

@@ -56,6 +56,15 @@ def wanted(plan: ShardPlan = SENTENCES, documents=DOCUMENTS) -> np.ndarray:
     return np.concatenate([np.atleast_2d((vector if plan.kind == "sentences" else matrix)(t)) for _, t in documents])
 
 
+def test_the_progress_moves_within_a_shard_and_at_once_past_one_that_is_there(tmp_path):
+    told: list[int] = []
+    made(tmp_path / "v", done=told.append)
+    assert told == [3, 1, 3, 1, 3]
+    told.clear()
+    made(tmp_path / "v", done=told.append)
+    assert told == [4, 4, 3]
+
+
 class TestReading:
     def test_ids_and_vectors_are_in_the_order_of_the_documents(self, tmp_path):
         made(tmp_path / "v")
