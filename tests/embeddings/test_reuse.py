@@ -67,8 +67,8 @@ def test_only_what_is_new_or_changed_is_encoded_and_the_rest_is_copied_bit_by_bi
     after = vectors_of(encoder, CHANGED, tmp_path / "kept", options, say=told.append)
     assert sorted(encoded) == ["a dog drinks", "she cooks"]
     assert told == ["2 of 6 documents are new or changed; the vectors of the others are reused"]
-    for key in ("a", "c", "d", "f"):
-        np.testing.assert_array_equal(rows_of(after, CHANGED, key), rows_of(before, TEXTS, key))
+    for key, source in {"a": "a", "c": "c", "d": "d", "f": "a"}.items():  # of equal texts the first is copied
+        np.testing.assert_array_equal(rows_of(after, CHANGED, key), rows_of(before, TEXTS, source))
     scratch = vectors_of(encoder, CHANGED, tmp_path / "scratch", options)
     np.testing.assert_array_equal(after.start, scratch.start)
     for key in CHANGED:
