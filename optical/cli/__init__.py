@@ -8,7 +8,7 @@
 - :mod:`optical.cli.search`: evaluate, search, embed, index.
 - :mod:`optical.cli.cache`: cache list, cache prune.
 - :mod:`optical.cli.serve`: serve, export.
-- :mod:`optical.cli.show`: align.
+- :mod:`optical.cli.show`: align, report, verify, rerun.
 - :mod:`optical.cli.share`: push, pull, mteb.
 - :mod:`optical.cli.doctor`: doctor.
 """

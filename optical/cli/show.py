@@ -30,33 +30,98 @@ from optical.pipeline.verify import threads_noted, verify_run
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from optical.config.recipe import Recipe
     from optical.pipeline.align import WordPlan
 
 SHOWN = 0.005  # share of a word's mass below which a cell stays empty
+ERROR = "Alignment error"  # help panel of what --measure takes
+UNNAMED = "x"  # the language of bitext that --lang does not name
 LOW, HIGH = (136, 136, 136), (255, 140, 0)  # behind black figures, on a light terminal and on a dark one
 
 
-@command("device")
+@command("device", "objective.epsilon", "objective.centre")
 def align(
-    run: Run,
-    foreign: Annotated[str, typer.Argument(metavar="X", help="A sentence in a language of the run.")],
-    english: Annotated[str, typer.Argument(metavar="ENGLISH", help="Its English translation.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="Folder of a run, as `optical distill` leaves it; with --measure also any encoder."
+        ),
+    ],
+    foreign: Annotated[str | None, typer.Argument(metavar="X", help="A sentence in a language of the run.")] = None,
+    english: Annotated[str | None, typer.Argument(metavar="ENGLISH", help="Its English translation.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also a picture: plan.svg, plan.png or plan.pdf.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Instead: alignment error over held-out sentence pairs, by several links."),
+    ] = False,
+    bitext: Annotated[
+        str | None,
+        typer.Option("--bitext", help="Sentence pairs to measure on.", show_default="the run's", rich_help_panel=ERROR),
+    ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            "--gold",
+            help="Right links of the lines of --bitext: i-j sure, i?j possible, the English word first, from 0.",
+            show_default="silver links, by word alignment",
+            rich_help_panel=ERROR,
+        ),
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option("--lang", "-l", help="Language of X in --bitext.", rich_help_panel=ERROR)
     ] = None,
     settings: Settings = None,
     help_all: HelpAll = False,
 ) -> None:
     """Show which English words the words of a sentence are moved to: the transport plan, before and after training.
 
-    By the run's own objective options. A row is where the mass of a word of X goes, in %.
+    By the run's own objective options. A row is where the mass of a word of X goes, in %. Or --measure how well the
+    token vectors align words: AER, precision, recall, F1.
     """
-    wanted = recipe_of(kept(run, "transplant"), settings, out=str(run))
+    if measure:
+        if foreign is not None or out is not None:
+            raise typer.BadParameter(
+                f"sentence pairs are measured, and {foreign or out} would not be used; leave it out"
+            )
+        _measure(run, bitext, gold, lang, settings)
+        return
+    unused = next((name for name, one in (("--bitext", bitext), ("--gold", gold), ("--lang", lang)) if one), None)
+    if unused:
+        raise typer.BadParameter("only --measure uses it; give that too, or leave it out", param_hint=unused)
+    if foreign is None or english is None:
+        raise typer.BadParameter('give two sentences, as "Ninakunywa maji" "I drink water", or --measure')
+    _show_plans(recipe_of(kept(Path(run), "transplant"), settings, out=run), foreign, english, out)
+
+
+def _measure(run: str, bitext: str | None, gold: Path | None, lang: str | None, settings: list[str] | None) -> None:
+    """Print the alignment errors of a run or of an encoder."""
+    if (Path(run) / "recipe.toml").is_file():
+        wanted = recipe_of(kept(Path(run), "transplant"), settings, out=run, lang=lang)
+        from optical.pipeline import alignment_error
+
+        measured = alignment_error.measure_run(wanted, bitext, gold, say)
+    else:
+        if bitext is None:
+            raise typer.BadParameter(
+                f"an encoder has no bitext of its own, and {run} is no run; give some", param_hint="--bitext"
+            )
+        wanted = recipe_of(None, settings, teacher=run, lang=lang or UNNAMED, bitext=bitext)
+        from optical.pipeline import alignment_error
+
+        measured = alignment_error.measure_encoder(wanted, gold, say)
+    found(alignment=alignment_error.as_dict(measured))
+    show(alignment_error.table(measured), alignment_error.sentences(measured))
+
+
+def _show_plans(recipe: Recipe, foreign: str, english: str, out: Path | None) -> None:
+    """Print the plans of a run between two sentences."""
     from optical.pipeline import align as pipeline_align
 
     if out is not None:
         pipeline_align.check_picture(out)
-    plans = pipeline_align.align_run(wanted, foreign, english, say)
+    plans = pipeline_align.align_run(recipe, foreign, english, say)
     found(
         plans={
             name: {"foreign": one.foreign, "english": one.english, "mass": one.mass.tolist(), "cost": one.cost}

@@ -7,6 +7,7 @@
 - :mod:`optical.evaluation.compare_runs`: TREC runs of any systems beside each other.
 - :mod:`optical.evaluation.perturbations`: typos, lost diacritics, other case, code-switching, lost words.
 - :mod:`optical.evaluation.perturbed_results`: what systems lose on perturbed queries.
+- :mod:`optical.evaluation.alignment_error`: links between words against sure and possible ones.
 - :mod:`optical.evaluation.tables`: the one writer of tables, for Markdown and for the terminal.
 
 Each module of results has a function ``table`` from its result to a :class:`optical.evaluation.tables.Table`.

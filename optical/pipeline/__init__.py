@@ -9,6 +9,7 @@
 - ``searcher``: a run in Python: search, encode, align, report
 - ``evaluate``: the student and its baselines on a collection; other runs beside it
 - ``align``: the transport plan between two sentences, by word, before and after training
+- ``alignment_error``: how well a run, or any encoder, aligns the words of sentence pairs
 - ``html_report``: one page that shows a run, ``report.html``, or compares several
 - ``perturb``: the student on perturbed queries
 - ``export``: the student as ONNX graphs, or in ColBERT's format

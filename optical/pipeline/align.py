@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from optical.config.recipe import Recipe
 from optical.data.bitext import Pair
@@ -139,6 +139,12 @@ def align_run(
     for side, text in (("sentence of X", pair.foreign), ("English sentence", pair.english)):
         if not text:
             raise DataError(f'the {side} is empty; give two sentences: optical align RUN "Ninakunywa maji" "I drink"')
+    students = load_both(recipe, say)
+    return word_plans(recipe, load_teacher(recipe), students, [pair], learnt_from(recipe))[0]
+
+
+def load_both(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> dict[str, Encoder]:
+    """Load the start of a finished run, where the run has kept it, and its student."""
     folders = {BEFORE: recipe.folder / "transplant", AFTER: recipe.folder / "student"}
     if not folders[BEFORE].is_dir():
         say(f"{folders[BEFORE]} is not there, so only the plan after training is shown")
@@ -146,7 +152,7 @@ def align_run(
     students = {when: load_student(folder, recipe.device) for when, folder in folders.items()}
     if not recipe.objective.ot:
         say("this run was trained without objective.ot; the plan is the one that its options would give")
-    return word_plans(recipe, load_teacher(recipe), students, [pair], learnt_from(recipe))[0]
+    return students
 
 
 def learnt_from(recipe: Recipe) -> list[Pair]:
@@ -186,23 +192,84 @@ def word_plans(
     Returns:
         For each sentence, name -> plan.
     """
-    centre = None
-    if recipe.objective.centre:
-        with TemporaryDirectory() as passing:
-            some = [pair.english for pair in learnt[:CENTRE_FROM]]
-            centre = centre_of(teacher_vectors(teacher, some, Path(passing)))
-    plain = recipe.objective.model_copy(update={"centre": False})  # the centre is not that of one sentence
+    if not asked:
+        return []
+    compared = Compared(recipe, teacher, students, asked, learnt)
     rows: list[dict[str, WordPlan]] = []
-    for pair in asked:
-        target, english = _target(teacher, pair.english)
-        plans = {}
+    for k, pair in enumerate(asked):
+        english = _words(teacher, pair.english, compared.english[k])
+        plans: dict[str, WordPlan] = {}
         for name, student in students.items():
-            terms = plan_terms(plain, student, teacher, learnt, target, [pair]) if learnt else NO_TERMS
-            loss = DistillationLoss(student.eval(), target, None, plain, terms=terms)
-            loss.centre = centre
-            plans[name] = _word_plan(loss, pair.foreign, english)
+            between = compared.between(name, k)
+            words = _words(student, pair.foreign, between.read)
+            mass = np.array([[between.mass[np.ix_(x.tokens, y.tokens)].sum() for y in english] for x in words])
+            cost = float((between.mass * between.cost).sum())
+            plans[name] = WordPlan([x.text for x in words], [y.text for y in english], mass, cost)
         rows.append(plans)
     return rows
+
+
+class Read(NamedTuple):
+    """A sentence as an encoder reads it: the features of its tokens, and which are real, ``(n,)``."""
+
+    features: dict[str, Any]
+    mask: Bool[torch.Tensor, " n"]
+
+
+class Between(NamedTuple):
+    """Costs and masses between the real tokens of two sentences.
+
+    Attributes:
+        read: The sentence of X.
+        cost: ``1 - cos``, ``(n, m)``; of centred vectors where the objective centres them.
+        mass: The transport plan.
+    """
+
+    read: Read
+    cost: Float[np.ndarray, "n m"]
+    mass: Float[np.ndarray, "n m"]
+
+
+class Compared:
+    """Sentence pairs whose tokens are compared, X read by several students; the English sides are read once.
+
+    Attributes:
+        english: Of each pair.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: Encoder,
+        students: Mapping[str, Encoder],
+        asked: Sequence[Pair],
+        learnt: Sequence[Pair] = (),
+    ) -> None:
+        """Read the English sides, and learn what the objective tells its plans; arguments of :func:`word_plans`."""
+        self._asked = asked
+        target, self.english = _targets(teacher, [pair.english for pair in asked])
+        centre = None
+        if recipe.objective.centre:
+            with TemporaryDirectory() as passing:
+                some = [pair.english for pair in learnt[:CENTRE_FROM]]
+                centre = centre_of(teacher_vectors(teacher, some, Path(passing)))
+        plain = recipe.objective.model_copy(update={"centre": False})  # the centre is not that of these sentences
+        self._losses: dict[str, DistillationLoss] = {}
+        for name, student in students.items():
+            terms = plan_terms(plain, student, teacher, learnt, target, asked) if learnt else NO_TERMS
+            self._losses[name] = DistillationLoss(student.eval(), target, None, plain, terms=terms)
+            self._losses[name].centre = centre
+
+    def between(self, name: str, k: int) -> Between:
+        """Compare the tokens of pair ``k`` as the student of this name reads its side of X."""
+        loss = self._losses[name]
+        student = loss.model
+        features = student.preprocess([self._asked[k].foreign], prompt=query_prompt(student) or None, task="query")
+        with torch.inference_mode():
+            mask = encode_batch(student, features).tokens.mask[0]
+        C, plan = loss.plans(features, [k])
+        cost, mass = (one[0, mask].double().cpu().numpy() for one in (C, plan.coupling))  # (n, m)
+        return Between(Read(features, mask), cost, mass)
 
 
 class _Word(NamedTuple):
@@ -212,33 +279,26 @@ class _Word(NamedTuple):
     tokens: list[int]
 
 
-def _target(teacher: Encoder, english: str) -> tuple[Vectors, list[_Word]]:
-    """The teacher's vectors of a sentence as they are kept for training, and its words."""
-    features = teacher.eval().preprocess([english], prompt=query_prompt(teacher) or None, task="query")
-    with torch.inference_mode():
-        encoded = encode_batch(teacher, features, task="query")
-    (vectors,), (mask,) = encoded.tokens
-    tokens = vectors[mask].float().cpu().numpy().astype(np.float16)
-    sentence = torch.nn.functional.normalize(encoded.sentence.float(), dim=-1).cpu().numpy()
-    return Vectors(tokens, np.array([0, len(tokens)]), sentence, Path()), _words(teacher, english, features, mask)
+def _targets(teacher: Encoder, texts: Sequence[str]) -> tuple[Vectors, list[Read]]:
+    """The teacher's vectors of sentences as they are kept for training, and how it reads them."""
+    tokens: list[np.ndarray] = []
+    sentences: list[np.ndarray] = []
+    read: list[Read] = []
+    for text in texts:
+        features = teacher.eval().preprocess([text], prompt=query_prompt(teacher) or None, task="query")
+        with torch.inference_mode():
+            encoded = encode_batch(teacher, features, task="query")
+        (vectors,), (mask,) = encoded.tokens
+        tokens.append(vectors[mask].float().cpu().numpy().astype(np.float16))
+        sentences.append(torch.nn.functional.normalize(encoded.sentence.float(), dim=-1).cpu().numpy())
+        read.append(Read(features, mask))
+    start = np.cumsum([0, *map(len, tokens)])
+    return Vectors(np.concatenate(tokens), start, np.concatenate(sentences), Path()), read
 
 
-def _word_plan(loss: DistillationLoss, foreign: str, english: list[_Word]) -> WordPlan:
-    student = loss.model
-    features = student.preprocess([foreign], prompt=query_prompt(student) or None, task="query")
-    with torch.inference_mode():
-        mask = encode_batch(student, features).tokens.mask[0]
-    C, plan = loss.plans(features, [0])
-    coupling = plan.coupling[0, mask].double().cpu().numpy()  # (n, m)
-    words = _words(student, foreign, features, mask)
-    mass = np.array([[coupling[np.ix_(x.tokens, y.tokens)].sum() for y in english] for x in words])
-    cost = float((plan.coupling * C).sum())
-    return WordPlan([x.text for x in words], [y.text for y in english], mass, cost)
-
-
-def _words(encoder: Encoder, text: str, features: dict, mask: torch.Tensor) -> list[_Word]:
+def _words(encoder: Encoder, text: str, read: Read) -> list[_Word]:
     """The words of the real tokens of a text; where its tokenizer does not tell its words, the pieces."""
-    tokenizer = encoder.tokenizer
+    tokenizer, (features, mask) = encoder.tokenizer, read
     ids = features["input_ids"][0][mask.cpu()].tolist()
     prompt = int(torch.as_tensor(features.get("prompt_length", 0)).flatten()[0]) - (len(mask) - len(ids))
     spans = word_spans(encoder, text, query=True)[-len(ids) :]

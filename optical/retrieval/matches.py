@@ -129,6 +129,15 @@ def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]
     One for each vector of :func:`optical.models.encoders.encode_tokens`, in the same order. Empty where the tokenizer
     does not tell where its tokens are.
     """
+    words = [Span(*word.span()) for word in _WORD.finditer(text)]
+    return [place and _word_of(words, place) for place in token_places(encoder, text, query=query)]
+
+
+def token_places(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]:
+    """Where each scoring token of a text is in it: an empty span for special tokens and prompts, None for [MASK].
+
+    In the order of :func:`word_spans`, and empty where that is.
+    """
     task = "query" if query else "document"
     prompt = query_prompt(encoder) if query else document_prompt(encoder)
     ids, scores = _scoring(encoder, text, prompt, task)
@@ -136,11 +145,9 @@ def word_spans(encoder: Encoder, text: str, *, query: bool) -> list[Span | None]
     places = _places(encoder.tokenizer, prompt + read, ids)
     if places is None:
         return []
-    words = [Span(*word.span()) for word in _WORD.finditer(text)]
-    shifted = (Span(*(at[max(0, place - len(prompt))] for place in span)) for span in places)
-    own = [_word_of(words, place) for place in shifted]
+    own: list[Span | None] = [Span(*(at[max(0, end - len(prompt))] for end in place)) for place in places]
     own += [None] * (len(ids) - len(own))  # [MASK], which fills up a question, has no place
-    return [span for span, counts in zip(own, scores, strict=True) if counts]
+    return [place for place, counts in zip(own, scores, strict=True) if counts]
 
 
 def _as_read(encoder: Encoder, text: str) -> tuple[str, list[int]]:

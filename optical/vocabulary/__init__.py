@@ -23,6 +23,7 @@ Word alignment, from sentence pairs to a table of translation probabilities:
 - :mod:`optical.vocabulary.align_ibm1`, :mod:`optical.vocabulary.align_symmetric`,
   :mod:`optical.vocabulary.align_transport`: IBM model 1; both directions of it trained to agree; optimal transport.
 - :mod:`optical.vocabulary.translation_table`: what each of them returns.
+- :mod:`optical.vocabulary.word_links`: how probably two words of a sentence pair translate each other.
 - :mod:`optical.vocabulary.rows`: embedding rows of new words, mixed by such a table.
 - :mod:`optical.vocabulary.lexicon`: translations of single words, for queries and for training sentences.
 - :mod:`optical.vocabulary.line_shifts`: lines of bitext whose translation stands elsewhere, by

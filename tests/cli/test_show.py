@@ -109,3 +109,32 @@ def test_verify_names_each_file_that_is_not_as_it_was_written(command, finished,
     code, _, err = command("verify", run)
     assert code == 1
     assert "has no checksums" in err
+
+
+def test_align_measures_a_run_or_an_encoder(command, finished, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("she cooks rice\tAnapika wali\nwe sell fish\tTunauza samaki\n")
+    (tmp_path / "links").write_text("0-0 1-0 2-1\n0?0 1-0 2-1\n")
+    asked = ("--measure", "--bitext", tmp_path / "pairs.tsv", "--gold", tmp_path / "links")
+    code, out, err = command("align", finished.out, *asked)
+    assert (code, err) == (0, "")
+    assert "2 sentence pairs, 5 sure links of the file" in out
+    assert "after training, ot - before training, ot: mean AER of a pair" in " ".join(out.split())
+    code, out, _ = command("align", finished.teacher, *asked, "--json")
+    assert code == 0
+    errors = json.loads(out)["alignment"]["errors"]
+    assert [one["links"] for one in errors] == ["both directions", "argmax", "greedy", "ot"]
+    assert all(0 <= one["aer"] <= 1 for one in errors)
+    assert {one["sure"] for one in errors} == {5}
+
+
+def test_align_says_what_an_option_is_for(command, finished, tmp_path):
+    for arguments, said in (
+        ((finished.out, "maji"), "give two sentences"),
+        ((finished.out, "maji", "water", "--gold", "links"), "only --measure uses it"),
+        ((finished.out, "maji", "water", "--measure"), "maji would not be used"),
+        ((finished.teacher, "--measure"), "an encoder has no bitext of its own"),
+    ):
+        code, _, err = command("align", *arguments)
+        assert (code, said in " ".join(err.replace("│", " ").split())) == (2, True), err
+    code, _, err = command("align", tmp_path / "none", "--measure", "--bitext", tmp_path / "none.tsv")
+    assert (code, len(err.splitlines())) == (1, 1)
