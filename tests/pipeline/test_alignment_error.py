@@ -48,7 +48,8 @@ def test_an_encoder_that_reads_the_same_sentence_twice_makes_no_error(tmp_path):
     encoder = bert(tmp_path / "made")
     encoder.save(str(tmp_path / "encoder"))
     texts = ["the doctor drinks water .", "where is the market ?", "she cooks rice"]
-    path, gold = written(tmp_path, zip(texts, texts, strict=True), ["0-0 1-1 2-2 3-3 4-4", "0-0 1-1 3-3 2?2 4?4", "1-1"])
+    links = ["0-0 1-1 2-2 3-3 4-4", "0-0 1-1 3-3 2?2 4?4", "1-1"]
+    path, gold = written(tmp_path, zip(texts, texts, strict=True), links)
     recipe = load_recipe(None, {"lang": "sw", "teacher": str(tmp_path / "encoder"), "bitext": path})
     measured = measure_encoder(recipe, gold, quiet)
     assert not measured.silver
