@@ -312,7 +312,7 @@ def sentences(measured: Measured) -> list[str]:
 
 
 def as_dict(measured: Measured) -> dict[str, object]:
-    """What ``--json`` has: figures by encoder and way to link."""
+    """Figures by encoder and way to link, as ``--json`` prints them."""
     return {
         "pairs": measured.pairs,
         "silver": measured.silver,
