@@ -1,4 +1,4 @@
-"""How probably two words of a sentence pair translate each other, by IBM model 1 in both directions."""
+"""Probabilities that two words of a sentence pair translate each other, by IBM model 1 in both directions."""
 
 from __future__ import annotations
 
