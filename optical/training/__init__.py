@@ -12,7 +12,7 @@
   :mod:`optical.training.embedding_rows` says how a student's rows are trained, by :mod:`optical.training.row_adam`
   where it can.
 - :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a
-  random one.
+  random one; :mod:`optical.training.robust`: the loss on them.
 - :mod:`optical.training.augmentation`, :mod:`optical.training.word_dropout`: texts and tokens changed while training.
 - :mod:`optical.training.unseen`: whether a student composes the rows of unseen words.
 """

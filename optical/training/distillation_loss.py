@@ -19,7 +19,6 @@ from optical.config.training import Robustness
 from optical.embeddings.vectors import Vectors
 from optical.models.encoders import Encoded, Encoder, encode_batch, transformer
 from optical.models.tokens import Tokens
-from optical.training.adversarial import adversarial, shifted
 from optical.training.losses.assignment import assignment
 from optical.training.losses.contrastive import contrastive
 from optical.training.losses.greedy import greedy
@@ -29,7 +28,7 @@ from optical.training.losses.posterior import posterior
 from optical.training.losses.product import product
 from optical.training.losses.scores import scores
 from optical.training.plan_terms import PlanTerms
-from optical.training.smoothing import ball_of, noise
+from optical.training.robust import SHIFTED, shifted_loss
 from optical.transport.cost import norm_mass, uniform_mass, weighted_mass
 from optical.transport.plan import Plan
 
@@ -142,7 +141,7 @@ class DistillationLoss(nn.Module):
         x = encode_batch(self.model, features[0])
         losses = self._losses(x, y, features[0], rows)
         self.health = _health(x.sentence, y.sentence, losses)
-        if self.robustness.method in ("fgm", "pgd", "noise"):
+        if self.robustness.method in SHIFTED:
             losses["robust"] = self.robustness.weight * self._perturbed(features[0], y, rows)
         return losses
 
@@ -210,26 +209,14 @@ class DistillationLoss(nn.Module):
 
     def _perturbed(self, features: dict[str, Tensor], y: Encoded, rows: list[int]) -> Tensor:
         """The sum of the losses with the student's input embeddings shifted, at random or by an adversary."""
-        options = self.robustness
         student: Any = getattr(self.model, "module", self.model)  # several processes wrap it
-        embedding = transformer(student).auto_model.get_input_embeddings()
-        ids, mask = features["input_ids"], features["attention_mask"].bool()
-        with torch.no_grad():
-            embedded = embedding(ids.to(next(self.model.parameters()).device)).float()
-        mask = mask.to(embedded.device)
-        ball = ball_of(embedded, mask, options.norm, options.radius)
 
-        def loss(shift: Tensor) -> Tensor:
-            with shifted(embedding, shift):
-                x = encode_batch(self.model, features)
+        def loss() -> Tensor:
+            x = encode_batch(self.model, features)
             return torch.stack([value.float() for value in self._losses(x, y, features, rows).values()]).sum()
 
-        # By seed and batch alone, so that a resumed run draws the same shifts.
-        generator = torch.Generator(embedded.device).manual_seed(self.seed + int(ids.sum()))
-        if options.method == "noise":
-            return loss(noise(embedded.shape, mask, ball, generator=generator))
-        steps = options.steps if options.method == "pgd" else 1
-        return loss(adversarial(loss, embedded.shape, mask, ball, steps=steps, generator=generator))
+        embedding = transformer(student).auto_model.get_input_embeddings()
+        return shifted_loss(loss, embedding, features, self.robustness, self.seed)
 
 
 def plan_options(objective: Objective) -> PlanOptions:
