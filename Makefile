@@ -29,7 +29,7 @@ collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve audit check test test-all experiment check-experiment bench soak clean
+.PHONY: help setup probe data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve audit check test test-all experiment check-experiment bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -65,6 +65,10 @@ serve: setup ## serve a page and JSON on 127.0.0.1: make serve LANG=sw
 
 export: setup ## export LANG's student as ONNX: make export LANG=sw; TO=router: with the teacher's document encoder
 	$(OPTICAL) export '$(OUT)' $(if $(TO),--to '$(TO)') $(settings)
+
+probe: setup ## test an encoder on labelled pairs: make probe LANG=sw TASK=xnli DATA=folder (MODEL=name, AGAINST=name)
+	$(OPTICAL) probe '$(or $(MODEL),$(OUT))' --task '$(or $(TASK),xnli)' --test '$(X)' $(if $(DATA),--data '$(DATA)') \
+		$(if $(AGAINST),--against '$(AGAINST)') $(if $(PERTURB),--perturb '$(PERTURB)') $(settings)
 
 report: setup ## write report.html of LANG's run, or one that compares: make report RUNS="runs/sw runs/so"
 	$(OPTICAL) report $(or $(RUNS),'$(OUT)')

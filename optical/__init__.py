@@ -34,12 +34,13 @@ from optical.version import __version__
 if TYPE_CHECKING:
     from optical.config.recipe import Recipe
     from optical.data.bitext import Bitext
+    from optical.evaluation.probe_results import ProbeResults
     from optical.models.encoders import Encoder
     from optical.pipeline.searcher import Searcher
 
     Sentences = str | PathLike[str] | Iterable[Any]
 
-__all__ = ["__version__", "distill", "load", "load_student", "teach"]
+__all__ = ["__version__", "distill", "load", "load_student", "probe", "teach"]
 
 
 def distill(
@@ -315,6 +316,48 @@ def teach(
         save_encoder(taught.encoder, Path(folder))
     taught.clear_checkpoints()
     return taught.encoder
+
+
+def probe(
+    model: str | PathLike[str] | Encoder,
+    task: str,
+    test: str | Sequence[str],
+    *,
+    data: str | PathLike[str] | None = None,
+    against: str | PathLike[str] | Encoder | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> ProbeResults:
+    """Train a classifier of sentence pairs on an encoder in one language, and test it in others.
+
+    Args:
+        model: Folder of a run, whose teacher and student are both asked; or an encoder: a folder, a hub id, a packaged
+            name, or one that is loaded.
+        task: ``xnli``, ``pawsx``, ``sts`` or ``xquad-retrieval``.
+        test: Languages that are tested, ``"sw,de"`` or a list.
+        data: Folder, file or hub id of the pairs; without it the task's own on the hub.
+        against: A second model, which all others are compared with.
+        options: More options of :class:`optical.config.probe.Probe`: ``{"seeds": 5, "mixed": True}``.
+
+    Returns:
+        Scores, values of every item and tests; a notebook shows them as tables, as
+        :func:`optical.evaluation.probe_results.tables` gives them.
+
+    Raises:
+        DataError: Pairs or models that cannot be used.
+        RecipeError: An unknown option, or one that does not fit the task.
+    """
+    from optical.config.arguments import check_arguments
+    from optical.config.probe import Probe
+    from optical.config.toml import load_options
+
+    check_arguments("path", {"data": data})
+    check_arguments("options", {"options": options})
+    langs = test if isinstance(test, str) else ",".join(test)
+    place = None if data is None else os.fspath(data)
+    chosen = load_options(Probe, None, {"task": task, "test": langs, "data": place, **dict(options or {})})
+    from optical.pipeline import probe as pipeline_probe
+
+    return pipeline_probe.probe(model, chosen, against)
 
 
 def _name(encoder: Any) -> str:

@@ -9,11 +9,12 @@
 - :mod:`optical.cli.cache`: cache list, cache prune.
 - :mod:`optical.cli.serve`: serve, export.
 - :mod:`optical.cli.show`: align, report, verify, rerun.
+- :mod:`optical.cli.probe`: probe.
 - :mod:`optical.cli.share`: push, pull, mteb.
 - :mod:`optical.cli.doctor`: doctor.
 """
 
-from optical.cli import bitext, cache, doctor, search, serve, share, show, train
+from optical.cli import bitext, cache, doctor, probe, search, serve, share, show, train
 from optical.cli.app import app, console, main
 
-__all__ = ["app", "bitext", "cache", "console", "doctor", "main", "search", "serve", "share", "show", "train"]
+__all__ = ["app", "bitext", "cache", "console", "doctor", "main", "probe", "search", "serve", "share", "show", "train"]

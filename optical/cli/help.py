@@ -22,7 +22,7 @@ from optical.config.recipe import options
 PANELS = {
     "Make a student": ("data", "bitext", "transplant", "distill"),
     "Use it": ("evaluate", "search", "serve", "export"),
-    "See it": ("report", "align", "verify", "rerun"),
+    "See it": ("report", "align", "probe", "verify", "rerun"),
     "Share it": ("push", "pull", "mteb"),
     "Documents": ("embed", "index", "cache"),
     "English teacher": ("teach",),

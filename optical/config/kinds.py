@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from optical.limits import fault_of_path
 
 _DEVICE = re.compile(r"(?:cpu|mps|cuda|xpu|hpu|npu|xla|mtia)(?::[0-9]{1,4})?")
+_CODE = re.compile(r"[A-Za-z0-9]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")  # of a language: sw, zh-Hans, pt_BR
 REPORTS = {  # trackers that transformers knows -> the module that each needs
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
     "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",
@@ -50,6 +51,17 @@ def _split(text: str) -> str:
     return text
 
 
+def _languages(lang: str) -> str:
+    langs = [code.strip() for code in lang.split(",")]
+    if not all(langs):
+        raise ValueError("an empty language code; write one code, or several with a comma between: sw,so,tl")
+    if wrong := [code for code in langs if not _CODE.fullmatch(code)]:
+        raise ValueError(f"{wrong[0][:40]!r} is no language code; letters and digits, as in sw, zh-Hans, pt_BR")
+    if twice := [code for code in langs if langs.count(code) > 1]:
+        raise ValueError(f"{twice[0]} is there twice; name every language once")
+    return ",".join(langs)
+
+
 def _hub_id(text: str) -> str:
     if not re.fullmatch(r"(?:[\w.-]{1,96}/)?[\w-][\w.-]{0,95}", text) or ".." in text:
         raise ValueError("an address of a model hub is wanted, as me/swahili")
@@ -63,3 +75,5 @@ Report = Annotated[str, AfterValidator(_report)]
 Split = Annotated[str, AfterValidator(_split)]
 HubId = Annotated[str, AfterValidator(_hub_id)]
 Seed = Annotated[int, BeforeValidator(_whole)]
+Languages = Annotated[str, AfterValidator(_languages)]
+"""A language code, or several with commas between."""

@@ -6,14 +6,13 @@ that it was made by.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-from optical.config.kinds import Device, PathText, Seed
+from optical.config.kinds import Device, Languages, PathText, Seed
 from optical.config.objective import Objective
 from optical.config.prompts import Prompts
 from optical.config.search import Search
@@ -23,20 +22,11 @@ from optical.config.training import Robustness, Training
 from optical.config.vocabulary import Vocabulary
 from optical.files import vectors_cache
 
-_CODE = re.compile(r"[A-Za-z0-9]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")  # of a language: sw, zh-Hans, pt_BR
 
-
-def _languages(lang: str) -> str:
-    langs = [code.strip() for code in lang.split(",")]
-    if not all(langs):
-        raise ValueError("an empty language code; write one code, or several with a comma between: sw,so,tl")
-    if wrong := [code for code in langs if not _CODE.fullmatch(code)]:
-        raise ValueError(f"{wrong[0][:40]!r} is no language code; letters and digits, as in sw, zh-Hans, pt_BR")
-    if twice := [code for code in langs if langs.count(code) > 1]:
-        raise ValueError(f"{twice[0]} is there twice; name every language once")
-    if "en" in langs:
+def _without_english(lang: str) -> str:
+    if "en" in lang.split(","):
         raise ValueError("en is the teacher's language, which every student keeps; name the languages to be learnt")
-    return ",".join(langs)
+    return lang
 
 
 class StudentOptions(NamedTuple):
@@ -68,7 +58,7 @@ class StudentOptions(NamedTuple):
 class Recipe(OfRun):
     """All options of a run."""
 
-    lang: Annotated[str, AfterValidator(_languages)] = Field(
+    lang: Annotated[Languages, AfterValidator(_without_english)] = Field(
         description="language of the queries, as in the names of the files (sw, so, tl, mr, ...); several as sw,so,tl"
     )
     teacher: PathText = Field(

@@ -28,6 +28,10 @@ Collections:
 - :mod:`optical.data.feedback`: judgements by those who ask a served run.
 - :mod:`optical.data.trec_run`: rankings, written and read as TREC runs.
 
+Labelled pairs:
+
+- :mod:`optical.data.labelled_pairs`: entailment, paraphrase and similarity in several languages (XNLI, PAWS-X, STS).
+
 Text:
 
 - :mod:`optical.data.lines`: text files line by line, plain or gzip.

@@ -1,4 +1,4 @@
-"""Perturbed queries, to measure robustness: typos, lost diacritics, other case, code-switching, lost words.
+"""Perturbed queries, to measure robustness: typos, lost diacritics, other case, code-switching, lost words, word order.
 
 The rate of a perturbation is a share of the words that it can change, which depends on the language: Swahili has no
 diacritics to lose, and code-switching changes only words that the lexicon translates.
@@ -55,7 +55,9 @@ def perturb(text: str, kind: str, rate: float, random: np.random.Generator, *, l
     words = split_words(text)
     options = [KINDS[kind](word, lexicon or {}) for word in words]
     able = [k for k, groups in enumerate(options) if groups]
-    count = int(rate * len(able) + random.random())
+    count = int(rate * len(able) / (2 if kind == "order" else 1) + random.random())
+    if kind == "order":
+        return _reordered(text, words, random.permutation(len(words)).tolist(), count)
     if kind == "drop":
         count = min(count, len(words) - 1)
     become: dict[int, str] = {}
@@ -131,6 +133,21 @@ def _drop(word: str, lexicon: Lexicon) -> Options:
     return [[""]]
 
 
+def _order(word: str, lexicon: Lexicon) -> Options:
+    """Any word may stand elsewhere; :func:`_reordered` says where."""
+    return [[word]]
+
+
+def _reordered(text: str, words: list[str], order: list[int], count: int) -> str:
+    """The text with ``count`` words exchanged with those that follow them, as far as these are others; each once."""
+    become: dict[int, str] = {}
+    for k in order:
+        if len(become) < 2 * count and k + 1 < len(words) and not {k, k + 1} & become.keys():
+            become |= {k: words[k + 1], k + 1: words[k]} if words[k] != words[k + 1] else {}
+    position = iter(range(len(words)))
+    return replace_words(text, lambda _: become.get(next(position)))
+
+
 def _others(word: str, groups: Options) -> Options:
     """The groups without this word, without repeated words, and without empty and repeated groups."""
     distinct = (tuple(dict.fromkeys(other for other in group if other != word)) for group in groups)
@@ -143,5 +160,6 @@ KINDS: dict[str, Callable[[str, Lexicon], Options]] = {
     "case": _case,
     "codeswitch": _codeswitch,
     "drop": _drop,
+    "order": _order,
 }
 """Kind -> function from a word to what it may become."""

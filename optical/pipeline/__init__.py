@@ -12,6 +12,8 @@
 - ``alignment_error``: how well a run, or any encoder, aligns the words of sentence pairs
 - ``html_report``: one page that shows a run, ``report.html``, or compares several
 - ``perturb``: the student on perturbed queries
+- ``probe``: a classifier of sentence pairs learnt in one language and asked in others; the same
+  encoders asked to find passages
 - ``export``: the student as ONNX graphs, or in ColBERT's format
 - ``qdrant``, ``pgvector``: the documents in Qdrant, in PostgreSQL
 - ``estimate``: what a run would take, from a probe of its teacher
@@ -22,5 +24,6 @@
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
 (whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
 (what may be written), ``report_sections`` (what a run folder keeps), ``manifest``, ``card`` (the model card of the
-student) and ``exported_documents`` (as servers of vectors get them).
+student), ``probe_inputs``, ``probe_systems`` and ``probe_retrieval`` (the pairs of a probe, who reads them,
+questions) and ``exported_documents`` (as servers of vectors get them).
 """

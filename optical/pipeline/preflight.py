@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from optical.config.kinds import REPORTS
+from optical.config.probe import Probe
 from optical.config.recipe import Recipe, load_recipe
 from optical.config.teaching import Teaching
 from optical.data.bitext_sources import sources_of
@@ -161,6 +162,22 @@ def before_mteb(recipe: Recipe) -> None:
     _check_student(recipe.folder / "student")
     _check_models([recipe.teacher])
     _check_collections(recipe)
+
+
+def before_probe(models: Sequence[str], options: Probe) -> None:
+    """Refuse models that are not there, runs without a student, and a device that this machine has not.
+
+    Raises:
+        DataError: What is missing.
+    """
+    _check_device(options.device)
+    for model in models:
+        if (path_of(model) / "recipe.toml").is_file():
+            recipe = load_recipe(kept(Path(model)), {"out": model})
+            _check_student(recipe.folder / "student")
+            _check_models([recipe.teacher])
+        else:
+            _check_models([model])
 
 
 def _check_student_inputs(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@
   and their prior.
 - :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
   collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
+- :mod:`optical.training.pair_classifier`: an encoder with a new head, fine-tuned to classify sentence pairs.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
   :mod:`optical.training.checkpoints`, :mod:`optical.training.choice` (what becomes the student),
   :mod:`optical.training.batches` and :mod:`optical.training.memory`;

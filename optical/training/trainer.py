@@ -243,7 +243,7 @@ def _train(
             logger.warning("going on from %s", last.folder)
         if trainer.args.device.type == "cpu":
             keep_freed_memory()
-        with interruption, contextlib.closing(bar), _attention(trainer.args.device.type):
+        with interruption, contextlib.closing(bar), attention_for(trainer.args.device.type):
             trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
         interruption.raise_if_interrupted(run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
@@ -312,7 +312,7 @@ def _trainer(task: Task, loop: Training | Teaching, run: Path, dev: DevScore | N
     return trainer
 
 
-def _attention(device: str) -> contextlib.AbstractContextManager[Any]:
+def attention_for(device: str) -> contextlib.AbstractContextManager[Any]:
     """Compute attention by plain products on a CPU, where the backward pass of the fused kernels is far slower."""
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
 

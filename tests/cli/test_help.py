@@ -6,12 +6,13 @@ import re
 
 import pytest
 
+from optical.config.probe import Probe
 from optical.config.recipe import options
 from optical.config.teaching import Teaching
 
 VERBS = (
-    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "verify",
-    "rerun", "push", "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
+    "data", "bitext", "transplant", "distill", "evaluate", "search", "serve", "export", "report", "align", "probe",
+    "verify", "rerun", "push", "pull", "mteb", "embed", "index", "cache", "teach", "doctor",
 )  # fmt: skip
 WITHOUT_RECIPE = ("verify", "rerun", "push", "pull", "cache")
 
@@ -56,7 +57,20 @@ def test_every_verb_has_help_that_one_can_work_from(command, verb):
         "cache": "prune",
         "pull": "Repository of a model hub",
         **dict.fromkeys(
-            ("index", "search", "evaluate", "export", "serve", "report", "align", "verify", "rerun", "push", "mteb"),
+            (
+                "index",
+                "search",
+                "evaluate",
+                "export",
+                "serve",
+                "report",
+                "align",
+                "verify",
+                "rerun",
+                "push",
+                "mteb",
+                "probe",
+            ),
             "Folder of a run",
         ),
     }
@@ -83,7 +97,8 @@ def test_help_of_distill_has_the_everyday_options_first_and_no_ablation(command)
 
 
 @pytest.mark.parametrize(
-    ("verb", "model"), [*((v, None) for v in VERBS[2:-2] if v not in WITHOUT_RECIPE), ("teach", Teaching)]
+    ("verb", "model"),
+    [*((v, None) for v in VERBS[2:-2] if v not in (*WITHOUT_RECIPE, "probe")), ("probe", Probe), ("teach", Teaching)],
 )
 def test_help_all_adds_every_option_by_section(command, verb, model):
     code, out, _ = command(verb, "--help-all")
