@@ -95,9 +95,9 @@ def test_evaluate_export_and_search_name_the_run():
 
 @pytest.mark.parametrize("arguments", [[], ["LANG=sw"]])
 def test_a_child_does_not_inherit_the_language_as_its_locale(tmp_path, arguments):
-    probe = tmp_path / "probe.mk"
-    probe.write_text(f"include {ROOT / 'Makefile'}\n\nprobe:\n\t@env\n", encoding="utf-8")
-    printed = make("-f", str(probe), "probe", *arguments, LANG="sw").splitlines()
+    printing = tmp_path / "printing.mk"
+    printing.write_text(f"include {ROOT / 'Makefile'}\n\nprinting:\n\t@env\n", encoding="utf-8")
+    printed = make("-f", str(printing), "printing", *arguments, LANG="sw").splitlines()
     assert "LC_ALL=C.UTF-8" in printed
     assert [line for line in printed if line.startswith(("LANG=", "LANGUAGE="))] == []
 

@@ -24,7 +24,7 @@ class FineTuning(Section):
 
 
 class Probe(Section):
-    """What is asked of an encoder, in which languages, and how often."""
+    """Options of a probe."""
 
     task: Task = Field(description="xnli, pawsx, sts or xquad-retrieval")
     test: Languages = Field(description="languages that are tested, with commas between: sw,de")

@@ -30,7 +30,7 @@ MOST_OTHER = 0.1  # share of items whose label differs between two languages; mo
 
 
 class PairTask(NamedTuple):
-    """What is told of a pair.
+    """The labels that pairs of a task have.
 
     Attributes:
         name: As the option ``task`` has it.

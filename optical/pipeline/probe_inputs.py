@@ -34,7 +34,7 @@ _OTHERS = "learnt:"  # before the ids of pairs that are learnt from alone
 
 
 class ProbeData(NamedTuple):
-    """What is learnt from and asked.
+    """The pairs that are learnt from and those that are asked.
 
     Attributes:
         task: Its labels.
