@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 import optical
-from optical.progress import bar, quiet_libraries
+from optical import progress
+from optical.progress import Clock, bar, quiet_libraries, stage
 from tests.chain import PAIRS
 from tests.conftest import bert
 
@@ -65,3 +68,61 @@ def test_the_bars_of_documents_and_of_the_bitext_know_their_totals(tmp_path, tea
     err = capfd.readouterr().err
     assert "2/2" in err
     assert "3/3" in err
+
+
+@pytest.fixture
+def passing(monkeypatch):
+    """Let seconds pass: of the clock, and half as many of the processor."""
+    now = [100.0]
+    monkeypatch.setattr(progress, "_now", lambda: (now[0], now[0] / 2))
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def test_stages_within_others_are_taken_off_them_and_those_of_one_name_add_up(passing):
+    with Clock() as clock:
+        passing(1)
+        with stage("training"):
+            passing(10)
+            with stage("scores"):
+                passing(3)
+                with stage("files"):
+                    passing(0.5)
+                passing(0.25)
+            passing(20)
+            with stage("scores"):
+                passing(4)
+        passing(2)
+        clock("all else")
+        passing(5)
+        progress.clock()("all else")
+    assert clock.seconds == {"files": 0.5, "scores": 7.25, "training": 30.0, "all else": 8.0}
+    assert clock.processor == {name: seconds / 2 for name, seconds in clock.seconds.items()}
+    assert sum(clock.seconds.values()) == 45.75
+
+
+def test_a_stage_that_fails_is_timed_and_leaves_the_clock_right(passing):
+    with Clock() as clock:
+        with contextlib.suppress(ZeroDivisionError), stage("training"):
+            passing(3)
+            raise ZeroDivisionError
+        passing(1)
+        clock("after")
+    assert clock.seconds == {"training": 3.0, "after": 1.0}
+
+
+def test_a_stage_without_a_clock_is_timed_by_nobody(passing):
+    with Clock() as clock:
+        pass
+    with stage("training"):
+        passing(3)
+    assert clock.seconds == {}
+
+
+def test_a_clock_begins_with_the_process(passing):
+    clock = Clock(begun=90.0)
+    clock("start")
+    assert clock.facts() == {"seconds": {"start": 10.0}, "processor_seconds": {"start": 50.0}}

@@ -30,10 +30,10 @@ MAY_IMPORT = {
     "evaluation": "errors data",
     "retrieval": "errors files data transport models embeddings",
     "training": "errors files marker progress config data transport models embeddings vocabulary evaluation",
-    "pipeline": "errors limits version files generation marker config data models embeddings vocabulary training "
-    "retrieval evaluation",
+    "pipeline": "errors limits version files generation marker progress config data models embeddings vocabulary "
+    "training retrieval evaluation",
     "web": "errors version config data retrieval evaluation pipeline",
-    "cli": "errors version files generation config data embeddings evaluation pipeline web",
+    "cli": "errors version files generation progress config data embeddings evaluation pipeline web",
 }  # fmt: skip
 # A folder stands for all its files.
 WITHOUT_TORCH = (

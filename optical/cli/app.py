@@ -29,6 +29,7 @@ from optical.version import __version__
 if TYPE_CHECKING:
     from optical.evaluation.report import Report
     from optical.evaluation.tables import Table
+    from optical.progress import Clock
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
@@ -262,6 +263,20 @@ def show_reports(reports: Mapping[str, Report]) -> None:
         show(report.table(one), report.sentences(one))
     if len(reports) > 1:
         show(report.summary_table(reports))
+
+
+def show_seconds(clock: Clock) -> None:
+    """Print where seconds went, stage by stage; small ones as one."""
+    from optical.evaluation.tables import Table, terminal
+
+    found(**clock.facts())
+    wall, processor = sum(clock.seconds.values()), sum(clock.processor.values())
+    large = [name for name, used in clock.seconds.items() if max(used, clock.processor[name]) >= 0.02 * wall]
+    rows = [[name, f"{clock.seconds[name]:.1f}", f"{clock.processor[name]:.1f}"] for name in large]
+    rest = [sum(value for name, value in one.items() if name not in large) for one in (clock.seconds, clock.processor)]
+    rows += [["all else", *(f"{value:.1f}" for value in rest)], ["all", f"{wall:.1f}", f"{processor:.1f}"]]
+    if not chosen.quiet:
+        console.print(terminal(Table("where seconds went", ["stage", "clock", "processor"], rows, framed=False)))
 
 
 def _version(wanted: bool) -> None:

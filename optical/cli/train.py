@@ -36,6 +36,7 @@ from optical.cli.app import (
     searched,
     show,
     show_reports,
+    show_seconds,
     take_threads,
 )
 from optical.cli.help import HelpAll
@@ -44,6 +45,7 @@ from optical.config.teaching import Teaching
 from optical.config.toml import load_options
 from optical.pipeline import preflight
 from optical.pipeline.run_folder import threads_begun
+from optical.progress import Clock
 
 
 @plain_command
@@ -137,8 +139,11 @@ def distill(
     from optical.pipeline.distill import distill_run
     from optical.pipeline.unmeasured import next_steps, not_measured
 
-    reports = distill_run(wanted, say, progress=not chosen.quiet)
+    with Clock(chosen.begun) as clock:
+        reports = distill_run(wanted, say, progress=not chosen.quiet)
+    clock("written to disk")
     show_reports(reports)
+    show_seconds(clock)
     folder = wanted.folder
     found(run=str(folder), student=str(folder / "student"))
     if not reports:
@@ -212,7 +217,11 @@ def teach(
     preflight.before_teach(wanted)
     from optical.pipeline import teach as pipeline_teach
 
-    for outcome in pipeline_teach.teach_run(wanted, say, progress=not chosen.quiet):
+    with Clock(chosen.begun) as clock:
+        outcomes = pipeline_teach.teach_run(wanted, say, progress=not chosen.quiet)
+    clock("written to disk")
+    show_seconds(clock)
+    for outcome in outcomes:
         show(pipeline_teach.table(outcome), pipeline_teach.sentences(outcome))
     folder = wanted.folder / "teacher"
     found(teacher=str(folder))

@@ -1,8 +1,7 @@
 """Threads of torch, faiss, BM25, onnxruntime and tokenizers: as many as were told, else as many cores as are free.
 
-A team of threads waits at every step for its last one, so a thread more than there are free cores makes all of them
-slow: three jobs of two threads each on two cores take far longer than one after the other. Free is a core that the
-affinity mask and the quota of the cgroup allow, and that no other process was using a moment ago.
+A team of threads waits at every step for its last one, so one thread that gets no core makes all of them slow. Free is
+a core that the affinity mask and the quota of the cgroup allow, and that no other process was using a moment ago.
 """
 
 from __future__ import annotations

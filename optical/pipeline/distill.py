@@ -31,10 +31,11 @@ from optical.pipeline.html_report import page_after_distill
 from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, save_banks
 from optical.pipeline.index import build_indexes
 from optical.pipeline.inputs import Inputs, read_inputs
-from optical.pipeline.manifest import Clock, write_manifest
+from optical.pipeline.manifest import note_seconds, write_manifest
 from optical.pipeline.run_folder import DISTILLED, check_distill, check_transplant, next_generation
 from optical.pipeline.sides import embeddable, judged, unjudged
 from optical.pipeline.word_lists import read_word_lists
+from optical.progress import clock, stage
 from optical.training.distillation import Distilled, distill
 from optical.training.start import Start, choose_vocabulary, make_start
 from optical.training.trainer import Trained, Workspace
@@ -86,7 +87,8 @@ def distill_run(
 
 
 def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tuple[dict[str, Report], Trained]:
-    clock = Clock()
+    ended = clock()
+    ended("start")
     inputs = read_inputs(recipe, say)
     words = read_word_lists(recipe, inputs.bitext_pairs, inputs.collections, say)
     measured, asked = judged(inputs.collections, recipe.search.split, say), unjudged(inputs.collections)
@@ -97,29 +99,30 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
     check_hubness(recipe.search.hubness, towers.documents)
     check_precision(recipe.training.precision, teacher.device.type)
     check_tokenizer((body.encoder if body else teacher).tokenizer, recipe.vocabulary.mode)
-    clock("read")
+    ended("read")
     searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
-    clock("documents")
+    ended("documents")
     weights = inputs.weights
     dev, pairs = development_scores(recipe, towers, inputs.bitext_pairs, searched, say, weights)
     banks = draw_banks(recipe, {lang: [pair for pair in own if weights.get(pair, 1)] for lang, own in pairs.items()})
-    clock("development score")
+    ended("development set")
     workspace = Workspace(recipe.home, recipe.cache_folder, progress, say)
     # Passages in X have no vectors yet: nobody embeds them before there is a student.
     passages = list({id(one.collection): one.vectors.sentences for one in searched.values()}.values())
     distilled = distill(teacher, pairs, _options(recipe, inputs), workspace, passages=passages, dev=dev, start=body)
     # After training, so that their rows are composed of rows that have learnt.
     distilled.transplant.update(add_words([distilled.start, distilled.student], words.counts, recipe.vocabulary, say))
-    clock.include(distilled.seconds)
+    ended("transplant")
     _save(recipe, distilled, say)
+    ended("saving")
     save_lexicons(recipe, pairs, [*measured, *asked])
+    ended("lexicons")
     save_banks(recipe.folder, banks)
     hubness = choose(recipe, distilled.student, dev, banks)
     if recipe.search.hubness == AUTO:
         say(f"hubness: {hubness.method}; {hubness.reason}")
     recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"hubness": hubness.method})})
-    clock("hubness")
-    facts = _facts(distilled, inputs, pairs, clock) | {"hubness": hubness._asdict()}
+    facts = _facts(distilled, inputs, pairs) | {"hubness": hubness._asdict()}
     facts["fingerprint"] = encoders.fingerprint(distilled.student)  # which results repeat
     facts |= {"word_lists": words.sources} if words.sources else {}
     if body is not None:
@@ -129,14 +132,17 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
     reports = {}
     if searched:
         indexed = embeddable({lang: one.collection for lang, one in searched.items()}, recipe.langs)
-        build_indexes(recipe, towers.documents, {lang: searched[lang] for lang in indexed}, say)
+        with stage("index"):
+            build_indexes(recipe, towers.documents, {lang: searched[lang] for lang in indexed}, say)
         systems = {report.TRANSPLANT: distilled.start, report.STUDENT: distilled.student}
         reports = compare_languages(recipe, towers, systems, {lang: searched[lang] for lang in measured}, None, say)
         rank_unjudged(recipe, towers, systems, {lang: searched[lang] for lang in asked}, None, say)
-        clock("index, search, measures")
+        ended("evaluation")
     write_manifest(recipe, teacher, facts, towers.documents)
     write_card(recipe, say)
     page_after_distill(recipe, teacher, distilled, inputs.collections, say)
+    ended("report")
+    note_seconds(recipe.folder, ended)
     return reports, distilled.trained
 
 
@@ -163,7 +169,7 @@ def _sources(read: Iterable[Bitext | Dictionary]) -> dict[str, str]:
     return {file: checksum for one in read for file, checksum in one.sources.items()}
 
 
-def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], clock: Clock) -> dict[str, Any]:
+def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]]) -> dict[str, Any]:
     """Collect what the manifest says of the inputs and of the student; of several languages, of each."""
     named = {lang: c and {"name": c.name, "checksum": c.checksum} for lang, c in inputs.collections.items()}
     trained = distilled.trained
@@ -178,7 +184,6 @@ def _facts(distilled: Distilled, inputs: Inputs, pairs: dict[str, list[Pair]], c
         },
         "dictionary": _sources(inputs.dictionaries.values()),
         "pairs": len(distilled.mixture.pairs),
-        "seconds": clock.seconds,  # the stages to come are added to it
     }
     if len(pairs) == 1:
         return {**facts, "collection": next(iter(named.values()))}

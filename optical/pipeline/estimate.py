@@ -1,6 +1,7 @@
 """Estimate what a run will take, from a probe of about a second of its real teacher: seconds, disk, memory.
 
-Nothing is written. The stages are those of ``manifest.json``; what a cache or an earlier run has already is told.
+Nothing is written. The stages are those of ``manifest.json``, some of them together; what a cache or an earlier run has
+already is told.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Est
     for one in embedded:
         if one.passages:
             say(one.passages)
-    seconds = {"read": read, **_work(recipe, inputs, probe, embedded, 0 if learnt else len(english))}
+    seconds = {"start, read": read, **_work(recipe, inputs, probe, embedded, 0 if learnt else len(english))}
     return Estimate(
         {stage: round(value, 1) for stage, value in seconds.items()},
         *_sizes(recipe, inputs, towers, probe, len(english), sum(len(one.texts) for one in embedded)),
@@ -160,7 +161,7 @@ def _work(
         "training": sentences * probe.sentence
         + steps * training.accumulation * probe.step * STEP
         + looks * (scored or training.held_out) * probe.sentence,
-        "index, search, measures": FIXED + 4 * asked * probe.sentence,
+        "index, evaluation": FIXED + 4 * asked * probe.sentence,
     }
 
 

@@ -6,8 +6,7 @@ import contextlib
 import platform
 import re
 import subprocess
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from optical.files import write_text
 from optical.models import encoders
 from optical.models.encoders import Encoder
 from optical.pipeline.verify import MANIFEST, read_manifest, sealed
+from optical.progress import Clock
 from optical.version import __version__
 
 PACKAGES = (  # whose versions a manifest names, where they are installed
@@ -60,27 +60,9 @@ def teacher_of(run: Path) -> str:
     )
 
 
-class Clock:
-    """Times the stages of a run.
-
-    Attributes:
-        seconds: Stage -> how long it took.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        """End a stage, which began where the last one ended."""
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self.last, 1)
-        self.last = now
-
-    def include(self, seconds: Mapping[str, float]) -> None:
-        """Take over stages that ran since the last call and were timed elsewhere."""
-        self.seconds |= seconds
-        self.last = time.perf_counter()
+def note_seconds(run: Path, clock: Clock) -> None:
+    """Write into the manifest of a run how long its stages took, also those that ended after it was written."""
+    write_text(run / MANIFEST, sealed({**read_manifest(run), **clock.facts()}))
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

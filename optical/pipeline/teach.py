@@ -24,10 +24,11 @@ from optical.models.prompts import with_prompts
 from optical.models.save import save_encoder
 from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
-from optical.pipeline.manifest import Clock, write_manifest
+from optical.pipeline.manifest import write_manifest
 from optical.pipeline.run_folder import TAUGHT as TAUGHT_PARTS
 from optical.pipeline.run_folder import check_teach, next_generation
 from optical.pipeline.sides import check_english
+from optical.progress import clock
 from optical.retrieval.search import search
 from optical.training.hard_negatives import mine
 from optical.training.teacher import at_most_tokens, beginning, ranking_of, teach
@@ -77,7 +78,8 @@ def teach_run(
 
 
 def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> tuple[list[TaughtScores], Trained]:
-    clock = Clock()
+    ended = clock()
+    ended("start")
     collection = _read(options.collection)
     say_skipped([collection], say)
     data = divide(collection, options)
@@ -89,25 +91,25 @@ def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> tup
     systems = {START: as_multi_vector(start) if options.late_interaction else start}
     if len(encoder) > len(systems[START]):
         systems[PROJECTED] = encoder
-    clock("read")
+    ended("read")
     with at_most_tokens(start, options.max_tokens):
         rows, drawn = mine(start, data, options, options.cache_folder)
         ranking = ranking_of(start, rows) if options.loss == "ranking" else None
     say(f"{len(rows)} pairs to learn from" + (f", {drawn} with wrong passages drawn, not mined" if drawn else ""))
-    clock("negatives")
+    ended("negatives")
     workspace = Workspace(options.home, options.cache_folder, progress)
     dev = score_anew(*data.held_out) if data.held_out else None
     taught = teach(encoder, rows, options, workspace, dev=dev, ranking=ranking)
-    clock("training")
+    ended("training")
     save_encoder(taught.encoder, options.folder / "teacher")
     systems[TAUGHT] = taught.encoder
     outcomes = [_measure(title, queries, systems, options) for title, queries in measured_on.items()]
-    clock("measures")
+    ended("evaluation")
     write_text(options.folder / "recipe.toml", write_recipe(options))
     write_text(options.folder / "training.json", strict_json(taught.history))
     facts = {"pairs": len(rows), "development": taught.facts, "fingerprint": fingerprint(taught.encoder)}
-    facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}, "seconds": clock.seconds}
-    write_manifest(options, start, facts)
+    facts |= {"collection": {"name": collection.name, "checksum": collection.checksum}}
+    write_manifest(options, start, facts | ended.facts())
     return outcomes, taught
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from optical.models.linear_map import Body
 from optical.models.precision import check_precision
 from optical.models.prompts import query_prompt
 from optical.models.reading import reading
+from optical.progress import clock, stage
 from optical.training.augmentation import Augment, read_synonyms
 from optical.training.batches import length_grouped
 from optical.training.callbacks import LogPlans, StopWhenDiverged
@@ -54,7 +54,6 @@ class Distilled(NamedTuple):
         trained: Development scores, and what the trainer logged.
         mixture: The pairs that the student was made from.
         pairs: How many of them were trained on, repeats not counted.
-        seconds: Stage -> wall time: transplant, training.
     """
 
     student: Encoder
@@ -63,7 +62,6 @@ class Distilled(NamedTuple):
     trained: Trained
     mixture: Mixture
     pairs: int
-    seconds: dict[str, float]
 
 
 def distill(
@@ -109,19 +107,18 @@ def distill(
         workspace.say(f"languages and their shares of training: {'; '.join(drawn)}")
     if _steps(options.training) and (unfit := left_out(mixture.pairs, options.training)):
         workspace.say(f"pairs that the transplant reads and training does not: {'; '.join(unfit)}")
-    begun = time.perf_counter()
     if start is None or isinstance(start, Body):
         start, facts = choose_start(teacher, mixture.pairs, options, workspace, start, dev)
     else:
         start = copy.deepcopy(start)
         facts = choose_composing(start, options.vocabulary, dev, workspace.say)
-    made = time.perf_counter()
+    clock()("transplant")
     ranked = draw_passages(passages, options)
-    trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
-    seconds = {"transplant": round(made - begun, 1), "training": round(time.perf_counter() - made, 1)}
+    with stage("training"):
+        trained = train_student(copy.deepcopy(start), teacher, mixture, options, workspace, ranked, dev)
     count = len(mixture.trained(options.training)) if _steps(options.training) else 0
     workspace.say(f"training: {count} pairs, {trained.sentence}")
-    return Distilled(trained.encoder, start, facts, trained, mixture, count, seconds)
+    return Distilled(trained.encoder, start, facts, trained, mixture, count)
 
 
 def draw_passages(passages: Sequence[np.ndarray | Rows], options: StudentOptions) -> np.ndarray | None:
@@ -162,7 +159,8 @@ def train_student(
     drawn = mixture.trained(training)
     chosen, repeats = [pair for pair, _ in drawn], np.array([draws for _, draws in drawn])
     words = _replacements(robustness, mixture.pairs)
-    vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
+    with stage("teacher vectors"):
+        vectors = teacher_vectors(teacher, [p.english for p in chosen], workspace.cache, progress=workspace.progress)
     lengths = token_counts(student, [p.foreign for p in chosen])
     _say_cut(student, [p.foreign for p in chosen], lengths, vectors, workspace.say)
     ranked = ranked if objective.scores else None

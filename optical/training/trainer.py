@@ -27,7 +27,7 @@ from optical.evaluation.strata import by_query
 from optical.files import checksum, clear_working_folder, working_folder
 from optical.models.encoders import DevScore, Encoder, fingerprint, is_multi_vector, score_fingerprint
 from optical.models.precision import bfloat16
-from optical.progress import quiet_libraries
+from optical.progress import quiet_libraries, stage
 from optical.training.callbacks import EarlyStopping, Interruption, Progress, SaveCheckpoints, wrapped
 from optical.training.checkpoints import PATTERNS, START, WEIGHTS, Checkpoint, resumable
 from optical.training.choice import SHARES, Choice, Weights, choose
@@ -152,7 +152,8 @@ class Evaluator(BaseEvaluator):
     def __call__(self, model: Encoder, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model; the trainer logs the result as ``eval_dev``, its standard error as ``eval_dev_error``."""
         was_training = model.training
-        found = by_query(self.score, model)
+        with stage("development scores"):
+            found = by_query(self.score, model)
         model.train(was_training)
         return {"dev": found.mean} | ({} if math.isnan(found.error) else {"dev_error": found.error})
 
@@ -197,7 +198,8 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
     """
     encoder, key = task.encoder, checkpoint_key(task.encoder, task.inputs, dev)
     run = workspace.folder / f"checkpoints-{key[:8]}"
-    start = by_query(dev, encoder) if dev is not None else None
+    with stage("development scores"):
+        start = by_query(dev, encoder) if dev is not None else None
     working_folder(run, PATTERNS)
     if dev is not None:
         torch.save(encoder.state_dict(), run / START)
@@ -216,7 +218,8 @@ def train(task: Task, loop: Training | Teaching, workspace: Workspace, dev: DevS
         weights = Weights(run / START, last.best / WEIGHTS, measured)
         best = -math.inf if state["best_metric"] is None else state["best_metric"]
         looks = sum("eval_dev" in entry for entry in state["log_history"])
-        chosen = choose(encoder, weights, dev, start, best, looks, SHARES if loop.averaging else ())
+        with stage("development scores"):
+            chosen = choose(encoder, weights, dev, start, best, looks, SHARES if loop.averaging else ())
     history = [entry for entry in state["log_history"] if "loss" in entry or "eval_dev" in entry]
     encoder.eval()
     return _trained(encoder, chosen, history)._replace(checkpoints=(run,))

@@ -51,6 +51,10 @@ def test_distill_ends_by_naming_the_folder_and_the_next_commands(command, finish
     assert f"optical search {tmp_path / 'new'}" in flat
     assert f"optical evaluate {tmp_path / 'new'}" in flat
     assert "teacher as it is" in out
+    assert "where seconds went" in flat
+    rows = re.findall(r"^ *(\w.*?) +([\d.]+) +([\d.]+) *$", out.partition("where seconds went")[2], re.MULTILINE)
+    assert rows[-1][0] == "all"
+    assert abs(sum(float(row[1]) for row in rows[:-1]) - float(rows[-1][1])) < 0.1 * len(rows)
     assert load_recipe(tmp_path / "new" / "recipe.toml").training.steps == 2
 
 

@@ -29,7 +29,10 @@ from optical import cli
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LONGEST = 30  # seconds of a command, then it shows where it is and ends
-TIMES = {"seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "milliseconds"}
+TIMES = {
+    "seconds", "processor_seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
+    "milliseconds",
+}  # fmt: skip
 CARDS = {"onnx/table.md", "teacher/README.md"}  # of milliseconds, and of how long training took in this process
 TIMED = {"manifest.json", "training.json", "report.html", "onnx/report.json", *CARDS}  # a manifest has their checksums
 
