@@ -29,12 +29,12 @@ class Clock:
         self._taken = [(0.0, 0.0)]  # by each stage that another began within, so far
 
     def __enter__(self) -> Self:
-        """Be the clock that :func:`stage` tells."""
+        """Run: be told by :func:`stage`. A clock that runs already goes on afterwards."""
         _running.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Be it no more."""
+        """Run no more."""
         _running.remove(self)
 
     def __call__(self, name: str) -> None:
@@ -71,7 +71,7 @@ _running: list[Clock] = []
 
 
 def clock() -> Clock:
-    """The clock that runs; without one, another that nobody reads."""
+    """The one that runs, else a new one, which runs while a ``with`` block has it."""
     return _running[-1] if _running else Clock()
 
 

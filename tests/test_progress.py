@@ -126,3 +126,16 @@ def test_a_clock_begins_with_the_process(passing):
     clock = Clock(begun=90.0)
     clock("start")
     assert clock.facts() == {"seconds": {"start": 10.0}, "processor_seconds": {"start": 50.0}}
+
+
+def test_the_clock_that_runs_is_taken_up_and_goes_on_afterwards(passing):
+    with Clock() as outer:
+        with progress.clock() as inner, stage("training"):
+            passing(2)
+        with stage("index"):
+            passing(1)
+    assert inner is outer
+    assert outer.seconds == {"training": 2.0, "index": 1.0}
+    with progress.clock() as alone, stage("training"):
+        passing(2)
+    assert alone.seconds == {"training": 2.0}

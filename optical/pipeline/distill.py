@@ -80,7 +80,7 @@ def distill_run(
         Interrupted: Ctrl-C during training; the same call goes on.
     """
     check_distill(recipe)
-    with next_generation(recipe, say, DISTILLED) as (recipe, say):
+    with clock(), next_generation(recipe, say, DISTILLED) as (recipe, say):
         reports, trained = _distill(recipe, say, progress)
     trained.clear_checkpoints()  # now that all is saved
     return reports

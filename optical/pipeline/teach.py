@@ -71,7 +71,7 @@ def teach_run(
         Interrupted: Stopped by Ctrl-C.
     """
     check_teach(options.folder)
-    with next_generation(options, say, TAUGHT_PARTS) as (options, say):
+    with clock(), next_generation(options, say, TAUGHT_PARTS) as (options, say):
         outcomes, taught = _teach(options, say, progress)
     taught.clear_checkpoints()  # now that all is saved
     return outcomes
