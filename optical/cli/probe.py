@@ -12,6 +12,8 @@ from optical.config.probe import Probe
 from optical.config.toml import load_options
 from optical.pipeline import preflight
 
+ROBUST = {"rs-rp": "noise", "rs-da": "augment"}  # names of the literature -> those of the recipe
+
 
 @command("split", "rows", "folds", "rate", "fine_tuning.steps", "device", model=Probe)
 def probe(
@@ -38,6 +40,13 @@ def probe(
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Train the whole encoder, not a classifier of frozen vectors.")
     ] = False,
+    robust: Annotated[
+        str | None,
+        typer.Option(
+            "--robust",
+            help="With --fine-tune: learn from perturbed pairs too, fgm, pgd, rs-rp (noise), rs-da (synonyms).",
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", help="Divisions of the pairs.", show_default="3")] = None,
     mixed: Annotated[bool, typer.Option("--mixed", help="Pairs of two languages too.")] = False,
     perturb: Annotated[
@@ -56,6 +65,7 @@ def probe(
     named = {
         "task": task, "test": test, "train": train, "data": data, "train_data": train_data, "seeds": seeds,
         "perturb": perturb, "bitext": bitext, "mixed": mixed or None, "fine_tune": fine_tune or None,
+        "robustness.method": robust and ROBUST.get(robust, robust),
     }  # fmt: skip
     options = load_options(Probe, None, overrides_of(settings, named))
     preflight.before_probe([model, *([against] if against else [])], options)

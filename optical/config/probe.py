@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from optical.config.kinds import Device, Languages, PathText, Seed, Split
 from optical.config.prompts import Prompts
 from optical.config.section import Section
+from optical.config.training import Robustness
 
 Task = Literal["xnli", "pawsx", "sts", "xquad-retrieval"]
 
@@ -58,6 +59,7 @@ class Probe(Section):
     fine_tune: bool = Field(default=False, description="train the whole encoder with a head, not a classifier of it")
     device: Device | None = Field(default=None, description="cpu, cuda, ...; default what torch finds")
     fine_tuning: FineTuning = FineTuning()
+    robustness: Robustness = Robustness()
     teacher_prompts: Prompts = Prompts()
 
     @property
@@ -76,6 +78,16 @@ class Probe(Section):
             raise ValueError(f"train = {self.train!r}: one language is learnt from; name the others by test")
         if self.task in ("sts", "xquad-retrieval") and self.fine_tune:
             raise ValueError(f"{self.task} compares vectors and trains nothing: leave fine_tune out")
+        if self.robustness.method != "none" and not self.fine_tune:
+            raise ValueError(
+                f"robustness.method = {self.robustness.method!r} trains the encoder, and frozen vectors are not "
+                "trained: add fine_tune"
+            )
+        if self.robustness.method == "augment" and not self.robustness.synonyms:
+            raise ValueError(
+                f"augment (rs-da) replaces words of {self.train} by synonyms, of which there are none: set "
+                "robustness.synonyms to a file, word<TAB>synonym"
+            )
         if self.task == "xquad-retrieval" and self.mixed:
             raise ValueError("xquad-retrieval has questions and no pairs: leave mixed out")
         if self.task in ("sts", "xquad-retrieval") and (self.train_data or self.train_split or self.rows):

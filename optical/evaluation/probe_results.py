@@ -84,6 +84,7 @@ class ProbeResults(NamedTuple):
         notes: Sentences about what was left out.
         chance: Share of the commonest class; None where nothing is classified.
         fine_tuned: The whole encoder was trained.
+        robust: On which perturbed pairs beside the clean ones, as ``robustness.method`` names it; empty for none.
     """
 
     task: str
@@ -98,6 +99,7 @@ class ProbeResults(NamedTuple):
     notes: tuple[str, ...] = ()
     chance: float | None = None
     fine_tuned: bool = False
+    robust: str = ""
 
     def of(self, system: str, lang: str, second: str | None = None, kind: str = "") -> Outcome | None:
         """The outcome of a system in a language, or two; None where it was not asked."""
@@ -206,7 +208,8 @@ def _title(results: ProbeResults) -> str:
     seeds = "1 seed" if results.seeds == 1 else f"{results.seeds} seeds"
     if results.chance is None:
         return f"{results.task}: {results.measure}; p of paired randomisation tests, after Holm's correction"
-    how = "fine-tuned encoder" if results.fine_tuned else "logistic regression on frozen vectors"
+    robust = f", {results.robust}" if results.robust else ""
+    how = f"fine-tuned encoder{robust}" if results.fine_tuned else "logistic regression on frozen vectors"
     return (
         f"{results.task}: {how}, learnt from {results.learnt:,.0f} {results.train} pairs, {seeds}; the commonest class "
         f"is {100 * results.chance:.1f} %; p of paired randomisation tests, after Holm's correction"
@@ -282,7 +285,12 @@ def as_dict(results: ProbeResults) -> dict[str, Any]:
         for one in results.outcomes
     ]  # fmt: skip
     head = {"task": results.task, "measure": results.measure, "train": results.train, "learnt": results.learnt}
-    head |= {"seeds": results.seeds, "chance": results.chance, "fine_tuned": results.fine_tuned}
+    head |= {
+        "seeds": results.seeds,
+        "chance": results.chance,
+        "fine_tuned": results.fine_tuned,
+        "robust": results.robust,
+    }
     return {**head, "baseline": results.baseline, "scripts": results.scripts, "notes": [*results.notes], "rows": rows}
 
 

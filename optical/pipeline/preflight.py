@@ -22,6 +22,7 @@ from optical.models.onnx_encoder import check_installed
 from optical.models.packaged_teachers import check_model_name
 from optical.pipeline.inputs import bitext_path, collection_path
 from optical.pipeline.run_folder import check_distill, check_evaluate, check_index, check_teach, check_transplant, kept
+from optical.training.augmentation import read_synonyms
 
 GPUS = (
     "/dev/nvidiactl",
@@ -165,12 +166,14 @@ def before_mteb(recipe: Recipe) -> None:
 
 
 def before_probe(models: Sequence[str], options: Probe) -> None:
-    """Refuse models that are not there, runs without a student, and a device that this machine has not.
+    """Refuse models and synonyms that are not there, runs without a student, and a device that this machine has not.
 
     Raises:
         DataError: What is missing.
     """
     _check_device(options.device)
+    if options.robustness.method == "augment" and options.robustness.synonyms:
+        read_synonyms(options.robustness.synonyms)
     for model in models:
         if (path_of(model) / "recipe.toml").is_file():
             recipe = load_recipe(kept(Path(model)), {"out": model})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,7 +25,9 @@ from optical.pipeline.probe_inputs import (
 )
 from optical.pipeline.probe_retrieval import probe_retrieval
 from optical.pipeline.probe_systems import System, Vectors, all_systems, lexicon_of_run
+from optical.training.augmentation import read_synonyms
 from optical.training.pair_classifier import fine_tune, predict
+from optical.training.robust_classifier import RobustCrossEntropy
 
 Model: TypeAlias = "str | os.PathLike[str] | Encoder"
 Answer: TypeAlias = Callable[[Sequence[str], Sequence[str], tuple[str, str]], Sequence[float]]
@@ -75,7 +78,7 @@ def probe(
     learnt = float(np.mean([len(division.train) for division in data.divisions]))
     return ProbeResults(
         options.task, MEASURES[options.task], options.train, learnt, options.seeds, outcomes, data.groups, data.scripts,
-        baseline, tuple(data.notes), data.chance, options.fine_tune,
+        baseline, tuple(data.notes), data.chance, options.fine_tune, options.robustness.method.replace("none", ""),
     )  # fmt: skip
 
 
@@ -166,10 +169,15 @@ def _similarity(system: System, options: Probe, data: ProbeData, vectors: Vector
 
 def _fine_tuned(system: System, options: Probe, data: ProbeData, vectors: Vectors) -> Callable[[Division], Answer]:
     """The encoder itself with a head, trained; it reads both sentences of a pair at once, in any language."""
+    robust = options.robustness
+    synonyms = read_synonyms(robust.synonyms) if robust.method == "augment" and robust.synonyms else {}
 
     def learn(division: Division) -> Answer:
         pairs = [data.learnt[name] for name in division.train]
-        trained = fine_tune(system.encoder, pairs, len(data.task.classes), options.fine_tuning, division.seed)
+        loss_of = None
+        if robust.method != "none":
+            loss_of = partial(RobustCrossEntropy, options=robust, synonyms=synonyms, seed=division.seed)
+        trained = fine_tune(system.encoder, pairs, len(data.task.classes), options.fine_tuning, division.seed, loss_of)
         return lambda firsts, seconds, _: predict(trained, firsts, seconds)
 
     return learn

@@ -6,7 +6,8 @@
   and their prior.
 - :mod:`optical.training.teacher`: teaches an English encoder; :mod:`optical.training.teacher_data` divides a judged
   collection, and :mod:`optical.training.hard_negatives` mines its wrong passages.
-- :mod:`optical.training.pair_classifier`: an encoder with a new head, fine-tuned to classify sentence pairs.
+- :mod:`optical.training.pair_classifier`: an encoder with a new head, fine-tuned to classify sentence pairs;
+  :mod:`optical.training.robust_classifier`: on perturbed pairs too.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
   :mod:`optical.training.checkpoints`, :mod:`optical.training.choice` (what becomes the student),
   :mod:`optical.training.batches` and :mod:`optical.training.memory`;

@@ -12,7 +12,7 @@ import optical
 from optical.config.probe import Probe
 from optical.config.toml import load_options
 from optical.errors import DataError, RecipeError
-from optical.evaluation.probe_results import difference
+from optical.evaluation.probe_results import difference, tables
 from optical.pipeline import probe_systems
 from optical.pipeline.probe_inputs import read_probe
 from tests.runs import tiny_run
@@ -147,6 +147,16 @@ def test_the_whole_encoder_is_trained(folder, tiny):
     assert (found.fine_tuned, found.learnt, found.of("teacher", "en", "sw") is None) == (True, 64, False)
 
 
+def test_the_whole_encoder_is_trained_on_perturbed_pairs_too(folder, tiny, tmp_path):
+    (tmp_path / "synonyms.tsv").write_text("farmer\tmkulima\ndog\tmbwa\n")
+    steps = {"seeds": 1, "fine_tune": True, "fine_tuning.steps": 1, "robustness.rate": 1.0}
+    for method, more in (("pgd", {}), ("augment", {"robustness.synonyms": str(tmp_path / "synonyms.tsv")})):
+        asked = steps | {"robustness.method": method} | more
+        found = optical.probe(tiny.teacher, "pawsx", "sw", data=folder, options=asked)
+        assert (found.fine_tuned, found.robust) == (True, method)
+        assert f"fine-tuned encoder, {method}" in tables(found)[0].title
+
+
 def test_codeswitching_takes_words_of_sentence_pairs(folder, tiny, tmp_path):
     lines = [f"the {a}\t{b}\n" for a, b in zip(ENGLISH, SWAHILI, strict=True) for _ in range(2)]
     lines += [f"{a} {c}\t{b} {d}\n" for (a, b), (c, d) in itertools.pairwise(zip(ENGLISH, SWAHILI, strict=True))]
@@ -186,6 +196,13 @@ def test_pairs_that_lack_a_class_are_refused(tmp_path):
         ({"--task": "sts", "--fine-tune": None}, "leave fine_tune out"),
         ({"--against": "./missing"}, "./missing: no such model folder"),
         ({"--train": "en,sw"}, "one language is learnt from"),
+        ({"--robust": "fgm"}, "frozen vectors are not trained: add fine_tune"),
+        ({"--fine-tune": None, "--robust": "rs-da"}, "set robustness.synonyms to a file, word<TAB>synonym"),
+        ({"--fine-tune": None, "--robust": "pdg"}, "robustness.method = 'pdg'"),
+        (
+            {"--fine-tune": None, "--robust": "rs-da", "--set": "robustness.synonyms=nowhere.tsv"},
+            "no such file: nowhere.tsv",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_one_message_before_any_model_is_loaded(
