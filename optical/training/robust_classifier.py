@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from optical.config.training import Robustness
-from optical.models.encoders import transformer
 from optical.training.augmentation import Augment
 from optical.training.robust import SHIFTED, shifted_loss
 
@@ -57,7 +56,8 @@ class RobustCrossEntropy(nn.Module):
             return nn.functional.cross_entropy(self.model({**features})["scores"], labels.view(-1))
 
         if self.options.method in SHIFTED:
-            embedding = transformer(self.model).auto_model.get_input_embeddings()
+            network: Any = self.model[0]
+            embedding = network.auto_model.get_input_embeddings()
             worse = shifted_loss(loss, embedding, features, self.options, self.seed)
         else:
             worse = loss(self._read([self._replace(side) for side in inputs], prompt, task))
