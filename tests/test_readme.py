@@ -23,6 +23,7 @@ import typer
 import yaml
 
 from optical.cli.app import app
+from optical.config.probe import Probe
 from optical.config.recipe import Recipe, options
 from tests.cli.conftest import command  # noqa: F401 - a fixture
 
@@ -159,7 +160,7 @@ def test_optical_takes_the_command_line(case):
     known: dict = getattr(typer.main.get_command(app), "commands")  # noqa: B009 - typer brings its own click
     known[verb].make_context(verb, list(rest))
     for before, setting in itertools.pairwise(rest):
-        assert before != "--set" or setting.split("=")[0] in options()
+        assert before != "--set" or setting.split("=")[0] in options(Probe if verb == "probe" else Recipe)
 
 
 @pytest.mark.parametrize("snippet", **named(snippets("console")))

@@ -22,6 +22,10 @@ class FineTuning(Section):
     learning_rate: float = Field(default=5e-5, gt=0, description="of all weights")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     max_tokens: int = Field(default=128, ge=8, description="of a pair, both sentences together")
+    embeddings: bool = Field(
+        default=True,
+        description="train the embedding matrix too, four fifths of a multilingual encoder; a step takes longer",
+    )
 
 
 class Probe(Section):

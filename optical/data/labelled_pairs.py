@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ _LANG = ("language", "lang")
 _NO_GOLD = "-"  # the label of a pair on which its annotators did not agree (Bowman et al. 2015, section 2.2)
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _HUB_SPLITS = {"dev": "validation"}
+SECONDS = 5.0  # that the hub has to answer
 MOST_OTHER = 0.1  # share of items whose label differs between two languages; more, and the rows are not the same items
 
 
@@ -117,7 +118,7 @@ def read_labelled_pairs(source: str, lang: str, task: PairTask, split: str | Non
         path = _file_of(path_of(named), lang, split)
         return _checked(_file_rows(path, lang), task, f"{path}")
     if _HUB_ID.fullmatch(named):
-        return _checked(hub_rows(named, lang, split), task, f"{named} ({lang})")
+        return _checked(_hub_rows(named, lang, split), task, f"{named} ({lang})")
     raise DataError(f"no such folder, file or hub id of labelled pairs: {named}; check the path")
 
 
@@ -218,25 +219,18 @@ def _columns(cells: Sequence[str]) -> dict[str, int] | None:
     return found if {"label", "first", "second"} <= found.keys() else None
 
 
-def hub_rows(
-    name: str, lang: str, split: str | None, load: Callable[..., Iterable[Any]] | None = None
-) -> Iterator[_Fields]:
-    """The rows of a data set of the hub, whose configuration is the language.
-
-    Args:
-        name: Its id.
-        lang: Name of the configuration.
-        split: ``dev`` is ``validation``; None is ``train``.
-        load: In place of ``datasets.load_dataset``.
+def _hub_rows(name: str, lang: str, split: str | None) -> Iterator[_Fields]:
+    """The rows of a data set of the hub, whose configuration is the language; ``dev`` is ``validation`` there.
 
     Raises:
         DataError: It cannot be had, or lacks a column.
     """
-    if load is None:
-        from datasets import load_dataset as load
+    _ask_hub(name)
+    from datasets import load_dataset
+
     part = _HUB_SPLITS.get(split or "train", split or "train")
     try:
-        rows: Any = load(name, lang, split=part)
+        rows: Any = load_dataset(name, lang, split=part)
     except Exception as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise DataError(
@@ -260,6 +254,28 @@ def hub_rows(
             row[column["second"]] or "",
             f"{name} ({lang}, {part}), row {number}",
         )
+
+
+def _ask_hub(name: str) -> None:
+    """Ask the hub once whether it answers: the library tries six times with growing pauses, more than a minute.
+
+    Raises:
+        DataError: It does not.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if constants.HF_HUB_OFFLINE or Path(name).is_dir():
+        return  # the library looks into its cache, or there
+    try:
+        HfApi().dataset_info(name, timeout=SECONDS)
+    except HfHubHTTPError:
+        return  # it answers, and the library says what is wrong
+    except Exception as error:  # whatever the HTTP library of the day raises without a network
+        raise DataError(
+            f"{name}: no such folder or file, and the hub of data sets cannot be asked ({type(error).__name__}); give "
+            "a folder by --data, or connect to a network"
+        ) from error
 
 
 def _checked(rows: Iterable[_Fields], task: PairTask, place: str) -> LabelledPairs:

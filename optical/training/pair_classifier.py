@@ -55,6 +55,9 @@ def fine_tune(
     from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
 
     model = with_head(encoder, classes, options.max_tokens, seed)
+    if not options.embeddings:
+        network: Any = model.model
+        network.get_input_embeddings().weight.requires_grad_(False)
     rows = {
         "first": [p.first for p in pairs],
         "second": [p.second for p in pairs],

@@ -141,3 +141,18 @@ def test_a_data_set_of_the_hub_is_read_by_datasets(tmp_path, monkeypatch):
     assert (read.items, read.ungraded) == ({"0": LabelledPair(2, "Maji.", "Mto.")}, 1)
     with pytest.raises(DataError, match=r"facebook/xnli \(fr, validation\) cannot be had from the hub: "):
         read_labelled_pairs("facebook/xnli", "fr", XNLI)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    import huggingface_hub
+
+    def info(self, name: str, timeout: float) -> None:
+        asked.append(name)
+        raise ConnectionError
+
+    asked: list[str] = []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", info)
+    with pytest.raises(DataError, match=r"facebook/xnli: no such folder or file, and the hub of data sets cannot be"):
+        read_labelled_pairs("facebook/xnli", "sw", XNLI)
+    assert asked == ["facebook/xnli"]

@@ -9,6 +9,7 @@ from torch import nn
 
 from optical.config.probe import FineTuning
 from optical.data.labelled_pairs import LabelledPair
+from optical.models.encoders import transformer
 from optical.training.pair_classifier import fine_tune, predict, with_head
 
 WORDS = ("farmer", "teacher", "doctor", "children", "cow", "river", "house", "market")
@@ -27,6 +28,15 @@ def test_a_head_is_learnt_the_encoder_stays_and_the_seed_decides(teacher, caplog
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
     assert "LOAD REPORT" not in caplog.text
+
+
+def test_the_embedding_matrix_may_stay_as_it_is(teacher):
+    few = OPTIONS.model_copy(update={"steps": 2})
+    before = transformer(teacher).auto_model.get_input_embeddings().weight
+    for trained in (True, False):
+        model = fine_tune(teacher, PAIRS, 2, few.model_copy(update={"embeddings": trained}), 0)
+        after = transformer(model).auto_model.get_input_embeddings().weight
+        assert torch.equal(before, after) is not trained
 
 
 def test_pairs_are_cut_at_the_limit_of_the_encoder(teacher):
