@@ -16,12 +16,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from experiments import expected, fingerprints, table
+from experiments import expected, fingerprints, probes, table
 from experiments.cell import baselines, run_cell, setting
 from experiments.grid import FOLDER, Experiment, Row, load, more_of, recipe_of
 from optical.errors import DataError, OpticalError
 from optical.evaluation.tables import markdown
-from optical.files import checksum, file_written_whole
+from optical.files import checksum, file_checksum, file_written_whole
 from optical.pipeline.manifest import commit
 
 CELLS = Path("runs/experiments/cells")  # shared: a cell that two experiments have is measured once
@@ -153,6 +153,8 @@ def _for(shared, experiment: Experiment, row: Row):
 def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) -> Path:
     """The file of a cell, named by all that decides its value: recipe, code and data, but not the name of the row."""
     shared = experiment.model_dump(include={"collections", "split", "pairs", "transplant", "perturb"})
+    if experiment.probes:
+        shared |= experiment.model_dump(include={"probes", "watched"})
     # A cell does not depend on how a run is searched, or where it is stored.
     away = {"out", "cache", "search", "device", "bitext", "collection"}
     recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude=away)
@@ -161,6 +163,7 @@ def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) 
     files = fingerprints.data(data, [lang, *row.beside], experiment.collections, lang, more)
     parts = [json.dumps(shared, sort_keys=True), recipe, kind, str(row.pairs), *row.beside]
     parts += [*(f"{path.name}@{weight:g}" for path, weight in more.items()), fingerprints.code(), files]
+    parts += [file_checksum(path) for name in experiment.probes for path in probes.files(data / "nli" / name)]
     return CELLS / f"{checksum(parts)}.json"
 
 
@@ -190,6 +193,10 @@ def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, 
     if pairs := [pair for pair in experiment.compare if set(pair) <= set(names)]:
         by_pair = table.comparisons(experiment.langs, pairs, experiment.seeds, cells)
         lines += ["## Pairs of rows", "", markdown(by_pair), ""]
+    if experiment.probes:
+        lines += ["## Probes", "", probes.ABOUT, ""]
+        for one in probes.tables(experiment.langs, names, experiment.seeds, cells, experiment.against):
+            lines += [markdown(one), ""]
     if len(experiment.langs) > 1:
         by_language = table.languages(experiment.langs, names, experiment.seeds, cells, bases)
         lines += ["## By language", "", markdown(by_language), ""]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import fingerprints
+from experiments import fingerprints, probes
 from experiments import held_out as held_out_queries
 from experiments.grid import Experiment, Row, more_of, recipe_of
 from optical.config.recipe import Recipe
@@ -179,6 +179,11 @@ def run_cell(
     found: dict[str, Any] = {"dev": trained.facts}
     found |= {"pairs": len(done.mixture.pairs), "seconds": seconds}
     found |= {"ap": measured(done.student, setting, experiment.perturb)}
+    if experiment.probes:
+        langs = tuple(dict.fromkeys((setting.lang, *experiment.watched)))
+        found |= {
+            "probe": probes.probed(done.student, teacher, langs, [data / "nli" / name for name in experiment.probes])
+        }
     trained.clear_checkpoints()
     return found
 

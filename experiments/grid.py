@@ -53,6 +53,9 @@ class Experiment(BaseModel):
         against: Row that every other is compared with.
         compare: Pairs of rows that are tested against each other, beside ``against``.
         perturb: Perturbations of the queries that are measured beside the clean ones, as ``kind@rate``.
+        probes: Folders of inference pairs in ``DATA/nli``, by which frozen classifiers, trained on English vectors of
+            the teacher, judge the students too (:mod:`experiments.probes`).
+        watched: Other languages that every student is probed in, to see what its training costs them.
         recipe: Options that all rows share, by dotted name.
         rows: The rows, in the order of the table.
     """
@@ -69,6 +72,8 @@ class Experiment(BaseModel):
     against: str | None = None
     compare: tuple[tuple[str, str], ...] = ()
     perturb: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...]
 

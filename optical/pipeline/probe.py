@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -14,7 +13,6 @@ from optical.data.labelled_pairs import LabelledPair
 from optical.evaluation import frozen_classifier
 from optical.evaluation.divisions import Division
 from optical.evaluation.probe_results import Outcome, ProbeResults, classified, correlated
-from optical.models.encoders import Encoder
 from optical.pipeline.probe_inputs import (
     Perturbed,
     ProbeData,
@@ -24,12 +22,11 @@ from optical.pipeline.probe_inputs import (
     read_probe,
 )
 from optical.pipeline.probe_retrieval import probe_retrieval
-from optical.pipeline.probe_systems import System, Vectors, all_systems, lexicon_of_run
+from optical.pipeline.probe_systems import Model, System, Vectors, all_systems, lexicon_of_run
 from optical.training.augmentation import read_synonyms
 from optical.training.pair_classifier import fine_tune, predict
 from optical.training.robust_classifier import RobustCrossEntropy
 
-Model: TypeAlias = "str | os.PathLike[str] | Encoder"
 Answer: TypeAlias = Callable[[Sequence[str], Sequence[str], tuple[str, str]], Sequence[float]]
 """First sentences, second sentences and their languages -> classes, or scores."""
 MEASURES = {"xnli": "accuracy", "pawsx": "accuracy", "sts": "Spearman"}
@@ -53,7 +50,7 @@ def probe(
     """Ask the encoders of a run, or one encoder, and perhaps others to compare them with.
 
     Args:
-        model: Folder of a run, a model's folder or hub id, a packaged name, or a loaded encoder.
+        model: Folder of a run, a model's folder or hub id, a packaged name, a loaded encoder, or a system made of some.
         options: What is asked, in which languages.
         against: A second one; the last encoder of it is what all others are compared with.
         say: Told what goes on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class System(NamedTuple):
         return self.encoder if self.langs is None or lang in self.langs else None
 
 
+Model: TypeAlias = "str | os.PathLike[str] | Encoder | System"
+"""Folder of a run, a model's folder, hub id or packaged name, a loaded encoder, or a system made of loaded ones."""
+
+
 class Vectors:
     """Unit sentence vectors, each text encoded once by each encoder, with the prompt of queries."""
 
@@ -73,12 +77,14 @@ def recipe_of(model: str) -> Recipe | None:
     return load_recipe(kept(Path(model)), {"out": model})
 
 
-def systems_of(model: str | os.PathLike[str] | Encoder, options: Probe) -> list[System]:
+def systems_of(model: Model, options: Probe) -> list[System]:
     """The teacher and the student of a run, in this order, or the one encoder of a folder, hub id or packaged name.
 
     Raises:
         DataError: It cannot be loaded, or has no sentence vectors.
     """
+    if isinstance(model, System):
+        return [model]
     named = os.fspath(model) if isinstance(model, str | os.PathLike) else None
     recipe = recipe_of(named) if named else None
     if named and recipe:
@@ -102,9 +108,7 @@ def systems_of(model: str | os.PathLike[str] | Encoder, options: Probe) -> list[
     return found
 
 
-def all_systems(
-    model: str | os.PathLike[str] | Encoder, against: str | os.PathLike[str] | Encoder | None, options: Probe
-) -> tuple[list[System], str]:
+def all_systems(model: Model, against: Model | None, options: Probe) -> tuple[list[System], str]:
     """All systems, and the name of the one that the others are compared with; empty where there is one alone.
 
     It is the last one of ``against``, its student if it is a run; else the teacher of a run.
@@ -124,7 +128,7 @@ def all_systems(
     return systems, baseline
 
 
-def lexicon_of_run(model: str | os.PathLike[str] | Encoder, lang: str) -> Lexicon | None:
+def lexicon_of_run(model: Model, lang: str) -> Lexicon | None:
     """The lexicon of the bitext of a run in a language; None where there is no run, or none of the language."""
     recipe = recipe_of(os.fspath(model)) if isinstance(model, str | os.PathLike) else None
     if recipe is None or lang not in recipe.langs:
