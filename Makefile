@@ -18,6 +18,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
+USED := teacher,onnx,bm25-lite,serve,qdrant,pgvector,bitext,plots,docs
 OUT ?= runs/$(subst $(comma),+,$(X))
 OPTICAL := $(BIN)/optical
 settings = $(foreach pair,$(SET),--set '$(pair)')
@@ -29,17 +30,24 @@ collection = $(if $(COLLECTION),--collection '$(COLLECTION)')
 docs = $(if $(DOCS),--docs '$(DOCS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup probe data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve audit check test test-all experiment check-experiment bench soak clean
+.PHONY: help setup setup-dev probe data transplant distill evaluate search serve export report push pull teach setup-bm25 setup-e5 docs docs-serve audit check test test-all experiment check-experiment bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
+# Not compiled: Python compiles the files that it imports when it first does, and most it never imports.
 setup: $(VENV)/.ready ## make the virtual environment, with pinned dependencies and the default teacher
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"optical needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[teacher,dev]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[$(USED)]'
+	@touch $@
+
+setup-dev: $(VENV)/.dev ## install also what check, test and bench need
+
+$(VENV)/.dev: $(VENV)/.ready
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 data: setup ## download public sentence pairs for LANG; needs a network
@@ -104,15 +112,15 @@ docs: $(VENV)/.site ## build the site, tutorial to API, into build/site; needs n
 docs-serve: $(VENV)/.site ## show the site on 127.0.0.1:8001, built anew when a page changes
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8001
 
-check: setup ## run the formatter, the linter and the type checker
+check: setup-dev ## run the formatter, the linter and the type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-test: setup ## run the tests that take seconds
+test: setup-dev ## run the tests that take seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
-test-all: setup ## run every test
+test-all: setup-dev ## run every test
 	-@$(BIN)/pip install --quiet --disable-pip-version-check atheris 2>/dev/null || echo 'no atheris here: readers are fuzzed without it'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
@@ -145,10 +153,10 @@ $(VENV)/.audit: $(VENV)/.ready
 		|| { echo 'make audit: pip-audit cannot be installed (no network?); nothing was looked up'; exit 1; }
 	@touch $@
 
-bench: setup ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve")
+bench: setup-dev ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve")
 	$(BIN)/python -m benchmarks $(BENCH)
 
-soak: setup ## serve LANG's run to 32 clients and much abuse, for MINUTES (10): no crash, no growth, p50 and p99
+soak: setup-dev ## serve LANG's run to 32 clients and much abuse, for MINUTES (10): no crash, no growth, p50 and p99
 	$(BIN)/python -m benchmarks.soak '$(OUT)' $(MINUTES)
 
 clean: ## remove the virtual environment and all runs

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,18 @@ def test_an_estimate_and_a_model_hub_are_asked_for():
     with pytest.raises(subprocess.CalledProcessError) as refused:
         make("-n", "push", "LANG=so")
     assert "missing: HUB" in refused.value.stderr
+
+
+def test_users_get_no_tools_of_developers_and_nothing_is_compiled_that_is_not_imported():
+    own = make("-n", "-B", "distill")
+    assert " --no-compile " in own
+    assert re.findall(r"-e '\.\[(.*)\]'", own) == ["teacher,onnx,bm25-lite,serve,qdrant,pgvector,bitext,plots,docs"]
+    for target in ("check", "test", "bench"):
+        assert re.findall(r"-e '\.\[(.*)\]'", make("-n", "-B", target))[-1] == "dev"
+
+
+def test_the_set_up_of_users_has_what_developers_test_but_their_tools():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    tested = re.search(r"\[(.*)\]", extras["dev"][0])[1].split(",")
+    (own,) = re.findall(r"^USED := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert own.split(",") == ["teacher", *tested]

@@ -103,11 +103,10 @@ def _fuse(
             (weight, *scale(found)) for run, weight in zip(runs, weights, strict=True) if (found := run.get(query_id))
         ]
         documents = dict.fromkeys(doc_id for _, scaled, _ in parts for doc_id in scaled)
-        # fsum rounds once, so that documents with the same numbers in another order of the runs stay equal.
-        sums = [
-            (doc_id, math.fsum(weight * scaled.get(doc_id, absent) for weight, scaled, absent in parts))
-            for doc_id in documents
-        ]
+        columns = [[weight * scaled.get(doc_id, absent) for doc_id in documents] for weight, scaled, absent in parts]
+        # Rounded once, so that documents with the same numbers in another order of the runs stay equal.
+        add = math.fsum if len(columns) > 2 else sum
+        sums = [(doc_id, add(terms)) for doc_id, terms in zip(documents, zip(*columns, strict=True), strict=True)]
         fused[query_id] = dict(islice(rank(sums).items(), depth))
     return fused
 

@@ -10,7 +10,7 @@
   :mod:`optical.training.robust_classifier`: on perturbed pairs too.
 - :mod:`optical.training.trainer`: the loop of both, with :mod:`optical.training.callbacks`,
   :mod:`optical.training.checkpoints`, :mod:`optical.training.choice` (what becomes the student),
-  :mod:`optical.training.batches` and :mod:`optical.training.memory`;
+  :mod:`optical.training.batches`, :mod:`optical.training.packing` and :mod:`optical.training.memory`;
   :mod:`optical.training.embedding_rows` says how a student's rows are trained, by :mod:`optical.training.row_adam`
   where it can.
 - :mod:`optical.training.adversarial`, :mod:`optical.training.smoothing`: shifted embeddings to train on, the worst or a

@@ -32,6 +32,7 @@ from optical.training.callbacks import EarlyStopping, Interruption, Progress, Sa
 from optical.training.checkpoints import PATTERNS, START, WEIGHTS, Checkpoint, resumable
 from optical.training.choice import SHARES, Choice, Weights, choose
 from optical.training.memory import keep_freed_memory
+from optical.training.packing import packed
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +247,8 @@ def _train(
             logger.warning("going on from %s", last.folder)
         if trainer.args.device.type == "cpu":
             keep_freed_memory()
-        with interruption, contextlib.closing(bar), attention_for(trainer.args.device.type):
+        unpadded = contextlib.nullcontext() if trainer.args.torch_compile else packed(task.encoder)
+        with interruption, contextlib.closing(bar), attention_for(trainer.args.device.type), unpadded:
             trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
         interruption.raise_if_interrupted(run)
     # The trainer leaves its autocast in the model's forward: an encoder is used in the precision of its weights.
