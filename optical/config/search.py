@@ -58,9 +58,10 @@ class Search(Section):
         description="of the documents' vectors on disk: float32, float16 or int8; auto is float32 for single vectors, "
         "float16 for tokens",
     )
-    compute: Literal["float32", "bfloat16"] = Field(
+    compute: Literal["auto", "float32", "bfloat16"] = Field(
         default="float32",
-        description="documents are encoded in float32, or in bfloat16: faster on a GPU or processor that has it",
+        description="documents are encoded in float32, or in bfloat16: faster on a GPU or processor that has it; auto "
+        "takes the faster by a probe of a second, if its vectors are near those of float32",
     )
     passages: Literal["auto", "off"] | Annotated[int, Field(ge=16)] = Field(
         default="off",

@@ -10,6 +10,7 @@ import torch
 
 from optical.embeddings.shard import Batch
 from optical.models.encoders import Encoded, Encoder, encode_batch, encode_sentences, is_multi_vector
+from optical.models.precision import rounded_once
 from optical.models.prompts import document_prompt
 from optical.models.reading import whole_lengths
 from optical.progress import bar
@@ -48,6 +49,8 @@ def encoded_batches(
         Row numbers, their unit vectors, float32, and the tokens of each text, whole and as read.
     """
     encoder.eval()
+    if compute == "bfloat16":
+        encoder = rounded_once(encoder)
     if batch_size is None and batch_tokens is None:
         batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
     options = _document_side(encoder)

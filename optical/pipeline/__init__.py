@@ -22,8 +22,9 @@
 - ``doctor``: this machine and installation
 
 They share ``preflight`` (what is refused before any work), ``inputs`` (bitext and collections of a recipe), ``sides``
-(whose side a text is on), ``dev_score`` (what chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder``
-(what may be written), ``report_sections`` (what a run folder keeps), ``manifest``, ``card`` (the model card of the
-student), ``probe_inputs``, ``probe_systems`` and ``probe_retrieval`` (the pairs of a probe, who reads them,
-questions) and ``exported_documents`` (as servers of vectors get them).
+(whose side a text is on), ``choose_compute`` (documents in float32 or bfloat16, by a probe), ``dev_score`` (what
+chooses a checkpoint), ``bm25_rows`` (baselines on words), ``run_folder`` (what may be written), ``report_sections``
+(what a run folder keeps), ``manifest``, ``card`` (the model card of the student), ``probe_inputs``, ``probe_systems``
+and ``probe_retrieval`` (the pairs of a probe, who reads them, questions) and ``exported_documents`` (as servers of
+vectors get them).
 """

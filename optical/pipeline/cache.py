@@ -29,6 +29,7 @@ KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint 
     rf"documents-({_DIGEST})-{_DIGEST}.*": DOCUMENTS,
     rf"teacher-({_DIGEST})-{_DIGEST}": PAIRS,
     rf"passages-({_DIGEST})-{_DIGEST}-\d+\.json": "passages of documents",
+    rf"compute-({_DIGEST})-{_DIGEST}\.json": "choice of search.compute",
     rf"negatives-({_DIGEST})-{_DIGEST}\.json": "mined negatives",
     rf"bm25-{_DIGEST}()": "BM25 index",
     rf"{E5_TEACHER}-.*()": "converted teacher",

@@ -13,6 +13,7 @@ from typing import Any
 from optical.config.recipe import Recipe, StudentOptions, write_recipe
 from optical.data.bitext import Bitext, Pair
 from optical.data.dictionary import Dictionary
+from optical.data.records import ENGLISH
 from optical.errors import DataError
 from optical.evaluation import report
 from optical.evaluation.report import Report
@@ -23,6 +24,7 @@ from optical.models.precision import check_precision
 from optical.models.save import save_encoder, write_encoder
 from optical.pipeline.bm25_rows import save_lexicons
 from optical.pipeline.card import write_card
+from optical.pipeline.choose_compute import with_compute
 from optical.pipeline.dev_score import development_scores
 from optical.pipeline.embed import embed_each, load_body, load_teacher, teacher_towers
 from optical.pipeline.evaluate import compare_languages, rank_unjudged
@@ -30,7 +32,7 @@ from optical.pipeline.export import export_colbert
 from optical.pipeline.html_report import page_after_distill
 from optical.pipeline.hubness import AUTO, check_hubness, choose, draw_banks, save_banks
 from optical.pipeline.index import build_indexes
-from optical.pipeline.inputs import Inputs, read_inputs
+from optical.pipeline.inputs import Inputs, distinct, read_inputs
 from optical.pipeline.manifest import note_seconds, write_manifest
 from optical.pipeline.run_folder import DISTILLED, check_distill, check_transplant, next_generation
 from optical.pipeline.sides import embeddable, judged, unjudged
@@ -100,6 +102,8 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
     check_precision(recipe.training.precision, teacher.device.type)
     check_tokenizer((body.encoder if body else teacher).tokenizer, recipe.vocabulary.mode)
     ended("read")
+    english = (doc.full for one in distinct(inputs.collections) if one.docs_lang == ENGLISH for doc in one.docs)
+    recipe = with_compute(recipe, towers.documents, english, say)  # so that the run's own recipe says it
     searched = embed_each(recipe, towers.documents, inputs.collections, progress, say)
     ended("documents")
     weights = inputs.weights
@@ -123,6 +127,7 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
         say(f"hubness: {hubness.method}; {hubness.reason}")
     recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"hubness": hubness.method})})
     facts = _facts(distilled, inputs, pairs) | {"hubness": hubness._asdict()}
+    facts["compute"] = recipe.search.compute
     facts["fingerprint"] = encoders.fingerprint(distilled.student)  # which results repeat
     facts |= {"word_lists": words.sources} if words.sources else {}
     if body is not None:

@@ -33,6 +33,7 @@ from optical.models.load import load_encoder, load_towers
 from optical.models.prompts import document_prompt, with_prompts
 from optical.models.reading import counted_tokens, limit_of
 from optical.models.towers import Towers, check_towers, names_of, prompted_towers
+from optical.pipeline.choose_compute import with_compute
 from optical.pipeline.inputs import collection_path, distinct, no_collection
 from optical.pipeline.sides import check_english
 
@@ -92,7 +93,7 @@ def embed_documents(
     ids, texts = searched_texts(recipe, encoder, collection)
     if line := split_into(ids, collection):
         say(line)
-    options = embed_options(recipe.search)
+    options = embed_options(with_compute(recipe, encoder, texts, say).search)
     vectors = document_vectors(encoder, ids, texts, recipe.cache_folder, options, progress=progress, say=say)
     if line := documents_cut(vectors, "teacher" if collection.docs_lang == ENGLISH else "student"):
         say(line)
@@ -215,9 +216,10 @@ def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: Non
     local = os.environ.get("LOCAL_RANK")  # of a launch: a rank has a GPU of its own
     device = f"cuda:{local}" if local and recipe.device is None and torch.cuda.is_available() else recipe.device
     embedder = teacher_towers(recipe.model_copy(update={"device": device})).documents
-    options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
     reading = {path: partial(stream_docs, path) for path in paths}
     reading = {path: _split(recipe, embedder, docs, ENGLISH) or docs for path, docs in reading.items()}
+    recipe = with_compute(recipe, embedder, (doc.full for docs in reading.values() for doc in docs()), say)
+    options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
     return [
         stream_vectors(
             embedder, lambda docs=docs: ((doc.id, doc.full) for doc in docs()), recipe.cache_folder, options,
@@ -228,5 +230,6 @@ def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: Non
 
 
 def embed_options(search: Search) -> EmbedOptions:
-    """Options of the documents' vectors, as a recipe gives them."""
+    """Options of the documents' vectors, as a recipe gives them, whose ``compute`` is chosen."""
+    assert search.compute != "auto", "with_compute has chosen"
     return EmbedOptions(None if search.precision == "auto" else search.precision, search.compute)

@@ -22,6 +22,7 @@ from optical.embeddings.encode import encoded_batches
 from optical.embeddings.shard import MANIFEST
 from optical.models.encoders import Encoder, encode_batch, encode_sentences, is_multi_vector
 from optical.models.towers import Towers
+from optical.pipeline.choose_compute import with_compute
 from optical.pipeline.dev_score import dev_queries
 from optical.pipeline.embed import embed_options, searched_texts, split_into, teacher_towers
 from optical.pipeline.inputs import Inputs, distinct, read_inputs
@@ -196,6 +197,7 @@ def _there(recipe: Recipe, embedded: Sequence[Documents], learnt: bool) -> list[
 
 def _documents(recipe: Recipe, embedder: Encoder, one: Collection) -> Documents:
     ids, texts = searched_texts(recipe, embedder, one, keep=False)
+    recipe = with_compute(recipe, embedder, texts, measure=False)
     missing = documents_missing(embedder, ids, texts, recipe.cache_folder, embed_options(recipe.search))
     return Documents(one.name, texts, missing, split_into(ids, one))
 
