@@ -1,7 +1,7 @@
 """Choose in what documents are encoded where ``search.compute`` is ``auto``: the fastest here that is near float32.
 
-Some real texts are encoded in turns, for about a second. The outcome is kept in the cache by encoder, processor,
-threads and versions, so that every later job finds the vectors of the first. A run's own recipe names what was chosen,
+Some real texts are encoded in turns, for about a second. The outcome is kept in the cache by encoder, processor
+and versions, so that every later job finds the vectors of the first. A run's own recipe names what was chosen,
 not ``auto``: elsewhere it is made again as it was here.
 """
 
@@ -121,7 +121,7 @@ def _where(encoder: Encoder) -> str:
 def _place(cache: Path, encoder: Encoder) -> Path:
     device = encoder.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    facts = [device.type, name, torch.get_num_threads(), versions(("torch", "transformers", "sentence-transformers"))]
+    facts = [device.type, name, versions(("torch", "transformers", "sentence-transformers"))]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     return cache / f"compute-{fingerprint(encoder, 'document')}-{key}.json"
 

@@ -66,14 +66,11 @@ def test_the_faster_is_taken_where_it_is_near_float32_and_remembered(
 
 
 @pytest.mark.usefixtures("with_bfloat16")
-def test_other_weights_threads_or_a_damaged_note_are_measured_anew(teacher, auto, measured):
+def test_other_weights_processors_or_a_damaged_note_are_measured_anew(teacher, auto, measured, monkeypatch):
     probes = measured(1.7)
     with_compute(auto, teacher, TEXTS)
-    torch.set_num_threads(2)
-    try:
-        with_compute(auto, teacher, TEXTS)
-    finally:
-        torch.set_num_threads(1)
+    monkeypatch.setattr(choose_compute, "processor", lambda: "another")
+    with_compute(auto, teacher, TEXTS)
     for kept in auto.cache_folder.glob("compute-*"):
         kept.write_text('{"compute": "float8", "reason": ""}')
     with_compute(auto, teacher, TEXTS)
