@@ -127,7 +127,7 @@ def _place(cache: Path, encoder: Encoder) -> Path:
 
 
 def _read(kept: Path) -> Choice | None:
-    """What an earlier job has kept; None where there is nothing, or something else."""
+    """The choice that an earlier job has kept; None where there is none, or something else."""
     try:
         found = Choice(**json.loads(kept.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
