@@ -49,13 +49,16 @@ def embed(
     finish: Annotated[
         Path | None, typer.Option("--finish", help="Folder into which several machines copied their shards.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes of this machine, which share its threads.")
+    ] = 1,
     recipe: RecipeFile = None, settings: Settings = None, help_all: HelpAll = False,
 ) -> None:  # fmt: skip
     """Embed the documents of a collection with the teacher, once; later runs read the result.
 
     Works shard by shard; after Ctrl-C the same command goes on at the next shard.
 
-    To share the shards between processes: accelerate launch -m optical.cli embed ...
+    To share the shards between machines, or GPUs: accelerate launch -m optical.cli embed ...
 
     Machines without a common disk copy their shards into one folder, which --finish checks and completes.
     """
@@ -70,7 +73,7 @@ def embed(
     preflight.before_embed(wanted)
     from optical.pipeline.embed import documents_cut, embed_collections
 
-    made = embed_collections(wanted, say)
+    made = embed_collections(wanted, say, workers)
     found(vectors=[{"documents": len(one.start) - 1, "folder": str(one.folder)} for one in made])
     for vectors in made:
         console.print(f"{len(vectors.start) - 1} documents are in {bold(vectors.folder)}")

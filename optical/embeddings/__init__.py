@@ -15,8 +15,8 @@ A collection of any size is written in shards, one at a time, and read as one me
 - :mod:`optical.embeddings.cache`: vectors found again by encoder and texts, or made.
 - :mod:`optical.embeddings.embedded_collection`: a collection with its vectors.
 - :mod:`optical.embeddings.embed`: an encoder and documents to a folder of shards; :mod:`optical.embeddings.encode` runs
-  the encoder, :mod:`optical.embeddings.write_shards` writes and resumes, :mod:`optical.embeddings.ranks` tells which
-  process of a launch this is.
+  the encoder, :mod:`optical.embeddings.workers` in several processes, :mod:`optical.embeddings.write_shards` writes and
+  resumes, :mod:`optical.embeddings.ranks` tells which process of a launch this is.
 - :mod:`optical.embeddings.reuse`: texts that an earlier collection had, by their hashes.
 - :mod:`optical.embeddings.shards`: all shards of a folder as one array; :mod:`optical.embeddings.shard`: one of them.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from optical.embeddings.ranks import Ranks, ranks_of_environment
 from optical.embeddings.reuse import Earlier
 from optical.embeddings.shard import PRECISIONS, Batch, Precision, Stored, hashes_of
 from optical.embeddings.shards import Shards
+from optical.embeddings.workers import worker_processes
 from optical.embeddings.write_shards import Document, ShardPlan, make_shards
 from optical.errors import RecipeError
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
@@ -39,6 +41,7 @@ class EmbedOptions(NamedTuple):
         keep_empty: Encode a document without text as the tokenizer's empty sequence. Otherwise it is left out, so that
             no query finds it, and counted: ``manifest["empty"]``, and the first ids in its shard's manifest.
         total: Documents, where they are counted already: for the bar.
+        workers: Processes of this machine that encode, each with a share of the threads; on a processor only.
         earlier: Folders of other collections; the vectors of a text that one of them has, by the same encoder in the
             same precision, are copied from there.
     """
@@ -50,6 +53,7 @@ class EmbedOptions(NamedTuple):
     batch_tokens: int | None = None
     keep_empty: bool = False
     total: int | None = None
+    workers: int = 1
     earlier: Sequence[Path] = ()
 
 
@@ -95,11 +99,14 @@ def embed_collection(
         first = list(islice(stream, COMPARED))
         plan = plan._replace(agreement=agreement(encoder, [text for _, text in first], options.compute))
         stream = chain(first, stream)
-    with bar("Documents", options.total, "doc", wanted=progress) as shown:
+    with (
+        _encoding(encoder, options) as encode,
+        bar("Documents", options.total, "doc", wanted=progress) as shown,
+    ):
         return make_shards(
             stream,
             Path(folder),
-            _encode(encoder, options, Earlier(options.earlier, plan.facts())),
+            _or_copied(encode, Earlier(options.earlier, plan.facts())),
             plan,
             ranks=ranks or ranks_of_environment(),
             replace=replace,
@@ -124,22 +131,32 @@ def _with_defaults(encoder: Encoder, options: EmbedOptions) -> EmbedOptions:
     )
 
 
-def _encode(
-    encoder: Encoder, options: EmbedOptions, earlier: Earlier
+@contextmanager
+def _encoding(encoder: Encoder, options: EmbedOptions) -> Iterator[Callable[[Sequence[str]], Iterator[Batch]]]:
+    """A function that encodes texts, in this process or in others."""
+    limits = options.batch_size, options.batch_tokens, options.compute
+    if options.workers > 1:
+        with worker_processes(encoder, options.workers, limits) as encode:
+            yield encode
+    else:
+        yield lambda texts: encoded_batches(encoder, texts, *limits)
+
+
+def _or_copied(
+    encode: Callable[[Sequence[str]], Iterator[Batch]], earlier: Earlier
 ) -> Callable[[list[str]], Iterator[Batch | Stored]]:
     """A function that gives the vectors of texts, from earlier collections where they are there."""
 
-    def encode(texts: list[str]) -> Iterator[Batch | Stored]:
+    def encoded(texts: list[str]) -> Iterator[Batch | Stored]:
         left = np.ones(len(texts), dtype=bool)
         for stored in earlier.stored(hashes_of(texts)):
             left[list(stored.rows)] = False
             yield stored
         rows = np.flatnonzero(left).tolist()
-        limits = options.batch_size, options.batch_tokens, options.compute
-        for batch in encoded_batches(encoder, [texts[row] for row in rows], *limits):
+        for batch in encode([texts[row] for row in rows]):
             yield batch._replace(rows=[rows[k] for k in batch.rows])
 
-    return encode
+    return encoded
 
 
 def _plan(encoder: Encoder, options: EmbedOptions) -> ShardPlan:
@@ -155,7 +172,7 @@ def _check(options: EmbedOptions) -> None:
     for name, chosen, known in choices:
         if chosen not in known:
             raise RecipeError(f"{name} must be one of {', '.join(known)}; got {chosen!r}; leave it out, or choose")
-    for name in ("shard_size", "batch_size", "batch_tokens"):
+    for name in ("shard_size", "batch_size", "batch_tokens", "workers"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise RecipeError(f"{name} must be at least 1; got {value}; leave it out, or raise it")

@@ -54,7 +54,7 @@ def encoded_batches(
     if batch_size is None and batch_tokens is None:
         batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
     options = _document_side(encoder)
-    for some in _parts(texts, max(TOKENIZED_TOGETHER, batch_size or 0)):
+    for some in parts(texts, batch_size):
         features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
         lengths = features["attention_mask"].sum(dim=1).tolist()
         whole = whole_lengths(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
@@ -88,8 +88,9 @@ def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[
     return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
 
 
-def _parts(texts: Sequence[str], together: int) -> Iterator[list[int]]:
-    """Rows of texts that are tokenized together, of similar length."""
+def parts(texts: Sequence[str], batch_size: int | None = None) -> Iterator[list[int]]:
+    """Rows of texts that are tokenized together, of similar length: some thousand, or a batch if that is more."""
+    together = max(TOKENIZED_TOGETHER, batch_size or 0)
     window = max(SORTED_TOGETHER, together)
     for first in range(0, len(texts), window):
         order = sorted(range(first, min(first + window, len(texts))), key=lambda i: -len(texts[i]))

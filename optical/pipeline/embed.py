@@ -197,10 +197,11 @@ def embed_each(
     return {lang: done[id(one)] for lang, one in collections.items() if one}
 
 
-def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> list[Vectors]:
+def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: None, workers: int = 1) -> list[Vectors]:
     """Embed the documents of the recipe's collections, one for each language or one for all, a shard in memory.
 
-    Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards.
+    Queries and judgements need not be there. Under ``accelerate launch`` the ranks share the shards; each
+    encodes with so many ``workers``.
 
     Returns:
         Their vectors, in folders where every later run of the same teacher finds them.
@@ -219,7 +220,7 @@ def embed_collections(recipe: Recipe, say: Callable[[str], None] = lambda _: Non
     reading = {path: partial(stream_docs, path) for path in paths}
     reading = {path: _split(recipe, embedder, docs, ENGLISH) or docs for path, docs in reading.items()}
     recipe = with_compute(recipe, embedder, (doc.full for docs in reading.values() for doc in docs()), say)
-    options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size)
+    options = embed_options(recipe.search)._replace(shard_size=recipe.search.shard_size, workers=workers)
     return [
         stream_vectors(
             embedder, lambda docs=docs: ((doc.id, doc.full) for doc in docs()), recipe.cache_folder, options,
