@@ -245,7 +245,8 @@ def evaluate(
         raise typer.BadParameter("a rate needs a kind of perturbation, as in --perturb typos", param_hint="--rate")
     if feedback and (others or perturb or split):
         raise typer.BadParameter("not with --run, --perturb or --split", param_hint="--feedback")
-    options = {"collection": collection, "lang": lang, "search.split": split, "out": str(run) if run else None}
+    options: dict[str, Any] = {"collection": collection, "lang": lang, "search.split": split}
+    options |= {"out": str(run) if run else None}
     wanted = recipe_of(kept(run, *MEASURED) if run else None, settings, **options)
     if run and not others:
         preflight.before_evaluate(wanted, student)
