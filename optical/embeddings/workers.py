@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import torch
 
-from optical.config.threads import use_threads
 from optical.embeddings.encode import encoded_batches, parts
 from optical.embeddings.shard import Batch
 from optical.errors import DataError, RecipeError
@@ -85,8 +84,8 @@ def _encoded(executor: Executor, texts: Sequence[str], most: int, batch_size: in
 def _begin(encoder: bytes, limits: Limits, threads: int) -> None:
     """Start a worker; Ctrl-C is for the process that started it, which ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TQDM_DISABLE"] = "1"
-    use_threads(threads)
+    os.environ["TQDM_DISABLE"], os.environ["RAYON_NUM_THREADS"] = "1", str(threads)  # the latter is the tokenizers'
+    torch.set_num_threads(threads)
     _state.update(encoder=pickle.loads(encoder), limits=limits)
 
 

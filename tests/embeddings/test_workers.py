@@ -33,7 +33,7 @@ def in_threads(monkeypatch):
 
     monkeypatch.setattr(workers, "_executor", executor)
     monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(workers, "use_threads", lambda _: None)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
     monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
     monkeypatch.setenv("TQDM_DISABLE", "1")
     return started
