@@ -24,12 +24,12 @@ LIMITS = (None, 40, "float32")
 
 @pytest.fixture
 def in_threads(monkeypatch):
-    """Workers that are threads of this process, which start at once; their number, and what each is given."""
+    """One thread of this process in place of the workers; their number, and the threads that each is given."""
     started: list[tuple[int, int]] = []
 
     def executor(count, given):
         started.append((count, given[-1]))
-        return ThreadPoolExecutor(count, initializer=workers._begin, initargs=given)
+        return ThreadPoolExecutor(1, initializer=workers._begin, initargs=given)
 
     monkeypatch.setattr(workers, "_executor", executor)
     monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
