@@ -1,8 +1,9 @@
-"""Late interaction: index build, time a query and recall of the exact answers, against fast-plaid and plain faiss.
+"""Late interaction: index build, time a query, recall of the exact answers and nDCG kept, against what people pick.
 
 The tokens are those of ``OPTICAL_BENCH_TOKENS`` (a folder that ``benchmarks.late_tokens`` wrote), the same for all;
-``OPTICAL_BENCH_LATE_PASSAGES`` takes the first so many. fast-plaid wants another torch, so it runs in the Python that
-``PLAID_PYTHON`` names, in a process that takes turns with this one.
+``OPTICAL_BENCH_LATE_PASSAGES`` takes the first so many. xtr-warp-rs and fast-plaid want another torch, so they run in
+the Pythons that ``WARP_PYTHON`` and ``PLAID_PYTHON`` name. Every engine is a process of its own, and they take turns.
+``OPTICAL_BENCH_LATE_KEEP``, a folder, keeps what was built and how long it took, for another run with the same tokens.
 """
 
 from __future__ import annotations
@@ -11,88 +12,126 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from benchmarks.late_tokens import RELEVANT
 from benchmarks.timing import CannotRunError, Options, markdown
-from optical.retrieval.late import index as late_index
-from optical.retrieval.late import inverted_lists
-from optical.retrieval.late.store import LateOptions
+from optical.data.records import Qrel
+from optical.evaluation.measures import measure
 
 K = 100
 Answers = list[list[int]]
+HEADER = ["index and search", "build CPU s", "MB on disk", "peak MB", "CPU ms a query", "queries / CPU s", "ms a query",
+          "R@10", "R@100", "nDCG@10"]  # fmt: skip
 
 
 class Workload(NamedTuple):
-    """Token vectors of documents and queries, one after another, and where each begins."""
+    """Token vectors of documents and queries, one after another, where each begins, and the rows that are relevant."""
 
     tokens: np.ndarray
     start: np.ndarray
     queries: list[np.ndarray]
+    relevant: list[list[int]]
+
+
+class Answered(NamedTuple):
+    """Seconds of each query by the clock and of the processor, the rows found, and the most memory so far in MB."""
+
+    wall: list[float]
+    cpu: list[float]
+    found: Answers
+    peak: float
 
 
 class Candidate(NamedTuple):
-    """Something that was built and now answers.
+    """An index that was built, and ways to search it.
 
     Attributes:
-        wall, cpu: Seconds that the build took.
+        cpu: Processor seconds that the build took.
         size: Bytes on disk.
-        answer: Takes all queries one at a time (fast-plaid also at once, ``answer("all")``) and gives seconds of each,
-            by the clock and of the processor, and the rows found.
+        answer: Takes the settings of a search and answers all queries.
+        ways: What to call a search -> its settings.
     """
 
-    wall: float
     cpu: float
     size: int
-    answer: Callable[..., tuple[list[float], list[float], Answers]]
+    answer: Callable[[dict[str, Any]], Answered]
+    ways: Mapping[str, dict[str, Any]]
+
+
+OURS = {
+    "optical, int8": (
+        "int8",
+        {
+            "": {},
+            ", 100 candidates": {"candidates": 100},
+            ", all": {"exhaustive": True},
+            ", without numba": {"plain": True},
+        },
+    ),
+    "optical, int4": ("int4", {"": {}, ", 100 candidates": {"candidates": 100}}),
+    "optical, float16": ("float16", {"": {}}),
+}
+WARP = {"": {}} | {
+    f", {probe} lists": {"nprobe": probe, "bound": 8 * probe, "t_prime": 200_000, "max_candidates": 2**20}
+    for probe in (16, 32, 64)
+}
+PLAID = {"": {}}
+PEERS = (("xtr-warp-rs 2.1", "xtr_warp", "WARP_PYTHON", "late_warp.py", WARP),
+         ("fast-plaid 1.7", "fast_plaid", "PLAID_PYTHON", "late_plaid.py", PLAID))  # fmt: skip
 
 
 def run(options: Options) -> str:
     """Build each, let them take turns, and compare with the exact answers."""
     work = _workload()
     exact = _exact(work)
-    with tempfile.TemporaryDirectory() as place:
-        peer = _plaid(work, Path(place) / "plaid", options)
+    with ExitStack() as stack:
+        keep = os.environ.get("OPTICAL_BENCH_LATE_KEEP")
+        folder = Path(keep or stack.enter_context(tempfile.TemporaryDirectory()))
+        _hand_over(work, folder)
         candidates = {
-            "optical, int8 (default)": _ours(work, Path(place) / "int8", "int8"),
-            "optical, float16": _ours(work, Path(place) / "float16", "float16"),
-            "optical, int4": _ours(work, Path(place) / "int4", "int4"),
-            "optical, int8, half the tokens pooled": _ours(work, Path(place) / "pooled", "int8", pool_factor=2),
-            "faiss IVF,SQ8 of tokens, MaxSim of what it finds": _faiss(work, Path(place) / "faiss", options),
+            name: _engine(stack, sys.executable, "late_optical.py", folder, options, ways, {"precision": precision})
+            for name, (precision, ways) in OURS.items()
         }
-        candidates |= {"fast-plaid 1.7": peer} if peer else {}
-        rows = _turns(candidates, exact, options.repeats)
-        if peer:
-            rows.append(_together(peer, exact, len(work.queries)))
+        skipped = []
+        for name, module, variable, script, ways in PEERS:
+            python = os.environ.get(variable)
+            if python and not subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
+                candidates[name] = _engine(stack, python, script, folder, options, ways, {})
+            else:
+                skipped.append(f"{name} was skipped: {variable} names no Python that has it.")
+        rows = _turns(candidates, work, exact, options.repeats)
     about = (
         f"{len(work.start) - 1} passages, {len(work.tokens)} tokens of {work.tokens.shape[1]} dimensions, "
         f"{len(work.queries)} queries of {np.mean([len(q) for q in work.queries]):.1f} tokens, one at a time, k = {K}, "
-        f"{options.threads} threads. Recall is of the k best by MaxSim in float32 over all tokens."
+        f"{options.threads} threads. Recall is of the k best by MaxSim in float32 over all tokens, whose nDCG@10 is "
+        f"{_ndcg(exact, work.relevant)}. Memory counts files that are mapped."
     )
-    if peer is None:
-        about += " fast-plaid was skipped: PLAID_PYTHON names no Python that has it."
-    header = ["index", "build s (CPU s)", "MB", "ms a query", "CPU ms a query", "queries/s", "R@10", "R@100"]
-    return f"## late\n\n{about}\n\n{markdown(header, rows)}\n"
+    return f"## late\n\n{' '.join([about, *skipped])}\n\n{markdown(HEADER, rows)}\n"
 
 
 def _workload() -> Workload:
-    folder = os.environ.get("OPTICAL_BENCH_TOKENS")
-    if not folder or not (Path(folder) / "start.npy").is_file():
+    folder = Path(os.environ.get("OPTICAL_BENCH_TOKENS") or "/nowhere")
+    if not (folder / "start.npy").is_file():
         raise CannotRunError(
             "OPTICAL_BENCH_TOKENS names no folder of token vectors; python -m benchmarks.late_tokens writes one"
         )
-    start = np.load(Path(folder) / "start.npy")
+    start = np.load(folder / "start.npy")
     start = start[: int(os.environ.get("OPTICAL_BENCH_LATE_PASSAGES", len(start) - 1)) + 1]
-    tokens = np.load(Path(folder) / "tokens.npy", mmap_mode="r")[: start[-1]]
-    rows, begins = np.load(Path(folder) / "queries.npy"), np.load(Path(folder) / "queries-start.npy")
+    tokens = np.load(folder / "tokens.npy", mmap_mode="r")[: start[-1]]
+    rows, begins = np.load(folder / "queries.npy"), np.load(folder / "queries-start.npy")
     queries = [rows[a:b].astype(np.float32) for a, b in zip(begins[:-1], begins[1:], strict=True)]
-    return Workload(tokens, start, queries)
+    judged = folder / RELEVANT
+    relevant = json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else [[] for _ in queries]
+    return Workload(tokens, start, queries, [[row for row in rows if row < len(start) - 1] for rows in relevant])
 
 
 def _exact(work: Workload) -> Answers:
@@ -108,137 +147,76 @@ def _exact(work: Workload) -> Answers:
     return [[int(row) for row in np.argsort(-some, kind="stable")[:K]] for some in scores]
 
 
-def _ours(work: Workload, folder: Path, precision: str, pool_factor: float = 1) -> Candidate:
-    ids = [str(row) for row in range(len(work.start) - 1)]
-
-    def build() -> None:
-        late_index.build(
-            work.tokens, work.start, ids, folder, LateOptions(precision, pool_factor=pool_factor), manifest={}
-        )
-
-    wall, cpu = _timed(build)
-    index = late_index.load(folder)
-    return Candidate(
-        wall, cpu, _size(folder), _one_by_one(work.queries, lambda query: late_index.search(index, [query], K)[0])
-    )
-
-
-def _faiss(work: Workload, path: Path, options: Options) -> Candidate:
-    """Twenty lines of faiss: search for tokens, then exact MaxSim of the documents of the tokens found."""
-    import faiss
-
-    faiss.omp_set_num_threads(options.threads)
-    lists = inverted_lists.how_many(len(work.tokens)) or 256
-    index = faiss.index_factory(work.tokens.shape[1], f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-
-    def build() -> None:
-        index.train(work.tokens[:: max(1, len(work.tokens) // (40 * lists))].astype(np.float32))
-        for row in range(0, len(work.tokens), 2**16):
-            index.add(work.tokens[row : row + 2**16].astype(np.float32))
-        faiss.write_index(index, str(path))
-
-    wall, cpu = _timed(build)
-    faiss.ParameterSpace().set_index_parameter(index, "nprobe", 32)
-    of = np.repeat(np.arange(len(work.start) - 1), np.diff(work.start))
-
-    def search(query: np.ndarray) -> list[tuple[str, float]]:
-        _, tokens = index.search(query, 1000)
-        rows = np.unique(of[tokens[tokens >= 0]])
-        scores = [(query @ work.tokens[work.start[r] : work.start[r + 1]].astype("f4").T).max(1).sum() for r in rows]
-        return [(str(rows[i]), scores[i]) for i in np.argsort(-np.array(scores))[:K]]
-
-    return Candidate(wall, cpu, path.stat().st_size + work.tokens.nbytes, _one_by_one(work.queries, search))
-
-
-def _plaid(work: Workload, folder: Path, options: Options) -> Candidate | None:
-    python = os.environ.get("PLAID_PYTHON")
-    if not python or subprocess.run([python, "-c", "import fast_plaid"], capture_output=True, check=False).returncode:
-        return None
-    folder.mkdir()
-    for name, array in zip(("tokens", "start"), work[:2], strict=True):
-        np.save(folder / f"{name}.npy", array)
+def _hand_over(work: Workload, folder: Path) -> None:
+    """What the processes of the engines read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "start.npy").is_file() and not np.array_equal(np.load(folder / "start.npy"), work.start):
+        raise CannotRunError(f"{folder} has indexes of other passages; name another folder, or empty it")
+    np.save(folder / "tokens.npy", work.tokens)
+    np.save(folder / "start.npy", work.start)
     np.save(folder / "queries.npy", np.concatenate(work.queries))
     np.save(folder / "queries-start.npy", np.cumsum([0, *map(len, work.queries)]))
+
+
+def _engine(
+    stack: ExitStack, python: str, script: str, folder: Path, options: Options, ways: dict, build: dict
+) -> Candidate:
+    """Start a process, which builds; it ends with the stack."""
     threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-    process = subprocess.Popen(
-        [python, str(Path(__file__).with_name("late_plaid.py")), str(folder), str(K), str(options.threads)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | threads,
-    )  # fmt: skip
-    built = _reply(process)
+    ours = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    given = [str(Path(__file__).with_name(script)), str(folder), str(K), str(options.threads), json.dumps(build)]
+    process = subprocess.Popen([python, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env=os.environ | threads | ours)  # fmt: skip
+    stack.callback(_end, process)
+    built = _reply(process, script)
 
-    def answer(how: str = "one") -> tuple[list[float], list[float], Answers]:
+    def answer(settings: dict[str, Any]) -> Answered:
         assert process.stdin is not None
-        process.stdin.write(f"{how}\n")
+        process.stdin.write(json.dumps(settings) + "\n")
         process.stdin.flush()
-        told = _reply(process)
-        return told["wall"], told["cpu"], told["found"]
+        told = _reply(process, script)
+        return Answered(told["wall"], told["cpu"], told["found"], told["peak"])
 
-    return Candidate(built["wall"], built["cpu"], built["bytes"], answer)
+    return Candidate(built["cpu"], built["bytes"], answer, ways)
 
 
-def _reply(process: subprocess.Popen[str]) -> dict[str, Any]:
+def _reply(process: subprocess.Popen[str], script: str) -> dict[str, Any]:
     """The next line of JSON; what libraries print between is passed over."""
     assert process.stdout is not None
+    assert process.stderr is not None
     for line in process.stdout:
         if line.startswith("{"):
             return json.loads(line)
-    raise CannotRunError(f"fast-plaid stopped with status {process.wait()}")
+    raise CannotRunError(f"{script} stopped with status {process.wait()}: {process.stderr.read()[-500:]}")
 
 
-def _timed(build: Callable[[], None]) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    build()
-    return time.perf_counter() - wall, time.process_time() - cpu
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
 
 
-def _one_by_one(
-    queries: Sequence[np.ndarray], search: Callable[[np.ndarray], list[tuple[str, float]]]
-) -> Callable[[], tuple[list[float], list[float], Answers]]:
-    def answer() -> tuple[list[float], list[float], Answers]:
-        walls, cpus, found = [], [], []
-        for query in queries:
-            wall, cpu = time.perf_counter(), time.process_time()
-            best = search(query)
-            walls.append(time.perf_counter() - wall)
-            cpus.append(time.process_time() - cpu)
-            found.append([int(row) for row, _ in best])
-        return walls, cpus, found
-
-    return answer
-
-
-def _turns(candidates: dict[str, Candidate], exact: Answers, repeats: int) -> list[list[str]]:
+def _turns(candidates: dict[str, Candidate], work: Workload, exact: Answers, repeats: int) -> list[list[str]]:
     """Rows of the table; each query's time is its median over the rounds, the first of which is not counted."""
-    rounds: dict[str, list] = {name: [] for name in candidates}
+    ways = {(name, way): candidate for name, candidate in candidates.items() for way in candidate.ways}
+    rounds: dict[tuple[str, str], list[Answered]] = {key: [] for key in ways}
     for _ in range(repeats + 1):
-        for name, candidate in candidates.items():
-            rounds[name].append(candidate.answer())
+        for (name, way), candidate in ways.items():
+            rounds[name, way].append(candidate.answer(dict(candidate.ways[way])))
     rows = []
-    for name, candidate in candidates.items():
-        wall, cpu = (
-            statistics.mean(
-                statistics.median(times) for times in zip(*(r[part] for r in rounds[name][1:]), strict=True)
-            )
-            for part in (0, 1)
-        )
-        rows.append([name, f"{candidate.wall:.0f} ({candidate.cpu:.0f})", f"{candidate.size / 1e6:.0f}",
-                     *_speed(wall, cpu), *_recalls(rounds[name][-1][2], exact)])  # fmt: skip
+    for (name, way), candidate in ways.items():
+        timed = rounds[name, way][1:]
+        wall, cpu = (_typical(times) for times in ([a.wall for a in timed], [a.cpu for a in timed]))
+        last = timed[-1]
+        first = way == next(iter(candidate.ways))
+        built = [f"{candidate.cpu:.0f}", f"{candidate.size / 1e6:.0f}", f"{last.peak:.0f}"] if first else [""] * 3
+        rows.append([name + way, *built, f"{cpu * 1e3:.2f}", f"{1 / cpu:.0f}", f"{wall * 1e3:.2f}",
+                     *_recalls(last.found, exact), _ndcg(last.found, work.relevant)])  # fmt: skip
     return rows
 
 
-def _together(peer: Candidate, exact: Answers, count: int) -> list[str]:
-    [wall], [cpu], found = peer.answer("all")
-    return [
-        "fast-plaid 1.7, all queries in one call",
-        "",
-        "",
-        *_speed(wall / count, cpu / count),
-        *_recalls(found, exact),
-    ]
-
-
-def _speed(wall: float, cpu: float) -> list[str]:
-    return [f"{wall * 1e3:.1f}", f"{cpu * 1e3:.1f}", f"{1 / wall:.1f}"]
+def _typical(rounds: list[list[float]]) -> float:
+    return statistics.mean(statistics.median(times) for times in zip(*rounds, strict=True))
 
 
 def _recalls(found: Answers, exact: Answers) -> list[str]:
@@ -249,5 +227,10 @@ def _recalls(found: Answers, exact: Answers) -> list[str]:
     return [f"{share:.4f}" for share in shares]
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+def _ndcg(found: Answers, relevant: list[list[int]]) -> str:
+    """Of the queries that have a relevant passage here; a dash where none has."""
+    qrels = [Qrel(str(number), str(row), 1) for number, rows in enumerate(relevant) for row in rows]
+    if not qrels:
+        return "-"
+    run = {str(q): {str(row): -float(rank) for rank, row in enumerate(rows)} for q, rows in enumerate(found)}
+    return f"{measure(run, qrels, ['nDCG@10']).mean['nDCG@10']:.4f}"

@@ -9,7 +9,7 @@ padding can win.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable
-from optical.retrieval.late import inverted_lists, pooling, store
+from optical.retrieval.late import cascade, inverted_lists, pooling, store
 from optical.retrieval.late.products import QueryTokens, as_query, similarities, whole_products
 from optical.retrieval.late.store import LateIndex, LateOptions
 
@@ -124,21 +124,20 @@ def search(
         DataError: A query has another dimension than the index, or holds NaN or infinity.
         RecipeError: k, probe or candidates is below 1.
     """
-    candidates = default_candidates(k) if candidates is None else candidates
+    compiled = cascade.serves(index)
+    candidates = default_candidates(k, compiled=compiled) if candidates is None else candidates
     for name, value in (("k", k), ("probe", probe), ("candidates", candidates)):
         if value < 1:
             raise RecipeError(f"{name} must be at least 1; got {value}; leave it out or raise it")
     for number, query in enumerate(queries):
         _check_query(index, query, number)
-    small = (
-        None if index.lists is None or exhaustive else inverted_lists.coarse(torch.from_numpy(index.lists.centroids))
-    )
-    return [_one(index, small, query, k, probe, max(k, candidates)) for query in queries]
+    scored = _scored_compiled if compiled else _scored
+    return [_one(index, scored, query, k, probe, None if exhaustive else max(k, candidates)) for query in queries]
 
 
-def default_candidates(k: int) -> int:
+def default_candidates(k: int, *, compiled: bool) -> int:
     """Number of documents scored exactly for k answers, so that the first hundred are nearly always all there."""
-    return 200 + 3 * k
+    return 150 + 2 * k if compiled else 200 + 3 * k
 
 
 def recall(
@@ -183,32 +182,49 @@ def _pooled(
 
 
 def _one(
-    index: LateIndex, centroids: torch.Tensor | None, vectors: np.ndarray, k: int, probe: int, candidates: int
+    index: LateIndex,
+    scored: Callable[..., cascade.Found],
+    vectors: np.ndarray,
+    k: int,
+    probe: int,
+    candidates: int | None,
 ) -> list[tuple[str, float]]:
     if not len(vectors) or not len(index.tokens):
         return []
-    query = as_query(vectors, index.rotation)
-    if centroids is None:
-        scored = np.flatnonzero(np.diff(index.start))
-    else:
-        scored = _candidates(index, centroids, query, k, probe, candidates)
-    scores = _scores(index, query, scored)
+    rows, scores = scored(index, vectors, k, probe, candidates)
     best = _first(scores, k)
-    return [(index.ids[row], float(score)) for row, score in zip(scored[best], scores[best], strict=True)]
+    return [(index.ids[row], float(score)) for row, score in zip(rows[best], scores[best], strict=True)]
 
 
-def _candidates(
-    index: LateIndex, centroids: torch.Tensor, query: QueryTokens, k: int, probe: int, count: int
-) -> Int[np.ndarray, " c"]:
+def _scored_compiled(
+    index: LateIndex, vectors: np.ndarray, k: int, probe: int, candidates: int | None
+) -> cascade.Found:
+    turned = vectors if index.rotation is None else as_query(vectors, index.rotation).vectors.numpy()
+    return cascade.search(index, turned, k, probe, candidates)
+
+
+def _scored(index: LateIndex, vectors: np.ndarray, k: int, probe: int, candidates: int | None) -> cascade.Found:
+    query = as_query(vectors, index.rotation)
+    if index.lists is None or candidates is None:
+        rows = np.flatnonzero(np.diff(index.start))
+    else:
+        rows = _candidates(index, query, k, probe, candidates)
+    return rows, _scores(index, query, rows)
+
+
+def _candidates(index: LateIndex, query: QueryTokens, k: int, probe: int, count: int) -> Int[np.ndarray, " c"]:
     """Documents to be scored, in the order of the index; more lists are opened while they hold fewer than k."""
     lists = index.lists
     assert lists is not None
+    centroids = torch.from_numpy(lists.coarse[0])
     near = whole_products(query.digits, centroids)[: len(query.vectors)]  # (n, l)
     while True:
         probe = min(probe, len(centroids))
         opened = np.unique(near.topk(probe, dim=1).indices.numpy())
-        rows = np.sort(np.concatenate([lists.rows[lists.start[i] : lists.start[i + 1]] for i in opened]))
-        of = index.documents[rows]
+        rows, of = (
+            np.sort(np.concatenate([entries[lists.start[i] : lists.start[i + 1]] for i in opened]))
+            for entries in (lists.rows, lists.documents)  # tokens lie in the order of their documents
+        )
         first = np.flatnonzero(np.diff(of, prepend=-1))
         if len(first) >= k or probe == len(centroids):
             break

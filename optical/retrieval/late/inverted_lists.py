@@ -31,11 +31,17 @@ class Lists(NamedTuple):
         centroids: Unit vectors, ``(c, d)`` float32.
         start: List i has the rows ``rows[start[i]:start[i + 1]]``, ``(c + 1,)``.
         rows: Row numbers of all tokens, ascending within a list, ``(t,)``.
+        documents: Their documents, ``(t,)``.
+        codes: The list of each token, in the order of the tokens, ``(t,)``; uint16 where that is enough.
+        coarse: The centroids in int8, ``(c, d)``, and the step of all of them.
     """
 
     centroids: Float[np.ndarray, "c d"]
     start: Int[np.ndarray, " c_plus_1"]
     rows: Int[np.ndarray, " t"]
+    documents: Int[np.ndarray, " t"]
+    codes: Int[np.ndarray, " t"]
+    coarse: tuple[Int8[np.ndarray, "c d"], np.float32]
 
 
 def how_many(tokens: int) -> int:
@@ -45,10 +51,10 @@ def how_many(tokens: int) -> int:
     return min(MOST_LISTS, 2 ** round(math.log2(4 * math.sqrt(tokens))))
 
 
-def build(vectors: Tensor, count: int, *, seed: int = 0) -> Lists:
-    """Cluster a sample of the tokens and put every token into one of ``count`` lists.
+def build(vectors: Tensor, begins: Int[np.ndarray, " n_plus_1"], count: int, *, seed: int = 0) -> Lists:
+    """Cluster a sample of the tokens and put every token into one of ``count`` lists; document i begins at begins[i].
 
-    Memory beside the vectors: some 12 bytes a token, 32 d bytes a list, and 128 MB.
+    Memory beside the vectors: some 18 bytes a token, 32 d bytes a list, and 128 MB.
     """
     generator = np.random.default_rng(seed)
     size = min(len(vectors), SAMPLE * count)
@@ -59,12 +65,37 @@ def build(vectors: Tensor, count: int, *, seed: int = 0) -> Lists:
     nearest = assigned(vectors, centroids)
     start = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=count))])
     kind = np.int32 if len(vectors) < 2**31 else np.int64
-    return Lists(centroids.numpy(), start, np.argsort(nearest, kind="stable").astype(kind))
+    rows = np.argsort(nearest, kind="stable").astype(kind)
+    return read(centroids.numpy(), start, rows, documents_of(begins)[rows], nearest.astype(_code(count)))
+
+
+def read(
+    centroids: Float[np.ndarray, "c d"],
+    start: Int[np.ndarray, " c_plus_1"],
+    rows: Int[np.ndarray, " t"],
+    documents: Int[np.ndarray, " t"],
+    codes: Int[np.ndarray, " t"] | None = None,
+) -> Lists:
+    """Lists from what is on disk; codes are counted again where an older program kept none."""
+    if codes is None:
+        codes = np.empty(len(rows), dtype=_code(len(centroids)))
+        codes[rows] = np.repeat(np.arange(len(centroids), dtype=codes.dtype), np.diff(start))
+    small, step = coarse(torch.from_numpy(centroids))
+    return Lists(centroids, start, rows, documents, codes, (small.numpy(), np.float32(step)))
+
+
+def documents_of(begins: Int[np.ndarray, " n_plus_1"]) -> Int[np.ndarray, " t"]:
+    """The document of each token, where document i begins at ``begins[i]``."""
+    return np.repeat(np.arange(len(begins) - 1, dtype=np.int32), np.diff(begins))
+
+
+def _code(count: int) -> type[np.integer]:
+    return np.uint16 if count <= MOST_LISTS else np.int32
 
 
 def assigned(vectors: Tensor, centroids: Float[Tensor, "c d"]) -> Int[np.ndarray, " t"]:
     """For each token, the centroid with the largest inner product."""
-    small = coarse(centroids)
+    small, _ = coarse(centroids)
     step = max(1, AT_ONCE // len(centroids))
     found = np.empty(len(vectors), dtype=np.int32)
     for k in range(0, len(vectors), step):
@@ -72,9 +103,10 @@ def assigned(vectors: Tensor, centroids: Float[Tensor, "c d"]) -> Int[np.ndarray
     return found
 
 
-def coarse(centroids: Float[Tensor, "c d"]) -> Int8[Tensor, "c d"]:
-    """Centroids as int8 with one scale for all, so that the largest product is that of the nearest centroid."""
-    return (centroids * (LEVELS / centroids.abs().max().clamp(min=1e-9))).round().to(torch.int8)
+def coarse(centroids: Float[Tensor, "c d"]) -> tuple[Int8[Tensor, "c d"], float]:
+    """Centroids as int8, with one step for all, so that the largest product is that of the nearest centroid."""
+    step = max(float(centroids.abs().max()), 1e-9) / LEVELS
+    return (centroids / step).round().to(torch.int8), step
 
 
 def _whole(vectors: Tensor) -> Int8[Tensor, "t d"]:

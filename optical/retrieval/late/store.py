@@ -23,12 +23,14 @@ from optical.retrieval.late.products import as_int8
 
 KIND = "late-interaction"
 MANIFEST, DOCID = "optical.json", "docid"
-TOKENS, SCALE, DOCUMENTS, START = "tokens.npy", "scale.npy", "documents.npy", "start.npy"
+TOKENS, SCALE, START = "tokens.npy", "scale.npy", "start.npy"
 ROTATION = "rotation.npy"
 CENTROIDS, LIST_START, LIST_ROWS = "centroids.npy", "list-start.npy", "list-rows.npy"
+LIST_DOCUMENTS, CODES = "list-documents.npy", "codes.npy"
+OLD_DOCUMENTS = "documents.npy"  # up to 0.1.0 in place of the two
 # Read whole whenever the index is opened, so their checksums are compared too.
 SMALL = (DOCID, START, ROTATION, CENTROIDS, LIST_START)
-PER_TOKEN = (TOKENS, SCALE, DOCUMENTS, LIST_ROWS)
+PER_TOKEN = (TOKENS, SCALE, OLD_DOCUMENTS, LIST_ROWS, LIST_DOCUMENTS, CODES)
 ROWS_AT_ONCE = 2**16
 KINDS = {"int8": "|i1", "float16": "<f2", "int4": "|u1"}  # precision -> numpy type of the file
 PRECISIONS = tuple(KINDS)
@@ -38,9 +40,9 @@ class LateOptions(NamedTuple):
     """Options of storing tokens in a late-interaction index.
 
     Attributes:
-        precision: ``"int8"`` keeps d + 12 bytes a token; rounding moves a similarity of unit vectors by some .0005.
-            ``"float16"`` keeps 2 d + 8, is exact for float16 tokens, and searched some four times slower.
-            ``"int4"`` keeps d / 2 + 12, for an even d: half of int8, and a few of the hundred best are lost.
+        precision: ``"int8"`` keeps d + 14 bytes a token; rounding moves a similarity of unit vectors by some .0005.
+            ``"float16"`` keeps 2 d + 10, is exact for float16 tokens, and searched some four times slower.
+            ``"int4"`` keeps d / 2 + 14, for an even d: half of int8, and a few of the hundred best are lost.
         lists: How many lists tokens are put into; 0 for none, which compares a query with everything. None chooses: no
             list below 131,072 tokens, else the power of two nearest to ``4 sqrt(t)``.
         pool_factor: Replace the tokens of each document but the first by about one ``pool_factor``-th as many, means of
@@ -63,7 +65,6 @@ class LateIndex(NamedTuple):
             ``(t, d / 2)``, uint8, packed.
         scale: The step of each int8 or int4 row, ``(t,)`` float32; None where tokens are float16.
         rotation: By which int4 tokens were multiplied, and queries have to be, ``(d, d)``; None otherwise.
-        documents: The document of each token, ``(t,)``.
         start: Document i has the tokens ``start[i]`` to ``start[i + 1]``, ``(n + 1,)``.
         lists: Tokens by centroid; None where a search compares all tokens.
         ids: Document ids.
@@ -73,7 +74,6 @@ class LateIndex(NamedTuple):
     tokens: torch.Tensor
     scale: torch.Tensor | None
     rotation: Float[torch.Tensor, "d d"] | None
-    documents: Int[np.ndarray, " t"]
     start: Int[np.ndarray, " n_plus_1"]
     lists: inverted_lists.Lists | None
     ids: list[str]
@@ -99,10 +99,9 @@ def write(
         with written_whole(folder) as unfinished:
             error = _write_tokens(unfinished, tokens, start, ids, options)
             np.save(unfinished / START, np.asarray(start, dtype=np.int64))
-            np.save(unfinished / DOCUMENTS, np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(start)))
             (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
             if options.lists:
-                _write_lists(unfinished, options.lists, options.seed)
+                _write_lists(unfinished, start, options.lists, options.seed)
             facts = {
                 "kind": KIND,
                 "count": len(ids),
@@ -176,13 +175,15 @@ def _check_finite(
     )
 
 
-def _write_lists(folder: Path, count: int, seed: int) -> None:
+def _write_lists(folder: Path, start: np.ndarray, count: int, seed: int) -> None:
     """Cluster the tokens as they were written, rounded, which is what a search compares."""
     stored = torch.from_numpy(np.load(folder / TOKENS, mmap_mode="c"))
-    made = inverted_lists.build(stored, count, seed=seed)
+    made = inverted_lists.build(stored, start, count, seed=seed)
     np.save(folder / CENTROIDS, made.centroids)
     np.save(folder / LIST_START, made.start)
     np.save(folder / LIST_ROWS, made.rows)
+    np.save(folder / LIST_DOCUMENTS, made.documents)
+    np.save(folder / CODES, made.codes)
 
 
 def read(folder: Path, *, verify: bool) -> LateIndex:
@@ -206,13 +207,17 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     arrays = {name: _array(folder / name) for name in names if name != DOCID}
     ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
     _check_counts(folder, manifest, arrays, ids)
-    lists = (
-        inverted_lists.Lists(arrays[CENTROIDS], arrays[LIST_START], arrays[LIST_ROWS]) if manifest["lists"] else None
-    )
+    lists = _lists(arrays) if manifest["lists"] else None
     scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
     tokens = torch.from_numpy(arrays[TOKENS])
     turn = torch.from_numpy(arrays[ROTATION]) if ROTATION in arrays else None
-    return LateIndex(tokens, scale, turn, arrays[DOCUMENTS], arrays[START], lists, ids, manifest)
+    return LateIndex(tokens, scale, turn, arrays[START], lists, ids, manifest)
+
+
+def _lists(arrays: dict[str, np.ndarray]) -> inverted_lists.Lists:
+    rows = arrays[LIST_ROWS]
+    documents = arrays[OLD_DOCUMENTS][rows] if OLD_DOCUMENTS in arrays else arrays[LIST_DOCUMENTS]
+    return inverted_lists.read(arrays[CENTROIDS], arrays[LIST_START], rows, documents, arrays.get(CODES))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -239,12 +244,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _names(manifest: dict[str, Any]) -> list[str]:
-    names = [DOCID, START, TOKENS, DOCUMENTS]
+    names = [DOCID, START, TOKENS]
     if manifest.get("precision") in ("int8", "int4"):
         names.append(SCALE)
     if manifest.get("precision") == "int4":
         names.append(ROTATION)
-    return [*names, CENTROIDS, LIST_START, LIST_ROWS] if manifest.get("lists") else names
+    if not manifest.get("lists"):
+        return names
+    old = OLD_DOCUMENTS in manifest.get("checksums", {})
+    return [*names, CENTROIDS, LIST_START, LIST_ROWS, *([OLD_DOCUMENTS] if old else [LIST_DOCUMENTS, CODES])]
 
 
 def _array(path: Path) -> np.ndarray:
@@ -269,12 +277,12 @@ def _without_rows(path: Path) -> np.ndarray:
 def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], ids: list[str]) -> None:
     count, tokens, dimension = (manifest.get(name) for name in ("count", "tokens", "dimension"))
     start, lists = arrays[START], manifest.get("lists")
-    expected = {DOCUMENTS: (tokens,), START: ((count or 0) + 1,), TOKENS: (tokens, dimension)}
-    expected |= {SCALE: (tokens,)} if SCALE in arrays else {}
+    expected = {START: ((count or 0) + 1,), TOKENS: (tokens, dimension)}
+    expected |= {name: (tokens,) for name in PER_TOKEN if name in arrays and name != TOKENS}
     if ROTATION in arrays:
         expected |= {TOKENS: (tokens, (dimension or 0) // 2), ROTATION: (dimension, dimension)}
     if lists:
-        expected |= {CENTROIDS: (lists, dimension), LIST_START: (lists + 1,), LIST_ROWS: (tokens,)}
+        expected |= {CENTROIDS: (lists, dimension), LIST_START: (lists + 1,)}
     found = {name: arrays[name].shape for name in expected}
     wrong = [f"{name} is {found[name]}, not {shape}" for name, shape in expected.items() if found[name] != shape]
     if len(ids) != count:

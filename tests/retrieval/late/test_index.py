@@ -16,9 +16,9 @@ from optical.retrieval.late.store import LateOptions
 from tests.retrieval.late.late_documents import EMPTY, D, N, built, flat, ids, unit
 
 
-def padded(rows: list[np.ndarray]) -> Tokens:
+def padded(rows: list[np.ndarray], dimension: int = D) -> Tokens:
     width = max(len(row) for row in rows)
-    vectors = torch.full((len(rows), width, D), 1e3)
+    vectors = torch.full((len(rows), width, dimension), 1e3)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for k, row in enumerate(rows):
         vectors[k, : len(row)] = torch.from_numpy(row.astype(np.float32))
@@ -198,13 +198,13 @@ def test_lists_hold_every_token_once_and_near_its_centroid() -> None:
     centres = unit(generator.normal(size=(6, 16)))
     tokens = unit(np.repeat(centres, 50, axis=0) + 0.02 * generator.normal(size=(300, 16)))
     small, _ = products.as_int8(torch.from_numpy(tokens.astype(np.float32)))
-    made = inverted_lists.build(small, 24)
+    made = inverted_lists.build(small, np.arange(0, 301, 10), 24)
     assert sorted(made.rows) == list(range(300))
     for number in range(24):
         rows = made.rows[made.start[number] : made.start[number + 1]]
         assert list(rows) == sorted(rows)
         assert len({row // 50 for row in rows}) <= 1, "four centroids for each of six tight groups"
-    again = inverted_lists.build(small, 24)
+    again = inverted_lists.build(small, np.arange(0, 301, 10), 24)
     np.testing.assert_array_equal(again.centroids, made.centroids)
 
 

@@ -73,8 +73,8 @@ def test_a_build_that_breaks_leaves_the_old_index(
 
 @pytest.mark.parametrize(
     "name",
-    ["docid", "rotation.npy", "start.npy", "tokens.npy", "scale.npy", "documents.npy", "centroids.npy",
-     "list-start.npy", "list-rows.npy"],
+    ["docid", "rotation.npy", "start.npy", "tokens.npy", "scale.npy", "centroids.npy",
+     "list-start.npy", "list-rows.npy", "list-documents.npy", "codes.npy"],
 )  # fmt: skip
 def test_a_file_that_is_missing_cut_off_or_changed_is_noticed(tmp_path: Path, documents: list, name: str) -> None:
     path = built(documents, tmp_path / "index", lists=3, precision="int4") / name

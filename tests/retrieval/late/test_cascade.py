@@ -1,0 +1,121 @@
+"""The compiled loops answer as exhaustive MaxSim does, and as the search without them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optical.retrieval.late import cascade, maxsim
+from optical.retrieval.late import index as late_index
+from tests.retrieval.late.late_documents import ids, unit
+from tests.retrieval.late.test_index import assert_same, padded, stored
+
+pytest.importorskip("numba")
+if cascade.kernels() is None:
+    pytest.skip("this processor has no AVX2", allow_module_level=True)
+
+D, COUNT = 64, 300
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[np.ndarray]:
+    """Documents of 20 themes; every ninth has no tokens, one is there twice, and one is longer than the others."""
+    generator = np.random.default_rng(0)
+    themes = generator.normal(size=(20, D))
+    made = [
+        unit(themes[k % 20] + generator.normal(size=(int(generator.integers(1, 14)), D))).astype(np.float16)
+        for k in range(COUNT)
+    ]
+    for row in range(0, COUNT, 9):
+        made[row] = np.zeros((0, D), np.float16)
+    made[31] = made[13].copy()
+    made[70] = unit(generator.normal(size=(90, D))).astype(np.float16)
+    return made
+
+
+@pytest.fixture(scope="module")
+def queries() -> list[np.ndarray]:
+    """Of other lengths than a register has places, one longer than a row of the table, one of tokens that are short."""
+    generator = np.random.default_rng(1)
+    made = [unit(generator.normal(size=(length, D))).astype(np.float32) for length in (3, 1, 8, 37)]
+    return [*made, 0.01 * made[0], np.zeros((0, D), np.float32), np.zeros((2, D), np.float32)]
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, documents: list) -> Path:
+    place = tmp_path_factory.mktemp("index") / request.param
+    start = np.concatenate([[0], np.cumsum([len(one) for one in documents])])
+    options = late_index.LateOptions(request.param, lists=16)
+    late_index.build(np.concatenate(documents), start, ids(COUNT), place, options, manifest={})
+    return place
+
+
+def exact(index: late_index.LateIndex, queries: list, k: int) -> list:
+    return maxsim.search(padded(queries, D), padded(stored(index), D), ids(COUNT), k)
+
+
+@pytest.mark.parametrize("k", [1, 10, COUNT])
+def test_with_everything_opened_it_is_exhaustive_maxsim(folder: Path, queries: list, k: int) -> None:
+    index = late_index.load(folder)
+    assert cascade.serves(index)
+    expected = exact(index, queries, k)
+    assert_same(late_index.search(index, queries, k, probe=16, candidates=COUNT), expected)
+    assert_same(late_index.search(index, queries, k, exhaustive=True), expected)
+
+
+def test_scores_are_exact_whatever_is_proposed(folder: Path, queries: list) -> None:
+    index = late_index.load(folder)
+    for answer, scores in zip(
+        late_index.search(index, queries, 5, probe=1, candidates=5), exact(index, queries, COUNT), strict=True
+    ):
+        assert dict(answer) == pytest.approx({doc_id: dict(scores)[doc_id] for doc_id, _ in answer}, rel=1e-4, abs=1e-5)
+
+
+def test_few_candidates_hold_the_best(folder: Path, documents: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stage leaves documents out, and finds nearly what all of them would give."""
+    asked = [documents[row][:6].astype(np.float32) for row in range(1, 60, 4) if len(documents[row])]
+    index = late_index.load(folder)
+    kept = []
+    monkeypatch.setattr(
+        cascade, "_best", lambda *given, real=cascade._best: (kept.append(len(given[0])), real(*given))[1]
+    )
+    assert late_index.recall(index, asked, 5, probe=8, candidates=12) >= 0.95
+    assert kept[:3] == [kept[0], 96, 36]
+    assert kept[0] > 96
+
+
+def test_more_lists_are_opened_until_there_are_enough(folder: Path, queries: list, documents: list) -> None:
+    found = late_index.search(late_index.load(folder), queries[:1], COUNT, probe=1)
+    assert len(found[0]) == sum(len(one) > 0 for one in documents)
+
+
+def test_without_compiled_loops_the_answers_are_the_same(
+    folder: Path, queries: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = late_index.load(folder)
+    ours = late_index.search(index, queries, 10, probe=16, candidates=COUNT)
+    monkeypatch.setattr(cascade, "kernels", lambda: None)
+    assert_same(late_index.search(index, queries, 10, probe=16, candidates=COUNT), ours)
+
+
+def test_an_index_of_an_older_program_is_read(folder: Path, queries: list, tmp_path: Path) -> None:
+    """It had the document of each token, and neither codes nor the documents list by list."""
+    index = late_index.load(folder)
+    old = tmp_path / "old"
+    old.mkdir()
+    manifest = json.loads((folder / "optical.json").read_text())
+    for path in folder.iterdir():
+        if path.name not in ("codes.npy", "list-documents.npy"):
+            (old / path.name).write_bytes(path.read_bytes())
+    np.save(old / "documents.npy", np.repeat(np.arange(COUNT, dtype=np.int32), np.diff(index.start)))
+    del manifest["checksums"]["codes.npy"], manifest["checksums"]["list-documents.npy"]
+    manifest["checksums"]["documents.npy"] = late_index.store.file_checksum(old / "documents.npy")[:16]
+    (old / "optical.json").write_text(json.dumps(manifest))
+    again = late_index.load(old, verify=True)
+    assert again.lists is not None
+    assert index.lists is not None
+    np.testing.assert_array_equal(again.lists.codes, index.lists.codes)
+    assert late_index.search(again, queries, 10, probe=3) == late_index.search(index, queries, 10, probe=3)
