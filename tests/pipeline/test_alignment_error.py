@@ -103,16 +103,17 @@ def test_a_run_is_measured_before_and_after_training_and_its_own_pairs_are_left_
 
 
 def test_a_word_has_the_likeness_of_its_most_alike_piece_and_the_mass_of_all():
+    # The first word of X is tokens 0 and 1, the second token 2, the third was cut off; English: 0 and 1, and 2.
+    english, foreign = [[0, 1], [2]], [[0, 1], [2], []]
     between = alignment_error.Between(
         read=None,
-        cost=np.array([[0.9, 0.1, 0.5], [0.2, 0.8, 0.5], [0.6, 0.7, 0.4]]),
-        mass=np.array([[0.0, 0.1, 0.3], [0.1, 0.0, 0.2], [0.1, 0.1, 0.1]]),
+        cost=np.array([[0.9, 0.9, 0.8], [0.9, 0.1, 0.8], [0.7, 0.7, 0.6]]),
+        mass=np.array([[0.1, 0.1, 0.2], [0.1, 0.1, 0.0], [0.0, 0.3, 0.1]]),
     )
-    # The first word of X is tokens 0 and 1, the second token 2, the third was cut off; English: 0 and 1, and 2.
-    found = alignment_error.linked(between, [[0, 1], [2]], [[0, 1], [2], []])
-    assert found["argmax"] == {(0, 0), (1, 1)}
-    assert found["greedy"] == {(0, 0), (1, 1)}
-    assert found["ot"] == {(1, 0)}, "0.5 of the mass of the first word, whose best it is in turn"
+    found = alignment_error.linked(between, english, foreign)
+    assert found["argmax"] == found["greedy"] == {(0, 0), (1, 1)}  # one piece is near, on average none is
+    # The first word moves 0.4 and 0.2, the second 0.3 and 0.1: the second English word is nobody's best.
+    assert found["ot"] == {(0, 0)}
 
 
 def test_what_cannot_be_measured_is_refused(run, tmp_path, many):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from optical.data.bitext import Pair
-from optical.vocabulary.word_links import learn_aligner
+from optical.vocabulary.word_links import Posteriors, learn_aligner
 from tests.vocabulary.test_lexicon import NOUNS, bitext
 
 SENTENCE = Pair("I sell the River", "ninauza mto")
@@ -27,6 +27,13 @@ def test_a_sure_link_is_of_words_that_are_known_and_in_one_link_each():
     assert all(one.tolist() == [[True, False], [False, True]] for one in sure.values())
     few = learn_aligner(bitext()).posteriors(Pair("see moon", "ninaona mwezi"))
     assert few.sure.tolist() == [[True, False], [False, False]], "mwezi is there once"
+
+
+def test_a_link_that_one_direction_alone_believes_is_not_sure():
+    seen = np.ones((1, 2), dtype=bool)
+    english, foreign = np.array([[0.9, 0.1]]), np.array([[0.3, 0.8]])
+    assert not Posteriors(english, foreign, seen).sure.any()
+    assert Posteriors(english, np.array([[0.6, 0.8]]), seen).sure.tolist() == [[True, False]]
 
 
 def test_a_word_that_was_never_seen_has_no_link():
