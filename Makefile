@@ -18,6 +18,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
+IMPORTED := import accelerate, datasets, faiss, ir_measures, optical.pipeline.distill; from sentence_transformers import SentenceTransformerTrainer
 USED := teacher,onnx,bm25-lite,serve,qdrant,pgvector,bitext,plots,docs
 OUT ?= runs/$(subst $(comma),+,$(X))
 OPTICAL := $(BIN)/optical
@@ -35,13 +36,15 @@ docs = $(if $(DOCS),--docs '$(DOCS)')
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-# Not compiled: Python compiles the files that it imports when it first does, and most it never imports.
+# pip would compile every file, and most are never imported. What is imported is compiled here, since an environment may
+# forbid Python to do so later (PYTHONDONTWRITEBYTECODE).
 setup: $(VENV)/.ready ## make the virtual environment, with pinned dependencies and the default teacher
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"optical needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[$(USED)]'
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c '$(IMPORTED)'
 	@touch $@
 
 setup-dev: $(VENV)/.dev ## install also what check, test and bench need
