@@ -187,7 +187,9 @@ def test_users_get_no_tools_of_developers_and_nothing_is_compiled_that_is_not_im
     own = make("-n", "-B", "distill")
     assert " --no-compile " in own
     assert own.index(" --no-compile ") < own.index("env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c 'import ")
-    assert re.findall(r"-e '\.\[(.*)\]'", own) == ["teacher,onnx,bm25-lite,serve,qdrant,pgvector,bitext,plots,docs"]
+    assert re.findall(r"-e '\.\[(.*)\]'", own) == [
+        "teacher,late,onnx,bm25-lite,serve,qdrant,pgvector,bitext,plots,docs"
+    ]
     for target in ("check", "test", "bench"):
         assert re.findall(r"-e '\.\[(.*)\]'", make("-n", "-B", target))[-1] == "dev"
 

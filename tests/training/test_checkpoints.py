@@ -17,6 +17,7 @@ from optical.config.recipe import StudentOptions
 from optical.config.training import Robustness
 from optical.data.bitext import Pair
 from optical.models.encoders import NamedScore
+from optical.pipeline.run_folder import threads_begun
 from optical.training.callbacks import Interrupted
 from optical.training.distillation import train_student
 from optical.training.distillation_loss import DistillationLoss
@@ -68,6 +69,7 @@ def test_two_steps_ctrl_c_and_two_more_are_four_to_the_bit(student, teacher, tmp
     assert signal.getsignal(signal.SIGINT) is before
     (run,) = (tmp_path / "halves").iterdir()
     assert "checkpoint-2" in [p.name for p in run.iterdir()]
+    assert threads_begun(tmp_path / "halves") == torch.get_num_threads()
     found = trained(student, teacher, tmp_path / "halves", how=how)
     assert len(calls) == 4 * how.accumulation, "training began anew"
     assert torch.equal(parameters(found.student), parameters(expected.student))
