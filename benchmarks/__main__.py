@@ -8,7 +8,7 @@ import os
 
 from benchmarks.timing import CannotRunError, Options, stamp
 
-NAMES = ("solver", "step", "query", "embedding", "dense", "scale", "late", "pgvector", "serve")
+NAMES = ("solver", "step", "query", "embedding", "dense", "scale", "late", "pgvector", "serve", "transplant")
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import torch
 
 from benchmarks.dense import synthetic
 from benchmarks.embedding import default_teacher, passages
-from benchmarks.timing import Options, interleaved, markdown
+from benchmarks.timing import Options, forget_peak, interleaved, markdown, memory
 from optical.embeddings.embed import EmbedOptions, embed_collection
 from optical.retrieval import dense
 from optical.retrieval.dense.factory import probes
@@ -141,25 +140,8 @@ def _estimate(slope: float, size: float, slopes: dict[str, float]) -> str:
 
 
 def _cost(count: int, folder: Path, work: Callable[[], object]) -> Cost:
-    before, start = _forget_peak(), time.process_time()
+    before, start = forget_peak(), time.process_time()
     work()
     seconds = time.process_time() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Cost(count, seconds, size, _status("VmHWM") - before)
-
-
-def _forget_peak() -> float:
-    """Let Linux forget the peak of this process; gives what it holds now, in MB."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return float("nan")
-    return _status("VmRSS")
-
-
-def _status(name: str) -> float:
-    try:
-        found = re.search(rf"{name}:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return float("nan")
-    return int(found[1]) / 1024 if found else float("nan")
+    return Cost(count, seconds, size, memory("VmHWM") - before)

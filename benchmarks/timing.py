@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -91,6 +92,24 @@ def stamp(options: Options) -> str:
         f"{date.today().isoformat()}, commit {_commit()}; {', '.join(found)}; medians of {options.repeats} "
         "interleaved rounds."
     )
+
+
+def forget_peak() -> float:
+    """Let Linux forget the peak of this process; gives what it holds now, in MB."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return float("nan")
+    return memory("VmRSS")
+
+
+def memory(name: str) -> float:
+    """Memory of this process in MB, by its name in ``/proc/self/status``; not a number where there is none."""
+    try:
+        found = re.search(rf"{name}:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return float("nan")
+    return int(found[1]) / 1024 if found else float("nan")
 
 
 def _processor() -> str:

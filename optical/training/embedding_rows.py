@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ def row_pull(student: Encoder, pairs: Sequence[Pair], penalty: float) -> Float[T
         return None
     prompt, size = query_prompt(student), len(_matrix(student))
     ids = token_ids(student.tokenizer, [prompt + pair.foreign for pair in pairs])
-    seen = torch.bincount(torch.tensor([i for row in ids for i in row]), minlength=size)
+    seen = torch.bincount(torch.from_numpy(np.concatenate(ids)), minlength=size)
     return (penalty / seen.clamp(min=1).float()).to(student.device)
 
 

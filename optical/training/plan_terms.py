@@ -108,7 +108,7 @@ def plan_terms(
     )
 
 
-def idf(ids: Sequence[Sequence[int]], size: int) -> Float[np.ndarray, " v"]:
+def idf(ids: Sequence[Sequence[int] | np.ndarray], size: int) -> Float[np.ndarray, " v"]:
     """Inverse document frequency of each token id, ``log(1 + N / df)`` in nats, N sentences of which df have the token.
 
     Never 0, so that a sentence of common tokens keeps its mass; an id that no sentence has counts as one that one has.
@@ -150,7 +150,7 @@ def translations(
     special, size = np.array(teacher.tokenizer.all_special_ids), len(teacher.tokenizer) + 1
     table = align_ibm1([row[~np.isin(row, special)] for row in map(np.asarray, ids)], _foreign_ids(student, pairs))
     kept = table.probability > FLOOR
-    f, e, t = table.foreign[kept] + 1, table.english[kept] + 1, table.probability[kept]
+    f, e, t = table.foreign[kept].astype(np.int64) + 1, table.english[kept] + 1, table.probability[kept]
     keys, log = np.append(0, f * size + e), np.append(0, np.log(t)).astype(np.float32)
     order = np.argsort(keys)
     english = [np.where(np.isin(row, special), 0, np.asarray(row) + 1) for row in read]
@@ -158,7 +158,7 @@ def translations(
     return Translations(torch.from_numpy(keys[order]), torch.from_numpy(log[order]), size, foreign, english)
 
 
-def _foreign_ids(student: Encoder, pairs: Sequence[Pair]) -> list[list[int]]:
+def _foreign_ids(student: Encoder, pairs: Sequence[Pair]) -> list[Int[np.ndarray, " n"]]:
     """The student's token ids of the X sides, prompt included, special tokens not."""
     prompt = query_prompt(student)
     return token_ids(student.tokenizer, [prompt + p.foreign for p in pairs])

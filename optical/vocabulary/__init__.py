@@ -6,6 +6,7 @@ pieces of X already, and of a hundred other languages, which are taken out.
 
 - :mod:`optical.vocabulary.transplant`: the whole transplant, and its report.
 - :mod:`optical.vocabulary.choose_words`: which words of X get a row of their own.
+- :mod:`optical.vocabulary.student_tokenizer`: the student's tokenizer, from what is counted of the bitext.
 - :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin; the
   fertility of a tokenizer.
 - :mod:`optical.vocabulary.fertility`: fertility on sentences that the vocabulary was not made from.

@@ -20,9 +20,9 @@ def align_ibm1(
 ) -> TranslationTable:
     """IBM model 1 by expectation maximisation over sparse co-occurrence (Brown et al. 1993, section 4.3).
 
-    Every (English token, X token) pair of every sentence pair is one entry of a flat array; each step is a gather, two
-    sums over groups and a division. Time and memory are linear in ``sum_k n_k m_k``: some 20 million entries for 40k
-    news sentences. With hints, the start favours words that look alike, and each step estimates
+    Every (English token, X token) pair of every sentence pair is one entry of a sparse matrix; each step is two
+    products with it. Time and memory are linear in ``sum_k n_k m_k``: some 20 million entries for 40k news sentences.
+    With hints, the start favours words that look alike, and each step estimates
     ``t(e | f) ~ c(f, e) + lean * b(e | f)``, with b from the halves of f (:func:`optical.vocabulary.subwords.borrow`).
 
     Args:
@@ -41,6 +41,6 @@ def align_ibm1(
     start, smooth = apply_hints(hints, met.f, met.e)
     probability, counts = per_id(start, met.f), start
     for _ in range(max(1, steps)):
-        counts = np.bincount(met.entry, weights=met.per_english(probability), minlength=len(met.f)).astype(np.float32)
+        counts = met.counts(probability)
         probability = per_id(counts + smooth(counts), met.f)
     return sorted_table(met.f, met.e, counts, probability)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from optical.vocabulary.cooccurrence import co_occurrences
 from optical.vocabulary.translation_table import Hints, TranslationTable, apply_hints, empty_table, per_id, sorted_table
@@ -42,12 +43,13 @@ def align_symmetric(
     if met is None:
         return empty_table()
     start, smooth = apply_hints(hints, met.f, met.e)
-    token = met.foreign_tokens()
+    times, at_english, ends = met.english.data, met.english.indices, met.english.indptr
+    at_foreign = csr_matrix((met.weight[at_english], met.foreign, ends))
     forward, backward, counts = per_id(start, met.f), per_id(start, met.e), start
     for _ in range(max(1, steps)):
-        share = backward[met.entry]
-        share /= np.maximum(np.bincount(token, weights=share), 1e-30).astype(np.float32)[token]
-        share *= met.per_english(forward)
-        counts = np.bincount(met.entry, weights=np.sqrt(share), minlength=len(met.f)).astype(np.float32)
+        of_english, of_foreign = met.english.T @ forward, np.maximum(at_foreign.T @ backward, 1e-30)
+        shared = times / np.sqrt(of_foreign)[met.foreign]
+        scale = csr_matrix((shared, at_english, ends), shape=met.english.shape)
+        counts = np.sqrt(forward * backward) * (scale @ (met.weight / np.sqrt(of_english)))
         forward, backward = per_id(counts + smooth(counts), met.f), per_id(counts, met.e)
     return sorted_table(met.f, met.e, counts, forward)

@@ -93,7 +93,7 @@ def align_transport(
     if met is None:
         return empty_table()
     start, smooth = apply_hints(hints, met.f, met.e)
-    together = np.bincount(met.entry, weights=met.per_english(np.ones_like(start)), minlength=len(met.f))
+    together = met.counts(np.ones_like(start)).astype(np.float64)
     a, b = np.bincount(met.f, weights=together), np.bincount(met.e, weights=together)
     information = np.log(together) - np.log(a[met.f]) - np.log(b[met.e])
     kernel = start * np.exp((information - information.max()) / EPSILON)

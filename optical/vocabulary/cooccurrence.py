@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_matrix
 
 MAX_ENTRIES = 40_000_000  # in memory, some 20 bytes each; beyond, the longest sentence pairs are left out
 
 
 class CoOccurrences(NamedTuple):
-    """Co-occurrences, ordered by English token of the corpus, and the distinct pairs that they are of.
+    """The distinct pairs of ids, and where they co-occur: of an id that a sentence has twice, once for the sentence.
 
     Attributes:
-        entry: Which distinct pair each of the c co-occurrences is of, ``(c,)``.
-        first: Where the co-occurrences of each of the n English tokens begin, ``(n,)``.
-        lengths: How many there are: the X tokens of its sentence, ``(n,)``.
-        start: Which X token of the corpus is the first of these, ``(n,)``.
-        f: X id of each distinct pair, ``(k,)``; sorted.
-        e: English id of each distinct pair, ``(k,)``; sorted within one X id.
+        english: How often the X id of each pair stands beside each of the n English ids of the sentences, ``(k, n)``.
+        weight: How often its sentence has each of the n English ids, ``(n,)``.
+        foreign: Which X id of the sentences each entry of ``english`` is of, ``(c,)``.
+        f: X id of each pair, ``(k,)``; sorted.
+        e: English id of each pair, ``(k,)``; sorted within one X id.
     """
 
-    entry: Int[np.ndarray, " c"]
-    first: Int[np.ndarray, " n"]
-    lengths: Int[np.ndarray, " n"]
-    start: Int[np.ndarray, " n"]
+    english: csr_matrix
+    weight: Float[np.ndarray, " n"]
+    foreign: Int[np.ndarray, " c"]
     f: Int[np.ndarray, " k"]
     e: Int[np.ndarray, " k"]
 
-    def per_english(self, values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " c"]:
-        """Share of each co-occurrence in a value of its pair, normalised to sum 1 over each English token."""
-        share = values[self.entry]
-        share /= np.repeat(np.add.reduceat(share, self.first), self.lengths)
-        return share
-
-    def foreign_tokens(self) -> Int[np.ndarray, " c"]:
-        """Which X token of the corpus each co-occurrence has."""
-        return (np.arange(len(self.entry)) - np.repeat(self.first - self.start, self.lengths)).astype(np.int32)
+    def counts(self, values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+        """Expected counts of the pairs: each English token is shared out by the values of its pairs."""
+        return values * (self.english @ (self.weight / (self.english.T @ values)))
 
 
 def co_occurrences(
@@ -55,7 +48,7 @@ def co_occurrences(
         None when no two tokens co-occur.
 
     Raises:
-        ValueError: The two sides have different numbers of sentences, or ids too large to be packed.
+        ValueError: The two sides have different numbers of sentences, or ids of more than 31 bits.
     """
     if len(english) != len(foreign):
         raise ValueError(f"the sides must be parallel; received {len(english)} English and {len(foreign)} X sentences")
@@ -65,33 +58,42 @@ def co_occurrences(
     keep = np.sort(shortest[np.cumsum(n[shortest] * m[shortest]) <= MAX_ENTRIES])
     if not len(keep):
         return None
-    e_tokens, f_tokens = (np.concatenate([side[k] for k in keep]).astype(np.int64) for side in (english, foreign))
-    n, m = n[keep], m[keep]
-    lengths = np.repeat(m, n)  # X tokens in the sentence pair of each English token
-    first = np.cumsum(lengths) - lengths
-    start = np.repeat(np.cumsum(m) - m, n)  # where its sentence starts on the X side
-    # One sort of (X id, English id, position), packed into 64 bits, is faster and smaller than numpy.unique with its
-    # inverse.
-    shift = int(lengths.sum()).bit_length()
-    width = int(e_tokens.max()) + 1
-    if (int(f_tokens.max()) + 1) * width >= 1 << (63 - shift):
-        raise ValueError(
-            f"too many ids to align: {int(f_tokens.max()) + 1} of X and {width} of English; lower max_words or size"
-        )
-    within = np.arange(int(lengths.sum()), dtype=np.int64)
-    key = f_tokens[within - np.repeat(first - start, lengths)]
-    key *= width
-    key += np.repeat(e_tokens, lengths)
-    key <<= shift
-    key |= within
-    del within
-    key.sort()
-    position = (key & ((1 << shift) - 1)).astype(np.int32)
-    key >>= shift
-    new = np.empty(len(key), dtype=bool)
-    new[0] = True
-    np.not_equal(key[1:], key[:-1], out=new[1:])
-    distinct = key[new]
-    entry = np.empty(len(key), dtype=np.int32)
-    entry[position] = np.cumsum(new, dtype=np.int32) - 1
-    return CoOccurrences(entry, first, lengths, start, distinct // width, distinct % width)
+    (e, beside, weight), (sentence, f, times) = (
+        _distinct([english[k] for k in keep]),
+        _distinct([foreign[k] for k in keep], by_sentence=True),
+    )
+    of_sentence = np.bincount(sentence)
+    lengths = of_sentence[beside]
+    first = np.append(0, np.cumsum(lengths))
+    begin = (np.cumsum(of_sentence) - of_sentence)[beside]  # where its sentence starts on the X side
+    place = np.arange(first[-1], dtype=np.int32)
+    place += np.repeat((begin - first[:-1]).astype(np.int32), lengths)
+    # Rows are sorted by English id, columns are X ids. Turning rows into columns then sorts by X id, English id and
+    # sentence, in linear time.
+    rows = csr_matrix((place, f[place], first), shape=(len(e), int(f.max()) + 1))
+    met: Any = rows.tocsc()
+    at = np.flatnonzero(starts_of_runs(met, e))
+    pairs = csr_matrix((times[met.data], met.indices, np.append(at, met.nnz)), shape=(len(at), len(e)))
+    return CoOccurrences(pairs, weight, met.data, f[met.data[at]], e[met.indices[at]])
+
+
+def starts_of_runs(columns: Any, keys: Int[np.ndarray, " r"]) -> Bool[np.ndarray, " c"]:
+    """Which entries of a sparse matrix, column by column, begin a run of rows with one key."""
+    own = keys[columns.indices]
+    new = np.append(True, own[1:] != own[:-1])
+    new[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
+    return new
+
+
+def _distinct(sentences: list[Sequence[int] | np.ndarray], *, by_sentence: bool = False) -> tuple[np.ndarray, ...]:
+    """The distinct ids of each sentence: id and number of the sentence, or the other way round, and how often.
+
+    They are sorted by what comes first.
+    """
+    ids = np.concatenate(sentences).astype(np.int64)
+    if ids.max() >= 1 << 31:
+        raise ValueError(f"too many ids to align: {ids.max() + 1}; lower max_words or size")
+    number = np.repeat(np.arange(len(sentences)), list(map(len, sentences)))
+    high, low, width = (number, ids, ids.max() + 1) if by_sentence else (ids, number, len(sentences))
+    keys, times = np.unique(high * width + low, return_counts=True)
+    return (keys // width).astype(np.int32), (keys % width).astype(np.int32), times.astype(np.float32)

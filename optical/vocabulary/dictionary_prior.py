@@ -14,14 +14,12 @@ import numpy as np
 
 from optical.data.dictionary import Entry
 from optical.data.words import fold, split_words
-from optical.vocabulary.choose_words import Words
+from optical.vocabulary.choose_words import WordCounts, Words
 from optical.vocabulary.tokenizer import token_ids
 from optical.vocabulary.translation_table import Prior
 
 
-def add_entries(
-    words: Words, entries: Sequence[Entry], foreign: Sequence[str], english: Sequence[str], *, max_words: int = 100_000
-) -> Words:
+def add_entries(words: Words, entries: Sequence[Entry], found: WordCounts, *, max_words: int = 100_000) -> Words:
     """Add the words of a dictionary that the bitext lacks.
 
     A word that occurs on the English side is left out: it is a name or a loan, which the teacher reads.
@@ -29,13 +27,12 @@ def add_entries(
     Args:
         words: Those of the bitext; all of them stay.
         entries: Of the dictionary; those of several X words add none.
-        foreign: Sentences of X.
-        english: Their translations.
+        found: All words of the bitext.
         max_words: Most words, those of the bitext counted.
     """
     if not entries:
         return words
-    seen = {fold(word) for side in (foreign, english) for sentence in side for word in split_words(sentence)}
+    seen = found.english.keys() | set(map(fold, found.written))
     forms: defaultdict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if (form := single_word(entry)) and (word := fold(form)) not in seen and word not in words.forms:
@@ -69,7 +66,7 @@ def prior_of(entries: Sequence[Entry], ids: Mapping[str, int], base: Any, weight
         if (f := ids.get(fold(single_word(entry)))) is not None:
             meanings[f][entry.english] = None
     texts = sorted(set().union(*meanings.values()))
-    pieces = dict(zip(texts, token_ids(base, texts), strict=True))
+    pieces = {text: ids.tolist() for text, ids in zip(texts, token_ids(base, texts), strict=True)}
     shares: defaultdict[tuple[int, int], float] = defaultdict(float)
     for f, own in meanings.items():
         read = [pieces[text] for text in own if pieces[text]]

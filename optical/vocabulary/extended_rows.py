@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_matrix, vstack
 
 from optical.data.dictionary import Entry
 from optical.vocabulary.dictionary_prior import prior_of
 from optical.vocabulary.piece_rows import fit_pieces
-from optical.vocabulary.rows import lean_on, mix_rows, pool_parts, random_rows
+from optical.vocabulary.rows import lean_on, mixing_weights, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.tokenizer import Extension, token_ids
 from optical.vocabulary.translation_table import Hints, TranslationTable, with_prior
@@ -83,17 +84,15 @@ def extended_rows(
     if mixing.align is None:
         fresh = np.arange(own, size)
         new[fresh] = random_rows(old, size, mixing.seed)[one[fresh]]
-        mixed = {}
-    else:
-        mixed = _mixed_rows(base, extension, old, english, foreign, one, mixing)
-        for row, values in mixed.items():
-            new[row] = values
-        _fit_pieces(new, extension, mixed)
-    return ExtendedRows(new, len(mixed), sum(i < own for i in mixed))
+        return ExtendedRows(new, 0, 0)
+    ids, weights = _mixed(base, extension, len(old), english, foreign, one, mixing)
+    new[ids] = weights @ old
+    _fit_pieces(new, extension, frozenset(ids))
+    return ExtendedRows(new, len(ids), sum(i < own for i in ids))
 
 
-def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int, np.ndarray]:
-    """Id of each aligned word and piece -> its row."""
+def _mixed(base, extension, width, english, foreign, one, mixing) -> tuple[list[int], csr_matrix]:
+    """Ids of the aligned words and pieces, and the English pieces that the row of each mixes."""
     tokenizer, size = extension.tokenizer, len(one)
     first = {word: ids[0] for word, ids in extension.ids.items()}
     parts = parts_of([(first[w], spelled) for w, spelled in extension.spelling.items() if spelled], size)
@@ -104,24 +103,25 @@ def _mixed_rows(base, extension, old, english, foreign, one, mixing) -> dict[int
     table = mixing.align(english_ids, foreign_ids, hints=hints)
     table = table if prior is None else with_prior(table, prior)
     empty = _punctuation(base)
-    rows, mixed = mix_rows(table, old, size, top=mixing.top, empty=empty)
-    part_rows, part_mixed = mix_rows(pool_parts(table, parts), old, len(parts.names), top=mixing.top, empty=empty)
+    weights = mixing_weights(table, size, width, top=mixing.top, empty=empty)
+    of_parts = mixing_weights(pool_parts(table, parts), len(parts.names), width, top=mixing.top, empty=empty)
     counts = np.bincount(np.concatenate(foreign_ids), minlength=size)
     worth = counts if prior is None else counts + prior.occurrences(size)
-    rows = lean_on(parts, rows, part_rows, part_mixed, worth, mixing.lean)
+    leaned = lean_on(parts, weights, of_parts, worth, mixing.lean)
+    mixed, part_mixed = np.diff(weights.indptr), np.diff(of_parts.indptr)
     index = {name: k for k, name in enumerate(parts.names)}
     of_pieces = {
-        i: index[piece] for piece, i in extension.pieces.items() if piece in index and part_mixed[index[piece]]
+        i: size + index[piece] for piece, i in extension.pieces.items() if piece in index and part_mixed[index[piece]]
     }
     # Words after pieces: a beginning that is a word too ("kwa") means what the word means.
     of_words = {i: ids[0] for ids in extension.ids.values() if mixed[ids[0]] for i in ids}
     english_counts = np.bincount(np.fromiter(chain.from_iterable(english_ids), dtype=np.int64), minlength=size)
-    kept = kept_rows(counts[one], english_counts, min(len(base), len(old)))
-    of_words = {i: k for i, k in of_words.items() if not kept[i]}
-    return {i: part_rows[k] for i, k in of_pieces.items()} | {i: rows[k] for i, k in of_words.items()}
+    kept = kept_rows(counts[one], english_counts, min(len(base), width))
+    made = of_pieces | {i: k for i, k in of_words.items() if not kept[i]}
+    return list(made), vstack([leaned, of_parts]).tocsr()[list(made.values())]
 
 
-def _fit_pieces(rows: Float[np.ndarray, "s d"], extension: Extension, mixed: Mapping[int, np.ndarray]) -> None:
+def _fit_pieces(rows: Float[np.ndarray, "s d"], extension: Extension, mixed: frozenset[int]) -> None:
     """Fit the rows of the extension's pieces to those of its words, in place."""
     free = np.array(list(extension.pieces.values()), dtype=np.int64)
     if not len(free):

@@ -19,14 +19,14 @@ MOST = 500  # pairs that are held out
 
 
 def held_out_fit(
-    base: Any, pairs: Sequence[Pair], make: Callable[[list[str], list[str]], Any], *, seed: int = 0
+    base: Any, pairs: Sequence[Pair], make: Callable[[list[Pair]], Any], *, seed: int = 0
 ) -> tuple[Fit, Fit] | None:
     """Fertility and unknown rate before and after, on X sentences that the vocabulary was not made from.
 
     Args:
         base: The teacher's tokenizer.
         pairs: Bitext; 5 % of it, at most ``MOST`` pairs, are held out.
-        make: English and X sentences in, the student's tokenizer out.
+        make: Pairs to leave out in, the tokenizer that the others give the student out.
         seed: Which pairs are held out.
 
     Returns:
@@ -35,11 +35,11 @@ def held_out_fit(
     """
     if len(pairs) < LEAST:
         return None
-    rest, held_out = split(pairs, min(MOST, int(SHARE * len(pairs))), seed)
+    _, held_out = split(pairs, min(MOST, int(SHARE * len(pairs))), seed)
     texts = [pair.foreign for pair in held_out]
     seen = set(texts)
-    rest = [pair for pair in rest if pair.foreign not in seen]
+    away = [pair for pair in pairs if pair.foreign in seen]
     before = fit(base, texts)
-    if not rest or not before.words:
+    if len(away) == len(pairs) or not before.words:
         return None
-    return before, fit(make([p.english for p in rest], [p.foreign for p in rest]), texts)
+    return before, fit(make(away), texts)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import regex
 
 from optical.data.words import split_words
+from optical.vocabulary.choose_words import parts_of
 
 # Small letters before a capital, or one capital before another (UMaria); what follows is no abbreviation.
 PREFIX = r"(?<![\p{L}\p{M}\p{Nd}'’ʼ])(?:\p{Ll}{1,5}|\p{Lu})(?=\p{Lu}\p{Ll})"
@@ -25,11 +26,14 @@ def puts_prefixes(foreign: Sequence[str], english: Sequence[str]) -> bool:
         foreign: Sentences of X.
         english: Their translations.
     """
-    of_x, of_english = (
-        sum(len(_PREFIX.findall(text)) for text in side) / max(1, sum(len(split_words(text)) for text in side))
-        for side in (foreign, english)
-    )
-    return of_x >= LEAST_RATE and of_x > MORE_THAN_ENGLISH * of_english
+    of_x = _rate(foreign)
+    return of_x >= LEAST_RATE and of_x > MORE_THAN_ENGLISH * _rate(english)
+
+
+def _rate(texts: Sequence[str]) -> float:
+    parts = parts_of(texts)
+    prefixes = sum(n * len(_PREFIX.findall(part)) for part, n in parts.items())
+    return prefixes / max(1, sum(n * len(split_words(part)) for part, n in parts.items()))
 
 
 def without_prefixes(text: str) -> str:

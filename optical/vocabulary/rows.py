@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array
 
 from optical.vocabulary.subwords import WordParts
 from optical.vocabulary.translation_table import TranslationTable, order_of, per_id, sorted_table
 
 
+def mixing_weights(
+    table: TranslationTable, size: int, width: int, *, top: int = 8, empty: Bool[np.ndarray, " v"] | None = None
+) -> csr_matrix:
+    """Weights ``(size, width)`` of each X id's ``top`` likeliest English pieces; they sum to 1 where it was aligned.
+
+    Args:
+        table: From a word alignment.
+        size: How many X ids there are.
+        width: How many English ids there are.
+        top: Pieces mixed for each word.
+        empty: English pieces that mean nothing, such as commas: mixed only where there is nothing else.
+    """
+    if empty is not None:
+        table = table._replace(probability=np.where(empty[table.english], np.float32(1e-6), 1) * table.probability)
+        order = order_of(table)
+        table = TranslationTable(*(values[order] for values in table))
+    start = np.searchsorted(table.foreign, np.arange(size + 1))
+    kept = np.arange(len(table.foreign)) - np.repeat(start[:-1], np.diff(start)) < top
+    f, e, weight = table.foreign[kept], table.english[kept], table.weight[kept]
+    mass = np.maximum(np.bincount(f, weights=weight, minlength=size), 1e-30)
+    return csr_matrix(((weight / mass[f]).astype(np.float32), (f, e)), shape=(size, width))
+
+
 def mix_rows(
-    table: TranslationTable,
-    vectors: Float[np.ndarray, "v d"],
-    size: int,
-    *,
-    top: int = 8,
-    empty: Bool[np.ndarray, " v"] | None = None,
+    table: TranslationTable, vectors: Float[np.ndarray, "v d"], size: int, *, top: int = 8
 ) -> tuple[Float[np.ndarray, "s d"], Int[np.ndarray, " s"]]:
     """Embedding of each X id: the weighted mean of the vectors of its ``top`` likeliest English pieces.
 
@@ -25,20 +43,12 @@ def mix_rows(
         vectors: Embeddings of the English pieces, row by English id.
         size: How many X ids there are.
         top: Pieces mixed for each word.
-        empty: English pieces that mean nothing, such as commas: mixed only where there is nothing else.
 
     Returns:
         Rows ``(size, d)``, zero where an id was never aligned, and how many pieces each row mixes.
     """
-    if empty is not None:
-        table = table._replace(probability=np.where(empty[table.english], 1e-6, 1) * table.probability)
-        table = TranslationTable(*(values[order_of(table)] for values in table))
-    start = np.searchsorted(table.foreign, np.arange(size))
-    kept = (np.arange(len(table.foreign)) - start[table.foreign]) < top if len(table.foreign) else slice(0)
-    f, e, weight = table.foreign[kept], table.english[kept], table.weight[kept]
-    mass = np.bincount(f, weights=weight, minlength=size)
-    mixing = csr_matrix((weight / np.maximum(mass[f], 1e-30), (f, e)), shape=(size, len(vectors)))
-    return (mixing @ vectors).astype(vectors.dtype), np.bincount(f, minlength=size)
+    weights = mixing_weights(table, size, len(vectors), top=top)
+    return (weights @ vectors).astype(vectors.dtype), np.diff(weights.indptr)
 
 
 def random_rows(vectors: Float[np.ndarray, "v d"], size: int, seed: int) -> Float[np.ndarray, "s d"]:
@@ -50,35 +60,33 @@ def random_rows(vectors: Float[np.ndarray, "v d"], size: int, seed: int) -> Floa
 
 def pool_parts(table: TranslationTable, parts: WordParts) -> TranslationTable:
     """A translation table of word parts: the expected counts of all words that share a part, added up."""
-    sides = [np.flatnonzero(parts.of[table.foreign, side] >= 0) for side in (0, 1)]
-    part = np.concatenate([parts.of[table.foreign[at], side] for side, at in enumerate(sides)])
-    at = np.concatenate(sides)
-    width = int(table.english.max()) + 1 if len(at) else 1
-    distinct, entry = np.unique(part * width + table.english[at], return_inverse=True)
-    counts = np.bincount(entry, weights=table.counts[at], minlength=len(distinct)).astype(np.float32)
-    return sorted_table(distinct // width, distinct % width, counts, per_id(counts, distinct // width))
+    ends = np.searchsorted(table.foreign, np.arange(len(parts.of) + 1))
+    width = 1 + int(table.english.max(initial=0))
+    counts = csr_matrix((table.counts, table.english, ends), shape=(len(parts.of), width))
+    word, side = np.nonzero(parts.of >= 0)
+    sharing = csr_matrix((np.ones(len(word)), (parts.of[word, side], word)), shape=(len(parts.names), len(parts.of)))
+    pooled = csr_matrix(sharing @ counts)
+    pooled.sort_indices()
+    part = np.repeat(np.arange(len(parts.names)), np.diff(pooled.indptr))
+    return sorted_table(part, pooled.indices, pooled.data.astype(np.float32), per_id(pooled.data, part))
 
 
 def lean_on(
-    parts: WordParts, rows: Float[np.ndarray, "s d"], part_rows: Float[np.ndarray, "p d"],
-    part_mixed: Shaped[np.ndarray, " p"], counts: Shaped[np.ndarray, " s"], lean: float,
-) -> Float[np.ndarray, "s d"]:  # fmt: skip
-    """Rows drawn towards those of their parts: ``(c row + lean part) / (c + lean)``.
+    parts: WordParts, weights: csr_matrix, of_parts: csr_matrix, counts: Shaped[np.ndarray, " s"], lean: float
+) -> csr_matrix:
+    """Weights of rows that are drawn towards those of their parts: ``(c row + lean part) / (c + lean)``.
 
     Args:
         parts: Halves of the X ids.
-        rows: Row of each X id, ``(s, d)``.
-        part_rows: Row of each part, ``(p, d)``.
-        part_mixed: How many pieces each part's row mixes; a part with none is not leaned on.
+        weights: English pieces that the row of each X id mixes, ``(s, v)``.
+        of_parts: English pieces that the row of each part mixes, ``(p, v)``; a part with none is not leaned on.
         counts: Occurrences c of each X id.
         lean: Occurrences that the parts are worth.
     """
-    borrowed, weight = np.zeros_like(rows), np.zeros(len(rows), dtype=rows.dtype)
-    for side in (0, 1):
-        at = np.flatnonzero(parts.of[:, side] >= 0)
-        at = at[part_mixed[parts.of[at, side]] > 0]
-        share = parts.share[at, side]
-        borrowed[at] += share[:, None] * part_rows[parts.of[at, side]]
-        weight[at] += share
-    own = counts.astype(rows.dtype)
-    return ((own[:, None] * rows + lean * borrowed) / np.maximum(own + lean * weight, 1e-9)[:, None]).astype(rows.dtype)
+    word, side = np.nonzero(parts.of >= 0)
+    part, share = parts.of[word, side], lean * parts.share[word, side]
+    some = np.diff(of_parts.indptr)[part] > 0
+    leaning = csr_matrix((share[some], (word[some], part[some])), shape=(len(parts.of), len(parts.names)))
+    whole = np.maximum(counts + np.asarray(leaning.sum(axis=1)).ravel(), 1e-9)
+    drawn = diags_array(counts.astype(np.float32)) @ weights + leaning @ of_parts
+    return csr_matrix(diags_array((1 / whole).astype(np.float32)) @ drawn)

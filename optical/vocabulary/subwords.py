@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
+from scipy.sparse import csr_matrix
+
+from optical.vocabulary.cooccurrence import starts_of_runs
 
 LONG = 4  # letters of the longer part: below, parts are shared by accident
 SHORT = 4  # letters of a beginning that becomes a piece
@@ -123,23 +126,29 @@ def borrow(parts: WordParts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"])
 
     Args:
         parts: Halves of the X ids.
-        f: X id of each distinct pair.
+        f: X id of each distinct pair, sorted.
         e: English id of each distinct pair.
     """
-    width = int(e.max()) + 1 if len(e) else 1
-    sides = []
-    for side in (0, 1):
-        at = np.flatnonzero(parts.of[f, side] >= 0)
-        half = parts.of[f[at], side]
-        _, pair = np.unique(half * width + e[at], return_inverse=True)
-        sides.append((at.astype(np.int32), half.astype(np.int32), pair.astype(np.int32), parts.share[f[at], side]))
+    # The pairs of one part and one English id have one number. An X id that is not cut has the part -1, of which it
+    # borrows nothing.
+    numbers = np.arange(len(f), dtype=np.int32)
+    ends = np.searchsorted(f, np.arange(len(parts.of) + 1))
+    of_ids = csr_matrix((numbers, e, ends), shape=(len(parts.of), int(e.max(initial=0)) + 1))
+    pairs = []
+    for half in parts.of.T:
+        order = np.argsort(half, kind="stable")
+        by_part = of_ids[order].tocsc()
+        pair = np.empty_like(numbers)
+        pair[by_part.data] = np.cumsum(starts_of_runs(by_part, half[order]), dtype=np.int32) - 1
+        pairs.append(pair)
 
     def probability(counts):
         result = np.zeros(len(f), dtype=np.float32)
-        for at, half, pair, share in sides:
-            own = counts[at]
-            together = np.bincount(pair, weights=own)[pair]
-            result[at] += share * together / np.maximum(np.bincount(half, weights=own)[half], 1e-30)
+        of_id = np.bincount(f, weights=counts, minlength=len(parts.of))
+        for pair, half, share in zip(pairs, parts.of.T, parts.share.T, strict=True):
+            of_part = np.bincount(half + 1, weights=of_id)[half + 1]
+            each = np.where(half < 0, 0, share / np.maximum(of_part, 1e-30)).astype(np.float32)
+            result += each[f] * np.bincount(pair, weights=counts).astype(np.float32)[pair]
         return result
 
     return probability
@@ -150,15 +159,16 @@ def letters(words: Sequence[str]) -> UInt64[np.ndarray, "w 12"]:
 
     Words of fewer than ``LONG`` letters get the empty set: they resemble others by accident.
     """
+    lower = [word.lower() if len(word) >= LONG else "" for word in words]
+    lengths = np.fromiter(map(len, lower), dtype=np.int64, count=len(lower))
+    other = _ALPHABET - 1
+    codes = np.frombuffer("".join(lower).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.int64) - 97
+    codes[(codes < 0) | (codes > 25)] = other
+    before = np.append(other, codes)[:-1]
+    before[(np.cumsum(lengths) - lengths)[lengths > 0]] = other
+    pair, word = before * _ALPHABET + codes, np.repeat(np.arange(len(words)), lengths)
     sets = np.zeros((len(words), _BITS // 64), dtype=np.uint64)
-    for row, word in enumerate(words):
-        if len(word) < LONG:
-            continue
-        codes = [26] + [c - 97 if 0 <= (c := ord(x)) - 97 < 26 else 26 for x in word.lower()]
-        bits = 0
-        for a, b in zip(codes, codes[1:], strict=False):
-            bits |= 1 << (a * _ALPHABET + b)
-        sets[row] = np.frombuffer(bits.to_bytes(_BITS // 8, "little"), dtype=np.uint64)
+    np.bitwise_or.at(sets, (word, pair // 64), np.uint64(1) << (pair % 64).astype(np.uint64))
     return sets
 
 
@@ -169,10 +179,12 @@ def likeness(
     e: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, " k"]:
     """Dice coefficient of the character pairs of each (X id, English id) pair, in [0, 1]."""
-    result = np.empty(len(f), dtype=np.float32)
+    result = np.zeros(len(f), dtype=np.float32)
     sizes = [np.bitwise_count(side).sum(axis=1, dtype=np.int32) for side in (foreign, english)]
-    for k in range(0, len(f), 1 << 18):
-        a, b = f[k : k + (1 << 18)], e[k : k + (1 << 18)]
+    some = np.flatnonzero((sizes[0] > 0)[f] & (sizes[1] > 0)[e])
+    for k in range(0, len(some), 1 << 18):
+        at = some[k : k + (1 << 18)]
+        a, b = f[at], e[at]
         common = np.bitwise_count(foreign[a] & english[b]).sum(axis=1, dtype=np.int32)
-        result[k : k + (1 << 18)] = 2 * common / np.maximum(sizes[0][a] + sizes[1][b], 1)
+        result[at] = 2 * common / (sizes[0][a] + sizes[1][b])
     return result

@@ -10,10 +10,12 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import regex
+from jaxtyping import Int
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from tokenizers.normalizers import Normalizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -25,6 +27,7 @@ from optical.vocabulary.name_prefixes import PREFIX
 from optical.vocabulary.subwords import choose_pieces
 from optical.vocabulary.word_boundaries import APART, INSIDE, Boundaries, boundaries_of, set_boundaries
 
+CHUNK = 10_000  # texts that are read at once: what is told of a token beside its id takes much memory
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
 _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "model_input_names")
@@ -70,14 +73,20 @@ def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
     ids = token_ids(tokenizer, [f" {word}" for word in words])  # some pieces contain the space before a word
     tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
     nothing: Any = tokenizer.unk_token_id
-    unknown = sum(row.count(nothing) * n for row, n in zip(ids, words.values(), strict=True))
+    unknown = sum(int((row == nothing).sum()) * n for row, n in zip(ids, words.values(), strict=True))
     return Fit(tokens / words.total(), unknown / max(tokens, 1), words.total())
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Int[np.ndarray, " n"]]:
     """Token ids of each text, whole and without special tokens; several times faster than calling the tokenizer."""
-    backend = backend_of(tokenizer)
-    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.truncation or backend.padding:
+        backend = backend_of(tokenizer)
+    found: list[Int[np.ndarray, " n"]] = []
+    for k in range(0, len(texts), CHUNK):
+        read = backend.encode_batch_fast(list(texts[k : k + CHUNK]), add_special_tokens=False)
+        found += [np.array(encoding.ids, dtype=np.int32) for encoding in read]
+    return found
 
 
 def extend(
@@ -117,7 +126,7 @@ def extend(
     straighten = any("'" in word for word in words.forms) if boundaries_of(backend).space else plain is not None
     if (straighten and not _straightens(plain)) or romanise or prefixes:
         backend.normalizer = _normalizer(backend.normalizer, romanise, prefixes)
-    read = partial(_read_as, full=backend.normalizer, plain=plain)
+    read = cache(partial(_read_as, full=backend.normalizer, plain=plain))
     in_prompts = {fold(read(word)) for prompt in prompts for word in split_words(prompt)}
     words = _beside(words, prompts, in_prompts, read)
     spelling = {word: read(word) for word in words.forms}
@@ -183,7 +192,7 @@ def unread_letters(base: PreTrainedTokenizerBase, texts: Iterable[str]) -> str:
         pieces = token_ids(base, members[:2000])
         letters = sum(len(regex.findall(r"\p{L}", w)) for w in members[:2000])
         nothing: Any = base.unk_token_id
-        unknown = sum(row.count(nothing) for row in pieces)
+        unknown = any((row == nothing).any() for row in pieces)
         if unknown or sum(map(len, pieces)) > letters * 2 / 3:
             unread.update(c for w in members for c in w if _FOREIGN_LETTER.match(c))
     return "".join(sorted(unread))
@@ -283,17 +292,30 @@ def _without_english(
     backend: Tokenizer, pieces: Sequence[str], words: Sequence[str], english: Sequence[str]
 ) -> list[str]:
     """The pieces that spell words of X and hardly ever English ones: "muse" of "wamuseleti" would cut up Museveni."""
+    whole = backend.get_vocab().keys()
+    mine, theirs = ([word for word in side if word not in whole] for side in (words, english))
+    texts, uses = [*mine, *theirs], np.zeros((0, 2), dtype=np.int64)
+    again = np.arange(len(texts))
     for _ in range(2):  # once pieces are gone, others take their place
-        trial = _with_pieces(backend, pieces)
-        mine, theirs = (
-            Counter(
-                i for encoding in trial.encode_batch_fast(side, add_special_tokens=False) for i in set(encoding.ids)
-            )
-            for side in (words, english)
-        )
-        vocab = trial.get_vocab()
-        pieces = [p for p in pieces if theirs[vocab[p]] <= ENGLISH_SHARE * mine[vocab[p]]]
+        uses = np.concatenate([uses, _uses(_with_pieces(backend, pieces), pieces, texts, again)])
+        of_x = uses[:, 0] < len(mine)
+        x, other = (np.bincount(uses[side, 1], minlength=len(pieces)) for side in (of_x, ~of_x))
+        kept = other <= ENGLISH_SHARE * x
+        again = np.unique(uses[~kept[uses[:, 1]], 0])
+        uses = uses[~np.isin(uses[:, 0], again)]
+        uses[:, 1] = (np.cumsum(kept) - 1)[uses[:, 1]]
+        pieces = [piece for piece, stays in zip(pieces, kept, strict=True) if stays]
     return list(pieces)
+
+
+def _uses(
+    backend: Tokenizer, pieces: Sequence[str], words: Sequence[str], at: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "u 2"]:
+    """The words at some places that have some pieces, and these, by their numbers; each pair once."""
+    number = {backend.token_to_id(piece): k for k, piece in enumerate(pieces)}
+    read = backend.encode_batch_fast([words[k] for k in at], add_special_tokens=False)
+    found = [(k, number[i]) for k, one in zip(at.tolist(), read, strict=True) for i in set(one.ids) if i in number]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:

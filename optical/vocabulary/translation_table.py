@@ -56,7 +56,7 @@ class Prior(NamedTuple):
     def of(self, f: Int[np.ndarray, " n"], e: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """``d(e | f)`` of pairs of ids, 0 where nothing is known of them."""
         width = 1 + int(max(self.english.max(initial=0), e.max(initial=0)))
-        keys, asked = self.foreign * width + self.english, f * width + e
+        keys, asked = self.foreign * width + self.english, f.astype(np.int64) * width + e
         order = np.argsort(keys)
         if not len(keys):
             return np.zeros(len(asked), dtype=np.float32)
@@ -118,7 +118,7 @@ def with_prior(table: TranslationTable, prior: Prior) -> TranslationTable:
     """
     f, e = np.concatenate([table.foreign, prior.foreign]), np.concatenate([table.english, prior.english])
     size, width = 1 + int(f.max(initial=0)), 1 + int(e.max(initial=0))
-    met = np.isin(prior.foreign * width + prior.english, table.foreign * width + table.english)
+    met = np.isin(prior.foreign * width + prior.english, table.foreign.astype(np.int64) * width + table.english)
     kept = np.concatenate([np.full(len(table.foreign), True), ~met])
     known = prior.weight * prior.of(table.foreign, table.english)
     mass = np.bincount(table.foreign, weights=table.counts + known, minlength=size)[table.foreign]
@@ -159,4 +159,5 @@ def order_of(table: TranslationTable) -> Int[np.ndarray, " k"]:
 
 def per_id(values: np.ndarray, f: np.ndarray) -> np.ndarray:
     """Values ``(k,)`` divided by their sum over the entries of the same id."""
-    return (values / np.maximum(np.bincount(f, weights=values), 1e-30)[f]).astype(np.float32)
+    sums = np.maximum(np.bincount(f, weights=values), 1e-30).astype(np.float32)
+    return (values / sums[f]).astype(np.float32, copy=False)

@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,6 @@ from jaxtyping import Float
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.data.dictionary import Entry
-from optical.data.words import fold, split_words
 from optical.errors import DataError
 from optical.models.composing import read_plainly
 from optical.models.encoders import Encoder, encode_queries, transformer, with_same_weights
@@ -32,24 +31,21 @@ from optical.vocabulary.align_ibm1 import align_ibm1
 from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_mode import choose_mode
-from optical.vocabulary.choose_words import Words, choose_words
-from optical.vocabulary.dictionary_prior import add_entries
 from optical.vocabulary.extended_rows import Mixing, extended_rows
 from optical.vocabulary.fertility import held_out_fit
-from optical.vocabulary.name_prefixes import puts_prefixes, without_prefixes
+from optical.vocabulary.name_prefixes import puts_prefixes
 from optical.vocabulary.rows import mix_rows, random_rows
+from optical.vocabulary.student_tokenizer import TokenizerMaker
 from optical.vocabulary.tokenizer import (
     Extension,
     Fit,
     add_slot,
     backend_of,
-    extend,
     replace,
     token_ids,
-    unread_letters,
 )
 from optical.vocabulary.translation_table import TranslationTable
-from optical.vocabulary.trim import choose_ids, keep_ids, pieces_of, trim
+from optical.vocabulary.trim import pieces_of, trim
 from optical.vocabulary.word_boundaries import boundaries_of
 
 DEFAULTS = Vocabulary()
@@ -203,27 +199,30 @@ def transplant(
     mixing = Mixing(_aligner(options, steps), TOP, options.lean, seed, entries, options.lexicon_weight)
     english, foreign = [p.english for p in pairs], [p.foreign for p in pairs]
     prompts = [prompt for prompt in (query_prompt(teacher), document_prompt(teacher)) if prompt]
+    prefixes = options.prefixes and puts_prefixes(foreign, english)
+    making = TokenizerMaker(teacher.tokenizer, options, prompts, entries, prefixes)
+    found = making.counts(english, foreign)
     # Trimming makes the copy itself: it never holds the matrix whole.
-    trimmed = options.mode in ("trim", "trim+extend")
-    student = trim(teacher, english + foreign, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
+    trimmed = options.mode.startswith("trim")
+    student = trim(teacher, found.pieces, min_count=options.min_count) if trimmed else copy.deepcopy(teacher)
     read_plainly(student)  # what an earlier student composes of is not this one's
     base, unread, added, pieces, aligned, overwritten, looked_up = student.tokenizer, "", 0, 0, 0, 0, 0
     seen = None
-    if options.mode in ("extend", "trim+extend"):
-        extension, unread, words = _extended(base, english, foreign, options, prompts, entries)
+    if options.mode.endswith("extend"):
+        extension, unread, words = making.extended(base, found.words)
         looked_up = sum(not words.counts[word] for word in extension.ids)
         added, pieces = len(extension.tokenizer) - len(base), len(extension.pieces)
         slots = add_slot(extension.tokenizer, SLOT) if extension.ids and options.compose != "off" else []
         rows, aligned, overwritten = extended_rows(base, extension, embeddings(student), english, foreign, mixing)
         install(student, extension.tokenizer, rows)
-        seen = seen_words(extension, words.counts, english, slots) if slots else None
+        seen = seen_words(extension, words.counts, found.words.english.keys(), slots) if slots else None
     elif options.mode == "replace":
         tokenizer = replace(base, foreign, options.size)
         added = len(tokenizer)
         aligned = _replace_student(student, tokenizer, english, foreign, mixing)
-    make = partial(_tokenizer, teacher.tokenizer, options, prompts, entries)
+    make = partial(making.without, pairs, found)
     before, after = held_out_fit(teacher.tokenizer, pairs, make, seed=seed) or (None, None)
-    cosines = english_cosines(teacher, student, english, seed=seed) if compare else np.zeros(0)
+    cosines = english_cosines(teacher, student, english, seed=seed, same_network=True) if compare else np.zeros(0)
     sizes = size_of(teacher), size_of(student)
     return Transplant(
         student, options.mode, added, pieces, aligned, overwritten, unread, before, after, cosines, *sizes,
@@ -244,42 +243,13 @@ def check_tokenizer(base: Any, mode: str) -> None:
         pieces_of(json.loads(backend.to_str())["model"])
 
 
-def _tokenizer(
-    base: Any,
-    options: Vocabulary,
-    prompts: list[str],
-    entries: Sequence[Entry],
-    english: list[str],
-    foreign: list[str],
-) -> Any:
-    """The tokenizer that these sentences give the student."""
-    if options.mode == "replace":
-        return replace(base, foreign, options.size)
-    if options.mode in ("trim", "trim+extend"):
-        base = keep_ids(base, choose_ids(base, english + foreign, min_count=options.min_count))
-    extends = options.mode.endswith("extend")
-    return _extended(base, english, foreign, options, prompts, entries)[0].tokenizer if extends else base
-
-
-def _extended(base, english, foreign, options: Vocabulary, prompts: list[str], entries) -> tuple[Extension, str, Words]:
-    """The tokenizer with the words of X, the letters that it spells in Latin, and the words."""
-    prefixes = options.prefixes and puts_prefixes(foreign, english)
-    foreign = [without_prefixes(text) for text in foreign] if prefixes else foreign
-    unread = unread_letters(base, foreign) if options.romanise else ""
-    words = choose_words(foreign, english, min_count=options.min_count, max_words=options.max_words)
-    words = add_entries(words, entries, foreign, english, max_words=options.max_words)
-    known = {fold(word) for sentence in english for word in split_words(sentence)} if options.piece_types else set()
-    how: dict[str, Any] = {"piece_types": options.piece_types, "english": known, "prompts": prompts}
-    return extend(base, words, romanise=unread, prefixes=prefixes, **how), unread, words
-
-
-def seen_words(extension: Extension, counts: Mapping[str, int], english: Iterable[str], slots: list[int]) -> SeenWords:
+def seen_words(extension: Extension, counts: Mapping[str, int], english: Set[str], slots: list[int]) -> SeenWords:
     """The words of an extension with their ids and counts, those that are spelled alike once.
 
     Args:
         extension: Of the teacher's tokenizer.
         counts: Word -> occurrences in the bitext; of a word that a dictionary has, 0.
-        english: English sides of the bitext.
+        english: Folded words of the bitext's English side.
         slots: See :func:`optical.vocabulary.tokenizer.add_slot`.
     """
     ids: dict[str, int] = {}
@@ -289,13 +259,12 @@ def seen_words(extension: Extension, counts: Mapping[str, int], english: Iterabl
         ids.setdefault(spelled, of_word[0])
         occurrences[spelled] += max(1, counts[word])
     ids.pop("", None)
-    theirs = sorted({fold(word) for text in english for word in split_words(text)} - extension.ids.keys())
-    theirs = [word for word in theirs if word not in ids]
+    theirs = sorted(english - extension.ids.keys() - ids.keys())
     return SeenWords(list(ids), list(ids.values()), [occurrences[word] for word in ids], theirs, slots)
 
 
 def english_cosines(
-    teacher: Encoder, student: Encoder, english: Sequence[str], *, seed: int = 0
+    teacher: Encoder, student: Encoder, english: Sequence[str], *, seed: int = 0, same_network: bool = False
 ) -> Float[np.ndarray, " s"]:
     """Cosine of the two encoders' vectors for each of some English sentences: 1 where the student keeps English.
 
@@ -306,14 +275,29 @@ def english_cosines(
         student: A transplant of it.
         english: Sentences to draw from, at least one.
         seed: Which ``ENGLISH_SENTENCES`` distinct ones are drawn.
+        same_network: The two differ by their tokenizers and embedding rows alone, so a sentence of which they read the
+            same rows has the same vector, and is not encoded.
 
     Returns:
         One cosine for each drawn sentence, in alphabetical order of the sentences.
     """
     distinct = sorted(set(english))
     drawn = sorted(random.Random(seed).sample(distinct, min(ENGLISH_SENTENCES, len(distinct))))
-    ours, theirs = _unit_vectors(student, drawn), _unit_vectors(teacher, drawn)
-    return (ours * theirs).sum(axis=1)
+    differ = _read_differently(teacher, student, drawn) if same_network else range(len(drawn))
+    cosines = np.ones(len(drawn), dtype=np.float32)
+    if differ:
+        ours, theirs = (_unit_vectors(encoder, [drawn[k] for k in differ]) for encoder in (student, teacher))
+        cosines[differ] = (ours * theirs).sum(axis=1)
+    return cosines
+
+
+def _read_differently(teacher: Encoder, student: Encoder, texts: list[str]) -> list[int]:
+    """Which of some queries have other embedding rows, or more or fewer, in the student."""
+    (old, before), (new, after) = (
+        (embeddings(one), token_ids(one.tokenizer, [query_prompt(one) + text for text in texts]))
+        for one in (teacher, student)
+    )
+    return [k for k in range(len(texts)) if not np.array_equal(old[before[k]], new[after[k]])]
 
 
 def _unit_vectors(encoder: Encoder, texts: list[str]) -> np.ndarray:

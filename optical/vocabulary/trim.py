@@ -22,18 +22,17 @@ from optical.models.encoders import Encoder, transformer
 from optical.vocabulary.tokenizer import RARE_SCRIPT, backend_of, token_ids, wrap
 
 SHORT = 3  # letters up to which every piece of a script in use stays: few rows for what unseen words fall apart into
-_CHUNK = 10_000  # texts tokenized at once
 
 
-def trim(teacher: Encoder, texts: Sequence[str], *, min_count: int = 1) -> Encoder:
-    """A copy of the teacher with the rows of the embedding matrix that the texts, and texts like them, need.
+def trim(teacher: Encoder, counts: Counter[int], *, min_count: int = 1) -> Encoder:
+    """A copy of the teacher with the rows of the embedding matrix that some texts, and texts like them, need.
 
     With ``min_count`` 1 the student gives the teacher's vectors for every one of the texts. The matrix is not copied
     whole, and the order of its rows stays.
 
     Args:
         teacher: An encoder with a fast tokenizer over WordPiece, Unigram or byte-pair encoding; not changed.
-        texts: Both sides of the bitext.
+        counts: Of the pieces in both sides of the bitext, by :func:`piece_counts`.
         min_count: Least occurrences of a piece that stays; letters and special tokens always stay.
 
     Raises:
@@ -43,8 +42,8 @@ def trim(teacher: Encoder, texts: Sequence[str], *, min_count: int = 1) -> Encod
     base, model = teacher.tokenizer, module.auto_model
     embeddings = model.get_input_embeddings().weight
     _refuse_other_uses(teacher, embeddings)
-    texts = [*texts, *(prompt for prompt in (teacher.prompts or {}).values() if prompt)]
-    kept = choose_ids(base, texts, min_count=min_count, always=_fixed_ids(teacher, len(embeddings)))
+    counts = counts + piece_counts(base, [prompt for prompt in (teacher.prompts or {}).values() if prompt])
+    kept = choose_ids(base, counts, min_count=min_count, always=_fixed_ids(teacher, len(embeddings)))
     if kept[-1] >= len(embeddings):
         raise DataError(
             f"the encoder's tokenizer has the id {kept[-1]}, its embeddings have {len(embeddings)} rows; save the "
@@ -59,31 +58,33 @@ def trim(teacher: Encoder, texts: Sequence[str], *, min_count: int = 1) -> Encod
     return student
 
 
-def choose_ids(base: Any, texts: Sequence[str], *, min_count: int = 1, always: Iterable[int] = ()) -> list[int]:
+def piece_counts(base: Any, texts: Sequence[str]) -> Counter[int]:
+    """Occurrences of each id of a tokenizer in some texts."""
+    ids = np.concatenate([np.zeros(0, dtype=np.int32), *token_ids(base, texts)])
+    return +Counter(dict(enumerate(np.bincount(ids).tolist())))
+
+
+def choose_ids(base: Any, counts: Counter[int], *, min_count: int = 1, always: Iterable[int] = ()) -> list[int]:
     """Ids of a tokenizer that stay, in rising order.
 
-    These are the pieces of the texts; special and added tokens; every piece of up to ``SHORT`` letters of the scripts
+    These are the pieces of some texts; special and added tokens; every piece of up to ``SHORT`` letters of the scripts
     that the texts are written in, so that any text of these can be read; signs, digits and bytes; and what the model
     needs to find the same pieces again (see :func:`_needed`).
 
     Args:
         base: A fast tokenizer.
-        texts: What the student has to read as the teacher does.
-        min_count: Least occurrences of a piece in the texts.
+        counts: Of the pieces in the texts that the student has to read as the teacher does (:func:`piece_counts`).
+        min_count: Least occurrences of a piece in them.
         always: Ids that stay whatever the texts hold, if they are of tokens.
     """
     state = json.loads(backend_of(base).to_str())
     model = state["model"]
     pieces = pieces_of(model)
-    counts = np.zeros(max([len(base) - 1, *pieces.values()]) + 1, dtype=np.int64)
-    for k in range(0, len(texts), _CHUNK):
-        found = [np.asarray(ids, dtype=np.int64) for ids in token_ids(base, texts[k : k + _CHUNK])]
-        counts += np.bincount(np.concatenate(found), minlength=len(counts))
     added = {token["id"] for token in state["added_tokens"]}
-    kept = set(np.flatnonzero(counts >= min_count).tolist()) | set(base.all_special_ids) | added
+    kept = {i for i, n in counts.items() if n >= min_count} | set(base.all_special_ids) | added
     kept |= set(always) & (added | set(pieces.values()))
     _renumber(state["post_processor"], lambda i: kept.add(i) or i)
-    kept |= _short(model, {piece: int(counts[i]) for piece, i in pieces.items()})
+    kept |= _short(model, {piece: counts[i] for piece, i in pieces.items()})
     return sorted(_needed(model, kept))
 
 

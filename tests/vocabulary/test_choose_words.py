@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.choose_words import choose_words, count_words
 
 
 def test_words_repeated_in_the_translation_are_left_to_the_teacher():
@@ -45,3 +45,13 @@ def test_words_are_told_that_stand_at_the_start_or_after_a_sign():
     words = choose_words(["Maji (ya) mto-mto 'ng'ombe", '"Nani ni?'], ["", ""])
     assert words.inside == {"ya", "mto", "ng'ombe", "Nani"}
     assert words.first == {"Maji"}
+
+
+def test_counts_without_some_sentences_are_those_of_the_others():
+    foreign = ["Maji (ya) Kila kila mto-mto", "kila maji na Nairobi", "(maji) Nairobi", "kila kila kila"]
+    english = ["water of every kila", "Nairobi and water", "nairobi", "kila kila"]
+    some = count_words(foreign[1:3], english[1:3])
+    rest = count_words([foreign[0], foreign[3]], [english[0], english[3]])
+    assert count_words(foreign, english).without(some) == rest
+    # A word that X writes in two ways is repeated as often as the translation has it, for each of them.
+    assert count_words(["Kila kila kila"], ["kila"]).repeated == {"kila": 2}

@@ -9,7 +9,7 @@ from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.data.dictionary import Entry
 from optical.vocabulary.align_ibm1 import align_ibm1
-from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.choose_words import choose_counted, count_words
 from optical.vocabulary.dictionary_prior import add_entries, prior_of
 from optical.vocabulary.subwords import letters, parts_of
 from optical.vocabulary.translation_table import Hints, Prior, TranslationTable, with_prior
@@ -29,15 +29,16 @@ def matrix(encoder) -> np.ndarray:
 
 def test_words_that_the_bitext_lacks_are_added_and_names_are_not():
     english, foreign = zip(*PAIRS, strict=True)
-    words = choose_words(foreign, english)
+    found = count_words(foreign, english)
+    words = choose_counted(found)
     entries = [Entry("born", "-Zaliwa"), Entry("water", "maji"), Entry("Nairobi", "nairobi"), Entry("the", "child")]
     entries += [Entry("twice", "mara mbili"), Entry("who", "nani")]
-    more = add_entries(words, entries, foreign, english)
+    more = add_entries(words, entries, found)
     assert more.forms.keys() - words.forms.keys() == {"zaliwa", "nani"}
     assert more.forms["zaliwa"] == ["Zaliwa", "zaliwa"]
     assert (more.counts["zaliwa"], more.counts["maji"]) == (0, 2)
     assert "zaliwa" not in words.forms
-    assert add_entries(words, entries, foreign, english, max_words=len(words.forms) + 1).counts.keys() == {
+    assert add_entries(words, entries, found, max_words=len(words.forms) + 1).counts.keys() == {
         *words.counts, "zaliwa",
     }  # fmt: skip
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from optical.vocabulary.align_ibm1 import align_ibm1
-from optical.vocabulary.rows import lean_on, mix_rows, pool_parts
+from optical.vocabulary.rows import lean_on, mix_rows, mixing_weights, pool_parts
 from optical.vocabulary.subwords import WordParts
 from optical.vocabulary.translation_table import TranslationTable
 from tests.vocabulary.test_align_ibm1 import no_parts
@@ -46,7 +47,16 @@ def test_rows_lean_on_their_parts_by_their_counts():
     parts = WordParts(
         ["a", "##b", "##c"], np.array([2, 1, 1]), of, np.array([[0.25, 0.75], [0, 0], [0.5, 0.5]], dtype=np.float32)
     )
-    rows, part_rows = np.array([[4.0], [7.0], [8.0]]), np.array([[0.0], [8.0], [100.0]])
-    leaned = lean_on(parts, rows, part_rows, np.array([1, 1, 0]), np.array([3, 3, 1]), 2.0)
+    weights = csr_matrix(np.array([[4.0, 0], [7, 0], [8, 0]]))
+    of_parts = csr_matrix(np.array([[0, 1.0], [8, 0], [0, 0]]))
+    leaned = lean_on(parts, weights, of_parts, np.array([3, 3, 1]), 2.0).toarray()
     # Row 0: (3 * 4 + 2 * (.25 * 0 + .75 * 8)) / (3 + 2); row 2: its suffix has no meaning, the prefix counts half of 2.
-    np.testing.assert_allclose(leaned, [[24 / 5], [7.0], [8 / 2]])
+    np.testing.assert_allclose(leaned, [[24 / 5, 0.5 / 5], [7.0, 0], [8 / 2, 1 / 2]], rtol=1e-6)
+
+
+def test_pieces_that_mean_nothing_are_mixed_only_where_there_is_nothing_else():
+    table = TranslationTable(
+        np.array([0, 0, 1]), np.array([2, 1, 2]), np.ones(3), np.array([0.9, 0.1, 1.0]), np.ones(3)
+    )  # fmt: skip
+    weights = mixing_weights(table, 2, 3, top=1, empty=np.array([False, False, True])).toarray()
+    np.testing.assert_allclose(weights, [[0, 1, 0], [0, 0, 1]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import regex
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from optical.errors import DataError
+from optical.vocabulary import tokenizer as tokenizer_room
 from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.subwords import choose_pieces
 from optical.vocabulary.tokenizer import extend, fit, replace, romanisation, token_ids, unread_letters
@@ -200,6 +203,30 @@ def test_fit_counts_running_words(bert):
     assert measured.tokens_per_word == pytest.approx(6 / 5)
     assert measured.unknown_rate == pytest.approx(1 / 6)
     assert fit(bert.tokenizer, ["1 2 3"]).words == 0
+
+
+def slowly_without_english(backend, pieces, mine, theirs):
+    """The pieces that hardly any English word has, every word read again in both rounds."""
+    for _ in range(2):
+        trial = tokenizer_room._with_pieces(backend, pieces)
+        x, other = (Counter(piece for w in side for piece in {*trial.encode(w).tokens}) for side in (mine, theirs))
+        pieces = [piece for piece in pieces if other[piece] <= tokenizer_room.ENGLISH_SHARE * x[piece]]
+    return pieces
+
+
+def test_pieces_of_english_words_are_found_as_when_every_word_is_read_again(bert):
+    mine = sorted({verb + end for verb in VERBS for end in ("", "ni", "wa")} | {"children", "museveni"})
+    theirs = ["wanamaker", "analog", "tunafish", "kinase", "kenyan", "childrenni"]
+    pieces = choose_pieces(mine, set(bert.tokenizer.get_vocab()), min_types=2)
+    found = tokenizer_room._without_english(bert.tokenizer.backend_tokenizer, pieces, mine, theirs)
+    assert found == slowly_without_english(bert.tokenizer.backend_tokenizer, pieces, mine, theirs)
+    assert 0 < len(found) < len(pieces)
+
+
+def test_texts_are_read_in_parts_and_stay_in_order(bert, monkeypatch):
+    whole = [ids.tolist() for ids in token_ids(bert.tokenizer, HARD)]
+    monkeypatch.setattr(tokenizer_room, "CHUNK", 3)
+    assert [ids.tolist() for ids in token_ids(bert.tokenizer, HARD)] == whole
 
 
 def test_fit_reads_a_word_as_it_stands_in_a_sentence(modernbert):

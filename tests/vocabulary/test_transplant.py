@@ -150,6 +150,19 @@ def test_cosines_with_the_teacher_are_one_until_a_row_of_english_changes(bert):
     assert cosines[0] == pytest.approx(vectors[0] @ vectors[1], abs=1e-6)
 
 
+def test_sentences_that_both_read_alike_are_not_encoded(bert, monkeypatch):
+    student = transplant(bert, [*PAIRS, *[Pair("house", "in")] * 9]).student  # the row of "in" changes
+    sentences = ["the house in Nairobi", "the cat drinks milk", "who is the child?", "born in Kenya"]
+    cosines = english_cosines(bert, student, sentences)
+    encoded = []
+    unit_vectors = transplanting._unit_vectors
+    monkeypatch.setattr(
+        transplanting, "_unit_vectors", lambda e, texts: encoded.append(texts) or unit_vectors(e, texts)
+    )
+    np.testing.assert_allclose(english_cosines(bert, student, sentences, same_network=True), cosines, atol=1e-6)
+    assert encoded == [["born in Kenya", "the house in Nairobi"]] * 2
+
+
 def test_late_interaction_models_are_compared_by_their_mean_token(bert):
     done = transplant(as_multi_vector(bert), PAIRS)
     assert done.english.shape == (len(PAIRS),)

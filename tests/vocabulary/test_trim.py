@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from optical.data.bitext import Pair
 from optical.errors import DataError
 from optical.vocabulary.tokenizer import fit
 from optical.vocabulary.transplant import transplant
-from optical.vocabulary.trim import choose_ids, keep_ids, trim
+from optical.vocabulary.trim import choose_ids, keep_ids, piece_counts, trim
 from tests.vocabulary.conftest import BERT, XLMR, wrapped
 
 ENGLISH = ["The children drink cold water.", "Where is the old market?", "She wrote 12 long letters in 1986!"]
@@ -133,7 +134,7 @@ def pieces(tokenizer, texts) -> list[list[str]]:
 
 def test_every_text_has_the_vectors_it_had_also_after_loading(multilingual, tmp_path):
     weights, vocabulary = matrix(multilingual).copy(), multilingual.tokenizer.backend_tokenizer.to_str()
-    student = trim(multilingual, TEXTS)
+    student = trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     assert len(matrix(student)) < 0.9 * len(weights)
     student.save(str(tmp_path / "student"))
     for model in (student, SentenceTransformer(str(tmp_path / "student"), device="cpu")):
@@ -147,14 +148,14 @@ def test_every_text_has_the_vectors_it_had_also_after_loading(multilingual, tmp_
 
 
 def test_plain_transformers_reads_unseen_text_the_same(multilingual, tmp_path):
-    student = trim(multilingual, TEXTS)
+    student = trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     student.save(str(tmp_path / "student"))
     again = AutoTokenizer.from_pretrained(tmp_path / "student")
     assert again(UNSEEN)["input_ids"] == student.tokenizer(UNSEEN)["input_ids"]
 
 
 def test_every_row_that_stays_is_the_row_of_its_piece(multilingual):
-    student = trim(multilingual, TEXTS)
+    student = trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     theirs, ours = multilingual.tokenizer.get_vocab(), student.tokenizer.get_vocab()
     assert sorted(ours.values()) == list(range(len(ours)))
     order = sorted(ours, key=ours.__getitem__)
@@ -165,7 +166,10 @@ def test_every_row_that_stays_is_the_row_of_its_piece(multilingual):
 
 def test_letters_of_the_scripts_in_use_stay_and_the_other_languages_go():
     for tokenizer in (TOKENIZERS["wordpiece"], TOKENIZERS["unigram"]):
-        kept = {tokenizer.convert_ids_to_tokens(i).lstrip("#▁") for i in choose_ids(tokenizer, TEXTS)}
+        kept = {
+            tokenizer.convert_ids_to_tokens(i).lstrip("#▁")
+            for i in choose_ids(tokenizer, piece_counts(tokenizer, TEXTS))
+        }
         vocabulary = {piece.lstrip("#▁") for piece in tokenizer.get_vocab()}
         assert {"ä", "ę", "1", "।"} <= kept  # letters of Finnish and Polish are Latin, a danda is a sign
         assert {piece for piece in vocabulary if piece.isascii() and piece.isalpha() and len(piece) <= 3} <= kept
@@ -175,21 +179,29 @@ def test_letters_of_the_scripts_in_use_stay_and_the_other_languages_go():
 
 
 def test_a_script_in_use_keeps_its_letters():
-    kept = TOKENIZERS["wordpiece"].convert_ids_to_tokens(choose_ids(TOKENIZERS["wordpiece"], [*TEXTS, OTHERS[2]]))
+    kept = TOKENIZERS["wordpiece"].convert_ids_to_tokens(
+        choose_ids(TOKENIZERS["wordpiece"], piece_counts(TOKENIZERS["wordpiece"], [*TEXTS, OTHERS[2]]))
+    )
     assert {"ठ", "##े"} <= set(kept)  # of the other Marathi sentence
     assert "Д" not in kept
-    alone = TOKENIZERS["wordpiece"].convert_ids_to_tokens(choose_ids(TOKENIZERS["wordpiece"], ["maji"]))
+    alone = TOKENIZERS["wordpiece"].convert_ids_to_tokens(
+        choose_ids(TOKENIZERS["wordpiece"], piece_counts(TOKENIZERS["wordpiece"], ["maji"]))
+    )
     assert {"1", "।", "?"} <= set(alone)  # signs and digits are of every script
 
 
 def test_bytes_stay():
-    kept = set(keep_ids(TOKENIZERS["bytes"], choose_ids(TOKENIZERS["bytes"], ["a"])).get_vocab())
+    kept = set(
+        keep_ids(
+            TOKENIZERS["bytes"], choose_ids(TOKENIZERS["bytes"], piece_counts(TOKENIZERS["bytes"], ["a"]))
+        ).get_vocab()
+    )
     assert set(pre_tokenizers.ByteLevel.alphabet()) <= kept
     fallback = json.loads(TOKENIZERS["unigram"].backend_tokenizer.to_str())
     fallback["model"]["byte_fallback"] = True
     fallback["model"]["vocab"] += [[f"<0x{b:02X}>", -9.0] for b in range(256)]
     base = wrapped(Tokenizer.from_str(json.dumps(fallback)), **MASKED)
-    student = keep_ids(base, choose_ids(base, ["a"]))
+    student = keep_ids(base, choose_ids(base, piece_counts(base, ["a"])))
     assert pieces(student, ["蟹"]) == pieces(base, ["蟹"])
     assert "<0xE8>" in pieces(student, ["蟹"])[0]
 
@@ -205,7 +217,7 @@ def test_texts_whose_pieces_stay_are_cut_as_they_were(kind, data):
     base = TOKENIZERS[kind]
     parts = st.one_of(st.sampled_from(WORDS), st.text("abcdeimntwä дम水.1", max_size=6))
     some, other = (data.draw(st.lists(parts, max_size=6)) for _ in range(2))
-    kept = choose_ids(base, ["".join(some), " ".join(some)])
+    kept = choose_ids(base, piece_counts(base, ["".join(some), " ".join(some)]))
     student = keep_ids(base, kept)
     for text in ("".join(some), " ".join(some), "".join(other), "".join(some[::-1]), " ".join(some[1:] + other)):
         if set(base(text)["input_ids"]) <= set(kept):
@@ -220,13 +232,13 @@ def test_an_unknown_letter_costs_a_unigram_model_what_it_did():
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     base, text = wrapped(backend, **MASKED), "wwwwxyyyy"
     assert pieces(base, [text]) == [["▁ww", "wwxyyyy"]]
-    student = keep_ids(base, choose_ids(base, [text, "wwwwyyyy"]))
+    student = keep_ids(base, choose_ids(base, piece_counts(base, [text, "wwwwyyyy"])))
     assert pieces(student, [text, "wwwwyyyy"]) == [["▁ww", "wwxyyyy"], ["▁wwww", "yyyy"]]
 
 
 def test_merges_that_lead_to_a_piece_stay():
     tokenizer = TOKENIZERS["bytes"]
-    student = keep_ids(tokenizer, choose_ids(tokenizer, ["aliandika children"]))
+    student = keep_ids(tokenizer, choose_ids(tokenizer, piece_counts(tokenizer, ["aliandika children"])))
     merges = json.loads(student.backend_tokenizer.to_str())["model"]["merges"]
     vocabulary = student.get_vocab()
     assert max(len(a + b) for a, b in merges) > 4
@@ -236,14 +248,14 @@ def test_merges_that_lead_to_a_piece_stay():
 
 def test_rare_pieces_go_by_count():
     tokenizer = TOKENIZERS["wordpiece"]
-    all_of, twice = (choose_ids(tokenizer, [*TEXTS, TEXTS[0]], min_count=n) for n in (1, 2))
+    all_of, twice = (choose_ids(tokenizer, piece_counts(tokenizer, [*TEXTS, TEXTS[0]]), min_count=n) for n in (1, 2))
     assert set(twice) < set(all_of)
     assert tokenizer.get_vocab()["children"] in twice
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bytes"])
 def test_positions_are_counted_from_the_same_padding(kind, tmp_path):
-    student = trim(encoder(TOKENIZERS[kind], tmp_path), TEXTS)
+    student = trim(encoder(TOKENIZERS[kind], tmp_path), piece_counts(TOKENIZERS[kind], TEXTS))
     model = student[0].auto_model
     ids = {model.config.pad_token_id, model.embeddings.padding_idx, model.embeddings.word_embeddings.padding_idx}
     assert ids == {student.tokenizer.pad_token_id} == {1}
@@ -255,7 +267,7 @@ def test_padding_behind_pieces_that_nobody_uses_stays_where_positions_need_it(tm
     backend = json.loads(teacher.tokenizer.backend_tokenizer.to_str())
     backend["added_tokens"] = [t for t in backend["added_tokens"] if t["content"] not in unused]
     teacher[0].processor = wrapped(Tokenizer.from_str(json.dumps(backend)), **MASKED)
-    student = trim(teacher, TEXTS)
+    student = trim(teacher, piece_counts(teacher.tokenizer, TEXTS))
     student.save(str(tmp_path / "student"))
     again = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     assert again.tokenizer.pad_token_id == again[0].auto_model.config.pad_token_id == 3
@@ -275,7 +287,7 @@ def test_padding_that_moves_takes_every_mention_along(tmp_path):
         "pad_token": "[PAD]",
     }  # fmt: skip
     teacher = encoder(wrapped(Tokenizer.from_str(json.dumps(backend)), **BERT), tmp_path / "teacher")
-    student = trim(teacher, TEXTS)
+    student = trim(teacher, piece_counts(teacher.tokenizer, TEXTS))
     model = student[0].auto_model
     assert teacher[0].auto_model.config.pad_token_id == 13
     assert model.config.pad_token_id == model.embeddings.word_embeddings.padding_idx == 4
@@ -293,7 +305,7 @@ def test_rows_without_a_token_go_and_so_do_ids_that_name_them(tmp_path):
     rows = len(matrix(teacher))
     teacher[0].auto_model.resize_token_embeddings(rows + 30)
     teacher[0].auto_model.config.bos_token_id = rows + 7
-    student = trim(teacher, TEXTS)
+    student = trim(teacher, piece_counts(teacher.tokenizer, TEXTS))
     assert len(matrix(student)) == len(student.tokenizer) < rows
     assert student[0].auto_model.config.bos_token_id is None
     assert student[0].auto_model.config.eos_token_id == student.tokenizer.eos_token_id
@@ -311,7 +323,7 @@ def test_the_matrix_is_never_copied_whole(multilingual, monkeypatch):
         return plain(parameter, memo)
 
     monkeypatch.setattr(torch.nn.Parameter, "__deepcopy__", watched)
-    trim(multilingual, TEXTS)
+    trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     assert copied
     assert whole not in copied
 
@@ -326,7 +338,7 @@ def test_late_interaction_keeps_its_markers_prompts_and_skipped_signs(tmp_path):
         device="cpu", prompts={"query": "[Q] ", "document": "Missä: "},
     )  # fmt: skip
     teacher[0].processor = base
-    student = trim(teacher, TEXTS)
+    student = trim(teacher, piece_counts(teacher.tokenizer, TEXTS))
     assert len(matrix(student)) < len(matrix(teacher))
     assert base.get_vocab()["water"] != student.tokenizer.get_vocab()["water"]
     student.save(str(tmp_path / "student"))
@@ -349,11 +361,14 @@ def test_the_report_says_what_went(tmp_path):
     assert report["words_added"] == report["pieces_added"] == report["rows_aligned"] == 0
     assert fit(teacher.tokenizer, SWAHILI) == fit(done.student.tokenizer, SWAHILI)  # the X side is cut as it was
     assert pieces(done.student.tokenizer, TEXTS) == pieces(teacher.tokenizer, TEXTS)  # and the English one
-    assert trim(teacher, TEXTS, min_count=3)[0].auto_model.config.vocab_size < report["rows_after"]
+    assert (
+        trim(teacher, piece_counts(teacher.tokenizer, TEXTS), min_count=3)[0].auto_model.config.vocab_size
+        < report["rows_after"]
+    )
 
 
 def test_the_student_trains(multilingual):
-    student = trim(multilingual, TEXTS)
+    student = trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     student(student.preprocess(["maji"]))["sentence_embedding"][:, 0].sum().backward()
     weight = student[0].auto_model.get_input_embeddings().weight
     assert weight.grad.any()
@@ -365,11 +380,11 @@ def test_what_cannot_be_trimmed_is_refused(multilingual, tmp_path):
     module = multilingual[0].auto_model
     module.bias_of_pieces = torch.nn.Parameter(torch.zeros(rows))
     with pytest.raises(DataError, match="bias_of_pieces"):
-        trim(multilingual, TEXTS)
+        trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
     del module.bias_of_pieces
     multilingual.tokenizer.add_tokens(["without a row"])
     with pytest.raises(DataError, match=f"{rows} rows"):
-        trim(multilingual, TEXTS)
+        trim(multilingual, piece_counts(multilingual.tokenizer, TEXTS))
 
 
 @pytest.mark.parametrize(
@@ -377,4 +392,4 @@ def test_what_cannot_be_trimmed_is_refused(multilingual, tmp_path):
 )
 def test_other_kinds_of_tokenizers_are_refused(model):
     with pytest.raises(DataError, match="can be trimmed"):
-        choose_ids(wrapped(Tokenizer(model)), ["a"])
+        choose_ids(wrapped(Tokenizer(model)), Counter())
