@@ -156,7 +156,7 @@ $(VENV)/.audit: $(VENV)/.ready
 		|| { echo 'make audit: pip-audit cannot be installed (no network?); nothing was looked up'; exit 1; }
 	@touch $@
 
-bench: setup-dev ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve")
+bench: setup-dev ## time optical and other libraries (BENCH="solver step query embedding dense late scale pgvector serve transplant")
 	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: setup-dev ## serve LANG's run to 32 clients and much abuse, for MINUTES (10): no crash, no growth, p50 and p99

@@ -99,14 +99,14 @@ def _measured(bitext: str) -> dict[str, Any]:
     from optical.data import bitext as reading
     from optical.models.load import load_encoder
     from optical.models.packaged_teachers import DEFAULT_TEACHER
-    from optical.vocabulary import extended_rows, transplant
+    from optical.vocabulary import extended_rows, student_tokenizer, transplant
 
     teacher = load_encoder(os.environ.get("OPTICAL_BENCH_TEACHER", DEFAULT_TEACHER))
     loading, loaded = time.process_time(), memory("VmRSS")
     stages = _Stages()
     for stage, names in STAGES.items():
         for name in names:
-            for module in (reading, transplant, extended_rows):
+            for module in (reading, transplant, student_tokenizer, extended_rows):
                 if name in vars(module):
                     setattr(module, name, stages.timed(stage, getattr(module, name)))
     aligned = transplant.ALIGNMENTS["ibm1"]
