@@ -28,7 +28,7 @@ class Words(NamedTuple):
 
 
 class WordCounts(NamedTuple):
-    """How often words occur in sentence pairs.
+    """Occurrences of words in sentence pairs.
 
     Attributes:
         written: Words of X as they are written.
@@ -80,7 +80,7 @@ def count_words(foreign: Sequence[str], english: Sequence[str]) -> WordCounts:
 
 
 def parts_of(texts: Iterable[str]) -> Counter[str]:
-    """What stands between spaces in some texts, and how often: no word has a space in it."""
+    """The parts of some texts between spaces, and their occurrences: no word has a space in it."""
     return Counter(chain.from_iterable(map(str.split, texts)))
 
 

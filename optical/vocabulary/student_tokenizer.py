@@ -21,7 +21,7 @@ from optical.vocabulary.trim import choose_ids, keep_ids, piece_counts
 
 
 class Found(NamedTuple):
-    """What is counted of sentence pairs.
+    """Counts of sentence pairs.
 
     Attributes:
         words: Of both sides; empty where none are added.
