@@ -67,17 +67,10 @@ class Candidate(NamedTuple):
     ways: Mapping[str, dict[str, Any]]
 
 
+FEWER = {f", {count} candidates": {"candidates": count} for count in (250, 150, 100)}
 OURS = {
-    "optical, int8": (
-        "int8",
-        {
-            "": {},
-            ", 100 candidates": {"candidates": 100},
-            ", all": {"exhaustive": True},
-            ", without numba": {"plain": True},
-        },
-    ),
-    "optical, int4": ("int4", {"": {}, ", 100 candidates": {"candidates": 100}}),
+    "optical, int8": ("int8", {"": {}, **FEWER, ", all": {"exhaustive": True}, ", without numba": {"plain": True}}),
+    "optical, int4": ("int4", {"": {}, **FEWER}),
     "optical, float16": ("float16", {"": {}}),
 }
 WARP = {"": {}} | {

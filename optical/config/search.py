@@ -51,10 +51,7 @@ class Search(Section):
         "clusters, 16 lists",
     )
     candidates: int | None = Field(
-        default=None,
-        ge=1,
-        description="late index: documents that are scored exactly; default 150 + 2 * depth with "
-        "the compiled loops of the extra `late`, else 200 + 3 * depth",
+        default=None, ge=1, description="late index: documents that are scored exactly; default 200 + 3 * depth"
     )
     precision: Literal["auto", "float32", "float16", "int8"] = Field(
         default="auto",

@@ -124,20 +124,19 @@ def search(
         DataError: A query has another dimension than the index, or holds NaN or infinity.
         RecipeError: k, probe or candidates is below 1.
     """
-    compiled = cascade.serves(index)
-    candidates = default_candidates(k, compiled=compiled) if candidates is None else candidates
+    candidates = default_candidates(k) if candidates is None else candidates
     for name, value in (("k", k), ("probe", probe), ("candidates", candidates)):
         if value < 1:
             raise RecipeError(f"{name} must be at least 1; got {value}; leave it out or raise it")
     for number, query in enumerate(queries):
         _check_query(index, query, number)
-    scored = _scored_compiled if compiled else _scored
+    scored = _scored_compiled if cascade.serves(index) else _scored
     return [_one(index, scored, query, k, probe, None if exhaustive else max(k, candidates)) for query in queries]
 
 
-def default_candidates(k: int, *, compiled: bool) -> int:
+def default_candidates(k: int) -> int:
     """Number of documents scored exactly for k answers, so that the first hundred are nearly always all there."""
-    return 150 + 2 * k if compiled else 200 + 3 * k
+    return 200 + 3 * k
 
 
 def recall(
