@@ -1,78 +1,144 @@
-"""Passages per second of our encoding to shards against ``SentenceTransformer.encode``, same batch, same precision."""
+"""Passages per second of our encoding to shards against ``SentenceTransformer.encode`` and its other backends.
+
+The backends run in the Python that ``BACKENDS_PYTHON`` names, in processes that take turns with this one.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from benchmarks.timing import CannotRunError, Options, interleaved, markdown
 from optical.data.collection import read_collection
-from optical.embeddings.encode import BATCH_TOKENS, Compute, agreement, encoded_batches
+from optical.embeddings.encode import BATCH_TOKENS, Compute, encoded_batches
 from optical.errors import DataError
 from optical.models.encoders import Encoder
 from optical.models.load import load_encoder
-from optical.models.precision import bfloat16
+from optical.models.precision import bfloat16, rounded_once
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "sw" / "collection"
 TEXTS = 256
-BATCHES = (64, 32)  # texts; sentence-transformers' own default is 32
+BACKENDS = ("openvino", "onnx")
+ENCODE, BFLOAT16 = "SentenceTransformer.encode, batch 32", "SentenceTransformer.encode, batch 32, bfloat16"
+
+
+class Candidate(NamedTuple):
+    """A way to encode the passages: what is timed, and its vectors."""
+
+    encode: Callable[[], object]
+    vectors: np.ndarray
 
 
 def run(options: Options) -> str:
-    """Markdown: passages per second of each way to batch, all in turn, on one thread."""
-    encoder, texts = default_teacher(options.device), passages()[:TEXTS]
+    """Markdown: passages per second of each way to encode, all in turn, on one thread."""
+    encoder, texts = default_teacher(options.device), _evenly(passages())
     torch.set_num_threads(1)
-    expected = encoder.encode(texts, batch_size=32, normalize_embeddings=True)
-    np.testing.assert_allclose(_ours(encoder, texts, 64, None), expected, atol=1e-5)
-    candidates = {}
-    for size in BATCHES:
-        candidates[f"SentenceTransformer.encode, batch {size}"] = lambda size=size: encoder.encode(
-            texts, batch_size=size, normalize_embeddings=True, show_progress_bar=False
-        )
-        candidates[f"ours, batch {size}"] = lambda size=size: _ours(encoder, texts, size, None)
     tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
-    candidates[f"ours, {tokens} tokens (default)"] = lambda: _ours(encoder, texts, None, None)
-    half = bfloat16("auto", encoder.device.type)
-    if half:
-        candidates["SentenceTransformer.encode, batch 32, bfloat16"] = lambda: _encode_in_bfloat16(encoder, texts)
-        candidates[f"ours, {tokens} tokens, bfloat16"] = lambda: _ours(encoder, texts, None, None, "bfloat16")
-    clock = time.process_time if encoder.device.type == "cpu" else time.perf_counter
-    times = interleaved(candidates, options.repeats, device=options.device, clock=clock)
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        ENCODE: lambda: _encode(encoder, texts),
+        "SentenceTransformer.encode, batch 64": lambda: _encode(encoder, texts, 64),
+        f"ours, {tokens} tokens": lambda: _ours(encoder, texts),
+    }
+    if bfloat16("auto", encoder.device.type):
+        rounded = rounded_once(encoder)
+        ways[BFLOAT16] = lambda: _encode_in_bfloat16(encoder, texts)
+        ways[f"ours, {tokens} tokens, bfloat16"] = lambda: _ours(rounded, texts, "bfloat16")
+    candidates = {name: Candidate(encode, encode()) for name, encode in ways.items()}
+    elsewhere: list[float] = []  # seconds of the processor of the backends
+    own = time.process_time if encoder.device.type == "cpu" else time.perf_counter
+    with tempfile.TemporaryDirectory() as folder:
+        candidates |= _backends(encoder, texts, Path(folder), elsewhere)
+        times = interleaved(
+            {name: one.encode for name, one in candidates.items()}, options.repeats, warmup=0, device=options.device,
+            clock=lambda: own() + sum(elsewhere),
+        )  # fmt: skip
     torch.set_num_threads(options.threads)
-    slowest = {size: times[f"SentenceTransformer.encode, batch {size}"].median for size in BATCHES}
-    rows = [
-        [name, f"{len(texts) / t.median:.1f}", f"{len(texts) / t.high:.1f} to {len(texts) / t.low:.1f}",
-         *(f"{slowest[size] / t.median:.2f}" for size in BATCHES)]
-        for name, t in times.items()
-    ]  # fmt: skip
+    rows = []
+    for name, took in times.items():
+        cosine = (candidates[name].vectors * candidates[ENCODE].vectors).sum(axis=1)
+        ratios = [f"{times[one].median / took.median:.2f}" if one in times else "" for one in (ENCODE, BFLOAT16)]
+        rates = f"{len(texts) / took.high:.1f} to {len(texts) / took.low:.1f}"
+        rows.append(
+            [name, f"{len(texts) / took.median:.1f}", rates, *ratios, f"{cosine.mean():.5f} / {cosine.min():.5f}"]
+        )
     lengths = [len(ids) for ids in encoder.tokenizer(texts, truncation=True, max_length=256)["input_ids"]]
     about = (
         f"{len(texts)} passages of {np.mean(lengths):.0f} tokens on average ({min(lengths)} to {max(lengths)}), "
         "float32 unless named, one thread; seconds of the processor, which other programs on the machine do not "
         "lengthen."
     )
-    if half:
-        near = agreement(encoder, texts, "bfloat16")
-        about += f" Cosine of bfloat16 with float32: {near['min']:.5f} at least, {near['mean']:.5f} on average."
-    header = ["encoder", "passages/s", "of all rounds", *(f"x encode at {size}" for size in BATCHES)]
+    missing = [name for name in BACKENDS if not any(name in one for one in candidates)]
+    if missing:
+        about += f" Skipped, since BACKENDS_PYTHON names no Python in which it runs: {', '.join(missing)}."
+    header = ["encoder", "passages/s", "of all rounds", "x encode", "x encode in bfloat16", "cosine mean / min"]
     return f"## embedding\n\n{about}\n\n{markdown(header, rows)}\n"
+
+
+def _evenly(texts: list[str]) -> list[str]:
+    """As many of them as ``OPTICAL_BENCH_TEXTS`` says, evenly taken."""
+    count = int(os.environ.get("OPTICAL_BENCH_TEXTS", TEXTS))
+    return texts[:: max(1, len(texts) // count)][:count]
+
+
+def _backends(encoder: Encoder, texts: list[str], folder: Path, elsewhere: list[float]) -> dict[str, Candidate]:
+    """The backends that can be had; each call adds to ``elsewhere``."""
+    python = os.environ.get("BACKENDS_PYTHON")
+    if not python:
+        return {}
+    encoder.save(str(folder / "model"))
+    (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    found = {}
+    for name in BACKENDS:
+        script = Path(__file__).with_name("embedding_backend.py")
+        process = subprocess.Popen(
+            [python, str(script), str(folder), name, "1"], text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        if _reply(process) is None:
+            continue
+
+        def encode(process: subprocess.Popen[str] = process) -> None:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            told = _reply(process)
+            if told is None:
+                raise CannotRunError(f"a backend stopped with status {process.wait()}")
+            elsewhere.append(told["seconds"])
+
+        found[f"SentenceTransformer.encode, batch 32, {name}"] = Candidate(encode, np.load(folder / f"{name}.npy"))
+    return found
+
+
+def _reply(process: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """The next line of JSON, whatever libraries print between; None where the process has ended."""
+    assert process.stdout is not None
+    return next((json.loads(line) for line in process.stdout if line.startswith("{")), None)
+
+
+def _encode(encoder: Encoder, texts: list[str], batch_size: int = 32) -> np.ndarray:
+    found = encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(found)
 
 
 def _encode_in_bfloat16(encoder: Encoder, texts: list[str]) -> np.ndarray:
     with torch.autocast(encoder.device.type, torch.bfloat16):
-        return np.asarray(encoder.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False))
+        return _encode(encoder, texts)
 
 
-def _ours(
-    encoder: Encoder, texts: list[str], batch_size: int | None, batch_tokens: int | None, compute: Compute = "float32"
-) -> np.ndarray:
+def _ours(encoder: Encoder, texts: list[str], compute: Compute = "float32") -> np.ndarray:
     """Encode texts as a shard is encoded: in batches of about one length, put back in the order of the texts."""
     vectors = np.empty((len(texts), int(encoder.get_embedding_dimension() or 0)), dtype=np.float32)
-    for rows, found, *_ in encoded_batches(encoder, texts, batch_size, batch_tokens, compute):
+    for rows, found, *_ in encoded_batches(encoder, texts, compute=compute):
         vectors[rows] = found
     return vectors
 
