@@ -16,7 +16,7 @@ def main() -> None:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    options = {"export": True}
+    options: dict = {"export": True}
     if backend == "openvino":
         options["ov_config"] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     else:
