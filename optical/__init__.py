@@ -202,11 +202,14 @@ def load_student(folder: str | Path, device: str | None = None) -> Encoder:
         device: ``cpu``, ``cuda``, ...; without it what torch finds.
 
     Raises:
-        DataError: No encoder is there, or its list of seen words is damaged.
+        DataError: No encoder is there, its list of seen words is damaged, or a file of a run's student is not as it was
+            written.
     """
     from optical.config.arguments import check_arguments
+    from optical.pipeline.run_folder import check_part
 
     check_arguments("path", {"folder": folder})
+    check_part(Path(folder))
     from optical.models.load import load_student
 
     return load_student(folder, device)

@@ -37,6 +37,7 @@ from optical.marker import (
     first_not_ours,
     is_ours,
     read_marker,
+    whole_marker,
     write_marker,
 )
 
@@ -50,8 +51,8 @@ TEMPORARY = re.compile(r"\..+\.(tmp|old|parts)")  # names of unfinished and of r
 
 
 @contextlib.contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """Write a folder whole: it has another name until all went well, and is removed when it did not.
+def written_whole(folder: Path, *, sealed: bool = False) -> Iterator[Path]:
+    """Write a folder whole: it has another name until all went well, and is removed when it did not; perhaps a seal.
 
     A folder that was there before stays until the new one is complete, so an interrupted or failed run loses nothing.
 
@@ -63,7 +64,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     with _unfinished(folder, Path.mkdir) as unfinished:
         yield unfinished
         try:
-            take_place(unfinished, folder)
+            take_place(unfinished, folder, sealed=sealed)
         except DataError as error:
             other = free_name(folder)
             unfinished.rename(other)
@@ -127,7 +128,7 @@ def check_writable(folder: Path, names: Iterable[str], whole: Iterable[str] = ()
 
 
 @contextlib.contextmanager
-def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
+def file_written_whole(path: Path, *, anyones: bool = False, sealed: bool = False) -> Iterator[Path]:
     """Write a single file whole: under another name until the end, when it is listed in the marker of its folder.
 
     With ``anyones`` a file that is there is replaced whoever wrote it, as an editor would, and there is no marker.
@@ -141,7 +142,7 @@ def file_written_whole(path: Path, *, anyones: bool = False) -> Iterator[Path]:
         yield unfinished
         flush(unfinished)
         if not anyones:
-            _list(path.parent, path.name)
+            _list(path.parent, path.name, unfinished if sealed else None)
             flush(path.parent / MARKER)
         os.replace(unfinished, path)
         flush(path.parent)
@@ -156,7 +157,7 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if _is_left(left):
+        if is_left(left):
             remove_known(left)
     made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     unfinished = made.with_name(f"{made.name}.tmp")
@@ -170,17 +171,15 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
             remove_known(place)
 
 
-def _is_left(path: Path) -> bool:
-    """Whether no process holds a file or folder; False where that cannot be told."""
+def is_left(path: Path) -> bool:
+    """Whether no process holds something unfinished any more; False where that cannot be told."""
     if fcntl is None:
         return False
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), contextlib.ExitStack() as closed:
         handle = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        finally:
-            os.close(handle)
+        closed.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     return False
 
 
@@ -263,14 +262,14 @@ def held_alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def take_place(new: Path, folder: Path) -> None:
+def take_place(new: Path, folder: Path, *, sealed: bool = False) -> None:
     """Rename ``new`` to ``folder`` when all of it is on the disk; the old one steps aside, on Linux in the same step.
 
     Raises:
         DataError: The old one holds something that this program did not write.
     """
     check_replaceable(folder)
-    write_marker(new, Marker(frozenset(entries(new)), ()))
+    write_marker(new, whole_marker(new, sealed))
     for place, _, names in os.walk(new):
         flush(*(path for name in names if not (path := Path(place, name)).is_symlink()), Path(place))
     old = new.with_suffix(".old")
@@ -391,10 +390,10 @@ def remove_known(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _list(folder: Path, name: str) -> None:
+def _list(folder: Path, name: str, sealed: Path | None) -> None:
     """Add a name to the marker of a folder; processes that do so at once wait for each other."""
     alone = TEMPORARY.fullmatch(folder.name)  # as long as it has that name, it is locked by who writes into it
     with contextlib.nullcontext() if alone else held_alone(folder, wait=True):
         found = read_marker(folder) or UNMARKED
-        if not found.covers(name):
-            write_marker(folder, found._replace(files=found.files | {name}))
+        if not found.covers(name) or sealed or name in found.seal:
+            write_marker(folder, found.having(name, sealed))

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from optical.errors import DataError
 from optical.version import __version__
 
 MARKER = ".optical.json"
@@ -55,10 +56,12 @@ class Marker(NamedTuple):
     Attributes:
         files: Names of what was written there, relative to the folder.
         working: Patterns of names, for a folder that another library writes into; such a name covers all below it.
+        seal: Name -> what :func:`noted` says of the file, where that was asked for.
     """
 
     files: frozenset[str]
     working: tuple[str, ...]
+    seal: Mapping[str, Mapping[str, Any]] = {}
 
     def covers(self, name: str) -> bool:
         """Whether a relative name is of something that this program wrote; that of an empty folder ends with a /."""
@@ -66,6 +69,16 @@ class Marker(NamedTuple):
         if name == MARKER or any(fnmatchcase(first, one) for one in self.working):
             return True
         return name in self.files or (name.endswith("/") and any(one.startswith(name) for one in self.files))
+
+    def having(self, name: str, sealed: Path | None) -> Marker:
+        """With one more file, and with a seal of it where there is one to seal under that name.
+
+        Its time is left out: a file that is kept by itself has that of its last use.
+        """
+        seal = {one: known for one, known in self.seal.items() if one != name}
+        if sealed is not None:
+            seal[name] = {key: value for key, value in noted(sealed).items() if key != "mtime_ns"}
+        return self._replace(files=self.files | {name}, seal=seal)
 
 
 UNMARKED = Marker(frozenset(), ())
@@ -157,7 +170,7 @@ def read_marker(folder: Path) -> Marker | None:
     try:
         found = json.loads((folder / MARKER).read_bytes())
         if str(found["made_by"]).startswith("optical"):
-            return Marker(frozenset(found.get("files", [])), tuple(found.get("working", [])))
+            return Marker(frozenset(found.get("files", [])), tuple(found.get("working", [])), {**found.get("seal", {})})
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
@@ -165,7 +178,7 @@ def read_marker(folder: Path) -> Marker | None:
 
 def write_marker(folder: Path, marker: Marker) -> None:
     """Write the marker of a folder whole, in place of the one that is there."""
-    listed = {"files": sorted(marker.files), "working": list(marker.working)}
+    listed = {"files": sorted(marker.files), "working": list(marker.working), "seal": {**marker.seal}}
     text = json.dumps(
         {"made_by": f"optical {__version__}", **{key: value for key, value in listed.items() if value}}, indent=1
     )
@@ -175,6 +188,36 @@ def write_marker(folder: Path, marker: Marker) -> None:
         os.replace(unfinished, folder / MARKER)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def whole_marker(folder: Path, sealed: bool) -> Marker:
+    """The marker of a folder that was just written; with a seal of all but the card, which is its owner's to edit."""
+    names = list(entries(folder))
+    seal = {name: noted(folder / name) for name in names if sealed and not name.endswith(("/", "README.md"))}
+    return Marker(frozenset(names), (), seal)
+
+
+def seal_of(path: Path) -> dict[Path, Mapping[str, Any]]:
+    """File -> what was noted of it when a folder, or a single file, was written; empty for what has no seal."""
+    folder, single = (path, None) if path.is_dir() else (path.parent, path.name)
+    marker = read_marker(folder) or UNMARKED
+    return {folder / name: note for name, note in marker.seal.items() if single in (None, name)}
+
+
+def check_sealed(path: Path, remedy: str, *, full: bool = False) -> bool:
+    """Refuse a folder or a file that has a seal and is not as it was written; see :func:`changed`.
+
+    Returns:
+        Whether it has a seal; what was written before there were some is taken as it is.
+
+    Raises:
+        DataError: The first file that is another; it ends with the remedy.
+    """
+    seal = seal_of(path)
+    for file, note in seal.items():
+        if problem := changed(file, note, full=full):
+            raise DataError(f"{file} {problem}; {remedy}")
+    return bool(seal)
 
 
 def checksum(texts: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -25,7 +26,7 @@ from optical.files import (
     write_text,
     written_whole,
 )
-from optical.marker import MARKER
+from optical.marker import MARKER, check_sealed
 from optical.version import __version__
 
 
@@ -100,6 +101,49 @@ def test_what_a_killed_process_had_put_aside_is_in_nobodys_way(tmp_path, there):
         (tmp_path / name / name).write_text("x")
     take_place(tmp_path / ".run.parts", tmp_path / "run")
     assert names(tmp_path) == ["run", "run/.run.parts"]
+
+
+def test_a_sealed_folder_is_as_it_was_written_or_is_refused(tmp_path):
+    with written_whole(tmp_path / "made", sealed=True) as unfinished:
+        (unfinished / "deep").mkdir()
+        for name in ("a", "deep/b", "README.md"):
+            (unfinished / name).write_text("whole")
+    folder = tmp_path / "copy"
+    shutil.copytree(tmp_path / "made", folder, copy_function=shutil.copy)
+    time = (folder / "a").stat().st_mtime_ns
+    assert check_sealed(folder, "mend it")
+    assert (folder / "a").stat().st_mtime_ns == (tmp_path / "made" / "a").stat().st_mtime_ns != time
+    (folder / "README.md").write_text("My own words.")
+    (folder / "notes").write_text("mine")
+    assert check_sealed(folder, "mend it", full=True)
+    for harm, says in (
+        (lambda file: file.write_text("WHOLE"), "does not have the checksum that was written; mend it"),
+        (lambda file: file.write_text("cut"), "has 3 bytes, not the 5 that were written; mend it"),
+        (lambda file: file.unlink(), "is missing; mend it"),
+    ):
+        harm(folder / "deep" / "b")
+        with pytest.raises(DataError) as error:
+            check_sealed(folder, "mend it")
+        assert str(error.value) == f"{folder / 'deep' / 'b'} {says}"
+    earlier(tmp_path / "older", "kept")
+    assert not check_sealed(tmp_path / "older", "mend it")
+    assert not check_sealed(tmp_path / "none", "mend it")
+
+
+def test_a_sealed_file_is_as_it_was_written_whenever_it_was_of_use(tmp_path):
+    for text in ("first", "again"):
+        with file_written_whole(tmp_path / "kept.json", sealed=True) as unfinished:
+            unfinished.write_text(text)
+    write_text(tmp_path / "other", "x")
+    os.utime(tmp_path / "kept.json", ns=(1, 1))
+    assert check_sealed(tmp_path / "kept.json", "mend it", full=True)
+    assert (tmp_path / "kept.json").stat().st_mtime_ns == 1
+    assert not check_sealed(tmp_path / "other", "mend it", full=True)
+    (tmp_path / "kept.json").write_text("AGAIN")
+    with pytest.raises(DataError, match=r"kept\.json does not have the checksum"):
+        check_sealed(tmp_path / "kept.json", "mend it", full=True)
+    write_text(tmp_path / "kept.json", "by another hand of ours")
+    assert not check_sealed(tmp_path / "kept.json", "mend it", full=True)
 
 
 def test_a_folder_that_was_there_is_replaced_as_a_whole(tmp_path):

@@ -49,15 +49,21 @@ def list_(cache: Folder = None) -> None:
 
 @_sub
 def verify(cache: Folder = None) -> None:
-    """Compare the vectors that are kept with the checksums that were noted when they were written."""
+    """Compare what is kept with the checksums that were noted when it was written."""
     from optical.pipeline import cache as caches
 
-    entries = [one for one in caches.kept(cache or vectors_cache()) if one.kind in (caches.DOCUMENTS, caches.PAIRS)]
-    damages = caches.damages(entries)
-    found(entries=len(entries), damages={str(path): problem for path, problem in damages.items()})
+    told = caches.verified(caches.kept(cache or vectors_cache()))
+    damages = {str(path): problem for path, problem in told.items() if problem}
+    unsealed = [str(path) for path, problem in told.items() if problem is None]
+    found(entries=len(told), damages=damages, not_sealed=unsealed)
+    for path in unsealed:
+        line = f"{path} is not sealed: an earlier version made it, which noted no checksums"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for problem in damages.values():
         console.print(problem, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(entries) - len(damages)} of {len(entries)} are as they were written", highlight=False)
+    whole = len(told) - len(damages) - len(unsealed)
+    also = f", {len(unsealed)} not sealed" if unsealed else ""
+    console.print(f"{whole} of {len(told)} are as they were written{also}", highlight=False)
     if damages:
         raise typer.Exit(1)
 

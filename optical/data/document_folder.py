@@ -20,17 +20,21 @@ from optical.data import document_files, document_tables
 from optical.data.lines import files_below
 from optical.data.records import ENGLISH, Doc, Documents
 from optical.errors import DataError
-from optical.files import user_cache
+from optical.files import checksum, user_cache
 from optical.limits import check_regular
 
 logger = logging.getLogger(__name__)
 
 KINDS = (*document_tables.READERS, *document_files.READERS)
 DATABASE = "documents.sqlite"  # in the user's cache: texts of HTML and PDF
+_COLUMNS = "title, text, extra, sha256"  # of a text, and the checksum of the others
 TOLD = 1_000  # files of a slow kind that are read before progress is told
 _LANG = re.compile(r"(?:docs|corpus)\.(?P<lang>[^.]+)")
 _NO_ID = re.compile(r"[\s\x00-\x20\x7f-\x9f\udc80-\udcff]")  # the last are bytes of a name that is not UTF-8
-_SCHEMA = "create table if not exists documents (path text primary key, stamp text, title text, text text, extra text)"
+_SCHEMA = (
+    "create table if not exists documents (path text primary key, stamp text, title text, text text, extra text, "
+    "sha256 text)"
+)
 
 
 def file_documents(file: Path) -> Documents:
@@ -108,6 +112,31 @@ def kept_texts(path: Path) -> int | None:
         return None
 
 
+def check_texts(path: Path) -> bool:
+    """Compare the texts of slow files that a database holds with their checksums.
+
+    Returns:
+        Whether each has one; those that an earlier version kept have none.
+
+    Raises:
+        DataError: The database is damaged, or some of the texts are others than those that were read from the files.
+    """
+    remedy = f"remove {path}: the files are read again"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            if (found := database.execute("pragma quick_check").fetchone()[0]) != "ok":
+                raise DataError(f"{path} is damaged ({found}); {remedy}")
+            sealed = True
+            for file, _, title, text, extra, *sha256 in database.execute("select * from documents"):
+                known = sha256[0] if sha256 else None
+                sealed &= known is not None
+                if known not in (None, checksum([title, text, extra])):
+                    raise DataError(f"{path} has another text of {file} than was read; {remedy}")
+            return sealed
+    except sqlite3.Error as error:
+        raise DataError(f"{path} is damaged ({error}); {remedy}") from error
+
+
 def _as_in_addresses(match: re.Match[str]) -> str:
     """A character as %20, a byte for each two digits."""
     return "%20" if match[0].isspace() and match[0] >= " " else quote_from_bytes(os.fsencode(match[0]), safe=b"")
@@ -128,6 +157,8 @@ class _Kept:
                 self._give_up(error)
         for statement in ("pragma journal_mode = wal", "pragma synchronous = normal", _SCHEMA):
             self._row(statement)
+        if not self._row("select 1 from pragma_table_info('documents') where name = 'sha256'"):
+            self._row("alter table documents add column sha256 text")  # which earlier versions did not have
 
     def read(self, file: Path, reader: Callable[[Path], Doc]) -> Doc:
         """The document of a file, read anew only if the file has changed."""
@@ -136,11 +167,14 @@ class _Kept:
         except OSError as error:
             raise DataError(f"cannot read ({error.strerror or error}): {file}; check that you may read it") from error
         stamp = f"1 {state.st_size} {state.st_mtime_ns}"  # 1: of the way of reading
-        row = self._row("select title, text, extra from documents where path = ? and stamp = ?", path, stamp)
+        row = self._row(f"select {_COLUMNS} from documents where path = ? and stamp = ?", path, stamp)
+        if row and row[-1] in (None, checksum(row[:-1])):
+            return Doc("", *row[:-1])
         if row:
-            return Doc("", *row)
+            logger.warning("%s: what was kept of its text is damaged, so it is read again", file)
         doc = reader(file)
-        self._row("insert or replace into documents values (?, ?, ?, ?, ?)", path, stamp, *doc[1:])
+        values = (path, stamp, *doc[1:], checksum(doc[1:]))
+        self._row(f"insert or replace into documents (path, stamp, {_COLUMNS}) values (?, ?, ?, ?, ?, ?)", *values)
         self._new += 1
         if self._new % TOLD == 0:
             logger.warning("%s: %s of %s slow files read", self._folder, f"{self._new:,}", f"{self._files:,}")

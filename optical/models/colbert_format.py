@@ -53,7 +53,7 @@ def save_combined(encoder: Encoder, folder: Path, say: Callable[[str], None] = l
         size = transformer(multi).get_embedding_dimension()
         weight = torch.eye(size)
         say(f"the student has no projection: an identity matrix of {size} x {size} stands in for it")
-    with written_whole(folder) as unfinished:
+    with written_whole(folder, sealed=True) as unfinished:
         _write(multi, weight, unfinished)
         lost = _difference(multi, unfinished)
         if not lost <= ALLOWED:

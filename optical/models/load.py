@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from optical.errors import DataError, RecipeError
+from optical.marker import check_sealed
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
 from optical.models.encoders import Encoder, encode_batch, with_same_weights
 from optical.models.hub import only_cached
+from optical.models.onnx_encoder import CHANGED
 from optical.models.packaged_teachers import check_model_name, packaged_teacher
 from optical.models.query_words import read_seen_words
 from optical.models.towers import Towers, names_of, split_routes
@@ -40,7 +42,8 @@ def load_encoder(model: str | Path | Encoder, device: str | None = None) -> Enco
     Stanford ColBERT folders) a ``MultiVectorEncoder``. A plain transformers checkpoint gets mean pooling, DPR's [CLS].
 
     Raises:
-        DataError: No such model, one that is no encoder of text, or one with an encoder for each side.
+        DataError: No such model, one that is no encoder of text or has an encoder for each side, or an export that is
+            not as it was written.
         RecipeError: The device is not here.
     """
     towers = load_towers(model, device)
@@ -93,6 +96,7 @@ def _load(model: str, device: str | None) -> Towers:
     _check_device(device)
     name = str(packaged_teacher(model) or model)
     check_model_name(name)
+    check_sealed(Path(name), CHANGED)
     alone = not Path(name).is_dir() and only_cached(name)
     config = _read_config(name, "config.json", alone)
     own = _read_config(name, "config_sentence_transformers.json", alone)

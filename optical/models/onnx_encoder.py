@@ -14,10 +14,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from optical.errors import DataError
+from optical.marker import check_sealed
 from optical.models.query_words import QueryWords, Slotted, read_seen_words
 
 MANIFEST, TOKENIZER = "onnx.json", "tokenizer.json"  # optical.json marks an index
 KIND = "onnx query encoder"
+CHANGED = "run the same `optical export` again, or copy the folder again"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra, which make the graphs
 Precision = Literal["fp32", "int8"]
 COMPOSED, WEIGHT = "composed_ids", "composed_weight"  # inputs of a student that composes unseen words
@@ -73,9 +75,10 @@ class OnnxEncoder:
             precision: Which graph; default int8 where there is one.
 
         Raises:
-            DataError: The folder is missing, damaged or no export, or onnxruntime is not installed.
+            DataError: The folder is missing, no export or not as it was written, or onnxruntime is not installed.
         """
         manifest = read_manifest(Path(folder))
+        check_sealed(Path(folder), CHANGED)
         chosen = precision or list(manifest.graphs)[-1]
         if chosen not in manifest.graphs:
             raise DataError(

@@ -97,7 +97,7 @@ def export(encoder: Encoder, folder: Path, *, int8: bool = True, texts: Sequence
     student = fingerprint(encoder)
     encoder = copy.deepcopy(encoder).cpu().float().eval()
     manifest = _manifest(encoder)
-    with written_whole(folder) as unfinished, torch.inference_mode(False), torch.no_grad():
+    with written_whole(folder, sealed=True) as unfinished, torch.inference_mode(False), torch.no_grad():
         _write_graph(encoder, manifest, unfinished)
         if int8:
             _write_int8(unfinished)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from optical.errors import DataError
 from optical.files import file_checksum, held_alone, user_cache, written_whole
+from optical.marker import check_sealed
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
 DEFAULT_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -84,8 +85,8 @@ def e5_teacher() -> Path:
     Processes that want it at once wait for the one that converts it.
 
     Raises:
-        DataError: The package is not installed, its weights are not the published ones, or the cache folder cannot be
-            written.
+        DataError: The package is not installed, its weights are not the published ones, the cache folder cannot be
+            written, or what is there is not as it was written.
     """
     installed = _package(E5_TEACHER)
     file = installed / "e5-small-q4.bin"
@@ -102,6 +103,7 @@ def e5_teacher() -> Path:
             f"{cache}: {E5_TEACHER} cannot be converted into the cache folder ({error.strerror or error}), some 235 "
             "MB; set OPTICAL_CACHE to a folder with room"
         ) from error
+    check_sealed(folder, f"remove {folder}, and it is converted again")
     return folder
 
 
@@ -109,7 +111,7 @@ def _convert(file: Path, folder: Path) -> None:
     from optical.models.e5_convert import write_encoder_folder
     from optical.models.e5_package import read_package
 
-    with written_whole(folder) as unfinished:
+    with written_whole(folder, sealed=True) as unfinished:
         write_encoder_folder(read_package(file), unfinished, E5_NOTE)
 
 

@@ -43,7 +43,7 @@ def save_router(
     """
     check_replaceable(folder)
     router = _joined(towers)
-    with written_whole(folder) as unfinished:
+    with written_whole(folder, sealed=True) as unfinished:
         write_encoder(router, unfinished)
         again = type(router)(str(unfinished), device="cpu")
         lost = [

@@ -30,6 +30,7 @@ from optical.models.load import load_student
 from optical.models.prompts import query_prompt
 from optical.pipeline.embed import load_teacher
 from optical.pipeline.inputs import read_inputs
+from optical.pipeline.run_folder import check_read
 from optical.retrieval.matches import word_spans
 from optical.training.distillation_loss import NO_TERMS, DistillationLoss, centre_of
 from optical.training.mixture import mix
@@ -145,6 +146,7 @@ def align_run(
 
 def load_both(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> dict[str, Encoder]:
     """Load the start of a finished run, where the run has kept it, and its student."""
+    check_read(recipe, "transplant")
     folders = {BEFORE: recipe.folder / "transplant", AFTER: recipe.folder / "student"}
     if not folders[BEFORE].is_dir():
         say(f"{folders[BEFORE]} is not there, so only the plan after training is shown")

@@ -28,6 +28,7 @@ from optical.pipeline.exported_documents import Asking, rows_of
 from optical.pipeline.index import index_folder, search_params, serves
 from optical.pipeline.inputs import collection_path, first_collection
 from optical.pipeline.manifest import teacher_of
+from optical.pipeline.run_folder import SEARCHED, check_read
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
 from optical.retrieval.dense.index import DenseIndex
@@ -147,8 +148,10 @@ def load_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Loa
     another job replaces meanwhile is loaded again.
 
     Raises:
-        DataError: No student, no collection, or an index of other documents, or of another student.
+        DataError: No student, no collection, a file that is not as it was written, or an index of other documents or of
+            another student.
     """
+    check_read(recipe, *SEARCHED)
     lang, collection = first_collection(recipe, say, "searching")
     return read_whole(recipe.folder, lambda: _load_run(recipe, lang, collection))
 

@@ -6,7 +6,6 @@ Everything in them can be made again from its inputs. Only what this program wro
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -15,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optical.data.document_folder import DATABASE, kept_texts
+from optical.data.document_folder import DATABASE, check_texts, kept_texts
 from optical.embeddings.shard import read_shard
 from optical.errors import DataError
-from optical.files import remove_known, remove_ours, user_cache
+from optical.files import is_left, remove_known, remove_ours, user_cache
+from optical.marker import check_sealed
 from optical.models.packaged_teachers import E5_TEACHER
 
 _DIGEST = "[0-9a-f]{16,}"
@@ -34,6 +34,8 @@ KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint 
     rf"bm25-{_DIGEST}()": "BM25 index",
     rf"{E5_TEACHER}-.*()": "converted teacher",
 }
+SHARD = r"shard-\d{5}()"  # in a folder of documents
+UNFINISHED = r"\.(.+)\.[0-9a-f]+(\.tmp|\.old|)"  # something of that name, while it is written or removed
 SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -60,7 +62,9 @@ class Kept(NamedTuple):
 def kept(vectors: Path) -> list[Kept]:
     """Everything of a known name in the folder of vectors and in the user's cache, the last used first."""
     there = {
-        path.absolute(): path for folder in (user_cache(), vectors) if folder.is_dir() for path in folder.iterdir()
+        path.absolute(): path
+        for folder in (user_cache(), vectors)
+        for path in (*folder.glob("*"), *folder.glob("documents-*/.shard-*"))
     }
     found = [one for path in there.values() if (one := _kept(path))]
     return sorted(found, key=lambda one: (-one.used, one.path.name))
@@ -72,13 +76,15 @@ def _kept(path: Path) -> Kept | None:
     if path.name == DATABASE:
         texts, files = kept_texts(path), _files(path)
         return None if texts is None else Kept(path, TEXTS, "", texts, _bytes(files), max(map(_changed, files)))
-    unfinished = re.fullmatch(r"\.(.+)\.(\d+)\.tmp", path.name)
+    if unfinished := re.fullmatch(UNFINISHED, path.name):
+        match = next(filter(None, (re.fullmatch(one, unfinished[1]) for one in (*KINDS, SHARD))), None)
+        young = not unfinished[2] and _changed(path) > time.time() - 60  # it may get its lock and its name just now
+        if match is None or young or not is_left(path):
+            return None
+        return Kept(path, LEFT_OVER, match[1], None, _bytes(_files(path)), _changed(path))
     for pattern, kind in KINDS.items():
-        if match := re.fullmatch(pattern, unfinished[1] if unfinished else path.name):
-            if unfinished and _runs(int(unfinished[2])):
-                return None
-            kind, texts = (LEFT_OVER, None) if unfinished else (kind, _count(path))
-            return Kept(path, kind, match[1], texts, _bytes(_files(path)), _changed(path))
+        if match := re.fullmatch(pattern, path.name):
+            return Kept(path, kind, match[1], _count(path), _bytes(_files(path)), _changed(path))
     return None
 
 
@@ -96,17 +102,6 @@ def _bytes(files: Iterable[Path]) -> int:
 
 def _changed(path: Path) -> float:
     return path.stat().st_mtime
-
-
-def _runs(process: int) -> bool:
-    """Whether a process of this machine is still there, which may be writing."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def _count(path: Path) -> int | None:
@@ -160,20 +155,40 @@ def _hashes(folder: Path) -> np.ndarray:
     return np.concatenate([np.zeros(0, "<u8"), *(one["hash"][:, 0] for one in kept if one is not None)])
 
 
-def damages(entries: Iterable[Kept]) -> dict[Path, str]:
-    """Vectors that do not have the checksums that were written -> what is wrong, and what to do."""
-    from optical.embeddings.cache import read_vectors  # loads torch
+def verified(entries: Iterable[Kept]) -> dict[Path, str | None]:
+    """Compare all with the checksums that were noted when it was written; what a killed process left has none.
 
+    Returns:
+        Its path -> what is wrong and what to do; empty where nothing is, None where no checksum was noted, since it was
+        made by a version that noted none.
+    """
     found = {}
     for one in entries:
-        try:
-            for shard in one.path.glob("shard-*") if one.kind == DOCUMENTS else ():
-                read_shard(shard, verify=True)
-            if one.kind == PAIRS:
-                read_vectors(one.path, verify=True)
-        except DataError as error:
-            found[one.path] = str(error)
+        if one.kind != LEFT_OVER:
+            try:
+                found[one.path] = "" if _is_sealed(one) else None
+            except DataError as error:
+                found[one.path] = str(error)
     return found
+
+
+def _is_sealed(one: Kept) -> bool:
+    """Whether checksums were noted of something, with which it agrees.
+
+    Raises:
+        DataError: It does not.
+    """
+    if one.kind == DOCUMENTS:
+        shards = [read_shard(shard, verify=True) for shard in sorted(one.path.glob("shard-*"))]
+        return bool(shards)
+    if one.kind == PAIRS:
+        from optical.embeddings.cache import read_vectors  # loads torch
+
+        read_vectors(one.path, verify=True)
+        return "files" in json.loads((one.path / "optical.json").read_bytes())
+    if one.kind == TEXTS:
+        return check_texts(one.path)
+    return check_sealed(one.path, f"remove {one.path}: it is made again", full=True)
 
 
 class Pruned(NamedTuple):

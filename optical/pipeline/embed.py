@@ -25,7 +25,9 @@ from optical.embeddings.cache import document_vectors, stream_vectors
 from optical.embeddings.embed import EmbedOptions
 from optical.embeddings.embedded_collection import EmbeddedCollection, unembedded
 from optical.embeddings.vectors import Vectors
+from optical.errors import DataError
 from optical.files import file_written_whole, mark_used
+from optical.marker import check_sealed
 from optical.models import encoders, load
 from optical.models.encoders import Encoder
 from optical.models.linear_map import Body, body_for
@@ -35,6 +37,7 @@ from optical.models.reading import counted_tokens, limit_of
 from optical.models.towers import Towers, check_towers, names_of, prompted_towers
 from optical.pipeline.choose_compute import with_compute
 from optical.pipeline.inputs import collection_path, distinct, no_collection
+from optical.pipeline.run_folder import check_part
 from optical.pipeline.sides import check_english
 
 MUCH = 0.2  # share of the documents' tokens that are not read from which passages are proposed
@@ -47,6 +50,8 @@ def teacher_towers(recipe: Recipe) -> Towers:
         DataError: It cannot be loaded, or its two encoders have vectors that cannot be compared.
     """
     names = names_of(recipe.teacher)
+    for name in names:
+        check_part(Path(name))
     queries, documents = towers = load_towers(recipe.teacher, recipe.device)
     if recipe.late_interaction:
         queries = encoders.as_multi_vector(queries, recipe.query_length)
@@ -125,7 +130,7 @@ def searched_texts(
         ids = PassageIds(doc.id for doc in passages(collection.docs, collection.docs_lang, count, limit))
         if keep:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with file_written_whole(kept) as unfinished:
+            with file_written_whole(kept, sealed=True) as unfinished:
                 unfinished.write_text(json.dumps(ids), encoding="utf-8")
     if len(ids) == len(whole):
         return whole, FullTexts(collection.docs)
@@ -134,10 +139,11 @@ def searched_texts(
 
 
 def _read_passages(kept: Path) -> PassageIds | None:
-    """The ids of passages that an earlier job has kept; None where it has not."""
+    """The ids of passages that an earlier job has kept; None where it has not, or they are damaged."""
     try:
+        check_sealed(kept, "", full=True)
         found = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, DataError):
         return None
     mark_used(kept)
     return PassageIds(found)

@@ -31,7 +31,15 @@ from optical.pipeline.embed import embed_documents, embed_each, load_student, te
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.index import factory_of, index_folder, search_params, serves
 from optical.pipeline.inputs import distinct, first_judged, run_collections, say_skipped
-from optical.pipeline.run_folder import COMPARED, check_evaluate, evaluation_folder, next_generation
+from optical.pipeline.run_folder import (
+    COMPARED,
+    MEASURED,
+    check_evaluate,
+    check_part,
+    check_read,
+    evaluation_folder,
+    next_generation,
+)
 from optical.pipeline.sides import check_split, judged, measurable, sides, unjudged
 from optical.retrieval import recall
 from optical.retrieval.search import open_index, search
@@ -53,6 +61,7 @@ def evaluate_run(
         DataError: Nobody has judged or asked anything, or the run cannot be read.
     """
     check_evaluate(recipe.folder)
+    check_read(recipe, *MEASURED)
     with next_generation(recipe, say) as (recipe, say):
         return _evaluate(recipe, student, say, feedback)
 
@@ -79,6 +88,8 @@ def _evaluate(
 def load_systems(recipe: Recipe, student: Path | None) -> dict[str, Encoder]:
     """The transplant, where the run has kept it, and the student of a run; or another student alone."""
     systems = {}
+    if student is not None:
+        check_part(student)
     if student is None and (recipe.folder / "transplant").is_dir():
         systems[report.TRANSPLANT] = load.load_student(recipe.folder / "transplant", recipe.device)
     systems[report.STUDENT] = load.load_student(student, recipe.device) if student else load_student(recipe)
@@ -208,6 +219,7 @@ def compare_with(
     """
     if keep:
         check_evaluate(recipe.folder, COMPARED)
+        check_read(recipe, "evaluation")
     recipe = first_judged(recipe, say)
     collection, name = run_collections(recipe)[recipe.lang], recipe.search.split
     check_split(collection, recipe.lang, name)

@@ -36,7 +36,7 @@ from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import bitext_path, collection_path, first_judged
 from optical.pipeline.manifest import versions
-from optical.pipeline.run_folder import next_generation
+from optical.pipeline.run_folder import check_read, next_generation
 from optical.pipeline.sides import check_split
 from optical.retrieval.search import search_vectors
 
@@ -176,11 +176,12 @@ def _place(
 ) -> Iterator[tuple[Recipe, Path, Callable[[str], None]]]:
     """Where an export is made: in the run's next generation, or beside the folder that it takes the place of."""
     check_replaceable(folder or recipe.folder / name)
+    check_read(recipe)
     if folder is None:
         with next_generation(recipe, say) as (recipe, say):
             yield recipe, recipe.folder / name, say
     else:
-        with written_whole(folder) as made:
+        with written_whole(folder, sealed=True) as made:
             yield recipe, made, lambda line: say(line.replace(str(made), str(folder)))
 
 

@@ -24,6 +24,7 @@ from optical.pipeline.embed import document_encoder, embed_documents, load_stude
 from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import first_collection
 from optical.pipeline.manifest import teacher_of
+from optical.pipeline.run_folder import check_read
 from optical.retrieval.dense.penalised import HUBNESS, asked
 from optical.retrieval.matches import Hit, passage_hit
 from optical.retrieval.search import best_passages
@@ -93,6 +94,7 @@ def rows_of(collection: Collection) -> dict[str, int]:
 
 def asking(recipe: Recipe, lang: str, collection: Collection) -> Asking:
     """Load the student of a finished run and tell which documents are its own."""
+    check_read(recipe)
     student = load_student(recipe)
     made = hubness_of(recipe).facts(student, lang)
     return Asking(
@@ -116,6 +118,7 @@ def embedded_for_export(
     Raises:
         DataError: The teacher is not the run's any more.
     """
+    check_read(recipe)
     lang, collection = first_collection(recipe, say, "exporting")
     embedder, hubness = document_encoder(recipe, collection), hubness_of(recipe)
     refuse(embedder)

@@ -24,7 +24,7 @@ from optical.evaluation.significance import holm, randomisation
 from optical.files import file_written_whole, strict_json, write_text
 from optical.pipeline.inputs import read_collections
 from optical.pipeline.report_sections import Bar, Chart, Results, RunPage, chart, read_run_page
-from optical.pipeline.run_folder import next_generation
+from optical.pipeline.run_folder import REPORTED, check_read, next_generation
 from optical.version import __version__
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def report_runs(
     several = len(recipes) > 1
     name = COMPARISON if several else PAGE
     path = out or recipes[0].folder / name
+    for recipe in recipes:
+        check_read(recipe, *REPORTED)
     pages = [_read(recipe, None if several else _collections(recipe, say)) for recipe in recipes]
     if not several:
         for sentence in pages[0].missing:

@@ -22,6 +22,7 @@ from optical.files import check_place, strict_json, write_text, written_whole
 from optical.marker import MARKER, entries
 from optical.models.hub import SECONDS
 from optical.pipeline.card import current, named
+from optical.pipeline.run_folder import SEARCHED, check_read
 from optical.pipeline.verify import FILES, MANIFEST, note_files, read_manifest, sealed
 
 RECIPE = "recipe.toml"
@@ -53,6 +54,7 @@ def contents(recipe: Recipe, address: str, *, with_index: bool = False, licence:
         with_index: Also its indexes.
         licence: Of the card; see :func:`optical.pipeline.card.named`.
     """
+    check_read(recipe, *(SEARCHED if with_index else ()), "evaluation")
     run = recipe.folder
     found: dict[str, Any] = _files(run / "student", "")
     for folder in sorted(run.glob("index")) + sorted(run.glob("index-*")) if with_index else []:

@@ -19,7 +19,7 @@ from optical.models.prompts import document_prompt
 from optical.pipeline.embed import embed_documents, embed_each, load_student, teacher_towers
 from optical.pipeline.hubness import NONE, hubness_of
 from optical.pipeline.inputs import collection_path, run_collections
-from optical.pipeline.run_folder import check_index, next_generation
+from optical.pipeline.run_folder import check_index, check_read, next_generation
 from optical.pipeline.sides import embeddable
 from optical.retrieval import dense
 from optical.retrieval.dense import partitioned
@@ -38,6 +38,7 @@ def index_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> li
         DataError: The recipe has no collection, or none in a language that the teacher or the student knows.
     """
     check_index(recipe)
+    check_read(recipe)
     with next_generation(recipe, say) as (recipe, say):
         collections = embeddable(run_collections(recipe), recipe.langs, say)
         embedder = teacher_towers(recipe).documents

@@ -19,7 +19,7 @@ from optical.files import check_writable, strict_json, write_text
 from optical.models.encoders import Encoder, encode_sentences, is_multi_vector
 from optical.pipeline.embed import load_student, teacher_towers
 from optical.pipeline.inputs import first_judged, run_collections
-from optical.pipeline.run_folder import next_generation
+from optical.pipeline.run_folder import check_read, next_generation
 from optical.pipeline.sides import check_split, sides
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def mteb_run(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> lis
     """
     check_installed()
     check_writable(recipe.folder, ["mteb/*.json"])
+    check_read(recipe)
     import mteb
 
     task = local_task(first_judged(recipe, say))

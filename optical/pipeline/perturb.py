@@ -31,7 +31,14 @@ from optical.pipeline.embed import embed_documents, teacher_towers
 from optical.pipeline.evaluate import load_systems
 from optical.pipeline.hubness import hubness_of
 from optical.pipeline.inputs import read_inputs, run_collections
-from optical.pipeline.run_folder import PERTURBED, check_evaluate, evaluation_folder, next_generation
+from optical.pipeline.run_folder import (
+    MEASURED,
+    PERTURBED,
+    check_evaluate,
+    check_read,
+    evaluation_folder,
+    next_generation,
+)
 from optical.pipeline.sides import measurable, sides, without_faults
 from optical.retrieval.search import search_vectors
 from optical.vocabulary.lexicon import bitext_lexicon
@@ -72,6 +79,7 @@ def perturb_run(
     if seeds < 1 or not kinds or not rates:
         raise ValueError(f"nothing to measure; received {kinds}, {rates}, {seeds} seeds; give at least one of each")
     check_evaluate(recipe.folder, PERTURBED)
+    check_read(recipe, *MEASURED)
     embedder = teacher_towers(recipe).documents
     split = recipe.search.split
     asked = _asked(measurable(run_collections(recipe), split, say), split, say)

@@ -14,6 +14,7 @@ from optical.errors import DataError, OpticalError
 from optical.files import check_writable
 from optical.generation import READY, settle
 from optical.generation import next_generation as switched_whole
+from optical.marker import is_ours
 from optical.pipeline.verify import MANIFEST, check_files, note_files
 
 Options = TypeVar("Options", bound=OfRun)
@@ -86,8 +87,7 @@ def kept(run: Path, *parts: str) -> Path:
         raise DataError(
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
         )
-    if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
-        check_files(run, ["recipe.toml", "student", BANK, *parts])
+    _check(run, "recipe.toml", *parts)
     return run / "recipe.toml"
 
 
@@ -102,6 +102,35 @@ def threads_begun(run: Path) -> int | None:
             threads = json.loads(file.read_text(encoding="utf-8")).get("threads")
             return threads if isinstance(threads, int) and threads > 0 else None
     return None
+
+
+def check_read(options: OfRun, *parts: str) -> None:
+    """Refuse a run whose student or given parts are not as they were written; every job that reads a run asks here.
+
+    Within the job that makes its next generation nothing is asked: it was when the job began.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    if options.folder == options.home:
+        settle(options.home)
+        _check(options.home, *parts)
+
+
+def check_part(folder: Path) -> None:
+    """Refuse a student or a teacher that is read by its own folder, where that is part of a run and not as written.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    if is_ours(folder.parent / MANIFEST):
+        settle(folder.parent)
+        check_files(folder.parent, [folder.name])
+
+
+def _check(run: Path, *parts: str) -> None:
+    if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
+        check_files(run, ["student", BANK, *parts])
 
 
 def read_files(run: Path) -> dict[Path, tuple[int, int]]:

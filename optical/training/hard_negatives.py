@@ -13,6 +13,7 @@ import torch
 from optical.config.teaching import Teaching
 from optical.errors import DataError
 from optical.files import checksum, file_written_whole
+from optical.marker import check_sealed
 from optical.models.encoders import Encoder, fingerprint, is_multi_vector
 from optical.models.precision import bfloat16
 from optical.models.prompts import document_prompt, query_prompt
@@ -38,7 +39,7 @@ def mine(start: Encoder, data: TeachingData, options: Teaching, cache: Path) -> 
         The rows, and how many of them have passages drawn by hash.
 
     Raises:
-        DataError: Fewer wrong passages than each query is to have.
+        DataError: Fewer wrong passages than each query is to have, or what is kept of them is damaged.
     """
     pairs = list(dict.fromkeys((example.query.text, example.doc.full) for example in data.examples))
     if not options.negatives:
@@ -49,7 +50,7 @@ def mine(start: Encoder, data: TeachingData, options: Teaching, cache: Path) -> 
     file = cache / f"negatives-{fingerprint(start)}-{name}.json"
     if not file.is_file():
         found = _search(start, pairs, corpus, options)
-        with file_written_whole(file) as unfinished:
+        with file_written_whole(file, sealed=True) as unfinished:
             unfinished.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
     rows = {(query, passage): [query, passage, *wrong] for query, passage, *wrong in _read(file)}
     rest = [pair for pair in pairs if pair not in rows]
@@ -79,6 +80,7 @@ def _drawn(
 
 
 def _read(file: Path) -> list[list[str]]:
+    check_sealed(file, "remove this file; it is made again", full=True)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

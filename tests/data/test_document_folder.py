@@ -1,15 +1,18 @@
 """Folders and files of documents: ids by path, what is left out, and what is kept of slow files."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from optical.data import document_files, document_folder
 from optical.data.collection import read_collection, stream_docs
 from optical.data.collection_folder import LAYOUTS
-from optical.data.document_folder import kind_of
+from optical.data.document_folder import check_texts, kind_of
 from optical.data.records import Doc, Query
 from optical.errors import DataError
+from optical.files import user_cache
 from tests.data.conftest import jsonl, message, write
 
 
@@ -112,6 +115,42 @@ def test_slow_files_are_read_once_until_they_change(articles, monkeypatch):
     os.utime(file, ns=(1, 1))
     assert read_collection(articles, ["so"]).docs[4] == Doc("page.HTML", "T", "<p>Other</p>")
     assert len(read) == 2
+
+
+def _changed(statement: str) -> None:
+    with closing(sqlite3.connect(user_cache() / document_folder.DATABASE)) as database:
+        database.execute(statement)
+        database.commit()
+
+
+def test_a_text_that_was_damaged_where_it_is_kept_is_read_again(articles, caplog):
+    first, place = read_collection(articles, ["so"]), user_cache() / document_folder.DATABASE
+    assert check_texts(place)
+    _changed("update documents set text = 'Wine'")
+    with pytest.raises(DataError, match=r"documents\.sqlite has another text of .*page\.HTML than was read; remove"):
+        check_texts(place)
+    assert read_collection(articles, ["so"]) == first
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{articles / 'page.HTML'}: what was kept of its text is damaged, so it is read again"
+    ]
+    assert check_texts(place)
+    place.write_bytes(place.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"documents\.sqlite is damaged"):
+        check_texts(place)
+
+
+def test_texts_that_an_earlier_version_kept_are_read_and_have_no_checksum(articles):
+    first, place = read_collection(articles, ["so"]), user_cache() / document_folder.DATABASE
+    _changed("alter table documents drop column sha256")
+    assert not check_texts(place)
+    assert read_collection(articles, ["so"]) == first
+    assert not check_texts(place)
+    write(articles / "new.html", "<p>Fire</p>")
+    read_collection(articles, ["so"])
+    assert not check_texts(place), "one of two has none"
+    _changed("update documents set text = 'Wine' where sha256 is not null")
+    with pytest.raises(DataError, match=r"another text of .*new\.html"):
+        check_texts(place)
 
 
 def test_progress_is_told_of_many_slow_files(articles, monkeypatch, caplog):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from optical.errors import DataError
+from optical.marker import MARKER
 from optical.models.encoders import encode_sentences, encode_tokens
 from optical.models.onnx_encoder import OnnxEncoder
 from optical.models.onnx_export import _manifest as manifest_of
@@ -32,6 +33,7 @@ def damage(folder: Path, **changes) -> None:
     path = folder / "onnx.json"
     kept = json.loads(path.read_text(encoding="utf-8")) | changes
     path.write_text(json.dumps({k: v for k, v in kept.items() if v is not ...}), encoding="utf-8")
+    (folder / MARKER).unlink(missing_ok=True)  # without its seal, as of an earlier version
 
 
 class TestVectors:
@@ -140,6 +142,12 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 DAMAGED = {  # what is wrong -> (how it is made, what the message has to say)
     "no folder": (shutil.rmtree, ["no such folder", "optical export"]),
     "no manifest": (lambda f: (f / "onnx.json").unlink(), ["no exported student", "optical export"]),
@@ -159,9 +167,22 @@ DAMAGED = {  # what is wrong -> (how it is made, what the message has to say)
 def test_a_folder_that_is_no_export_gets_one_message(what, folder):
     make, says = DAMAGED[what]
     make(folder)
+    if folder.is_dir():
+        (folder / MARKER).unlink(missing_ok=True)  # without its seal, as of an earlier version
     with pytest.raises(DataError) as caught:
         OnnxEncoder.load(folder)
     assert [part for part in [str(folder), *says] if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx", "tokenizer.json", "onnx.json"])
+def test_an_export_that_is_not_as_it_was_written_is_refused(name, folder):
+    OnnxEncoder.load(folder)
+    if name == "onnx.json":
+        (folder / name).write_text((folder / name).read_text().replace('"max_length": ', '"max_length": 1'))
+    else:
+        flip(folder / name)
+    with pytest.raises(DataError, match=rf"{name} (has|does not have) .*; run the same `optical export`"):
+        OnnxEncoder.load(folder)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,15 @@ class TestE5:
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
         assert (folder / ".optical.json").is_file()
 
+    def test_a_damaged_conversion_is_refused(self, e5):
+        file = e5_teacher() / "model.safetensors"
+        damaged = bytearray(file.read_bytes())
+        damaged[-1] ^= 1
+        file.write_bytes(damaged)
+        os.utime(file, ns=(1, 1))  # no disk's clock is too coarse for this
+        with pytest.raises(DataError, match=rf"{file} does not have the checksum .*; remove {file.parent}, and"):
+            load_encoder(E5_TEACHER)
+
     def test_another_checksum_is_refused_and_nothing_is_written(self, e5, tmp_path):
         damaged = bytearray(e5.read_bytes())
         damaged[-1] ^= 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,19 @@ def test_both_sides_are_as_they_were_in_sentence_transformers_alone(towers, tmp_
     ]
     save_router(again, tmp_path / "router", TEXTS, TEXTS)  # its own folder is replaced, and nothing is added to it
     assert [len(encoder) for encoder in load_towers(str(tmp_path / "router"), "cpu")] == [3, 3]
+
+
+def test_a_router_that_is_not_as_it_was_written_is_no_teacher(towers, tmp_path):
+    save_router(towers, tmp_path / "first", TEXTS, TEXTS)
+    shutil.copytree(tmp_path / "first", tmp_path / "router", copy_function=shutil.copy)
+    (tmp_path / "router" / "README.md").write_text("My own words.")
+    load_towers(str(tmp_path / "router"), "cpu")
+    (file, *_) = sorted((tmp_path / "router").rglob("model.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"safetensors does not have the checksum .*; run the same `optical export`"):
+        load_towers(str(tmp_path / "router"), "cpu")
 
 
 def test_an_ordinary_teacher_and_its_student(tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from optical.data.collection import read_collection
 from optical.embeddings.cache import document_vectors, teacher_vectors
 from optical.embeddings.embed import DEFAULTS, EmbedOptions
 from optical.errors import DataError
-from optical.files import file_written_whole, vectors_cache
+from optical.files import file_written_whole, held_alone, vectors_cache, written_whole
 from optical.pipeline import cache
 from tests.cli.conftest import command  # noqa: F401
 
@@ -56,6 +58,39 @@ def test_vectors_that_are_not_as_they_were_written_are_told(command, teacher, tm
     assert f"{documents / 'shard-00000'} is not the shard that was written: sentences.npy does not have" in out
     assert f"{pairs}: cached vectors cannot be read (tokens.npy does not have the checksum" in out
     assert "0 of 2 are as they were written" in out
+
+
+def test_all_that_is_kept_is_verified_and_what_has_no_seal_is_said(command, tmp_path, monkeypatch):
+    vectors, names = tmp_path / "vectors", ("0" * 16, "1" * 16)
+    sealed = [vectors / "negatives-{}-{}.json".format(*names), vectors / "passages-{}-{}-64.json".format(*names)]
+    for file in sealed:
+        with file_written_whole(file, sealed=True) as unfinished:
+            unfinished.write_text("[]")
+    for folder in (vectors / f"bm25-{names[0]}", tmp_path / "own" / "multilingual-e5-small-0-1"):
+        with written_whole(folder, sealed=True) as unfinished:
+            (unfinished / "file").write_text("whole")
+        sealed.append(folder / "file")
+    (tmp_path / "page.html").write_text("<p>The moon shines.</p>")
+    list(read_collection(tmp_path / "page.html", ["sw"]).docs)
+    older = vectors / f"bm25-{names[1]}"
+    with written_whole(older) as unfinished:
+        (unfinished / "file").write_text("of an earlier version")
+    (vectors / f".bm25-{names[1]}.12345678.tmp").mkdir()
+    given = ["cache", "verify", "--cache", vectors]
+    code, out, _ = command(*given)
+    assert code == 0
+    assert f"{older} is not sealed: an earlier version made it, which noted no checksums" in out
+    assert "5 of 6 are as they were written, 1 not sealed" in out
+    for file in sealed:
+        file.write_text(file.read_text()[::-1])
+    with closing(sqlite3.connect(tmp_path / "own" / "documents.sqlite")) as database:
+        database.execute("update documents set text = 'The sun shines.'")
+        database.commit()
+    code, out, _ = command(*given, "--json")
+    told = json.loads(out)
+    assert (code, told["not_sealed"], len(told["damages"])) == (1, [str(older)], 5)
+    for problem in told["damages"].values():
+        assert re.search(r"; remove \S+: ", problem), problem
 
 
 def test_what_is_kept_is_listed_with_the_last_used_first_and_other_files_are_not(teacher, tmp_path, embed):
@@ -167,14 +202,17 @@ def test_texts_of_slow_files_are_listed_and_removed_with_what_sqlite_has_beside_
 
 def test_what_a_killed_process_left_is_listed_and_goes_but_not_what_is_being_written(tmp_path, embed, command):
     folder = embed(TEXTS)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    dead, alive = (folder.with_name(f".{folder.name}.{pid}.tmp") for pid in (ended.pid, os.getpid()))
-    other = folder.with_name(f".thesis.{ended.pid}.tmp")
-    for one in (dead, alive, other):
+    names = ("5ad0beef.tmp", "5ad0beef.old", "5ad0beef", "12.tmp")  # the last one of an earlier version
+    dead = [folder.with_name(f".{folder.name}.{name}") for name in names] + [folder / ".shard-00001.5ad0beef.tmp"]
+    alive, young = folder / ".shard-00002.0000beef.tmp", folder.with_name(f".{folder.name}.0000beef")
+    other = folder.with_name(".thesis.5ad0beef.tmp")
+    for one in (*dead, alive, young, other):
         one.mkdir()
         (one / "values.npy").write_bytes(bytes(1000))
-    kinds = {one.path: one.kind for one in cache.kept(folder.parent)}
-    assert kinds == {folder: "documents", dead: "left over"}
-    assert command("cache", "prune", "--older-than", "8w", "--cache", folder.parent)[0] == 0
-    assert (folder.exists(), dead.exists(), alive.exists(), other.exists()) == (True, False, True, True)
+    os.utime(dead[2], (1, 1))
+    with held_alone(alive):
+        kinds = {one.path: one.kind for one in cache.kept(folder.parent)}
+        assert kinds == {folder: "documents", **dict.fromkeys(dead, "left over")}
+        assert command("cache", "prune", "--older-than", "8w", "--cache", folder.parent)[0] == 0
+    assert [one.exists() for one in dead] == [False] * len(dead)
+    assert [one.exists() for one in (folder, alive, young, other)] == [True] * 4

@@ -12,12 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import optical
 from optical.config.recipe import load_recipe
 from optical.errors import OpticalError
 from optical.pipeline import answer
+from optical.pipeline.align import align_run
+from optical.pipeline.embed import load_teacher
+from optical.pipeline.evaluate import compare_with, evaluate_run
+from optical.pipeline.export import export_router
 from optical.pipeline.html_report import report_runs
+from optical.pipeline.hub import contents
+from optical.pipeline.index import index_run
+from optical.pipeline.perturb import perturb_run
 from optical.pipeline.run_folder import MEASURED, REPORTED, SEARCHED, kept
-from optical.pipeline.verify import MANIFEST, read_manifest, verify_run
+from optical.pipeline.verify import MANIFEST, note_files, read_manifest, verify_run
 from tests.chain import OWN
 
 QUESTION = "Nani anatoa maziwa?"
@@ -256,8 +264,41 @@ def test_what_no_answer_is_made_of_harms_none(folder, file_of, run, name):
     assert [(hit.doc.id, hit.score) for hit in found] == [(hit.doc.id, hit.score) for hit in expected]
 
 
+JOBS = {  # what is called from Python -> the damage that it has to tell
+    "evaluate": (lambda recipe: evaluate_run(recipe), ["weights with a bit flipped", "index cut", "lexicon cut"]),
+    "evaluate another": (lambda r: evaluate_run(r, r.home / "student"), ["weights with a bit flipped"]),
+    "perturb": (lambda recipe: perturb_run(recipe, ["case"]), ["weights cut", "transplant with a bit flipped"]),
+    "compare": (lambda recipe: compare_with(recipe, [], print), ["rankings reversed"]),
+    "index": (lambda recipe: index_run(recipe), ["pooling edited", "bank cut"]),
+    "search": (answer.load_run, ["weights with a bit flipped", "index ids reversed", "index of another teacher"]),
+    "align": (lambda recipe: align_run(recipe, "maji", "water"), ["weights zeroed", "transplant with a bit flipped"]),
+    "report": (lambda r: report_runs([r], r.home / "page.html"), ["results edited", "plans cut"]),
+    "export": (export_router, ["weights with a bit flipped"]),
+    "send": (lambda recipe: contents(recipe, "me/sw"), ["weights with a bit flipped", "results edited"]),
+    "load the student": (lambda r: optical.load_student(r.home / "student"), ["weights with a bit flipped"]),
+    "take it for a teacher": (
+        lambda r: load_teacher(r.model_copy(update={"teacher": str(r.home / "student")})), ["tokenizer cut"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("job", "name"), [(job, name) for job, (_, names) in JOBS.items() for name in names])
+def test_python_functions_tell_it_as_the_command_line_does(file_of, folder, job, name):
+    damage = DAMAGES[name]
+    file = file_of(damage.file)
+    damage.harm(file)
+    before = {*folder.rglob("*")}
+    with pytest.raises(OpticalError) as error:
+        JOBS[job][0](load_recipe(folder / "recipe.toml", {"out": str(folder)}))
+    assert str(file) in str(error.value)
+    assert damage.says in str(error.value)
+    assert {*folder.rglob("*")} == before
+
+
 def test_results_of_another_student_are_refused(folder, file_of):
     changed_json(fingerprint="0" * 16)(file_of(RESULTS))
+    file_of(MANIFEST)
+    note_files(folder, [RESULTS])  # as if they had been written with the others
     with pytest.raises(OpticalError, match=r"results\.json is of another student.*optical evaluate"):
         report_runs([load_recipe(folder / "recipe.toml").model_copy(update={"out": str(folder)})], folder / "page.html")
 

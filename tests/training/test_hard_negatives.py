@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from sentence_transformers.base.modules import Transformer
 
 from optical.errors import DataError
+from optical.marker import MARKER
 from optical.models.encoders import as_multi_vector
 from optical.models.prompts import with_prompts
 from optical.training import hard_negatives
@@ -51,7 +54,14 @@ def test_what_was_mined_is_read_the_second_time(teacher, tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         mine(teacher, found, options(held_out=0, margin=0.2), tmp_path)
     (file,) = tmp_path.glob("negatives-*.json")
-    file.write_text(file.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    whole, times = file.read_text(encoding="utf-8"), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    for damaged, says in ((whole[:40], "has 40 bytes"), (whole.replace("e", "a"), "does not have the checksum")):
+        file.write_text(damaged, encoding="utf-8")
+        os.utime(file, ns=times)
+        with pytest.raises(DataError, match=rf"{says}.* remove this file; it is made again"):
+            mine(teacher, found, chosen, tmp_path)
+    file.write_text(whole[:40], encoding="utf-8")
+    (tmp_path / MARKER).unlink()  # without its seal, as of an earlier version
     with pytest.raises(DataError, match=r"mined passages cannot be read .* remove this file; it is made again"):
         mine(teacher, found, chosen, tmp_path)
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from optical.errors import DataError, RecipeError
 from optical.files import checksum, written_whole
+from optical.marker import check_sealed
 from optical.retrieval.lexical import lucene
 
 K1, B = 0.9, 0.4  # Anserini's defaults; Robertson's 1.2 and .75 are worse on passages
@@ -185,7 +186,7 @@ def _lucene(ids: Sequence[str], texts: Sequence[str], k1: float, b: float, folde
 
 
 def _serves(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether the folder is an index of these documents by this version; a folder of something else is refused."""
+    """Whether the folder is an index of these documents by this version; other folders and damaged ones are refused."""
     if not folder.exists():
         return False
     try:
@@ -198,12 +199,15 @@ def _serves(folder: Path, facts: dict[str, Any]) -> bool:
             f"this would be overwritten by the index of BM25, but is none; at {folder}; name another folder, or remove "
             "it"
         )
-    return {key: manifest.get(key) for key in facts} == facts
+    if {key: manifest.get(key) for key in facts} != facts:
+        return False
+    check_sealed(folder, "remove this folder: the index is built again")
+    return True
 
 
 def _write(texts: Sequence[str], folder: Path, facts: dict[str, Any]) -> None:
     try:
-        with written_whole(folder) as unfinished:
+        with written_whole(folder, sealed=True) as unfinished:
             indexed = lucene.build(texts, unfinished)
             text = json.dumps({**facts, "indexed": indexed}, indent=2, ensure_ascii=False)
             (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from optical.errors import DataError, RecipeError
+from optical.marker import MARKER
 from optical.retrieval.lexical import bm25, lucene
 
 IDS = ["d1", "empty", "d3", "d4", "twin", "d6"]
@@ -251,8 +252,23 @@ def test_a_folder_of_something_else_is_not_overwritten_and_a_broken_index_is_sai
     answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
     for file in broken.glob("segments_*"):
         file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(DataError, match="segments_.* has 20 bytes, not the .*; remove this folder: the index is built"):
+        answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
+    (broken / MARKER).unlink()  # without its seal, as of an earlier version
     with pytest.raises(DataError, match="the index of BM25 cannot be read: .*; at .*bm25; remove the folder"):
         answers(IDS, TEXTS, QUERIES, 5, engine="lucene", folder=broken)
+
+
+def test_an_index_that_is_not_as_it_was_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lucene, "build", lambda texts, folder: (folder / "_0.cfs").write_text("postings"))
+    folder, facts = tmp_path / "bm25", {"engine": "lucene"}
+    bm25._write(["river"], folder, facts)
+    assert bm25._serves(folder, facts)
+    (folder / "_0.cfs").write_text("POSTINGS")
+    os.utime(folder / "_0.cfs", ns=(1, 1))
+    with pytest.raises(DataError, match=r"_0\.cfs does not have the checksum .*; remove this folder: the index is"):
+        bm25._serves(folder, facts)
+    assert not bm25._serves(folder, {"engine": "lucene", "documents": 2}), "it is built anew over this one"
 
 
 @needs_lucene
