@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,8 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
     are the same in two containers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if is_left(left):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if re.search(r"\.[0-9a-f]+(\.tmp|\.old|)$", left.name) and is_left(left):
             remove_known(left)
     made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     unfinished = made.with_name(f"{made.name}.tmp")
@@ -172,14 +173,13 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
 
 
 def is_left(path: Path) -> bool:
-    """Whether no process holds something unfinished any more; False where that cannot be told."""
-    if fcntl is None:
-        return False
+    """Whether no process holds something unfinished any more, nor has just made it; False where that cannot be told."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as closed:
         handle = os.open(path, os.O_RDONLY)
         closed.callback(os.close, handle)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
+        if fcntl is not None and (path.suffix in (".tmp", ".old") or path.stat().st_mtime < time.time() - 60):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
     return False
 
 

@@ -35,7 +35,7 @@ KINDS = {  # a pattern of names -> its kind; the first group is the fingerprint 
     rf"{E5_TEACHER}-.*()": "converted teacher",
 }
 SHARD = r"shard-\d{5}()"  # in a folder of documents
-UNFINISHED = r"\.(.+)\.[0-9a-f]+(\.tmp|\.old|)"  # something of that name, while it is written or removed
+UNFINISHED = r"\.(.+)\.[0-9a-f]+(?:\.tmp|\.old|)"  # something of that name, while it is written or removed
 SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -78,8 +78,7 @@ def _kept(path: Path) -> Kept | None:
         return None if texts is None else Kept(path, TEXTS, "", texts, _bytes(files), max(map(_changed, files)))
     if unfinished := re.fullmatch(UNFINISHED, path.name):
         match = next(filter(None, (re.fullmatch(one, unfinished[1]) for one in (*KINDS, SHARD))), None)
-        young = not unfinished[2] and _changed(path) > time.time() - 60  # it may get its lock and its name just now
-        if match is None or young or not is_left(path):
+        if match is None or not is_left(path):
             return None
         return Kept(path, LEFT_OVER, match[1], None, _bytes(_files(path)), _changed(path))
     for pattern, kind in KINDS.items():

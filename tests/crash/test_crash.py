@@ -85,7 +85,8 @@ class Box(NamedTuple):
 
     def whole(self, stage: str, start: str) -> tuple[dict[str, str], int]:
         """What an undisturbed command makes; done once."""
-        if not {*self.readers} <= self.answered.get((stage, start, True), {}).keys():
+        asked = self.answered.get((stage, start, True), {})
+        if (stage, start) not in self.made or not {*self.readers} <= asked.keys():
             self.put(start)
             self.answered[stage, start, False] = answers(self)
             done = program(self.place, *self.command(stage))
@@ -184,7 +185,7 @@ def again(box: Box, stage: str, new: dict[str, str], begun: int | None) -> None:
     assert done.code == 0, done
     assert snapshot(box.run) == new
     assert begun is None or begun + done.checkpoints <= CHECKPOINTS + 1, "training was done again"
-    left = [path.name for path in box.run.rglob("*") if path.name.startswith(LEFT) or path.suffix in (".tmp", ".old")]
+    left = [path.name for path in box.place.rglob("*") if path.name.startswith(LEFT) or path.suffix in (".tmp", ".old")]
     assert left == [], "something unfinished stays behind"
 
 
@@ -222,6 +223,26 @@ def test_sigterm_loses_nothing(box, share):
     """Neither in training nor in measures."""
     box = box._replace(readers=QUICK)
     crash(box, "distill", "old", k=share_of(box, "distill", "old", share), act=stopped)
+
+
+@pytest.mark.parametrize("then", ["embed", "cache"])
+def test_a_shard_that_a_killed_embed_had_begun_goes(box, then):
+    """With the same command, or when the caches are pruned."""
+    box = box._replace(readers=())
+
+    def begun() -> list[Path]:
+        return [path for path in box.place.rglob(".shard-*") if path.is_dir()]
+
+    for k in range(share_of(box, "embed", "cold", 0.4), share_of(box, "embed", "cold", 1.0)):
+        box.put("cold")
+        assert program(box.place, *box.command("embed"), k=k).code == -9
+        if begun():
+            break
+    (left,) = begun()
+    assert left.suffix == ".tmp"
+    prune = ["cache", "prune", "--older-than", "9w", "--cache", left.parents[1]]
+    assert program(box.place, *(box.command("embed") if then == "embed" else prune)).code == 0
+    assert begun() == []
 
 
 def every(box: Box, stage: str, start: str, act: Callable[[], None]) -> list[str]:
