@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 from optical import cli
+from optical.marker import MARKER
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LONGEST = 30  # seconds of a command, then it shows where it is and ends
+LONGEST = 120  # seconds of a command, then it shows where it is and ends
 TIMES = {
     "seconds", "processor_seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
     "milliseconds",
@@ -164,7 +165,7 @@ def timeless(path: Path, folder: Path) -> bytes:
     data = path.read_bytes()
     if f"{path.parent.name}/{path.name}" in CARDS:
         return b""
-    if path.suffix == ".json" and (path.parent == folder or path.name == "report.json"):
+    if path.suffix == ".json" and (path.parent == folder or path.name in ("report.json", MARKER)):
         made = json.loads(data)
         if path.name == "manifest.json":
             made.pop("checksum")  # of itself, times and all
