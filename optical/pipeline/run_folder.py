@@ -87,7 +87,8 @@ def kept(run: Path, *parts: str) -> Path:
         raise DataError(
             f"{run}: no recipe.toml, so this is not a finished run; name a folder that `optical distill` left"
         )
-    _check(run, "recipe.toml", *parts)
+    if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
+        check_files(run, ["recipe.toml", "student", BANK, *parts])
     return run / "recipe.toml"
 
 
@@ -114,7 +115,8 @@ def check_read(options: OfRun, *parts: str) -> None:
     """
     if options.folder == options.home:
         settle(options.home)
-        _check(options.home, *parts)
+        if (options.home / MANIFEST).exists():  # a student that was put there by hand has none
+            check_files(options.home, ["student", BANK, *parts])
 
 
 def check_part(folder: Path) -> None:
@@ -126,11 +128,6 @@ def check_part(folder: Path) -> None:
     if is_ours(folder.parent / MANIFEST):
         settle(folder.parent)
         check_files(folder.parent, [folder.name])
-
-
-def _check(run: Path, *parts: str) -> None:
-    if (run / "student").exists() or (run / MANIFEST).exists():  # without either, that is told when it is looked for
-        check_files(run, ["student", BANK, *parts])
 
 
 def read_files(run: Path) -> dict[Path, tuple[int, int]]:
