@@ -18,6 +18,7 @@ from optical.models.prompts import with_prompts
 from optical.pipeline import align
 from optical.pipeline.align import AFTER, BEFORE, align_run, word_plans
 from optical.pipeline.embed import load_teacher
+from optical.pipeline.verify import note_files
 from optical.training.losses.ot import ot
 from optical.vocabulary.transplant import transplant
 from tests.chain import PAIRS
@@ -107,6 +108,7 @@ def test_the_options_of_the_run_change_the_plan(run, options):
 def test_a_run_without_its_start_shows_the_student_alone_and_says_so(run, tmp_path):
     folder = shutil.copytree(run[0].folder, tmp_path / "run")
     shutil.rmtree(folder / "transplant")
+    note_files(folder, [])
     said = []
     assert list(align_run(run[0].model_copy(update={"out": str(folder)}), X, ENGLISH, said.append)) == [AFTER]
     assert "transplant is not there" in said[0]
