@@ -312,10 +312,11 @@ def sentences(measured: Measured) -> list[str]:
 
 
 def as_dict(measured: Measured) -> dict[str, object]:
-    """Figures by encoder and way to link, as ``--json`` prints them."""
+    """Figures by encoder and way to link, and the tests in words, as ``--json`` prints them."""
     return {
         "pairs": measured.pairs,
         "silver": measured.silver,
+        "tests": sentences(measured),
         "errors": [
             {
                 "encoder": name, "links": way, "aer": error.aer, "interval": error.interval(),

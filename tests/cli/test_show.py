@@ -124,6 +124,7 @@ def test_align_measures_a_run_or_an_encoder(command, finished, tmp_path):
     errors = json.loads(out)["alignment"]["errors"]
     assert [one["links"] for one in errors] == ["both directions", "argmax", "greedy", "ot"]
     assert all(0 <= one["aer"] <= 1 for one in errors)
+    assert len(json.loads(out)["alignment"]["tests"]) == 2
     assert {one["sure"] for one in errors} == {5}
 
 
