@@ -2,7 +2,8 @@
 # dictionary), WORDS (a list of words), COLLECTION, DOCS (documents without judgements), TEACHER (two with a comma: of
 # queries, of documents), STUDENT (another encoder to start from; of evaluate, another student), OUT, TO (onnx, router,
 # colbert), RUNS (of report), DRY (1: estimate, or list, and do nothing), HUB (user/name on a model hub), RECIPE (TOML
-# file), SET ("training.steps=100 seed=1"), MINUTES (of soak), PYTHON (the interpreter that makes the virtual environment).
+# file), SET ("training.steps=100 seed=1"), MINUTES (of soak), LOCKED (1: set up by
+# requirements.lock), PYTHON (the interpreter that makes the virtual environment).
 
 # LANG is also the locale of every shell, so only a LANG given on make's own command line is taken as the language, and
 # no child process inherits it.
@@ -36,10 +37,20 @@ docs = $(if $(DOCS),--docs '$(DOCS)')
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
+setup: $(VENV)/$(if $(LOCKED),.locked,.ready) ## make the virtual environment, with pinned dependencies and the default teacher (LOCKED=1: hashes compared)
+
+# Anew, so that nothing is in it that was not compared. pip builds what has no wheel by setuptools of the lock.
+$(VENV)/.locked: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import platform, sys; here = sys.platform, platform.machine(), *sys.version_info[:2]; sys.exit(0 if here == ("linux", "x86_64", 3, 11) else f"requirements.lock is for Linux on x86-64 and Python 3.11, this is {here[0]} on {here[1]} and Python {here[2]}.{here[3]}; set PYTHON=python3.11, or leave LOCKED out")'
+	$(PYTHON) -m venv --clear $(VENV)
+	grep -A99 '^setuptools==' requirements.lock | sed '1!{/^[^ ]/,$$d}' >$(VENV)/setuptools.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/setuptools.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.ready $(VENV)/.dev $@
+
 # pip would compile every file, and most are never imported. What is imported is compiled here, since an environment may
 # forbid Python to do so later (PYTHONDONTWRITEBYTECODE).
-setup: $(VENV)/.ready ## make the virtual environment, with pinned dependencies and the default teacher
-
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"optical needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

@@ -86,6 +86,15 @@ def test_teach_has_a_collection_and_the_folder_that_is_given():
     assert "--out" not in make("-n", "teach", "COLLECTION=c")  # runs/teacher, not the folder of a language
 
 
+def test_hashes_are_compared_where_that_is_asked_for():
+    locked = make("-n", "setup", "LOCKED=1", "VENV=nowhere")
+    installing = [line for line in locked.splitlines() if "pip install" in line]
+    assert all("--require-hashes" in line for line in installing[:-1])
+    assert "--no-deps" in installing[-1]
+    assert "venv --clear" in locked
+    assert "--require-hashes" not in make("-n", "setup", "VENV=nowhere")
+
+
 def test_evaluate_export_and_search_name_the_run():
     assert "evaluate 'runs/so' --collection 'c' --student 's'" in " ".join(
         make("-n", "evaluate", "LANG=so", "COLLECTION=c", "STUDENT=s").split()
