@@ -28,7 +28,7 @@ PANELS = {
     "English teacher": ("teach",),
     "Installation": ("doctor",),
 }
-FULL = ("distill", "evaluate")  # verbs whose short help has no line left for the options of the output
+FULL = ("distill", "evaluate", "embed")  # verbs whose short help has no line left for the options of the output
 
 
 def panel_of(verb: str) -> str:

@@ -145,9 +145,10 @@ def _distill(recipe: Recipe, say: Callable[[str], None], progress: bool) -> tupl
         ended("evaluation")
     write_manifest(recipe, teacher, facts, towers.documents)
     write_card(recipe, say)
+    ended("report")
+    note_seconds(recipe.folder, ended)  # which the page shows, so its own are not among them
     page_after_distill(recipe, teacher, distilled, inputs.collections, say)
     ended("report")
-    note_seconds(recipe.folder, ended)
     return reports, distilled.trained
 
 

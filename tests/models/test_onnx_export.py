@@ -369,6 +369,9 @@ class TestComposing:
         encoder, exported = composing
         folder = Path(shutil.copytree(exported.folder, tmp_path / "onnx"))
         (folder / FILE).unlink()
+        with pytest.raises(DataError, match="missing"):
+            OnnxEncoder.load(folder)
+        (folder / MARKER).unlink()  # a folder that somebody put together without the list
         plain = copy.deepcopy(encoder)
         read_plainly(plain)
         found = OnnxEncoder.load(folder, precision="fp32").encode(self.TEXTS)

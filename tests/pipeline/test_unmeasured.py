@@ -14,6 +14,7 @@ from optical.errors import DataError
 from optical.pipeline import answer, evaluate, export, index
 from optical.pipeline.perturb import perturb_run
 from optical.pipeline.unmeasured import next_steps, not_measured
+from optical.pipeline.verify import note_files
 
 ARTICLES = ["the farmer plants maize .", "the cow gives milk .", "the teacher writes a letter ."]
 
@@ -28,6 +29,7 @@ def documents(run, tmp_path):
     row = {"text": "rain falls in april .", "url": "https://example.org/rain"}
     (folder / "rain.jsonl").write_text(json.dumps(row), encoding="utf-8")
     shutil.copytree(run[0].folder, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation", "index"))
+    note_files(tmp_path / "run", [])
     return run[0].model_copy(update={"out": str(tmp_path / "run"), "collection": str(folder)})
 
 
