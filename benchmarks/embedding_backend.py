@@ -8,11 +8,13 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
     """Encode, report, and take turns until the input ends."""
-    folder, backend, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    folder, threads = Path(sys.argv[1]), int(sys.argv[3])
+    backend: Any = sys.argv[2]
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
