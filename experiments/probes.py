@@ -82,13 +82,17 @@ def tables(
 
 
 def _lines(some: Sequence[tuple[str, str, str, Outcome, Difference | None]]) -> list[list[str]]:
-    adjusted = iter(holm([apart.p_value for *_, apart in some if apart]))
+    adjusted = iter(holm([apart.tested.p_value for *_, apart in some if apart]))
     lines = []
     for lang, name, row, outcome, apart in some:
         line = [lang, name, row, f"{outcome.mean:.4f}"]
         if apart:
-            line += [f"{apart.mean:+.4f}", f"{apart.low:+.4f} to {apart.high:+.4f}", f"{apart.p_value:.4f}"]
-            line += [f"{next(adjusted):.4f}", f"{apart.win} / {apart.loss}"]
+            line += [
+                f"{apart.tested.difference:+.4f}",
+                f"{apart.low:+.4f} to {apart.high:+.4f}",
+                f"{apart.tested.p_value:.4f}",
+            ]
+            line += [f"{next(adjusted):.4f}", f"{apart.tested.win} / {apart.tested.loss}"]
         lines.append(line + [""] * (9 - len(line)))
     return lines
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from optical.evaluation.significance import EQUAL, bootstrap_interval, holm, randomisation
+from optical.evaluation.significance import EQUAL, Comparison, bootstrap_interval, comparison, holm, randomisation
 from optical.evaluation.tables import Table, html
 
 
@@ -47,25 +47,17 @@ class Outcome(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Two outcomes on the items that both have.
+    """Two outcomes on the items that both have, and how sure their difference is.
 
     Attributes:
-        mean: Of the first minus that of the second.
+        tested: The first minus the second; the paired randomisation test flips groups.
         low: Lower end of the 95 % bootstrap interval, groups drawn anew.
         high: Upper end.
-        p_value: Two-sided, of the paired randomisation test that flips groups.
-        win: Items on which the first is better.
-        tie: Items on which they are equal.
-        loss: Items on which the first is worse.
     """
 
-    mean: float
+    tested: Comparison
     low: float
     high: float
-    p_value: float
-    win: int
-    tie: int
-    loss: int
 
 
 class ProbeResults(NamedTuple):
@@ -123,9 +115,7 @@ def difference(a: Outcome, b: Outcome, groups: Mapping[str, int]) -> Difference:
     number = {group: k for k, group in enumerate(dict.fromkeys(groups[name] for name in ids))}
     sums = np.bincount([number[groups[name]] for name in ids], weights=differences, minlength=len(number))
     low, high = bootstrap_interval(sums * len(number) / max(1, len(ids))) if ids else (0.0, 0.0)
-    mean = float(differences.mean()) if ids else 0.0
-    signs = [int((differences > 0).sum()), int((differences == 0).sum()), int((differences < 0).sum())]
-    return Difference(mean, low, high, randomisation(sums), *signs)
+    return Difference(comparison(differences, randomisation(sums)), low, high)
 
 
 def against_train(results: ProbeResults) -> dict[tuple[str, str], tuple[Difference, float]]:
@@ -164,7 +154,7 @@ def lost(results: ProbeResults) -> dict[tuple[str, str, str], tuple[Difference, 
 
 def _tested(results: ProbeResults, pairs: Mapping[Any, tuple[Outcome, Outcome]]) -> dict[Any, tuple[Difference, float]]:
     found = {key: difference(a, b, results.groups) for key, (a, b) in pairs.items()}
-    adjusted = holm([one.p_value for one in found.values()])
+    adjusted = holm([one.tested.p_value for one in found.values()])
     return {key: (one, p) for (key, one), p in zip(found.items(), adjusted, strict=True)}
 
 
@@ -201,7 +191,7 @@ def _languages(results: ProbeResults) -> Table:
 
 
 def _signed(tested: tuple[Difference, float] | None) -> list[str]:
-    return [f"{tested[0].mean:+.4f}", f"{tested[1]:.4f}"] if tested else ["", ""]
+    return [f"{tested[0].tested.difference:+.4f}", f"{tested[1]:.4f}"] if tested else ["", ""]
 
 
 def _title(results: ProbeResults) -> str:
@@ -233,7 +223,7 @@ def _perturbed(results: ProbeResults) -> Table:
         one = results.of(system, lang, kind=kind)
         interval = f"{-change.high:+.4f} to {-change.low:+.4f}"
         mean = f"{one.mean:.4f}" if one else ""
-        rows.append([system, lang, kind, mean, f"{-change.mean:+.4f}", interval, f"{p:.4f}"])
+        rows.append([system, lang, kind, mean, f"{-change.tested.difference:+.4f}", interval, f"{p:.4f}"])
     return Table("perturbed beside clean; intervals by bootstrap", head, rows, left=3, framed=False)
 
 
@@ -249,11 +239,13 @@ def _scripts(results: ProbeResults) -> Table:
                 continue
             means = [one.mean for lang in there if (one := results.of(system, lang))]
             row = [system, script, " ".join(there), f"{np.mean(means):.4f}"]
-            row.append(_mean(-from_train[key][0].mean for lang in there if (key := (system, lang)) in from_train))
+            row.append(
+                _mean(-from_train[key][0].tested.difference for lang in there if (key := (system, lang)) in from_train)
+            )
             rows.append(
                 row
                 + [
-                    _mean(-by_kind[key][0].mean for lang in there if (key := (system, lang, k)) in by_kind)
+                    _mean(-by_kind[key][0].tested.difference for lang in there if (key := (system, lang, k)) in by_kind)
                     for k in kinds
                 ]
             )
@@ -272,7 +264,10 @@ def as_dict(results: ProbeResults) -> dict[str, Any]:
     from_train, from_baseline, changes = against_train(results), against_baseline(results), lost(results)
 
     def told(tested: tuple[Difference, float] | None) -> dict[str, Any] | None:
-        return None if tested is None else {**tested[0]._asdict(), "p_holm": tested[1]}
+        if tested is None:
+            return None
+        one, p_holm = tested
+        return {**one.tested._asdict(), "p_holm": p_holm, "low": one.low, "high": one.high}
 
     rows = [
         {

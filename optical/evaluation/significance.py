@@ -89,9 +89,14 @@ def compare(a: Scores, b: Scores, measure: str = "AP", *, permutations: int = 10
     if permutations < 1:
         raise RecipeError(f"the test needs at least 1 permutation; got {permutations}; 10000 is usual")
     differences = _differences(a, b, measure)
+    return comparison(differences, randomisation(differences, permutations, seed))
+
+
+def comparison(differences: np.ndarray, p_value: float) -> Comparison:
+    """The comparison that differences by query, ``(n,)``, and the p-value of their test make; ties are exactly 0."""
     return Comparison(
-        difference=float(differences.mean()),
-        p_value=randomisation(differences, permutations, seed),
+        difference=float(differences.mean()) if len(differences) else 0.0,
+        p_value=p_value,
         win=int((differences > 0).sum()),
         tie=int((differences == 0).sum()),
         loss=int((differences < 0).sum()),

@@ -57,25 +57,25 @@ def test_the_shares_of_a_rank_correlation_add_up_to_that_of_scipy():
 def test_groups_are_flipped_and_drawn_whole_so_that_their_items_are_no_independent_evidence():
     a, b = outcome("a", "en", 57), outcome("b", "en", 51)
     together, alone = difference(a, b, GROUPS), difference(a, b, {name: k for k, name in enumerate(IDS)})
-    assert together.mean == alone.mean == pytest.approx(0.1)
-    assert (together.win, together.tie, together.loss) == (6, 54, 0)
-    assert together.p_value > 0.3 > 0.1 > alone.p_value  # two groups and six items
+    assert together.tested.difference == alone.tested.difference == pytest.approx(0.1)
+    assert together.tested[2:] == (6, 54, 0)
+    assert together.tested.p_value > 0.3 > 0.1 > alone.tested.p_value  # two groups and six items
     assert together.low <= 0.0 < alone.low <= 0.1 <= together.high
 
 
 def test_a_language_is_compared_with_the_one_learnt_from_and_with_the_baseline(results):
     trained, base, changed = against_train(results), against_baseline(results), lost(results)
-    assert {key: round(one.mean, 4) for key, (one, _) in trained.items()} == {
+    assert {key: round(one.tested.difference, 4) for key, (one, _) in trained.items()} == {
         ("teacher", "sw"): -0.55, ("teacher", "am"): -0.6, ("student", "sw"): -0.1, ("student", "en-sw"): -0.15,
     }  # fmt: skip
-    assert {key: round(one.mean, 4) for key, (one, _) in base.items()} == {
+    assert {key: round(one.tested.difference, 4) for key, (one, _) in base.items()} == {
         ("student", "en"): 0,
         ("student", "sw"): 0.45,
     }
     (key,) = changed
     assert key == ("student", "sw", "typos")
-    assert changed[key][0].mean == pytest.approx(-0.35)
-    assert all(p >= one.p_value for one, p in [*trained.values(), *base.values(), *changed.values()])
+    assert changed[key][0].tested.difference == pytest.approx(-0.35)
+    assert all(p >= one.tested.p_value for one, p in [*trained.values(), *base.values(), *changed.values()])
 
 
 def test_tables_show_languages_mixed_pairs_perturbed_texts_and_scripts(results):
@@ -96,6 +96,6 @@ def test_all_of_it_is_json(results):
     found = as_dict(results)
     strict_json(found)
     rows = {(row["system"], row["first"], row["second"], row["perturbation"]): row for row in found["rows"]}
-    assert rows["student", "sw", "sw", ""]["minus_baseline"]["mean"] == pytest.approx(0.45)
+    assert rows["student", "sw", "sw", ""]["minus_baseline"]["difference"] == pytest.approx(0.45)
     assert rows["student", "sw", "sw", "typos"]["minus_clean"]["loss"] == 21
     assert rows["student", "sw", "sw", "typos"]["minus_en"] is None

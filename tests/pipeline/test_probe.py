@@ -63,7 +63,7 @@ def test_teacher_and_student_of_a_run_are_asked_side_by_side(folder, tiny):
     assert [found.of("student (run)", *langs) is not None for langs in (("en", "sw"), ("sw", "en"))] == [True, True]
     typos = found.of("student (run)", "en", kind="typos")
     assert typos is not None
-    assert difference(typos, english, found.groups).mean < -0.1
+    assert difference(typos, english, found.groups).tested.difference < -0.1
 
 
 def test_a_student_leaves_english_to_its_teacher_and_other_languages_to_nobody(folder, tiny):
