@@ -154,7 +154,7 @@ def kept_at(experiment: Experiment, row: Row, lang: str, seed: int, data: Path) 
     """The file of a cell, named by all that decides its value: recipe, code and data, but not the name of the row."""
     shared = experiment.model_dump(include={"collections", "split", "pairs", "transplant", "perturb"})
     if experiment.probes:
-        shared |= experiment.model_dump(include={"probes", "watched"})
+        shared |= experiment.model_dump(include={"probes", "probe_items", "watched"})
     # A cell does not depend on how a run is searched, or where it is stored.
     away = {"out", "cache", "search", "device", "bitext", "collection"}
     recipe = recipe_of(experiment, row, lang, seed).model_dump_json(exclude=away)

@@ -35,6 +35,7 @@ from optical.models.save import save_encoder
 from optical.pipeline import embed
 from optical.pipeline.dev_score import MeasuredScore
 from optical.pipeline.inputs import read_dictionaries
+from optical.pipeline.probe_systems import Vectors
 from optical.pipeline.sides import check_english
 from optical.retrieval.search import search
 from optical.training.distillation import distill
@@ -60,6 +61,7 @@ class Setting(NamedTuple):
         searched: Collection name -> the collection with the teacher's vectors.
         lexicon: X words -> English words, for code-switched queries; empty unless they are measured.
         measured: What rows are measured on, by name: ``searched``, or held-out pairs over the same passages.
+        english: The teacher's vectors of what probes learn from, which all cells share; filled by the first of them.
     """
 
     lang: str
@@ -68,6 +70,7 @@ class Setting(NamedTuple):
     searched: dict[str, EmbeddedCollection]
     lexicon: dict[str, list[str]]
     measured: dict[str, EmbeddedCollection]
+    english: Vectors
 
 
 def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Setting:
@@ -99,7 +102,7 @@ def setting(experiment: Experiment, recipe: Recipe, data: Path, say: Say) -> Set
     rest = [p for p in pairs if p not in away]
     words = bitext_lexicon(rest) if any(p.startswith("codeswitch") for p in experiment.perturb) else {}
     say(f"{lang}: {len(rest)} pairs, {', '.join(f'{len(h)} {k} held out' for k, h in held_out.items())}")
-    return Setting(lang, rest, held_out, searched, words, judged)
+    return Setting(lang, rest, held_out, searched, words, judged, Vectors())
 
 
 def development(setting: Setting, teacher: Encoder, late: bool) -> MeasuredScore:
@@ -181,9 +184,9 @@ def run_cell(
     found |= {"ap": measured(done.student, setting, experiment.perturb)}
     if experiment.probes:
         langs = tuple(dict.fromkeys((setting.lang, *experiment.watched)))
-        found |= {
-            "probe": probes.probed(done.student, teacher, langs, [data / "nli" / name for name in experiment.probes])
-        }
+        folders = [data / "nli" / name for name in experiment.probes]
+        asked = probes.probed(done.student, teacher, langs, folders, setting.english, experiment.probe_items)
+        found |= {"probe": asked}
     trained.clear_checkpoints()
     return found
 

@@ -55,6 +55,7 @@ class Experiment(BaseModel):
         perturb: Perturbations of the queries that are measured beside the clean ones, as ``kind@rate``.
         probes: Folders of inference pairs in ``DATA/nli``, by which frozen classifiers, trained on English vectors of
             the teacher, judge the students too (:mod:`experiments.probes`).
+        probe_items: Items of each of these folders that are asked, the same of every student; all by default.
         watched: Other languages that every student is probed in, to see what its training costs them.
         recipe: Options that all rows share, by dotted name.
         rows: The rows, in the order of the table.
@@ -73,6 +74,7 @@ class Experiment(BaseModel):
     compare: tuple[tuple[str, str], ...] = ()
     perturb: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
+    probe_items: int | None = Field(default=None, ge=2)
     watched: tuple[str, ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...]

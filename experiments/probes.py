@@ -18,7 +18,7 @@ from optical.evaluation.significance import holm
 from optical.evaluation.tables import Table
 from optical.models.encoders import Encoder
 from optical.pipeline.probe import probe
-from optical.pipeline.probe_systems import System
+from optical.pipeline.probe_systems import System, Vectors
 
 ABOUT = (
     "Accuracy of a logistic regression on frozen vectors of English pairs (the teacher's), asked in X (the student's), "
@@ -34,8 +34,23 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob(FILES))
 
 
-def probed(student: Encoder, teacher: Encoder, langs: Sequence[str], folders: Sequence[Path]) -> Probed:
+def probed(
+    student: Encoder,
+    teacher: Encoder,
+    langs: Sequence[str],
+    folders: Sequence[Path],
+    vectors: Vectors,
+    items: int | None = None,
+) -> Probed:
     """Ask a student in the languages that a folder has.
+
+    Args:
+        student: Reads X.
+        teacher: Reads English, of which the classifier learns.
+        langs: Those that are asked.
+        folders: With ``dev.LANG.tsv``.
+        vectors: Afterwards those of the teacher alone, for the next student.
+        items: Asked at most of each folder, the same of every student; None for all.
 
     Returns:
         Folder and language, as ``xnli sw`` -> ``right``, item -> share of right answers, and ``groups``, item -> group.
@@ -45,13 +60,14 @@ def probed(student: Encoder, teacher: Encoder, langs: Sequence[str], folders: Se
         there = [lang for lang in langs if (folder / f"dev.{lang}.tsv").is_file()]
         if not there:
             continue
-        options = Probe(task="xnli", test=",".join(there), data=str(folder), seeds=1)
-        results = probe(System("student", student, teacher, teacher), options)
+        options = Probe(task="xnli", test=",".join(there), data=str(folder), seeds=1, items=items)
+        results = probe(System("student", student, teacher, teacher), options, vectors=vectors)
         for lang in there:
             outcome = results.of("student", lang)
             if outcome is not None:
                 groups = {name: float(results.groups[name]) for name in outcome.values}
                 found[f"{folder.name} {lang}"] = {"right": outcome.values, "groups": groups}
+    vectors.keep(teacher)
     return found
 
 

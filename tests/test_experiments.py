@@ -24,6 +24,7 @@ from optical.evaluation.tables import markdown
 from optical.models.encoders import encode_sentences, score_fingerprint
 from optical.models.towers import Towers
 from optical.pipeline.embed import load_teacher
+from optical.pipeline.probe_systems import Vectors as SentenceVectors
 from tests.chain import PAIRS, uncased, unigram
 
 GOOD = """
@@ -223,7 +224,7 @@ def test_held_out_pairs_are_judged_by_the_teacher_over_the_passages_of_all_colle
     found = held_out.as_collections(teacher, {"sentences": pairs}, "sw", embedded)["sentences"]
     assert [(q.doc_id, q.relevance) for q in found.collection.qrels["held-out"]] == [("b-d1", 1), ("a-d0", 1)]
     assert [q.text for q in found.collection.queries["sw"]] == ["paka analala", "ninakunywa maji"]
-    setting = Setting("sw", pairs, {}, {}, {}, {"sentences": found})
+    setting = Setting("sw", pairs, {}, {}, {}, {"sentences": found}, SentenceVectors())
     assert measured(teacher, setting, lang="en") == {"sentences": {"sentences-0": 1.0, "sentences-1": 1.0}}
 
 
@@ -287,7 +288,7 @@ def test_a_mixture_has_the_bitext_of_every_language_and_none_of_what_is_measured
     lines = "what is held out\twaa maxay\na goat\tri\nasked\tla weydiiyay\n"
     (folder / "bitext" / "so" / "pairs.tsv").write_text(lines)
     asked = Collection("c", [], {"en": [Query("q", "asked")]}, {}, "", {})
-    shared = Setting("de", own, kept_apart, {"c": unembedded(asked)}, {}, {})
+    shared = Setting("de", own, kept_apart, {"c": unembedded(asked)}, {}, {}, SentenceVectors())
     found, weights = _every_language(shared, Row(name="mixed", beside=("so",)), folder)
     assert found == {"de": own, "so": [Pair("a goat", "ri")]}
     assert weights == {}
@@ -300,7 +301,7 @@ def test_other_sources_come_beside_the_bitext_with_their_weights(folder, monkeyp
     for name, text in lines.items():
         (folder / "bitext_more" / "de").mkdir(parents=True, exist_ok=True)
         (folder / "bitext_more" / "de" / f"{name}.tsv").write_text(text)
-    shared = Setting("de", own, kept_apart, {}, {}, {})
+    shared = Setting("de", own, kept_apart, {}, {}, {}, SentenceVectors())
     row = Row(name="more", more=("menus@0", "talk"))
     found, weights = _every_language(shared, row, folder)
     assert found == {"de": [*own, Pair("Save", "Speichern"), Pair("Go", "Geh")]}
@@ -333,7 +334,8 @@ def test_a_held_out_set_of_its_own_is_a_development_score_of_its_own(teacher):
     sentences = encode_sentences(teacher, ["i drink water .", "she cooks rice ."])
     vectors = Vectors(np.zeros((0, 1)), np.zeros(3, np.int64), sentences, Path())
     part = EmbeddedCollection(Collection("c", [], {}, {}, "", {}), vectors, ["d0", "d1"])
-    plain = Setting("sw", [], {"questions": [Pair("she cooks rice .", "anapika wali")]}, {"c": part}, {}, {})
+    questions = [Pair("she cooks rice .", "anapika wali")]
+    plain = Setting("sw", [], {"questions": questions}, {"c": part}, {}, {}, SentenceVectors())
     others = [
         plain._replace(held_out={"questions": [Pair("she cooks rice .", "mama anapika")]}),
         plain._replace(searched={"c": part._replace(ids=["d0", "d2"])}),

@@ -6,6 +6,8 @@ import pytest
 
 from experiments import probes
 from experiments.grid import Experiment, Row, load, recipe_of
+from optical.pipeline import probe_systems
+from optical.pipeline.probe_systems import Vectors
 from tests.conftest import bert
 
 WORDS = ("water", "milk", "rice", "fish", "letter", "house", "river", "market", "door", "moon")
@@ -25,13 +27,28 @@ def folder(tmp_path):
 
 def test_a_student_is_asked_in_the_languages_that_a_folder_has(folder, tmp_path):
     encoder = bert(tmp_path / "made")
-    found = probes.probed(encoder, encoder, ("sw", "de", "am"), [folder, tmp_path / "none"])
+    found = probes.probed(encoder, encoder, ("sw", "de", "am"), [folder, tmp_path / "none"], Vectors())
     assert list(found) == ["nli sw", "nli de"]
     one = found["nli sw"]
     assert len(one["right"]) == len(one["groups"]) == 30
     assert len(set(one["groups"].values())) == len(WORDS), "pairs of one premise are one group"
     assert set(one["right"].values()) <= {0.0, 1.0}
     assert found["nli sw"]["right"] == found["nli de"]["right"], "the same sentences in both"
+
+
+def test_what_the_teacher_reads_is_read_once_for_all_students(folder, tmp_path, monkeypatch):
+    teacher, *students = (bert(tmp_path / "made") for _ in range(3))
+    for k, student in enumerate(students):
+        next(student.parameters()).data += 0.1 * (k + 1)
+    vectors, read, encode = Vectors(), [], probe_systems.encode_sentences
+    monkeypatch.setattr(probe_systems, "encode_sentences", lambda one, texts: read.append(one) or encode(one, texts))
+    found = [probes.probed(student, teacher, ("sw",), [folder], vectors, items=9)["nli sw"] for student in students]
+    assert [read.count(one) > 0 for one in (teacher, *students)] == [True] * 3
+    first = read.index(students[1])
+    assert teacher in read[:first]
+    assert teacher not in read[first:]
+    assert len(found[0]["right"]) == 9
+    assert list(found[0]["right"]) == list(found[1]["right"]), "the same items of every student"
 
 
 def cell(right, name="nli sw"):

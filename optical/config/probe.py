@@ -45,6 +45,11 @@ class Probe(Section):
         default=None, description="part that is learnt from, of train_data or else of data; default the only one there"
     )
     rows: int | None = Field(default=None, ge=2, description="pairs to learn from at most, drawn by seed; default all")
+    items: int | None = Field(
+        default=None,
+        ge=2,
+        description="items asked at most, drawn by the first seed with those that share their sentences; default all",
+    )
     seeds: int = Field(default=3, ge=1, le=100, description="how often pairs are divided anew; of perturbations too")
     seed: Seed = Field(default=0, ge=0, description="the first of them")
     folds: int = Field(
@@ -94,6 +99,8 @@ class Probe(Section):
             )
         if self.task == "xquad-retrieval" and self.mixed:
             raise ValueError("xquad-retrieval has questions and no pairs: leave mixed out")
+        if self.task == "xquad-retrieval" and self.items:
+            raise ValueError("xquad-retrieval asks every question of the collection: leave items out")
         if self.task in ("sts", "xquad-retrieval") and (self.train_data or self.train_split or self.rows):
             raise ValueError(f"{self.task} trains nothing: leave train_data, train_split and rows out")
         return self

@@ -98,6 +98,18 @@ def _parts(groups: Mapping[str, int], order: Sequence[int], folds: int) -> dict[
     return part
 
 
+def asked(groups: Mapping[str, int], items: int, seed: int) -> set[str]:
+    """Ids of whole groups, drawn by the seed as long as there are no more than so many items; one group at least."""
+    members: dict[int, list[str]] = {}
+    for name, group in groups.items():
+        members.setdefault(group, []).append(name)
+    found: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(sorted(members)).tolist():
+        if not found or len(found) + len(members[group]) <= items:
+            found.update(members[group])
+    return found
+
+
 def draw(names: list[str], rows: int | None, random: np.random.Generator) -> list[str]:
     """At most so many of the names, in their order."""
     if rows is None or rows >= len(names):

@@ -45,7 +45,11 @@ class Case(NamedTuple):
 
 
 def probe(
-    model: Model, options: Probe, against: Model | None = None, say: Callable[[str], None] = lambda _: None
+    model: Model,
+    options: Probe,
+    against: Model | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    vectors: Vectors | None = None,
 ) -> ProbeResults:
     """Ask the encoders of a run, or one encoder, and perhaps others to compare them with.
 
@@ -54,6 +58,7 @@ def probe(
         options: What is asked, in which languages.
         against: A second one; the last encoder of it is what all others are compared with.
         say: Told what goes on.
+        vectors: Of an earlier probe, whose texts are not encoded again; new ones are added.
 
     Raises:
         DataError: Pairs or models that cannot be used; pairs are read before models.
@@ -68,7 +73,8 @@ def probe(
         say(note)
     systems, baseline = all_systems(model, against, options)
     sentences = {lang: [text for pair in pairs.values() for text in pair[1:]] for lang, pairs in data.pairs.items()}
-    vectors, texts, outcomes = Vectors(), perturbed_texts(options, sentences, words), list[Outcome]()
+    vectors = Vectors() if vectors is None else vectors
+    texts, outcomes = perturbed_texts(options, sentences, words), list[Outcome]()
     for system in systems:
         learn = {"sts": _similarity}.get(options.task, _fine_tuned if options.fine_tune else _frozen)
         outcomes += _asked(system, options, data, texts, learn(system, options, data, vectors), say)

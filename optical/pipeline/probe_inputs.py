@@ -21,7 +21,7 @@ from optical.data.labelled_pairs import (
 from optical.data.records import Query
 from optical.data.words import Lexicon, fold_text, script_of
 from optical.errors import DataError, RecipeError
-from optical.evaluation.divisions import Division, divide, draw, groups_of, sentences_of
+from optical.evaluation.divisions import Division, asked, divide, draw, groups_of, sentences_of
 from optical.evaluation.perturbations import check
 from optical.evaluation.perturbed_results import perturb_queries
 from optical.vocabulary.lexicon import bitext_lexicon
@@ -105,6 +105,9 @@ def read_probe(options: Probe) -> ProbeData:
         learnt = pairs[options.train]
         groups = groups_of(learnt) if task.classes else {name: k for k, name in enumerate(learnt)}
         divisions = _divided(options, groups, task)
+    if options.items:
+        some = asked({name: groups[name] for one in divisions for name in one.test}, options.items, options.seed)
+        divisions = [one._replace(test=[name for name in one.test if name in some]) for one in divisions]
     if task.classes:
         _check_classes(divisions, learnt, task)
     scripts = {lang: script_of_texts(text for pair in one.values() for text in pair[1:]) for lang, one in pairs.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from optical.data.records import ENGLISH
 from optical.data.words import Lexicon
 from optical.errors import DataError, RecipeError
 from optical.models import load
-from optical.models.encoders import Encoder, encode_sentences, is_multi_vector
+from optical.models.encoders import Encoder, encode_sentences, fingerprint, is_multi_vector
 from optical.models.prompts import with_prompts
 from optical.pipeline.embed import load_student, teacher_towers
 from optical.pipeline.inputs import read_inputs
@@ -51,19 +52,33 @@ Model: TypeAlias = "str | os.PathLike[str] | Encoder | System"
 
 
 class Vectors:
-    """Unit sentence vectors, each text encoded once by each encoder, with the prompt of queries."""
+    """Unit sentence vectors, each text encoded once by encoders that are the same, with the prompt of queries.
+
+    No encoder may be trained between two calls: what makes it the same is looked at once.
+    """
 
     def __init__(self) -> None:
         """None yet."""
-        self._rows: dict[int, dict[str, np.ndarray]] = {}
+        self._rows: dict[str, dict[str, np.ndarray]] = {}
+        self._prints: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
 
     def __call__(self, encoder: Encoder, texts: list[str]) -> np.ndarray:
         """Vectors ``(n, e)`` of the texts."""
-        rows = self._rows.setdefault(id(encoder), {})
+        rows = self._rows.setdefault(self._print(encoder), {})
         new = list(dict.fromkeys(text for text in texts if text not in rows))
         if new:
             rows.update(zip(new, encode_sentences(encoder, new), strict=True))
         return np.stack([rows[text] for text in texts])
+
+    def keep(self, encoder: Encoder) -> None:
+        """Drop the vectors of all others, which are not asked again."""
+        own = self._print(encoder)
+        self._rows = {name: rows for name, rows in self._rows.items() if name == own}
+
+    def _print(self, encoder: Encoder) -> str:
+        if encoder not in self._prints:
+            self._prints[encoder] = fingerprint(encoder)
+        return self._prints[encoder]
 
 
 def recipe_of(model: str) -> Recipe | None:

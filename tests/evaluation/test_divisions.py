@@ -6,7 +6,7 @@ import pytest
 
 from optical.data.labelled_pairs import LabelledPair
 from optical.errors import DataError
-from optical.evaluation.divisions import divide, groups_of
+from optical.evaluation.divisions import asked, divide, groups_of
 
 
 def items(*pairs: tuple[str, str]) -> dict[str, LabelledPair]:
@@ -48,6 +48,15 @@ def test_rows_bound_what_is_learnt_from_and_only_the_first_part_may_be_asked():
     groups = {str(k): k for k in range(30)}
     (one,) = divide(groups, [0], 3, rows=7, only_first=True)
     assert (len(one.train), len(one.test)) == (7, 10)
+
+
+def test_whole_groups_are_drawn_up_to_so_many_items():
+    groups = {str(k): k // 3 for k in range(30)}
+    first, again, other = (asked(groups, 8, seed) for seed in (0, 0, 1))
+    assert first == again != other
+    assert len(first) == 6
+    assert len({groups[name] for name in first}) == 2
+    assert len(asked(groups, 2, 0)) == 3, "one group at least"
 
 
 def test_fewer_groups_than_parts_are_refused():

@@ -94,6 +94,16 @@ def test_an_item_that_is_asked_in_swahili_was_not_learnt_from_in_english(folder)
         assert {len(division.train), len(division.test)} == {64, 32}
 
 
+def test_fewer_items_may_be_asked_of_the_same_classifiers(folder):
+    whole, some = (read_probe(options(folder, items=items)) for items in (None, 30))
+    assert [one.train for one in some.divisions] == [one.train for one in whole.divisions]
+    first, second = ({name for one in some.divisions if one.seed == seed for name in one.test} for seed in (0, 1))
+    assert first == second, "the same items of every seed"
+    assert len(first) == 30
+    (tuned,) = read_probe(options(folder, items=20, fine_tune=True, seeds=1)).divisions
+    assert len(tuned.test) == 20, "of the part that is asked"
+
+
 def test_other_pairs_to_learn_from_lose_those_that_share_a_sentence_with_a_test(folder, tmp_path):
     (tmp_path / "train.en.tsv").write_text(
         "1\tA Farmer, Teacher 0\tnew\n1\tother\tnew one\n0\tFarmer teacher, 0!\tx\n0\ty\tz\n"
@@ -193,6 +203,7 @@ def test_pairs_that_lack_a_class_are_refused(tmp_path):
         ({"--perturb": "typo"}, "unknown perturbation; received 'typo'; did you mean typos?"),
         ({"--task": "xnli"}, "unknown label '1' at"),
         ({"--task": "xquad-retrieval", "--mixed": None}, "leave mixed out"),
+        ({"--task": "xquad-retrieval", "--set": "items=9"}, "leave items out"),
         ({"--task": "sts", "--fine-tune": None}, "leave fine_tune out"),
         ({"--against": "./missing"}, "./missing: no such model folder"),
         ({"--train": "en,sw"}, "one language is learnt from"),
