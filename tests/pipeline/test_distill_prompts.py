@@ -80,9 +80,7 @@ def test_what_is_searched_was_embedded_as_documents_and_asked_as_a_query(run):
     np.testing.assert_allclose([hit.score for hit in hits], expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "run", ["own", *(pytest.param(k, marks=pytest.mark.slow) for k in ("given", "late"))], indirect=True
-)
+@pytest.mark.slow
 def test_an_export_asks_with_the_prompt(run):
     recipe, _ = run
     exported = export_onnx(recipe, recipe.folder / "onnx", int8=False)
