@@ -159,6 +159,7 @@ def distill(
     from optical.models.save import save_encoder
     from optical.models.towers import check_towers, names_of, prompted_towers
     from optical.pipeline.inputs import read_dictionaries
+    from optical.pipeline.run_folder import check_part
     from optical.pipeline.word_lists import read_word_lists
     from optical.training import distillation
     from optical.training.callbacks import check_callbacks
@@ -166,7 +167,10 @@ def distill(
     from optical.training.unseen import add_words
 
     told = check_callbacks(callbacks)
-    names, towers = names_of(teacher), load_towers(teacher)
+    names = names_of(teacher)
+    for name in (*names, *(names_of(student) if student is not None else ())):
+        check_part(Path(name))
+    towers = load_towers(teacher)
     check_towers(towers, names)
     towers = prompted_towers(towers, recipe.teacher_prompts.model_dump(), names)
     body = None
@@ -299,6 +303,7 @@ def teach(
     from optical.models.prompts import with_prompts
     from optical.models.save import save_encoder
     from optical.models.towers import names_of
+    from optical.pipeline.run_folder import check_part
     from optical.training import teacher as training
     from optical.training.callbacks import check_callbacks
     from optical.training.trainer import Workspace
@@ -308,6 +313,7 @@ def teach(
     if folder is not None:
         check_place(Path(folder))
         check_replaceable(Path(folder))
+    check_part(Path(names_of(teacher)[0]))
     start = load_encoder(teacher, chosen.device)
     start = with_prompts(start, chosen.teacher_prompts.model_dump(), names_of(teacher)[0])
     ranking = training.ranking_of(start, listed) if chosen.loss == "ranking" else None

@@ -7,6 +7,7 @@ Whatever is not listed is someone else's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -191,9 +192,14 @@ def write_marker(folder: Path, marker: Marker) -> None:
 
 
 def whole_marker(folder: Path, sealed: bool) -> Marker:
-    """The marker of a folder that was just written; with a seal of all but the card, which is its owner's to edit."""
+    """The marker of a folder that was just written; with a seal of all but the card, which is its owner's to edit.
+
+    A folder below that has a seal of its own keeps it.
+    """
     names = list(entries(folder))
-    seal = {name: noted(folder / name) for name in names if sealed and not name.endswith(("/", "README.md"))}
+    apart = {top for top in {name.partition("/")[0] for name in names if "/" in name} if seal_of(folder / top)}
+    wanted = [name for name in names if name.partition("/")[0] not in apart and not name.endswith(("/", "README.md"))]
+    seal = {name: noted(folder / name) for name in wanted} if sealed else {}
     return Marker(frozenset(names), (), seal)
 
 
@@ -258,7 +264,8 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
         time = note.get("mtime_ns", facts.st_mtime_ns)  # older notes of shards have none
         if not full and facts.st_mtime_ns == time:
             return None
-        if file_checksum(file) != note["sha256"]:
+        identity = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        if (file_checksum(file) if full else _checksum_once(file, identity)) != note["sha256"]:
             return "does not have the checksum that was written"
     except FileNotFoundError:
         return "is missing"
@@ -267,3 +274,9 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
     with contextlib.suppress(OSError):  # of somebody else, or on a disk that is read only
         os.utime(file, ns=(facts.st_atime_ns, time))
     return None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _checksum_once(file: Path, _: tuple[int, ...]) -> str:
+    """Of a file whose time cannot be set: manifest and seal both ask, and each time that it is opened."""
+    return file_checksum(file)

@@ -22,6 +22,7 @@ from optical.data.bitext_sources import Source, sources_of
 from optical.data.words import fold, fold_text, split_words
 from optical.errors import DataError
 from optical.files import check_writable, file_written_whole
+from optical.pipeline.run_folder import check_part
 from optical.retrieval.margin import LEAST, Suspicion, suspect
 from optical.vocabulary.line_shifts import LineAlignment, align_lines
 
@@ -207,6 +208,7 @@ def reader_of(name: str, progress: bool = True) -> Reader:
     from optical.models.encoders import is_multi_vector
     from optical.models.load import load_encoder
 
+    check_part(Path(name))
     encoder = load_encoder(name)
     if is_multi_vector(encoder):
         raise DataError(f"{name} has a vector for each token; --encoder takes one that has a vector for each text")

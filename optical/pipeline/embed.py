@@ -69,6 +69,7 @@ def load_body(recipe: Recipe, teacher: Encoder) -> Body | None:
     """The encoder that the recipe's student starts from, with its own prompts; None where that is the teacher."""
     if recipe.student is None:
         return None
+    check_part(Path(recipe.student))
     encoder = load_encoder(recipe.student, recipe.device)
     encoder = with_prompts(encoder, recipe.student_prompts.model_dump(), recipe.student, "student_prompts")
     return body_for(encoder, teacher)

@@ -147,7 +147,7 @@ def pull_run(address: str, out: Path, say: Callable[[str], None] = lambda _: Non
     recipe = of_a_stranger(load_recipe(fetched / RECIPE))
     with written_whole(out) as run:
         for part, names in parts.items():  # each has a marker of its own, as the jobs of a run write it
-            with written_whole(run / part) as folder:
+            with written_whole(run / part, sealed=part.startswith("index")) as folder:
                 for name in names:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(fetched / ("" if part == "student" else part) / name, folder / name)

@@ -19,7 +19,7 @@ from optical.models.encoders import Encoder, encode_sentences, fingerprint, is_m
 from optical.models.prompts import with_prompts
 from optical.pipeline.embed import load_student, teacher_towers
 from optical.pipeline.inputs import read_inputs
-from optical.pipeline.run_folder import kept
+from optical.pipeline.run_folder import check_part, kept
 from optical.vocabulary.lexicon import bitext_lexicon
 
 
@@ -153,4 +153,7 @@ def lexicon_of_run(model: Model, lang: str) -> Lexicon | None:
 
 def _load(model: Any, device: str | None) -> Encoder:
     """An encoder by its name, with rows composed for unseen words if it was saved so; a loaded one as it is."""
-    return load.load_student(model, device) if isinstance(model, str) else load.load_encoder(model, device)
+    if not isinstance(model, str):
+        return load.load_encoder(model, device)
+    check_part(Path(model))
+    return load.load_student(model, device)

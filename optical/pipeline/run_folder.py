@@ -14,7 +14,7 @@ from optical.errors import DataError, OpticalError
 from optical.files import check_writable
 from optical.generation import READY, settle
 from optical.generation import next_generation as switched_whole
-from optical.marker import is_ours
+from optical.marker import marker_of
 from optical.pipeline.verify import MANIFEST, check_files, note_files
 
 Options = TypeVar("Options", bound=OfRun)
@@ -108,26 +108,36 @@ def threads_begun(run: Path) -> int | None:
 def check_read(options: OfRun, *parts: str) -> None:
     """Refuse a run whose student or given parts are not as they were written; every job that reads a run asks here.
 
-    Within the job that makes its next generation nothing is asked: it was when the job began.
+    Within the job that makes its next generation nothing is asked: it was when the job began. A student that was put
+    into a folder by hand has nothing to be compared with.
 
     Raises:
         DataError: A file is missing or damaged.
     """
     if options.folder == options.home:
         settle(options.home)
-        if (options.home / MANIFEST).exists():  # a student that was put there by hand has none
+        if _is_run(options.home) or any((options.home / one).exists() for one in ("recipe.toml", MANIFEST)):
             check_files(options.home, ["student", BANK, *parts])
 
 
 def check_part(folder: Path) -> None:
     """Refuse a student or a teacher that is read by its own folder, where that is part of a run and not as written.
 
+    Args:
+        folder: Of any encoder; other names of some are let through.
+
     Raises:
-        DataError: A file is missing or damaged.
+        DataError: A file is missing or damaged, or the manifest of the run is.
     """
-    if is_ours(folder.parent / MANIFEST):
+    if folder.is_dir() and _is_run(folder.parent):
         settle(folder.parent)
         check_files(folder.parent, [folder.name])
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a job of this program wrote a folder, also where the manifest, by which files are checked, is gone."""
+    # Without hidden files a copy has no marker, and nor has an old run.
+    return marker_of(folder).covers(MANIFEST) or all((folder / one).is_file() for one in DESCRIPTION[:2])
 
 
 def read_files(run: Path) -> dict[Path, tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from optical.config.recipe import write_recipe
@@ -26,7 +27,7 @@ from optical.pipeline.dev_score import score_anew
 from optical.pipeline.inputs import say_skipped
 from optical.pipeline.manifest import write_manifest
 from optical.pipeline.run_folder import TAUGHT as TAUGHT_PARTS
-from optical.pipeline.run_folder import check_teach, next_generation
+from optical.pipeline.run_folder import check_part, check_teach, next_generation
 from optical.pipeline.sides import check_english
 from optical.progress import clock
 from optical.retrieval.search import search
@@ -84,6 +85,7 @@ def _teach(options: Teaching, say: Callable[[str], None], progress: bool) -> tup
     say_skipped([collection], say)
     data = divide(collection, options)
     measured_on = _measured_on(options, data, collection.name)
+    check_part(Path(options.teacher))
     start = load_encoder(options.teacher, options.device)
     start = with_prompts(start, options.teacher_prompts.model_dump(), options.teacher)
     check_precision(options.precision, start.device.type)

@@ -64,7 +64,8 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         made = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); {AGAIN}") from error
+        again = REMEDIES["teacher"] if (run / "teacher").is_dir() else AGAIN
+        raise DataError(f"{file} cannot be read ({error.strerror}); {again}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}); {AGAIN}") from error
     if not isinstance(made, dict) or made.get(SEAL, _seal(made)) != _seal(made):

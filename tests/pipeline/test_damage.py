@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import optical
+from optical.config.probe import Probe
 from optical.config.recipe import load_recipe
 from optical.errors import OpticalError
 from optical.pipeline import answer
 from optical.pipeline.align import align_run
+from optical.pipeline.bitext import reader_of
 from optical.pipeline.embed import load_teacher
 from optical.pipeline.evaluate import compare_with, evaluate_run
 from optical.pipeline.export import export_router
@@ -24,9 +26,10 @@ from optical.pipeline.html_report import report_runs
 from optical.pipeline.hub import contents
 from optical.pipeline.index import index_run
 from optical.pipeline.perturb import perturb_run
-from optical.pipeline.run_folder import MEASURED, REPORTED, SEARCHED, kept
+from optical.pipeline.probe_systems import systems_of
+from optical.pipeline.run_folder import MEASURED, REPORTED, SEARCHED, check_read, kept
 from optical.pipeline.verify import MANIFEST, note_files, read_manifest, verify_run
-from tests.chain import OWN
+from tests.chain import OWN, PAIRS
 
 QUESTION = "Nani anatoa maziwa?"
 RESULTS = f"evaluation/{OWN}/results.json"
@@ -266,19 +269,48 @@ def test_what_no_answer_is_made_of_harms_none(folder, file_of, run, name):
 
 JOBS = {  # what is called from Python -> the damage that it has to tell
     "evaluate": (lambda recipe: evaluate_run(recipe), ["weights with a bit flipped", "index cut", "lexicon cut"]),
-    "evaluate another": (lambda r: evaluate_run(r, r.home / "student"), ["weights with a bit flipped"]),
-    "perturb": (lambda recipe: perturb_run(recipe, ["case"]), ["weights cut", "transplant with a bit flipped"]),
-    "compare": (lambda recipe: compare_with(recipe, [], print), ["rankings reversed"]),
-    "index": (lambda recipe: index_run(recipe), ["pooling edited", "bank cut"]),
-    "search": (answer.load_run, ["weights with a bit flipped", "index ids reversed", "index of another teacher"]),
-    "align": (lambda recipe: align_run(recipe, "maji", "water"), ["weights zeroed", "transplant with a bit flipped"]),
-    "report": (lambda r: report_runs([r], r.home / "page.html"), ["results edited", "plans cut"]),
-    "export": (export_router, ["weights with a bit flipped"]),
-    "send": (lambda recipe: contents(recipe, "me/sw"), ["weights with a bit flipped", "results edited"]),
-    "load the student": (lambda r: optical.load_student(r.home / "student"), ["weights with a bit flipped"]),
-    "take it for a teacher": (
-        lambda r: load_teacher(r.model_copy(update={"teacher": str(r.home / "student")})), ["tokenizer cut"]
+    "evaluate another": (
+        lambda r: evaluate_run(r, r.home / "student"), ["weights with a bit flipped", "manifest gone"]
     ),
+    "perturb": (lambda recipe: perturb_run(recipe, ["case"]), ["weights cut", "transplant with a bit flipped"]),
+    "compare": (lambda recipe: compare_with(recipe, [], print), ["rankings reversed", "manifest gone"]),
+    "index": (lambda recipe: index_run(recipe), ["pooling edited", "bank cut", "manifest gone", "manifest cut"]),
+    "search": (
+        answer.load_run,
+        ["weights with a bit flipped", "index ids reversed", "index of another teacher", "manifest gone"],
+    ),
+    "align": (
+        lambda recipe: align_run(recipe, "maji", "water"),
+        ["weights zeroed", "transplant with a bit flipped", "manifest gone"],
+    ),
+    "report": (lambda r: report_runs([r], r.home / "page.html"), ["results edited", "plans cut", "manifest gone"]),
+    "export": (export_router, ["weights with a bit flipped", "manifest gone"]),
+    "send": (lambda recipe: contents(recipe, "me/sw"), ["weights with a bit flipped", "results edited"]),
+    "load": (lambda r: optical.load(r.home), ["weights with a bit flipped", "manifest gone"]),
+    "load the student": (
+        lambda r: optical.load_student(r.home / "student"),
+        ["weights with a bit flipped", "manifest gone", "manifest empty"],
+    ),
+    "take it for a teacher": (
+        lambda r: load_teacher(r.model_copy(update={"teacher": str(r.home / "student")})),
+        ["tokenizer cut", "manifest gone"],
+    ),
+    "distill from it": (
+        lambda r: optical.distill(r.home / "student", bitext=PAIRS), ["weights cut", "manifest gone"]
+    ),
+    "distill it on": (
+        lambda r: optical.distill(r.teacher, bitext=PAIRS, student=r.home / "student"),
+        ["weights with a bit flipped", "manifest gone"],
+    ),
+    "teach it": (
+        lambda r: optical.teach(r.home / "student", rows=[("who?", "a cow")]),
+        ["weights with a bit flipped", "manifest gone"],
+    ),
+    "probe it": (
+        lambda r: systems_of(str(r.home / "student"), Probe(task="xnli", test="sw")),
+        ["pooling edited", "manifest gone"],
+    ),
+    "examine bitext by it": (lambda r: reader_of(str(r.home / "student")), ["pooling edited", "manifest gone"]),
 }  # fmt: skip
 
 
@@ -293,6 +325,20 @@ def test_python_functions_tell_it_as_the_command_line_does(file_of, folder, job,
     assert str(file) in str(error.value)
     assert damage.says in str(error.value)
     assert {*folder.rglob("*")} == before
+
+
+def test_a_student_that_was_put_there_by_hand_is_read_as_it_is(folder, tmp_path):
+    """A plain folder of sentence-transformers, and one that a copy of a student is in, beside anything."""
+    for place in (tmp_path, tmp_path / "deep"):
+        shutil.copytree(folder / "student", place / "student")
+        (place / "manifest.json").write_text("{}")
+    (tmp_path / "deep" / "recipe.toml").write_text("")
+    (tmp_path / "deep" / "evaluation").mkdir()
+    for place in (tmp_path, tmp_path / "deep"):
+        assert optical.load_student(place / "student").encode("maji").shape == (32,)
+        recipe = load_recipe(folder / "recipe.toml", {"teacher": str(place / "student")})
+        assert load_teacher(recipe) is not None
+    check_read(recipe.model_copy(update={"out": str(tmp_path / "none")}))
 
 
 def test_results_of_another_student_are_refused(folder, file_of):

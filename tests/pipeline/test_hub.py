@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from optical.config.recipe import load_recipe, write_recipe
 from optical.errors import DataError
 from optical.files import write_text
+from optical.marker import seal_of
 from optical.pipeline import hub
 from tests.cli.conftest import command, snapshot  # noqa: F401 - a fixture
 from tests.runs import tiny_run
@@ -205,10 +206,14 @@ def test_a_pulled_run_is_indexed_searched_and_measured_with_documents(tiny, ther
     assert again["systems"]["student"] == values["systems"]["student"]
 
 
+INDEX = ("docid", "index", "optical.json")
+
+
 def test_a_pulled_index_is_searched_as_it_is(tiny, there, command, tmp_path):
     hub.push_run(ADDRESS, sent(tiny, with_index=True))
     pulled = hub.pull_run(ADDRESS, tmp_path / "pulled")
     assert load_recipe(pulled.folder / "recipe.toml").out is None
+    assert set(seal_of(pulled.folder / "index")) == {pulled.folder / "index" / one for one in INDEX}
     code, shown, err = command("search", pulled.folder, "who plants maize ?", "--set", f"collection={tiny.collection}")
     assert code == 0, err
     assert "Maize" in shown

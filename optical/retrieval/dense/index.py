@@ -17,6 +17,7 @@ import numpy as np
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable, written_whole
+from optical.marker import check_sealed
 from optical.retrieval.dense.factory import check_finite, filled, first_line, load_faiss, planned, set_parameter
 from optical.retrieval.dense.penalised import HUBNESS, QUERY_DIMENSION, asked, query_dimension
 
@@ -76,7 +77,7 @@ def build(vectors: Matrix, ids: Collection[str], folder: Path, factory: str = "F
     factory, dimension = planned(vectors, factory, pads=HUBNESS in manifest)
     index = filled(vectors, factory, dimension)
     facts = {"dimension": dimension, "count": len(ids), "factory": factory, **query_dimension(vectors, manifest)}
-    with writing(folder), written_whole(folder) as unfinished:
+    with writing(folder), written_whole(folder, sealed=True) as unfinished:
         load_faiss().write_index(index, str(unfinished / INDEX))
         (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
         write_manifest(unfinished, {**manifest, **facts})
@@ -101,8 +102,9 @@ def load(
         ef_search: Candidates that a search of an HNSW index keeps; by default 64, or k if that is more.
 
     Raises:
-        DataError: the folder or one of its files is missing or unreadable, they disagree on counts or dimension, or the
-            vectors are another teacher's.
+        DataError: the folder or one of its files is missing, unreadable or not as it was written
+            (:func:`optical.marker.check_sealed`), they disagree on counts or dimension, or the vectors are another
+            teacher's.
         RecipeError: nprobe or ef_search for an index that has none, or below 1.
     """
     folder = Path(folder)
@@ -110,6 +112,7 @@ def load(
     if missing:
         what = f"no {' and no '.join(missing)} there" if folder.is_dir() else "no such folder"
         raise DataError(f"this is not an index: {what}; at {folder}; build the index first")
+    check_sealed(folder, "build the index again")
     manifest = read_manifest(folder / MANIFEST)
     try:
         ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()

@@ -20,6 +20,7 @@ import numpy as np
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError, RecipeError
 from optical.files import check_replaceable, checksum, discard, held_alone, take_place
+from optical.marker import check_sealed
 from optical.retrieval import dense
 from optical.retrieval.dense.factory import ROWS_AT_ONCE, load_faiss, planned
 from optical.retrieval.dense.index import MANIFEST, DenseIndex
@@ -88,7 +89,7 @@ def build(
                 dense.build(rows, own, unfinished / _name(part), factory, manifest={**manifest, **whole["parts"][part]})
         with dense.writing(folder):
             dense.write_manifest(unfinished, whole)
-            take_place(unfinished, folder)
+            take_place(unfinished, folder, sealed=True)  # its manifest; a part has a seal of its own
 
 
 def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIndex:
@@ -112,6 +113,7 @@ def load(folder: Path, *, teacher: str | None = None, **options: Any) -> DenseIn
     whole = dense.read_manifest(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     if "parts" not in whole:
         return dense.load(folder, teacher=teacher, **options)
+    check_sealed(folder, "build the index again, which keeps its parts")
     dense.check_teacher(folder, whole, teacher)
     opened = [_open(whole, part, folder, **options) for part in range(len(whole["parts"]))]
     return joined(opened)._replace(manifest=whole)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from optical.embeddings.shards import Matrix
 from optical.errors import DataError
 from optical.files import file_checksum, written_whole
+from optical.marker import check_sealed
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.int4 import as_int4, packed, rotation
 from optical.retrieval.late.products import as_int8
@@ -96,7 +97,7 @@ def write(
         DataError: A token holds NaN or infinity, or the disk does not take the files.
     """
     try:
-        with written_whole(folder) as unfinished:
+        with written_whole(folder, sealed=True) as unfinished:
             error = _write_tokens(unfinished, tokens, start, ids, options)
             np.save(unfinished / START, np.asarray(start, dtype=np.int64))
             (unfinished / DOCID).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8", newline="\n")
@@ -201,6 +202,7 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise _again(folder, f"the index is not complete: no {' and no '.join(missing)} there")
+    check_sealed(folder, "build the index again", full=verify)
     for name in names if verify else [name for name in names if name in SMALL]:
         if file_checksum(folder / name)[:16] != manifest.get("checksums", {}).get(name):
             raise _again(folder / name, "a file of the index is not what was written: its checksum differs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import faiss
@@ -296,6 +297,7 @@ def test_a_truncated_index_is_refused(
     folder = built(vectors, tmp_path / "index", factory)
     content = (folder / "index").read_bytes()
     (folder / "index").write_bytes(content[: int(kept * len(content))])
+    (folder / MARKER).unlink()  # it was made before there were seals, or by another program
     with pytest.raises(DataError, match=f"cannot be read: .*; at {folder}; build the index again"):
         dense.load(folder, mapped=mapped)
 
@@ -467,8 +469,23 @@ def test_files_that_do_not_belong_together_are_refused(
 ) -> None:
     folder = built(vectors, tmp_path / "index")
     (folder / name).write_bytes(content)
+    (folder / MARKER).unlink()  # without a seal
     with pytest.raises(DataError, match=message.format(folder=folder)):
         dense.load(folder)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("name", ["index", "docid", "optical.json"])
+def test_a_copy_of_the_folder_alone_is_compared_with_its_seal(
+    tmp_path: Path, vectors: np.ndarray, name: str, mapped: bool
+) -> None:
+    copy = Path(shutil.copytree(built(vectors, tmp_path / "index"), tmp_path / "copy", copy_function=shutil.copy))
+    assert dense.load(copy, mapped=mapped).ids.tolist() == names()
+    data = bytearray((copy / name).read_bytes())
+    data[-9] ^= 1  # of a number or of a name: all can still be read
+    (copy / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{copy / name} does not have the checksum .*; build the index again"):
+        dense.load(copy, mapped=mapped)
 
 
 def test_queries_of_another_model_are_refused(tmp_path: Path, vectors: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from optical.embeddings.shard import Batch
 from optical.embeddings.write_shards import ShardPlan, make_shards
 from optical.errors import DataError, RecipeError
 from optical.files import held_alone
-from optical.marker import MARKER
+from optical.marker import MARKER, seal_of
 from optical.retrieval import dense
 from optical.retrieval.dense import factory as factory_dense
 from optical.retrieval.dense import partitioned
@@ -371,8 +371,21 @@ class TestRefused:
         folder = built(vectors, tmp_path / "index")
         content = (folder / "part-002" / "index").read_bytes()
         (folder / "part-002" / "index").write_bytes(content[: len(content) // 2])
+        (folder / "part-002" / MARKER).unlink()  # without a seal
         with pytest.raises(DataError, match=f"cannot be read: .*; at {folder}/part-002; build the index again"):
             partitioned.load(folder, mapped=mapped)
+
+    @pytest.mark.parametrize(("name", "byte"), [("optical.json", 5), ("part-001/index", -9), ("part-002/docid", -9)])
+    def test_what_is_not_as_it_was_written(self, tmp_path: Path, vectors: np.ndarray, name: str, byte: int) -> None:
+        folder = built(vectors, tmp_path / "index")
+        copy = Path(shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copy))
+        assert [len(seal_of(copy / one)) for one in ("", "part-000")] == [1, 3], "each file is noted once"
+        assert partitioned.load(copy).ids.tolist() == names()
+        data = bytearray((copy / name).read_bytes())
+        data[byte] ^= 1  # all can still be read
+        (copy / name).write_bytes(data)
+        with pytest.raises(DataError, match=f"{copy / name} does not have the checksum .*; build the index again"):
+            partitioned.load(copy)
 
     def test_another_teacher(self, tmp_path: Path, vectors: np.ndarray) -> None:
         folder = built(vectors, tmp_path / "index")
@@ -435,7 +448,7 @@ class TestRefused:
         monkeypatch: pytest.MonkeyPatch,
         error: BaseException,
     ) -> None:
-        def breaks(*_: object) -> None:
+        def breaks(*_: object, **__: object) -> None:
             raise error
 
         with monkeypatch.context() as broken:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optical.marker import MARKER
 from optical.retrieval.late import cascade, maxsim
 from optical.retrieval.late import index as late_index
 from tests.retrieval.late.late_documents import ids, unit
@@ -108,7 +109,7 @@ def test_an_index_of_an_older_program_is_read(folder: Path, queries: list, tmp_p
     old.mkdir()
     manifest = json.loads((folder / "optical.json").read_text())
     for path in folder.iterdir():
-        if path.name not in ("codes.npy", "list-documents.npy"):
+        if path.name not in ("codes.npy", "list-documents.npy", MARKER):
             (old / path.name).write_bytes(path.read_bytes())
     np.save(old / "documents.npy", np.repeat(np.arange(COUNT, dtype=np.int32), np.diff(index.start)))
     del manifest["checksums"]["codes.npy"], manifest["checksums"]["list-documents.npy"]
