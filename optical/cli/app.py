@@ -190,11 +190,13 @@ def main() -> None:
 
 def _write_fault(error: Exception) -> str | None:
     """Describe a file that could not be written; None for any other error."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+    if isinstance(error, OSError) and error.errno in full:
         return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
     # safetensors and tokenizers quote the system's message, numpy counts items, torch names its writer.
     match = re.search(
-        r"No space left on device|quota exceeded|\d+ requested and \d+ written|inline_container", str(error)
+        r"No space left on device|quota exceeded|File too large|\d+ requested and \d+ written|inline_container",
+        str(error),
     )
     return f"a file cannot be written, the disk seems to be full ({str(error)[:100]})" if match else None
 

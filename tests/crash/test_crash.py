@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,7 +20,7 @@ from optical.config.toml import load_options
 from optical.pipeline.teach import teach_run
 from optical.web import server
 from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
-from tests.crash.harness import Ended, disk_full, killed, program, snapshot, stopped, timeless
+from tests.crash.harness import disk_full, killed, program, snapshot, stopped, timeless
 from tests.runs import distilled
 
 SMALL = {**MUCH_TO_LEARN, "training.steps": 8, "training.evaluate_every": 4, "search.bm25": "off"}
@@ -98,7 +96,7 @@ class Box(NamedTuple):
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory, data):
-    """Starts: ``empty`` (but for vectors), ``old``, a run of another recipe, ``new``, ``cold``, without vectors.
+    """Starts: ``bare``, ``empty`` (but for vectors), ``old``, a run of another recipe, ``new``, ``cold``, no vectors.
 
     And ``taught``, an English teacher by another seed.
     """
@@ -114,7 +112,8 @@ def box(tmp_path_factory, data):
         shutil.copytree(
             own.place, own.states / name, ignore=lambda at, names, w=without: [w] if Path(at) == own.place else []
         )
-    (own.states / "empty").mkdir(exist_ok=True)
+    for name in ("empty", "bare"):
+        (own.states / name).mkdir(exist_ok=True)
     shutil.rmtree(own.run)
     named = {"collection": old.collection, "test": old.collection, "teacher": old.teacher, "cache": old.cache}
     before, after = (
@@ -273,32 +272,3 @@ def test_a_disk_that_is_full_from_any_change_on(box, stage, start):
 def test_killed_at_any_moment(box, seed):
     """Between two changes that are counted too."""
     crash(box, "distill", "old", after=random.Random(seed).uniform(0.0, 2.0))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
-def test_a_small_disk(box, share):
-    """Full for what is written in C too."""
-    new, _ = box.whole("distill", "old")
-    begun, model = (bytes_of(folder) for folder in (box.states / "old", box.run / "student"))
-    shutil.rmtree(box.place)
-    box.place.mkdir()
-    size = f"size={int(begun + share * (bytes_of(box.states / 'new' / 'run') + 9 * model))}"
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", box.place], check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    try:
-        shutil.copytree(box.states / "old", box.place, dirs_exist_ok=True)
-        before = snapshot(box.run)
-        answered = told(program(box.place, *box.command("distill")))
-        assert snapshot(box.run) == (new if answered else before), "something was lost or changed"
-        assert None not in answers(box).values()
-        subprocess.run(["mount", "-o", "remount,size=1g", box.place], check=True)
-        again(box, "distill", new, None)
-    finally:
-        subprocess.run(["umount", box.place], check=True)
-
-
-def bytes_of(folder: Path) -> int:
-    """Of all files, in whole pages."""
-    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
