@@ -138,18 +138,47 @@ def _make_ready(run: Path, view: Path, new: list[str], gone: list[str], taken: s
 
 def _move(run: Path, ready: Path) -> None:
     """Move what is still to be moved, remove what is gone; done again, it does the rest."""
-    moves = json.loads((ready / MOVES).read_text(encoding="utf-8"))
-    for name in moves["new"]:
-        if (ready / moves["view"] / name).exists():
+    view, new, gone = _moves(run, ready)
+    for name in new:
+        if (view / name).exists():
             (run / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(ready / moves["view"] / name, run / name)
-    for name in moves["gone"]:
+            os.replace(view / name, run / name)
+    for name in gone:
         (run / name).unlink(missing_ok=True)
         for place in [one for one in (run / name).parents if run in one.parents]:
             with contextlib.suppress(OSError):  # something else is in it
                 place.rmdir()
-    flush(*{place for name in moves["new"] for place in (run / name).parents if run in (place, *place.parents)})
+    flush(*{place for name in new for place in (run / name).parents if run in (place, *place.parents)})
     (ready / MOVES).unlink()
+
+
+def _moves(run: Path, ready: Path) -> tuple[Path, list[str], list[str]]:
+    """Where new files are, and the names of those that are new and those that are gone, all inside the run.
+
+    The run may be a stranger's, and what its list names would be moved or removed.
+
+    Raises:
+        DataError: A name leads elsewhere, or it is no such list.
+    """
+    try:
+        moves = json.loads((ready / MOVES).read_text(encoding="utf-8"))
+        view, new, gone = (moves[key] for key in ("view", "new", "gone"))
+        names = [view, *new, *gone]
+        wrong = [name for name in names if Path(name).is_absolute() or {"", ".."} & {*name.split("/")} or "\0" in name]
+        wrong += [name for name in (*new, *gone) for place in (run / name).parents if _is_link(place, run)]
+        wrong += [view] if "/" in view or (ready / view).is_symlink() else []
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        wrong, view, new, gone = [f"{type(error).__name__}: {error}"], "", [], []
+    if wrong:
+        raise DataError(
+            f"{ready / MOVES} is not what this program writes, or leads out of the run ({wrong[0]!r:.200}); remove "
+            f"{ready}, or copy the run again"
+        )
+    return ready / view, new, gone
+
+
+def _is_link(place: Path, run: Path) -> bool:
+    return run in place.parents and place.is_symlink()
 
 
 def _clear(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -182,6 +183,27 @@ def test_a_folder_that_cannot_be_completed_is_refused_in_one_message(run, monkey
             settle(run)
     settle(run)
     assert snapshot(run)["recipe.toml"] == "new"
+
+
+@pytest.mark.parametrize("moves", [
+    {"view": "sw", "new": [], "gone": ["../precious"]}, {"view": "sw", "new": ["../precious"], "gone": []},
+    {"view": "sw", "new": [], "gone": ["{outside}"]}, {"view": "../sw", "new": ["precious"], "gone": []},
+    {"view": "sw", "new": [], "gone": ["away/precious"]}, {"view": "sw", "new": ["away/precious"], "gone": []},
+    {"view": "sw", "new": [3], "gone": []}, {"view": "sw", "new": ["a\0"], "gone": []}, {"view": "sw", "new": 3},
+    [], "{", "[" * 100_000,
+], ids=lambda moves: str(moves)[:60])  # fmt: skip
+def test_a_strangers_list_moves_and_removes_nothing_outside_the_run(run, moves):
+    outside = run.parent / "precious"
+    outside.write_text("years of work")
+    (run / "away").symlink_to(run.parent)
+    (run / READY / "sw" / "away").mkdir(parents=True)
+    for place in (run, run / READY / "sw" / "away", run / READY / "sw"):
+        (place / "precious").write_text("hostile")
+    text = moves if isinstance(moves, str) else json.dumps(moves).replace("{outside}", str(outside))
+    (run / READY / "moves.json").write_text(text)
+    with pytest.raises(DataError, match=r"moves\.json is not what this program writes, or leads out of the run"):
+        settle(run)
+    assert outside.read_text() == "years of work"
 
 
 def test_a_file_that_came_into_the_way_stays_and_nothing_is_lost(run):
