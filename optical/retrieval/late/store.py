@@ -209,6 +209,7 @@ def read(folder: Path, *, verify: bool) -> LateIndex:
     arrays = {name: _array(folder / name) for name in names if name != DOCID}
     ids = (folder / DOCID).read_text(encoding="utf-8").splitlines()
     _check_counts(folder, manifest, arrays, ids)
+    _check_rows(folder, manifest, arrays)
     lists = _lists(arrays) if manifest["lists"] else None
     scale = torch.from_numpy(arrays[SCALE]) if SCALE in arrays else None
     tokens = torch.from_numpy(arrays[TOKENS])
@@ -242,6 +243,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"this is not a late-interaction index: its kind is {kind!r}; at {path}; name another folder, or build one "
             "from token vectors"
         )
+    numbers = [manifest.get(name) for name in ("count", "tokens", "dimension")] + [manifest.get("lists") or 0]
+    named = str(manifest.get("precision")) in KINDS and isinstance(manifest.get("checksums", {}), dict)
+    if not named or not all(isinstance(one, int) and one >= 0 for one in numbers):
+        raise _again(path, "the files of the index do not belong together: counts or precision are none")
     return manifest
 
 
@@ -289,10 +294,29 @@ def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.n
     wrong = [f"{name} is {found[name]}, not {shape}" for name, shape in expected.items() if found[name] != shape]
     if len(ids) != count:
         wrong.append(f"{DOCID} has {len(ids)} ids, not {count}")
-    if not wrong and (start[0] != 0 or start[-1] != tokens or (np.diff(start) < 0).any()):
+    if not wrong and not _ascends(start, tokens):
         wrong.append(f"{START} does not lead through {tokens} tokens")
     if wrong:
         raise _again(folder, f"the files of the index do not belong together: {'; '.join(wrong)}")
+
+
+def _check_rows(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Refuse numbers that lead outside of other arrays: compiled loops follow them without looking."""
+    wrong = [LIST_START] if LIST_START in arrays and not _ascends(arrays[LIST_START], manifest["tokens"]) else []
+    if arrays[TOKENS].dtype != KINDS[manifest["precision"]] or not arrays[TOKENS].flags.c_contiguous:
+        wrong.append(TOKENS)
+    wrong += [name for name in (SCALE, CENTROIDS, ROTATION) if name in arrays and arrays[name].dtype.kind != "f"]
+    ends = {LIST_ROWS: "tokens", LIST_DOCUMENTS: "count", OLD_DOCUMENTS: "count", CODES: "lists"}
+    for name in ends.keys() & arrays.keys():
+        one = arrays[name]
+        if one.dtype.kind not in "iu" or (len(one) and not 0 <= one.min() <= one.max() < manifest[ends[name]]):
+            wrong.append(name)
+    if wrong:
+        raise _again(folder, f"the files of the index do not belong together: see {', '.join(wrong)}")
+
+
+def _ascends(start: np.ndarray, end: int) -> bool:
+    return start.dtype.kind in "iu" and start[0] == 0 and start[-1] == end and not (start[1:] < start[:-1]).any()
 
 
 def _again(where: Path, what: str) -> DataError:

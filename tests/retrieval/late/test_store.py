@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optical.errors import DataError
-from optical.marker import MARKER
+from optical.marker import MARKER, file_checksum
 from optical.retrieval.late import index as late_index
 from optical.retrieval.late import inverted_lists
 from optical.retrieval.late.store import LateOptions
@@ -105,6 +106,40 @@ def test_files_that_do_not_belong_together_are_refused(
     (path.parent / MARKER).unlink()  # without a seal
     with pytest.raises(DataError, match="the files of the index do not belong together: .*; build the index again"):
         late_index.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize(("name", "harm"), [
+    ("list-documents.npy", lambda rows: np.where(rows == 3, 2**31 - 1, rows)), ("list-documents.npy", np.negative),
+    ("list-documents.npy", np.float32), ("list-rows.npy", lambda rows: rows + 1),
+    ("codes.npy", lambda codes: codes + codes.dtype.type(1)),
+    ("list-start.npy", lambda start: np.concatenate([[0, 2**40], start[2:]])),
+    ("list-start.npy", lambda start: start + 1),
+    ("start.npy", lambda start: np.array([0, 2**64 - 9, *start[2:]], dtype=np.uint64)),
+    ("start.npy", np.float64), ("tokens.npy", np.asfortranarray), ("tokens.npy", np.int16), ("scale.npy", np.int8),
+])  # fmt: skip
+def test_a_strangers_numbers_lead_no_compiled_loop_outside(
+    tmp_path: Path, documents: list, name: str, harm: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    folder = built(documents, tmp_path / "index", lists=3)
+    np.save(folder / name, harm(np.load(folder / name)))
+    manifest = json.loads((folder / "optical.json").read_text())
+    manifest["checksums"][name] = file_checksum(folder / name)[:16]
+    (folder / "optical.json").write_text(json.dumps(manifest))
+    (folder / MARKER).unlink()
+    with pytest.raises(DataError, match=f"the files of the index do not belong together: .*{name.partition('.')[0]}"):
+        late_index.load(folder, verify=True)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("count", "41"), ("tokens", None), ("lists", "3"), ("lists", -1), ("precision", {}), ("precision", "int2"),
+    ("checksums", []),
+])  # fmt: skip
+def test_facts_of_no_index_are_refused(tmp_path: Path, documents: list, name: str, value: object) -> None:
+    path = built(documents, tmp_path / "index", lists=3) / "optical.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    (path.parent / MARKER).unlink()
+    with pytest.raises(DataError, match="the files of the index do not belong together"):
+        late_index.load(path.parent)
 
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
