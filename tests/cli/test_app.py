@@ -98,6 +98,33 @@ def test_a_full_disk_while_a_run_is_written(command, finished, monkeypatch):
     assert snapshot(finished.folder) == before
 
 
+@pytest.mark.parametrize(("verb", "room"), [
+    ("distill", 20_000), ("embed", 200), ("index", 500), ("evaluate", 800), ("report", 5_000), ("router", 20_000),
+    ("clean", 100),
+])  # fmt: skip
+def test_a_disk_that_takes_no_more_of_a_file(command, finished, tmp_path, verb, room):
+    """As any library meets it, also those written in C: the system refuses what goes beyond so many bytes."""
+    resource = pytest.importorskip("resource", reason="only Unix has such limits")
+    wanted = {
+        "distill": [*asked_for(finished), "--set", "training.steps=0"],
+        "embed": asked_for(finished, set=f"cache={tmp_path / 'cache'}"),
+        "index": ["index", finished.out], "evaluate": ["evaluate", finished.out], "report": ["report", finished.out],
+        "router": ["export", finished.out, "--to", "router"],
+        "clean": ["bitext", finished.bitext, "--lang", "sw", "--clean", tmp_path / "clean.tsv"],
+    }[verb]  # fmt: skip
+    before, limits = snapshot(finished.folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        code, _, err = command(*wanted)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert "Traceback" not in err
+    assert [line for line in err.splitlines() if line.startswith("error:")] == err.splitlines()[-1:]
+    assert snapshot(finished.folder) == before
+    assert [file for file in snapshot(tmp_path) if "documents-" not in file] == []
+
+
 def test_ctrl_c_outside_training_says_stopped(command, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -35,7 +35,7 @@ MORE = {  # other verbs, begun with a finished run
     "report": ["report", "{run}"],
     "page": ["report", "{run}", "--out", "{place}/page.html"],
     "picture": ["align", "{run}", "Mto wapi?", "where is the river ?", "--out", "{place}/plan.png"],
-    "ranking": ["search", "{run}", "--trec", "{place}/student.trec"],
+    "ranking": ["search", "{run}", "Mto wapi?", "--trec", "{place}/student.trec"],
     "perturb": ["evaluate", "{run}", "--perturb", "case"],
     "compare": ["evaluate", "{run}", "--run", "{ranking}"],
     "qdrant": ["export", "{run}", "--to", "qdrant", "--path", "{place}/qdrant"],
