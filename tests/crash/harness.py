@@ -165,7 +165,7 @@ def timeless(path: Path, folder: Path) -> bytes:
     data = path.read_bytes()
     if f"{path.parent.name}/{path.name}" in CARDS:
         return b""
-    if path.suffix == ".json" and (path.parent == folder or path.name in ("report.json", MARKER)):
+    if path.suffix == ".json" and (path.parent == folder or path.name in ("report.json", "optical.json", MARKER)):
         made = json.loads(data)
         if path.name == "manifest.json":
             made.pop("checksum")  # of itself, times and all
