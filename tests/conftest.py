@@ -110,6 +110,14 @@ def _template_of_model_cards_compiled_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_cuts_the_power():
+    """What a killed process wrote stays; a disk that is waited for takes 9 ms a file here, which was half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _what_is_imported_is_not_searched_for_garbage():
     """A training collects garbage twice, and with torch and transformers in the heap that was half of its time."""

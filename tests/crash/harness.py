@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,13 +64,7 @@ class Disk:
         self.full = act is disk_full
         self.begun = os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.addaudithook(self.event)
-        flush = os.fsync
-
-        def fsync(handle) -> None:
-            self.change(True)
-            flush(handle)
-
-        os.fsync = fsync
+        os.fsync = lambda _: self.change(True)  # what a killed process wrote stays
 
     def event(self, name: str, arguments: tuple) -> None:
         """Count an event where it is a change."""
@@ -113,41 +107,70 @@ def program(
     """Run a command line in a forked process, and do something before its k-th change below the folder.
 
     Or kill it ``after`` so many seconds.
+    """
+    return programs(folder, {"one": arguments}, k=k, act=act, after=after)["one"]
+
+
+def programs(
+    folder: Path,
+    commands: Mapping[str, Sequence[object]],
+    *,
+    k: int | None = None,
+    act: Callable[[], None] = killed,
+    after: float | None = None,
+) -> dict[str, Ended]:
+    """The same for several command lines, one after the other in one process, to its end or the first that is killed.
 
     Its random numbers are others than those of the process before, since those of a shell's command are too.
     """
     told = folder.parent / f"{folder.name}-told"
     told.mkdir(exist_ok=True)
+    for name in commands:
+        for what in ("out", "err", "code", "changes", "checkpoints"):
+            (told / f"{name}-{what}").write_text("0" if what in ("code", "changes") else "")
     seed = random.randrange(2**31)
     child = os.fork()
     if child == 0:
-        code = 70
         try:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - the trainer keeps the state of these numbers
             torch.manual_seed(seed)
-            sys.argv = ["optical", *map(str, arguments)]
-            sys.stdout, sys.stderr = ((told / name).open("w", buffering=1) for name in ("out", "err"))
-            (told / "changes").write_text("0")
-            faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.stderr)
-            disk = Disk(folder, k, act, told / "checkpoints")
-            try:
-                cli.main()
-                code = 0
-            except SystemExit as stop:
-                code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-            (told / "changes").write_text(str(disk.changes))
-        except BaseException:  # noqa: BLE001 - this process must not go on as pytest
-            traceback.print_exc()
+            for name, arguments in commands.items():
+                _run(told, name, [str(word) for word in arguments], (folder, k, act))
         finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
+            os._exit(0)
     if after is not None:
         time.sleep(after)
         os.kill(child, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    out, err, changes, begun = ((told / name).read_text() for name in ("out", "err", "changes", "checkpoints"))
-    return Ended(status, out, err, int(changes), len(begun))
+    return {name: _ended(told, name, status) for name in commands}
+
+
+def _run(told: Path, name: str, arguments: list[str], disturbed: tuple) -> None:
+    code = 70
+    sys.argv = ["optical", *arguments]
+    sys.stdout, sys.stderr = ((told / f"{name}-{what}").open("w", buffering=1) for what in ("out", "err"))
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.stderr)
+    disk = Disk(*disturbed, told / f"{name}-checkpoints")
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:  # noqa: BLE001 - this process must not go on as pytest
+        traceback.print_exc()
+    finally:
+        disk.folder = os.devnull  # nothing of what follows is counted
+        sys.stdout.flush(), sys.stderr.flush()
+        (told / f"{name}-changes").write_text(str(disk.changes))
+        (told / f"{name}-code").write_text(str(code))
+
+
+def _ended(told: Path, name: str, status: int) -> Ended:
+    out, err, code, changes, begun = (
+        (told / f"{name}-{what}").read_text() for what in ("out", "err", "code", "changes", "checkpoints")
+    )
+    return Ended(status or int(code), out, err, int(changes), len(begun))
 
 
 def snapshot(folder: Path) -> dict[str, str]:
