@@ -294,7 +294,7 @@ def _check_counts(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.n
     wrong = [f"{name} is {found[name]}, not {shape}" for name, shape in expected.items() if found[name] != shape]
     if len(ids) != count:
         wrong.append(f"{DOCID} has {len(ids)} ids, not {count}")
-    if not wrong and not _ascends(start, tokens):
+    if not wrong and not _ascends(start, tokens or 0):
         wrong.append(f"{START} does not lead through {tokens} tokens")
     if wrong:
         raise _again(folder, f"the files of the index do not belong together: {'; '.join(wrong)}")
