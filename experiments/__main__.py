@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import platform
+import signal
 import sys
 import warnings
 from datetime import date
@@ -53,10 +54,15 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is ended by `timeout` says so
     try:
         good = run(asked)
     except OpticalError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"stopped; the cells that were measured are in {CELLS}, and the same command goes on from them")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(0 if good else 1)
 
 
@@ -180,9 +186,8 @@ def document(asked: argparse.Namespace, experiment: Experiment, figures, cells, 
     """The page of an experiment."""
     names = [row.name for row in experiment.rows]
     lang = experiment.langs[0]
-    steps = recipe_of(experiment, experiment.rows[0], lang, 0).training.steps
     shape = f"{_count(len(experiment.langs), 'language')}, {_count(len(experiment.seeds), 'seed')}, "
-    shape += f"{experiment.pairs or 'all'} pairs, {_count(steps, 'step')}"
+    shape += f"{experiment.pairs or 'all'} pairs, {_steps(experiment)}"
     lines = [
         f"# {asked.name}", "", experiment.question, "",
         f"`python -m experiments {asked.name} DATA`; {shape}; {_machine(asked)}.", "",
@@ -218,6 +223,12 @@ def check(path: Path, figures: dict[str, dict[str, Any]], starts: dict[str, floa
 
 def _machine(asked: argparse.Namespace) -> str:
     return f"{asked.measured_on or platform.machine()}, {date.today()}, commit {(commit() or 'none')[:7]}"
+
+
+def _steps(experiment: Experiment) -> str:
+    """Optimizer steps of the rows, the most first: a row that is the start itself has none."""
+    steps = {recipe_of(experiment, row, experiment.langs[0], 0).training.steps for row in experiment.rows}
+    return f"{' or '.join(map(str, sorted(steps, reverse=True)))} step{'s' * (steps != {1})}"
 
 
 def _count(number: int, what: str) -> str:

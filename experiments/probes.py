@@ -22,11 +22,12 @@ from optical.pipeline.probe_systems import System, Vectors
 
 ABOUT = (
     "Accuracy of a logistic regression on frozen vectors of English pairs (the teacher's), asked in X (the student's), "
-    "mean over seeds. p is of a paired randomisation test that flips groups of items which share a sentence; Holm's "
-    "correction is over all rows and languages of a table."
+    "mean over seeds. Where the commonest answer has nearly all pairs, accuracy is the share of its class. p is of a "
+    "paired randomisation test that flips groups of items which share a sentence; Holm's correction is over all rows "
+    "and languages of a table."
 )
 FILES = "dev.*.tsv"
-Probed = dict[str, dict[str, dict[str, float]]]
+Probed = dict[str, dict[str, Any]]
 
 
 def files(folder: Path) -> list[Path]:
@@ -53,7 +54,8 @@ def probed(
         items: Asked at most of each folder, the same of every student; None for all.
 
     Returns:
-        Folder and language, as ``xnli sw`` -> ``right``, item -> share of right answers, and ``groups``, item -> group.
+        Folder and language, as ``xnli sw`` -> ``right``, item -> share of right answers; ``groups``, item -> group; and
+        ``commonest``, the share of the answer most often given.
     """
     found: Probed = {}
     for folder in folders:
@@ -66,7 +68,11 @@ def probed(
             outcome = results.of("student", lang)
             if outcome is not None:
                 groups = {name: float(results.groups[name]) for name in outcome.values}
-                found[f"{folder.name} {lang}"] = {"right": outcome.values, "groups": groups}
+                found[f"{folder.name} {lang}"] = {
+                    "right": outcome.values,
+                    "groups": groups,
+                    "commonest": outcome.commonest,
+                }
     vectors.keep(teacher)
     return found
 
@@ -93,7 +99,18 @@ def tables(
                 groups = {item: int(group) for item, group in some[0]["probe"][name]["groups"].items()}
                 apart = difference(mean, base, groups) if base and row != against else None
                 (own if name.split()[-1] == lang else watched).append((lang, name, row, mean, apart))
-    head = ["trained in", "probe", "row", "accuracy", f"{against}: difference", "95 %", "p", "p (Holm)", "won / lost"]
+    head = [
+        "trained in",
+        "probe",
+        "row",
+        "accuracy",
+        "commonest answer",
+        f"{against}: difference",
+        "95 %",
+        "p",
+        "p (Holm)",
+        "won / lost",
+    ]
     return [Table("", head, _lines(some), left=3) for some in (own, watched) if some]
 
 
@@ -101,7 +118,7 @@ def _lines(some: Sequence[tuple[str, str, str, Outcome, Difference | None]]) -> 
     adjusted = iter(holm([apart.tested.p_value for *_, apart in some if apart]))
     lines = []
     for lang, name, row, outcome, apart in some:
-        line = [lang, name, row, f"{outcome.mean:.4f}"]
+        line = [lang, name, row, f"{outcome.mean:.4f}", f"{100 * (outcome.commonest or 0.0):.0f} %"]
         if apart:
             line += [
                 f"{apart.tested.difference:+.4f}",
@@ -109,7 +126,7 @@ def _lines(some: Sequence[tuple[str, str, str, Outcome, Difference | None]]) -> 
                 f"{apart.tested.p_value:.4f}",
             ]
             line += [f"{next(adjusted):.4f}", f"{apart.tested.win} / {apart.tested.loss}"]
-        lines.append(line + [""] * (9 - len(line)))
+        lines.append(line + [""] * (10 - len(line)))
     return lines
 
 
@@ -117,4 +134,6 @@ def _mean(name: str, cells: Sequence[Mapping[str, Any]]) -> Outcome:
     """Each item's share of right answers over the seeds."""
     right = [cell["probe"][name]["right"] for cell in cells]
     values = {item: float(np.mean([one[item] for one in right])) for item in right[0]}
-    return Outcome("", ("", ""), "", values, [float(np.mean(list(one.values()))) for one in right])
+    means = [float(np.mean(list(one.values()))) for one in right]
+    commonest = float(np.mean([cell["probe"][name]["commonest"] for cell in cells]))
+    return Outcome("", ("", ""), "", values, means, commonest=commonest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import tomllib
 from pathlib import Path
 
@@ -436,6 +437,24 @@ def test_the_runner_measures_every_cell_once_and_writes_the_page(folder, monkeyp
     asked.langs = ["sw"]
     with pytest.raises(DataError, match="leave --langs and --seeds out"):
         runner.run(asked)
+
+
+def test_the_page_tells_the_steps_of_all_rows_and_not_those_of_the_first_alone(folder):
+    assert runner._steps(load("one")) == "3 steps"
+    (folder / "one" / "recipe.toml").write_text(
+        GOOD.replace('name = "plain"\n', 'name = "plain"\nset = { "training.steps" = 0, "objective.pooled" = 1.0 }\n')
+    )
+    assert runner._steps(load("one")) == "3 or 0 steps"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_says_where_its_cells_are(monkeypatch, folder, sent):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(runner, "run", lambda _: signal.raise_signal(sent))
+    monkeypatch.setattr("sys.argv", ["experiments", "one", str(folder)])
+    with pytest.raises(SystemExit, match="stopped; the cells that were measured are in runs/experiments/cells"):
+        runner.main()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_rows_that_do_not_exist_are_refused(folder):

@@ -33,6 +33,7 @@ def test_a_student_is_asked_in_the_languages_that_a_folder_has(folder, tmp_path)
     assert len(one["right"]) == len(one["groups"]) == 30
     assert len(set(one["groups"].values())) == len(WORDS), "pairs of one premise are one group"
     assert set(one["right"].values()) <= {0.0, 1.0}
+    assert 1 / 3 <= one["commonest"] <= 1
     assert found["nli sw"]["right"] == found["nli de"]["right"], "the same sentences in both"
 
 
@@ -53,7 +54,8 @@ def test_what_the_teacher_reads_is_read_once_for_all_students(folder, tmp_path, 
 
 def cell(right, name="nli sw"):
     items = {f"{k}": value for k, value in enumerate(right)}
-    return {"probe": {name: {"right": items, "groups": {item: float(int(item) // 2) for item in items}}}}
+    groups = {item: float(int(item) // 2) for item in items}
+    return {"probe": {name: {"right": items, "groups": groups, "commonest": 0.5}}}
 
 
 def test_tables_test_each_row_against_one_and_keep_watched_languages_apart():
@@ -63,12 +65,15 @@ def test_tables_test_each_row_against_one_and_keep_watched_languages_apart():
     cells = {("none", "sw", 0): both([0.0] * 40), ("none", "sw", 1): both([0.0] * 40)}
     cells |= {("ot", "sw", 0): both([1.0] * 40), ("ot", "sw", 1): both([0.0] * 20 + [1.0] * 20)}
     own, watched = probes.tables(["sw"], ["none", "ot"], [0, 1], cells, "none")
-    assert [row[:4] for row in own.rows] == [["sw", "nli sw", "none", "0.0000"], ["sw", "nli sw", "ot", "0.7500"]]
+    assert [row[:5] for row in own.rows] == [
+        ["sw", "nli sw", "none", "0.0000", "50 %"],
+        ["sw", "nli sw", "ot", "0.7500", "50 %"],
+    ]
     assert [row[1] for row in watched.rows] == ["nli de", "nli de"]
-    assert own.rows[1][4] == "+0.7500"
-    assert own.rows[1][6] == own.rows[1][7], "one comparison has nothing to correct"
-    assert float(own.rows[1][6]) < 0.01
-    assert own.rows[1][8] == "40 / 0"
+    assert own.rows[1][5] == "+0.7500"
+    assert own.rows[1][7] == own.rows[1][8], "one comparison has nothing to correct"
+    assert float(own.rows[1][7]) < 0.01
+    assert own.rows[1][9] == "40 / 0"
     assert {len(row) for row in own.rows} == {len(own.head)}
 
 

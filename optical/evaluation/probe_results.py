@@ -7,6 +7,7 @@ groups of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from optical.evaluation.significance import EQUAL, Comparison, bootstrap_interval, comparison, holm, randomisation
 from optical.evaluation.tables import Table, html
+
+ONE_ANSWER = 0.9  # share of the pairs by which a classifier tells nothing of a language whose classes are balanced
 
 
 class Outcome(NamedTuple):
@@ -26,6 +29,7 @@ class Outcome(NamedTuple):
         values: Id of the item -> its value, mean over the seeds; the mean over the items is the measure.
         by_seed: The measure of each seed.
         f1: Macro F1, mean over the seeds; None where nothing is classified.
+        commonest: Share of the pairs that got the answer most often given; None where nothing is classified.
     """
 
     system: str
@@ -34,6 +38,7 @@ class Outcome(NamedTuple):
     values: dict[str, float]
     by_seed: list[float]
     f1: float | None = None
+    commonest: float | None = None
 
     @property
     def mean(self) -> float:
@@ -105,6 +110,15 @@ class ProbeResults(NamedTuple):
 
     def _repr_html_(self) -> str:
         return "\n".join(html(one) for one in tables(self))
+
+
+def one_answer(outcomes: Sequence[Outcome], chance: float | None) -> list[str]:
+    """A sentence about each system that answers nearly all clean pairs of a language alike."""
+    found: dict[str, list[str]] = {}
+    for one in outcomes:
+        if not one.kind and (one.commonest or 0.0) > max(ONE_ANSWER, chance or 0.0):
+            found.setdefault(one.system, []).append(one.lang)
+    return [f"{name} gives nearly all pairs one answer in {', '.join(langs)}" for name, langs in found.items()]
 
 
 def difference(a: Outcome, b: Outcome, groups: Mapping[str, int]) -> Difference:
@@ -273,6 +287,7 @@ def as_dict(results: ProbeResults) -> dict[str, Any]:
         {
             "system": one.system, "first": one.langs[0], "second": one.langs[1], "perturbation": one.kind,
             "items": len(one.values), results.measure: one.mean, "by_seed": one.by_seed, "macro_f1": one.f1,
+            "commonest_answer": one.commonest,
             f"minus_{results.train}": told(from_train.get((one.system, one.lang))) if not one.kind else None,
             "minus_baseline": told(from_baseline.get((one.system, one.lang))) if not one.kind else None,
             "minus_clean": told(changes.get((one.system, one.lang, one.kind))),
@@ -299,16 +314,18 @@ def classified(
     from sklearn.metrics import f1_score
 
     by_item: dict[str, list[float]] = {}
-    by_seed, f1 = [], []
+    by_seed, f1, given = [], [], Counter[int]()
     for answered in answers:
         ids = [name for name in answered if name in gold]
         truth, said = [int(gold[name]) for name in ids], [answered[name] for name in ids]
         for name, a, b in zip(ids, truth, said, strict=True):
             by_item.setdefault(name, []).append(float(a == b))
         by_seed.append(float(np.mean(np.equal(truth, said))))
+        given.update(said)
         f1.append(float(f1_score(truth, said, average="macro")))
     values = {name: float(np.mean(some)) for name, some in by_item.items()}
-    return Outcome(system, langs, kind, values, by_seed, float(np.mean(f1)))
+    commonest = given.most_common(1)[0][1] / given.total()
+    return Outcome(system, langs, kind, values, by_seed, float(np.mean(f1)), commonest)
 
 
 def correlated(

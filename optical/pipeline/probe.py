@@ -12,7 +12,7 @@ from optical.config.probe import Probe
 from optical.data.labelled_pairs import LabelledPair
 from optical.evaluation import frozen_classifier
 from optical.evaluation.divisions import Division
-from optical.evaluation.probe_results import Outcome, ProbeResults, classified, correlated
+from optical.evaluation.probe_results import Outcome, ProbeResults, classified, correlated, one_answer
 from optical.pipeline.probe_inputs import (
     Perturbed,
     ProbeData,
@@ -79,9 +79,13 @@ def probe(
         learn = {"sts": _similarity}.get(options.task, _fine_tuned if options.fine_tune else _frozen)
         outcomes += _asked(system, options, data, texts, learn(system, options, data, vectors), say)
     learnt = float(np.mean([len(division.train) for division in data.divisions]))
+    alike = one_answer(outcomes, data.chance)
+    for note in alike:
+        say(note)
     return ProbeResults(
         options.task, MEASURES[options.task], options.train, learnt, options.seeds, outcomes, data.groups, data.scripts,
-        baseline, tuple(data.notes), data.chance, options.fine_tune, options.robustness.method.replace("none", ""),
+        baseline, (*data.notes, *alike), data.chance, options.fine_tune,
+        options.robustness.method.replace("none", ""),
     )  # fmt: skip
 
 

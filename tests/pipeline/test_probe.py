@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import optical
 from optical.config.probe import Probe
 from optical.config.toml import load_options
 from optical.errors import DataError, RecipeError
+from optical.evaluation import frozen_classifier
 from optical.evaluation.probe_results import difference, tables
 from optical.pipeline import probe_systems
+from optical.pipeline.probe import probe
 from optical.pipeline.probe_inputs import read_probe
 from tests.runs import tiny_run
 
@@ -113,6 +116,15 @@ def test_other_pairs_to_learn_from_lose_those_that_share_a_sentence_with_a_test(
     assert "1 of 4 pairs of" in data.notes[0]
     assert [len(division.test) for division in data.divisions] == [96, 96]
     assert not set(data.learnt) & set(data.divisions[0].test)
+
+
+def test_a_language_whose_pairs_all_get_one_answer_is_named(folder, tiny, monkeypatch):
+    alike = SimpleNamespace(predict=lambda inputs: np.ones(len(inputs)))
+    monkeypatch.setattr(frozen_classifier, "fit", lambda *_: alike)
+    said = []
+    found = probe(str(tiny.teacher), options(folder, seeds=1), say=said.append)
+    assert "teacher gives nearly all pairs one answer in en, sw" in found.notes
+    assert found.notes[-1] in said
 
 
 def test_a_second_encoder_is_what_all_others_are_compared_with(folder, tiny):
