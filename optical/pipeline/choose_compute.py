@@ -49,7 +49,7 @@ def with_compute(
     texts: Iterable[str],
     say: Callable[[str], None] = lambda _: None,
     *,
-    measure: bool = True,
+    keep: bool = True,
 ) -> Recipe:
     """The recipe with ``search.compute`` chosen, and said, where it is ``auto``; otherwise as it is.
 
@@ -58,16 +58,16 @@ def with_compute(
         encoder: Of the documents.
         texts: Documents, of which the first are encoded.
         say: Told what is chosen, and why.
-        measure: Without it only what was measured before counts, and nothing is kept.
+        keep: Keep what is measured, for later jobs.
     """
     if recipe.search.compute != "auto":
         return recipe
     kept = _place(recipe.cache_folder, encoder)
     choice, when = _read(kept), ", as measured before"
     if choice is None:
-        some = list(islice(texts, COMPARED)) if measure else []
+        some = list(islice(texts, COMPARED))
         choice, when = _choose(encoder, some), ""
-        if some:
+        if some and keep:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with file_written_whole(kept) as unfinished:
                 unfinished.write_text(json.dumps(choice._asdict()), encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from optical.embeddings.cache import cached_texts, documents_missing
 from optical.embeddings.encode import encoded_batches
 from optical.embeddings.shard import MANIFEST
 from optical.models.encoders import Encoder, encode_batch, encode_sentences, is_multi_vector
+from optical.models.precision import bfloat16, check_precision
 from optical.models.towers import Towers
 from optical.pipeline.choose_compute import with_compute
 from optical.pipeline.dev_score import dev_queries
@@ -33,7 +35,7 @@ from optical.vocabulary.choose_words import choose_words
 PROBED = 48  # texts of each kind
 # Compared with one real run (docs/command-line.md says which).
 STEP = 1.0  # time of a training step over that of the probe's pass: objectives, optimizer, sampling
-PAIR = 0.0035  # seconds of the transplant for a pair
+PAIR, ANY_PAIRS = 0.0005, 1.5  # seconds of the transplant: for a pair, and however few there are
 FIXED = 10.0  # seconds of what depends on nothing here: saving, baselines on words, tests of significance
 LIBRARIES = 300_000_000  # bytes of what is loaded later
 COPIES = 6  # of the student in memory: itself, its start, gradients, two moments, one that is scored
@@ -95,17 +97,22 @@ def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Est
 
     Raises:
         DataError: Inputs that cannot be used.
+        RecipeError: A number format that this processor has no instructions for.
     """
     begun = time.perf_counter()
     inputs = read_inputs(recipe, say)
     towers = teacher_towers(recipe)
+    for precision, encoder in ((recipe.search.compute, towers.documents), (recipe.training.precision, towers.queries)):
+        check_precision(precision, encoder.device.type)
     weights = {(pair.english, pair.foreign): weight for pair, weight in inputs.weights.items()}
     pairs = [pair for pair, _ in mix(inputs.bitext_pairs, recipe.training, weights).trained(recipe.training)]
     english = [pair.english for pair in pairs]
     collections = [one for one in distinct(inputs.collections) if one.docs_lang == ENGLISH]
     read = time.perf_counter() - begun
+    documents = (doc.full for one in collections for doc in one.docs)
+    recipe = with_compute(recipe, towers.documents, documents, keep=False)
     embedded = [_documents(recipe, towers.documents, one) for one in collections]
-    probe = _probe(towers, english, [one.texts for one in embedded], recipe.training.batch_size)
+    probe = _probe(recipe, towers, english, [one.texts for one in embedded])
     learnt = (cached_texts(towers.queries, english, recipe.cache_folder) / MANIFEST).is_file()
     for one in embedded:
         if one.passages:
@@ -119,20 +126,26 @@ def estimate(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Est
     )
 
 
-def _probe(towers: Towers, english: Sequence[str], documents: Sequence[FullTexts], batch: int) -> Probe:
-    """Encode some documents and sentences, and go forward and back over a batch; the teacher is as it was."""
+def _probe(recipe: Recipe, towers: Towers, english: Sequence[str], documents: Sequence[FullTexts]) -> Probe:
+    """Encode some documents and sentences, and go forward and back over a batch; the teacher is as it was.
+
+    Each in the number format of the run, whose ``search.compute`` is chosen.
+    """
+    compute, batch = embed_options(recipe.search).compute, recipe.training.batch_size
     texts = [text for one in documents for text in _some(one, PROBED)]
     sentences = _some(english, PROBED)
-    list(encoded_batches(towers.documents, texts[:4] or sentences[:4]))  # the first call is slower than others
-    document = _timed(lambda: list(encoded_batches(towers.documents, texts))) / max(1, len(texts))
+    encode = partial(encoded_batches, towers.documents, compute=compute)
+    list(encode(texts[:4] or sentences[:4]))  # the first call is slower than others
+    document = _timed(lambda: list(encode(texts))) / max(1, len(texts))
     sentence = _timed(lambda: encode_sentences(towers.queries, sentences)) / max(1, len(sentences))
     encoder, batched = towers.queries, _some(english, batch)
     wanted = [(weights, weights.requires_grad) for weights in encoder.parameters()]
-    features = encoder.preprocess(batched)
+    features, device = encoder.preprocess(batched), encoder.device.type
+    half = bfloat16(recipe.training.precision, device)
     try:
         for weights, _ in wanted:
             weights.requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(device, torch.bfloat16, enabled=half):
             step = _timed(lambda: encode_batch(encoder, features).sentence.sum().backward())
     finally:
         for weights, before in wanted:
@@ -158,7 +171,7 @@ def _work(
     looks = 3 + steps // training.evaluate_every
     return {
         "documents": missing * probe.document,
-        "transplant": PAIR * len(inputs.pairs),
+        "transplant": ANY_PAIRS + PAIR * len(inputs.pairs),
         "training": sentences * probe.sentence
         + steps * training.accumulation * probe.step * STEP
         + looks * (scored or training.held_out) * probe.sentence,
@@ -197,7 +210,6 @@ def _there(recipe: Recipe, embedded: Sequence[Documents], learnt: bool) -> list[
 
 def _documents(recipe: Recipe, embedder: Encoder, one: Collection) -> Documents:
     ids, texts = searched_texts(recipe, embedder, one, keep=False)
-    recipe = with_compute(recipe, embedder, texts, measure=False)
     missing = documents_missing(embedder, ids, texts, recipe.cache_folder, embed_options(recipe.search))
     return Documents(one.name, texts, missing, split_into(ids, one))
 

@@ -6,7 +6,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from optical.errors import RecipeError
+from optical.pipeline import choose_compute
+from optical.pipeline import estimate as module
 from optical.pipeline.estimate import estimate
 from tests.cli.conftest import asked_for, snapshot
 
@@ -39,7 +43,6 @@ def test_what_is_not_there_costs_its_time(run, tmp_path):
 
 def test_the_teacher_is_as_it_was_after_the_probe(run, monkeypatch):
     from optical.models.encoders import fingerprint
-    from optical.pipeline import estimate as module
     from optical.pipeline.embed import load_teacher, teacher_towers
 
     towers = teacher_towers(run[0])
@@ -47,6 +50,30 @@ def test_the_teacher_is_as_it_was_after_the_probe(run, monkeypatch):
     estimate(run[0])
     assert fingerprint(towers.queries) == fingerprint(load_teacher(run[0]))
     assert [p for p in towers.queries.parameters() if p.grad is not None] == []
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_the_probe_computes_in_what_the_run_would(run, tmp_path, monkeypatch):
+    seen, encode, step = set(), module.encoded_batches, module.encode_batch
+    monkeypatch.setattr(choose_compute, "_seconds", lambda *_: {"float32": 2.0, "bfloat16": 1.0})
+    monkeypatch.setattr(choose_compute, "agreement", lambda *_: {"mean": 1.0, "min": 1.0})
+    monkeypatch.setattr(
+        module, "encoded_batches", lambda *given, compute=None: seen.add(compute) or encode(*given, compute=compute)
+    )
+    monkeypatch.setattr(
+        module, "encode_batch", lambda *given: seen.add(torch.is_autocast_enabled("cpu")) or step(*given)
+    )
+    search = run[0].search.model_dump(exclude_none=True)
+    estimate(again(run[0], search={**search, "compute": "auto"}, cache=str(tmp_path / "cache"), out=str(tmp_path)))
+    assert seen == {"bfloat16", True}
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_format_that_the_run_would_refuse_is_refused(run, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    asked = run[0].search.model_copy(update={"compute": "bfloat16"})
+    with pytest.raises(RecipeError, match="no instructions for it"):
+        estimate(run[0].model_copy(update={"search": asked}))
 
 
 def test_checkpoints_of_a_stopped_run_are_told(run, tmp_path):

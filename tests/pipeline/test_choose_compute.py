@@ -81,11 +81,11 @@ def test_other_weights_processors_or_a_damaged_note_are_measured_anew(teacher, a
 
 
 @pytest.mark.usefixtures("with_bfloat16")
-def test_without_measuring_or_without_a_text_nothing_is_kept(teacher, auto, measured):
+def test_where_nothing_is_to_be_kept_or_without_a_text_nothing_is_kept(teacher, auto, measured):
     probes = measured(1.7)
-    assert with_compute(auto, teacher, TEXTS, measure=False).search.compute == "float32"
+    assert with_compute(auto, teacher, TEXTS, keep=False).search.compute == "bfloat16"
     assert with_compute(auto, teacher, []).search.compute == "float32"
-    assert (probes, auto.cache_folder.exists()) == ([], False)
+    assert (probes, auto.cache_folder.exists()) == ([3], False)
 
 
 def test_a_processor_without_bfloat16_is_not_probed_and_what_is_named_is_taken(teacher, auto, measured, monkeypatch):
