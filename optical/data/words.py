@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ Lexicon: TypeAlias = Mapping[str, Sequence[str]]
 # Letters with their marks; an apostrophe inside holds a word together (Swahili ng'ombe), so do the invisible joiners of
 # Indic and Arabic scripts. Digits and hyphens end a word: the teacher reads numbers already.
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ\u200c\u200d][\p{L}\p{M}]+)*")
+_ASCII_WORD = re.compile("[A-Za-z]+(?:'[A-Za-z]+)*")  # the same of ASCII alone, in half the time
 _AFTER_SIGN = regex.compile(r"(?<=[^\s\p{L}\p{M}])(?<![\p{L}\p{M}]['’ʼ\u200c\u200d])" + _WORD.pattern)
 _INSIDE = regex.compile(rf"(?<=[\p{{L}}\p{{M}}\p{{Nd}},)]) ({_WORD.pattern})")
 # After 30 marks on a letter Unicode's stream-safe text ends; putting 100,000 of them into order takes a minute.
@@ -63,7 +65,8 @@ def _punctuation() -> dict[int, None]:
 
 def split_words(text: str) -> list[str]:
     """The words of a text in order, as written, with straight apostrophes."""
-    return [_straight(w) for w in _WORD.findall(text)]
+    text = text.replace("’", "'")
+    return _ASCII_WORD.findall(text) if text.isascii() else [_straight(w) for w in _WORD.findall(text)]
 
 
 def word_places(text: str) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from optical.training.callbacks import PullRows
 from optical.training.row_adam import rows_in_use
 from optical.training.trainer import Task, Trained, Workspace, train
 from optical.training.word_dropout import pieces_of_words
-from optical.vocabulary.tokenizer import token_ids
+from optical.vocabulary.token_ids import token_ids
 
 
 def train_rows_too(task: Task, training: Training, pull: Tensor | None = None, frozen: Tensor | None = None) -> Task:

@@ -21,7 +21,7 @@ from optical.errors import DataError
 from optical.models.encoders import Encoder
 from optical.models.prompts import pools_prompt, query_prompt
 from optical.vocabulary.align_ibm1 import align_ibm1
-from optical.vocabulary.tokenizer import token_ids
+from optical.vocabulary.token_ids import token_ids
 
 FLOOR = 1e-3  # least t(e | f): what IBM model 1 says below it is chance
 

@@ -7,9 +7,9 @@ pieces of X already, and of a hundred other languages, which are taken out.
 - :mod:`optical.vocabulary.transplant`: the whole transplant, and its report.
 - :mod:`optical.vocabulary.choose_words`: which words of X get a row of their own.
 - :mod:`optical.vocabulary.student_tokenizer`: the student's tokenizer, from what is counted of the bitext.
-- :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin; the
-  fertility of a tokenizer.
-- :mod:`optical.vocabulary.fertility`: fertility on sentences that the vocabulary was not made from.
+- :mod:`optical.vocabulary.tokenizer`: words added to a fast tokenizer; letters of other scripts spelled in Latin.
+- :mod:`optical.vocabulary.token_ids`: ids of many texts.
+- :mod:`optical.vocabulary.fertility`: fertility of a tokenizer, and on sentences that it was not made from.
 - :mod:`optical.vocabulary.subwords`: parts that words share, and what they say of rare and unseen words.
 - :mod:`optical.vocabulary.piece_rows`: rows of such parts, fitted to the words that fall into them.
 - :mod:`optical.vocabulary.dictionary_prior`: what a dictionary says of words that the bitext lacks or has seldom.

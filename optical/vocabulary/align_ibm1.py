@@ -38,9 +38,12 @@ def align_ibm1(
     met = co_occurrences(english, foreign, max_length)
     if met is None:
         return empty_table()
+    met = met._replace(foreign=met.foreign[:0].copy())  # which this direction has no use for, and which is large
     start, smooth = apply_hints(hints, met.f, met.e)
     probability, counts = per_id(start, met.f), start
     for _ in range(max(1, steps)):
         counts = met.counts(probability)
         probability = per_id(counts + smooth(counts), met.f)
-    return sorted_table(met.f, met.e, counts, probability)
+    f, e = met.f, met.e
+    del met, smooth, start  # twice as large as the table
+    return sorted_table(f, e, counts, probability)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from optical.data.bitext import Pair, split
-from optical.vocabulary.fertility import LEAST, MOST, SHARE
-from optical.vocabulary.tokenizer import fit
+from optical.vocabulary.fertility import LEAST, MOST, SHARE, fit
 
 MULTILINGUAL = 60_000  # pieces of the smallest vocabulary of many languages; English ones have 30,000 to 50,000
 UNKNOWN = 0.01  # share of unknown tokens from which a tokenizer does not read X

@@ -19,12 +19,15 @@ class Words(NamedTuple):
         counts: How often each word occurs on the X side.
         inside: Written forms that occur right after something other than a space, as in ``(maji``.
         first: Written forms that occur at the start of a sentence.
+        needed: Words, as written, of the only texts that a tokenizer is for: others need not be added to it. None where
+            it is for any.
     """
 
     forms: dict[str, list[str]]
     counts: dict[str, int]
     inside: frozenset[str] = frozenset()
     first: frozenset[str] = frozenset()
+    needed: frozenset[str] | None = None
 
 
 class WordCounts(NamedTuple):

@@ -72,6 +72,7 @@ def co_occurrences(
     # sentence, in linear time.
     rows = csr_matrix((place, f[place], first), shape=(len(e), int(f.max()) + 1))
     met: Any = rows.tocsc()
+    del rows, place
     at = np.flatnonzero(starts_of_runs(met, e))
     pairs = csr_matrix((times[met.data], met.indices, np.append(at, met.nnz)), shape=(len(at), len(e)))
     return CoOccurrences(pairs, weight, met.data, f[met.data[at]], e[met.indices[at]])

@@ -15,7 +15,7 @@ import numpy as np
 from optical.data.dictionary import Entry
 from optical.data.words import fold, split_words
 from optical.vocabulary.choose_words import WordCounts, Words
-from optical.vocabulary.tokenizer import token_ids
+from optical.vocabulary.token_ids import token_ids
 from optical.vocabulary.translation_table import Prior
 
 

@@ -15,7 +15,8 @@ from optical.vocabulary.dictionary_prior import prior_of
 from optical.vocabulary.piece_rows import fit_pieces
 from optical.vocabulary.rows import lean_on, mixing_weights, pool_parts, random_rows
 from optical.vocabulary.subwords import letters, parts_of
-from optical.vocabulary.tokenizer import Extension, token_ids
+from optical.vocabulary.token_ids import token_ids
+from optical.vocabulary.tokenizer import Extension
 from optical.vocabulary.translation_table import Hints, TranslationTable, with_prior
 from optical.vocabulary.word_boundaries import piece_texts
 

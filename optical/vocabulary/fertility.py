@@ -7,15 +7,45 @@ student's own vocabulary still comes from every pair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
 
 from optical.data.bitext import Pair, split
-from optical.vocabulary.tokenizer import Fit, fit
+from optical.data.words import split_words
+from optical.vocabulary.token_ids import token_ids
 
 LEAST = 20  # pairs below which nothing is measured: one held-out sentence says nothing
 SHARE = 0.05  # of the pairs that are held out
 MOST = 500  # pairs that are held out
+
+
+class Fit(NamedTuple):
+    """Fit of a tokenizer to a language, measured on running text.
+
+    Attributes:
+        tokens_per_word: Mean number of tokens of a word in running text (its fertility); 1 is best.
+        unknown_rate: Share of those tokens that are the unknown token.
+        words: Running words measured.
+    """
+
+    tokens_per_word: float
+    unknown_rate: float
+    words: int
+
+
+def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
+    """Measure a tokenizer on running text, word by word, punctuation and numbers left out."""
+    words = Counter(w for text in texts for w in split_words(text))
+    if not words:
+        return Fit(0.0, 0.0, 0)
+    ids = token_ids(tokenizer, [f" {word}" for word in words])  # some pieces contain the space before a word
+    tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
+    nothing: Any = tokenizer.unk_token_id
+    unknown = sum(int((row == nothing).sum()) * n for row, n in zip(ids, words.values(), strict=True))
+    return Fit(tokens / words.total(), unknown / max(tokens, 1), words.total())
 
 
 def held_out_fit(

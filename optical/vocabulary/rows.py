@@ -23,14 +23,28 @@ def mixing_weights(
         empty: English pieces that mean nothing, such as commas: mixed only where there is nothing else.
     """
     if empty is not None:
+        nothing = empty[table.english]
+        sides = [np.flatnonzero(side) for side in (nothing, ~nothing)]
+        table = _rows(table, np.sort(np.concatenate([side[_first(table.foreign[side], top)] for side in sides])))
         table = table._replace(probability=np.where(empty[table.english], np.float32(1e-6), 1) * table.probability)
-        order = order_of(table)
-        table = TranslationTable(*(values[order] for values in table))
-    start = np.searchsorted(table.foreign, np.arange(size + 1))
-    kept = np.arange(len(table.foreign)) - np.repeat(start[:-1], np.diff(start)) < top
-    f, e, weight = table.foreign[kept], table.english[kept], table.weight[kept]
+        table = _rows(table, order_of(table))
+    table = _rows(table, _first(table.foreign, top))
+    f, e, weight = table.foreign, table.english, table.weight
     mass = np.maximum(np.bincount(f, weights=weight, minlength=size), 1e-30)
     return csr_matrix(((weight / mass[f]).astype(np.float32), (f, e)), shape=(size, width))
+
+
+def _first(f: Int[np.ndarray, " k"], top: int) -> Bool[np.ndarray, " k"]:
+    """Which entries, sorted by X id, are among the ``top`` first of their X id."""
+    new = np.flatnonzero(np.append(len(f) > 0, f[1:] != f[:-1])[: len(f)])
+    place = np.arange(len(f), dtype=np.int32)
+    place -= np.repeat(new.astype(np.int32), np.diff(new, append=len(f)))
+    return place < top
+
+
+def _rows(table: TranslationTable, at: Shaped[np.ndarray, " r"]) -> TranslationTable:
+    """Some entries, by number or by a mask."""
+    return TranslationTable(*(values[at] for values in table))
 
 
 def mix_rows(

@@ -129,26 +129,27 @@ def borrow(parts: WordParts, f: Int[np.ndarray, " k"], e: Int[np.ndarray, " k"])
         f: X id of each distinct pair, sorted.
         e: English id of each distinct pair.
     """
-    # The pairs of one part and one English id have one number. An X id that is not cut has the part -1, of which it
-    # borrows nothing.
+    # For each half: the pairs whose X id is cut, those of one part and one English id together, and where these begin.
     numbers = np.arange(len(f), dtype=np.int32)
     ends = np.searchsorted(f, np.arange(len(parts.of) + 1))
     of_ids = csr_matrix((numbers, e, ends), shape=(len(parts.of), int(e.max(initial=0)) + 1))
-    pairs = []
+    groups = []
     for half in parts.of.T:
-        order = np.argsort(half, kind="stable")
+        order = np.argsort(half, kind="stable")[(half < 0).sum() :]
         by_part = of_ids[order].tocsc()
-        pair = np.empty_like(numbers)
-        pair[by_part.data] = np.cumsum(starts_of_runs(by_part, half[order]), dtype=np.int32) - 1
-        pairs.append(pair)
+        first = np.flatnonzero(starts_of_runs(by_part, half[order]))
+        groups.append((half, by_part.data, np.append(first, by_part.nnz)))
 
     def probability(counts):
         result = np.zeros(len(f), dtype=np.float32)
         of_id = np.bincount(f, weights=counts, minlength=len(parts.of))
-        for pair, half, share in zip(pairs, parts.of.T, parts.share.T, strict=True):
+        for (half, pairs, begins), share in zip(groups, parts.share.T, strict=True):
+            if not len(pairs):
+                continue
             of_part = np.bincount(half + 1, weights=of_id)[half + 1]
-            each = np.where(half < 0, 0, share / np.maximum(of_part, 1e-30)).astype(np.float32)
-            result += each[f] * np.bincount(pair, weights=counts).astype(np.float32)[pair]
+            each = (share / np.maximum(of_part, 1e-30)).astype(np.float32)
+            whole = np.add.reduceat(counts[pairs], begins[:-1], dtype=np.float32)
+            result += csr_matrix((each[f[pairs]], pairs, begins), shape=(len(whole), len(f))).T @ whole
         return result
 
     return probability

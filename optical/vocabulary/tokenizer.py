@@ -5,12 +5,11 @@ Plain transformers loads it, with the same ids. Letters that the teacher cannot 
 
 from __future__ import annotations
 
-import copy
 import json
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,28 +24,15 @@ from optical.errors import DataError
 from optical.vocabulary.choose_words import Words
 from optical.vocabulary.name_prefixes import PREFIX
 from optical.vocabulary.subwords import choose_pieces
+from optical.vocabulary.token_ids import backend_of, model_ids, token_ids
 from optical.vocabulary.word_boundaries import APART, INSIDE, Boundaries, boundaries_of, set_boundaries
 
-CHUNK = 10_000  # texts that are read at once: what is told of a token beside its id takes much memory
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
 _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "model_input_names")
 APOSTROPHES = "[’ʼ]"  # that are read as straight ones
+_SIGN = regex.compile(r"[^\p{L}\p{M}\p{Nd}]")
 _FOREIGN_LETTER = regex.compile(r"(?!\p{Latin})[\p{L}\p{M}]")
-
-
-class Fit(NamedTuple):
-    """Fit of a tokenizer to a language, measured on running text.
-
-    Attributes:
-        tokens_per_word: Mean number of tokens of a word in running text (its fertility); 1 is best.
-        unknown_rate: Share of those tokens that are the unknown token.
-        words: Running words measured.
-    """
-
-    tokens_per_word: float
-    unknown_rate: float
-    words: int
 
 
 class Extension(NamedTuple):
@@ -63,30 +49,6 @@ class Extension(NamedTuple):
     ids: dict[str, list[int]]
     spelling: dict[str, str]
     pieces: dict[str, int]
-
-
-def fit(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Fit:
-    """Measure a tokenizer on running text, word by word, punctuation and numbers left out."""
-    words = Counter(w for text in texts for w in split_words(text))
-    if not words:
-        return Fit(0.0, 0.0, 0)
-    ids = token_ids(tokenizer, [f" {word}" for word in words])  # some pieces contain the space before a word
-    tokens = sum(len(row) * n for row, n in zip(ids, words.values(), strict=True))
-    nothing: Any = tokenizer.unk_token_id
-    unknown = sum(int((row == nothing).sum()) * n for row, n in zip(ids, words.values(), strict=True))
-    return Fit(tokens / words.total(), unknown / max(tokens, 1), words.total())
-
-
-def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Int[np.ndarray, " n"]]:
-    """Token ids of each text, whole and without special tokens; several times faster than calling the tokenizer."""
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None or backend.truncation or backend.padding:
-        backend = backend_of(tokenizer)
-    found: list[Int[np.ndarray, " n"]] = []
-    for k in range(0, len(texts), CHUNK):
-        read = backend.encode_batch_fast(list(texts[k : k + CHUNK]), add_special_tokens=False)
-        found += [np.array(encoding.ids, dtype=np.int32) for encoding in read]
-    return found
 
 
 def extend(
@@ -140,7 +102,8 @@ def extend(
     boundaries = boundaries_of(backend)
     set_boundaries(backend, boundaries, list(words.forms))
     tokenizer = wrap(base, backend)
-    appearances = {word: _appearances(word, words, read, boundaries, romanise) for word in words.forms}
+    added = words.forms if words.needed is None else _met(spelling, words.needed, read)
+    appearances = {word: _appearances(word, words, read, boundaries, romanise) for word in added}
     at = _add(tokenizer, {s: raw for of_word in appearances.values() for s, raw in of_word.items()}, boundaries)
     known = tokenizer.get_vocab()
     if len(set(known.values())) != max(known.values()) + 1:
@@ -235,6 +198,15 @@ def _read_as(form: str, full: Normalizer | None, plain: Normalizer | None) -> st
     return "" if " " in surface else surface
 
 
+def _met(spelling: Mapping[str, str], needed: Iterable[str], read: Callable[[str], str]) -> list[str]:
+    """The words that an added token of theirs can find in some written words, whole or between their signs."""
+    found: set[str] = set()
+    for text in {fold(text) for word in needed for text in (word, read(word))}:
+        ends = sorted({0, len(text), *(end for sign in _SIGN.finditer(text) for end in sign.span())})
+        found.update(text[a:b] for a, b in combinations(ends, 2))
+    return [word for word, spelled in spelling.items() if word in found or fold(spelled) in found]
+
+
 def _appearances(
     word: str, words: Words, read: Callable[[str], str], boundaries: Boundaries, romanise: str
 ) -> dict[str, bool]:
@@ -313,8 +285,8 @@ def _uses(
 ) -> Int[np.ndarray, "u 2"]:
     """The words at some places that have some pieces, and these, by their numbers; each pair once."""
     number = {backend.token_to_id(piece): k for k, piece in enumerate(pieces)}
-    read = backend.encode_batch_fast([words[k] for k in at], add_special_tokens=False)
-    found = [(k, number[i]) for k, one in zip(at.tolist(), read, strict=True) for i in set(one.ids) if i in number]
+    read = model_ids(backend, [words[int(k)] for k in at])
+    found = [(k, number[i]) for k, one in zip(at.tolist(), read, strict=True) for i in set(one) if i in number]
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
@@ -340,24 +312,6 @@ def _normalizer(base: Normalizer | None, romanise: str, prefixes: bool) -> Norma
     steps += [normalizers.Replace(Regex(PREFIX), "")] if prefixes else []
     steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
     return normalizers.Sequence(steps + ([base] if base is not None else []))
-
-
-def backend_of(base: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the Rust tokenizer inside a fast tokenizer, without the padding and truncation of its last call.
-
-    Raises:
-        DataError: The tokenizer is not a fast one.
-    """
-    backend = getattr(base, "backend_tokenizer", None)
-    if backend is None:
-        raise DataError(
-            f"the encoder's tokenizer ({type(base).__name__}) is not a fast tokenizer, so it has no room for words; "
-            "use an encoder whose folder has a tokenizer.json"
-        )
-    made = copy.deepcopy(backend)
-    made.no_truncation()
-    made.no_padding()
-    return made
 
 
 def wrap(base: PreTrainedTokenizerBase, backend: Tokenizer) -> PreTrainedTokenizerFast:

@@ -32,18 +32,12 @@ from optical.vocabulary.align_symmetric import align_symmetric
 from optical.vocabulary.align_transport import align_transport
 from optical.vocabulary.choose_mode import choose_mode
 from optical.vocabulary.extended_rows import Mixing, extended_rows
-from optical.vocabulary.fertility import held_out_fit
+from optical.vocabulary.fertility import Fit, held_out_fit
 from optical.vocabulary.name_prefixes import puts_prefixes
 from optical.vocabulary.rows import mix_rows, random_rows
 from optical.vocabulary.student_tokenizer import TokenizerMaker
-from optical.vocabulary.tokenizer import (
-    Extension,
-    Fit,
-    add_slot,
-    backend_of,
-    replace,
-    token_ids,
-)
+from optical.vocabulary.token_ids import backend_of, token_ids
+from optical.vocabulary.tokenizer import Extension, add_slot, replace
 from optical.vocabulary.translation_table import TranslationTable
 from optical.vocabulary.trim import pieces_of, trim
 from optical.vocabulary.word_boundaries import boundaries_of

@@ -19,7 +19,8 @@ from torch import nn
 from optical.data.words import script_of
 from optical.errors import DataError
 from optical.models.encoders import Encoder, transformer
-from optical.vocabulary.tokenizer import RARE_SCRIPT, backend_of, token_ids, wrap
+from optical.vocabulary.token_ids import backend_of, token_ids
+from optical.vocabulary.tokenizer import RARE_SCRIPT, wrap
 
 SHORT = 3  # letters up to which every piece of a script in use stays: few rows for what unseen words fall apart into
 

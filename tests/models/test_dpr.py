@@ -8,7 +8,7 @@ from transformers import BertTokenizer, DPRConfig, DPRContextEncoder, DPRQuestio
 
 from optical.models.encoders import encode_sentences
 from optical.models.load import load_encoder, load_towers
-from optical.vocabulary.tokenizer import token_ids
+from optical.vocabulary.token_ids import token_ids
 from tests.conftest import word_pieces
 
 TEXTS = ["i drink water .", "the moon"]

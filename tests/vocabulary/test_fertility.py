@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optical.data.bitext import Pair
-from optical.vocabulary.fertility import LEAST, MOST, held_out_fit
-from optical.vocabulary.tokenizer import fit
+from optical.vocabulary.fertility import LEAST, MOST, fit, held_out_fit
 
 
 def pairs_of(count):

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from optical.data.words import split_words
 from optical.errors import DataError
 from optical.vocabulary import tokenizer as tokenizer_room
 from optical.vocabulary.choose_words import choose_words
+from optical.vocabulary.fertility import fit
 from optical.vocabulary.subwords import choose_pieces
-from optical.vocabulary.tokenizer import extend, fit, replace, romanisation, token_ids, unread_letters
+from optical.vocabulary.tokenizer import extend, replace, romanisation, unread_letters
 
 PREFIXES = ("ana", "wana", "tuna", "kina", "mnali", "wali")
 VERBS = [p + s for p in PREFIXES for s in ("tengea", "zungumz", "andika")]
@@ -223,27 +225,30 @@ def test_pieces_of_english_words_are_found_as_when_every_word_is_read_again(bert
     assert 0 < len(found) < len(pieces)
 
 
-def test_texts_are_read_in_parts_and_stay_in_order(bert, monkeypatch):
-    whole = [ids.tolist() for ids in token_ids(bert.tokenizer, HARD)]
-    monkeypatch.setattr(tokenizer_room, "CHUNK", 3)
-    assert [ids.tolist() for ids in token_ids(bert.tokenizer, HARD)] == whole
-
-
 def test_fit_reads_a_word_as_it_stands_in_a_sentence(modernbert):
     """Byte-level pieces contain the space, and so do added words."""
     tokenizer = extend(modernbert.tokenizer, words(), romanise="").tokenizer
     assert fit(tokenizer, ["ya maji ya"]).tokens_per_word == 1
 
 
-def test_ids_are_whole_whatever_the_length_limit(bert):
-    bert.tokenizer(["the"], truncation=True, padding="max_length", max_length=8)
-    assert len(token_ids(bert.tokenizer, ["the cat " * 100, "the"])[0]) == 200
-    assert len(token_ids(bert.tokenizer, ["the cat " * 100, "the"])[1]) == 1
-
-
 def test_a_slow_tokenizer_is_refused():
     with pytest.raises(DataError, match="not a fast tokenizer"):
         extend(object(), words(), romanise="")
+
+
+@pytest.mark.parametrize("teacher", ["bert", "mbert", "xlmr"])
+def test_words_that_no_needed_word_is_read_as_are_left_out(teacher, request):
+    """The texts that the tokenizer is for are read as with all words."""
+    base, texts = request.getfixturevalue(teacher).tokenizer, [*HARD[:4], *HARD[5:9], "eNairobi ng'ombe'maji OJO"]
+    all_words = choose_words([*FOREIGN, "nairobi ng ombe ng'ombe", *VERBS], [""] * (len(FOREIGN) + 1 + len(VERBS)))
+    needed = frozenset(word for text in texts for word in split_words(text))
+    whole, less = (
+        extend(base, words, romanise="नरेंद्रमोदी", prefixes=True).tokenizer
+        for words in (all_words, all_words._replace(needed=needed))
+    )
+    for text in {*texts, *needed}:
+        assert less.tokenize(text) == whole.tokenize(text)
+    assert len(base) < len(less) < len(whole)
 
 
 class TestPrompts:

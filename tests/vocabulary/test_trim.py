@@ -29,7 +29,7 @@ from transformers import (
 from optical.config.vocabulary import Vocabulary
 from optical.data.bitext import Pair
 from optical.errors import DataError
-from optical.vocabulary.tokenizer import fit
+from optical.vocabulary.fertility import fit
 from optical.vocabulary.transplant import transplant
 from optical.vocabulary.trim import choose_ids, keep_ids, piece_counts, trim
 from tests.vocabulary.conftest import BERT, XLMR, wrapped
