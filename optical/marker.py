@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -170,9 +171,11 @@ def read_marker(folder: Path) -> Marker | None:
     """Read the marker of a folder as it is; None without one that this program wrote."""
     try:
         found = json.loads((folder / MARKER).read_bytes())
-        if str(found["made_by"]).startswith("optical"):
-            return Marker(frozenset(found.get("files", [])), tuple(found.get("working", [])), {**found.get("seal", {})})
-    except (OSError, ValueError, KeyError, TypeError):
+        made = Marker(frozenset(found.get("files", [])), tuple(found.get("working", [])), {**found.get("seal", {})})
+        named = all(isinstance(name, str) for name in (*made.files, *made.working))  # a stranger's holds anything
+        if str(found["made_by"]).startswith("optical") and named and all(map(is_note, made.seal.values())):
+            return made
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None
 
@@ -251,6 +254,12 @@ def noted(file: Path) -> dict[str, Any]:
     return {"bytes": file.stat().st_size, "sha256": file_checksum(file), "mtime_ns": file.stat().st_mtime_ns}
 
 
+def is_note(value: Any) -> bool:
+    """Whether something that was read is a note of a file; older notes of shards have no time."""
+    numbers = isinstance(value, dict) and [value.get("bytes"), value.get("mtime_ns", 0)]
+    return bool(numbers) and all(isinstance(one, int) for one in numbers) and isinstance(value.get("sha256"), str)
+
+
 def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str | None:
     """Say how a file differs from what was noted of it; None where it does not.
 
@@ -259,6 +268,8 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
     """
     try:
         facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            return "is not a file"
         if facts.st_size != note["bytes"]:
             return f"has {facts.st_size:,} bytes, not the {note['bytes']:,} that were written"
         time = note.get("mtime_ns", facts.st_mtime_ns)  # older notes of shards have none
@@ -271,7 +282,7 @@ def changed(file: Path, note: Mapping[str, Any], *, full: bool = False) -> str |
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    with contextlib.suppress(OSError):  # of somebody else, or on a disk that is read only
+    with contextlib.suppress(OSError, OverflowError):  # of somebody else, or on a disk that is read only
         os.utime(file, ns=(facts.st_atime_ns, time))
     return None
 

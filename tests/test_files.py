@@ -26,7 +26,7 @@ from optical.files import (
     write_text,
     written_whole,
 )
-from optical.marker import MARKER, check_sealed
+from optical.marker import MARKER, check_sealed, is_ours
 from optical.version import __version__
 
 
@@ -492,3 +492,15 @@ def test_two_containers_write_under_two_names(tmp_path, monkeypatch):
         assert one != other
         (one / "one").write_text("x")
         assert list(other.iterdir()) == []
+
+
+@pytest.mark.parametrize("marker", [
+    {"files": 3}, {"files": [[]]}, {"files": [3]}, {"working": [3]}, {"seal": 3}, {"seal": {"a": 3}},
+    {"seal": {"a": {"bytes": "1", "sha256": ""}}}, [], "[" * 100_000, 3,
+], ids=lambda marker: str(marker)[:40])  # fmt: skip
+def test_the_marker_of_a_stranger_is_one_or_none(tmp_path, marker):
+    text = marker if isinstance(marker, str) else json.dumps(marker)
+    (tmp_path / MARKER).write_text(text.replace("{", '{"made_by": "optical 9", ', 1))
+    (tmp_path / "a").write_text("mine")
+    assert not is_ours(tmp_path / "a")
+    assert check_sealed(tmp_path, "") is False

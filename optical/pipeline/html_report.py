@@ -6,6 +6,7 @@ question is escaped by the template.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,8 @@ def report_runs(
     if not several:
         for sentence in pages[0].missing:
             say(sentence)
-    text = render(pages)
+    with _as_written(recipes):
+        text = render(pages)
     try:
         if out is None:
             with next_generation(recipes[0], say) as (made, _):
@@ -131,12 +133,22 @@ def write_page(recipe: Recipe, collections: Mapping[str, Collection | None]) -> 
 
 
 def _read(recipe: Recipe, collections: Mapping[str, Collection | None] | None) -> RunPage:
-    try:
+    with _as_written([recipe]):
         return read_run_page(recipe, collections)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
+
+
+@contextlib.contextmanager
+def _as_written(recipes: Sequence[Recipe]) -> Iterator[None]:
+    """Say of files that hold something else than a page shows whose they are; a stranger's may have any checksums."""
+    from jinja2 import UndefinedError
+
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, UndefinedError) as error:
+        folders = ", ".join(shlex.quote(str(one.folder)) for one in recipes)
         raise DataError(
-            f"{recipe.folder}: a file of the run is not as it was written ({type(error).__name__}: {error}); copy the "
-            f"folder again, or measure again: optical evaluate {shlex.quote(str(recipe.folder))}"
+            f"{folders}: a file of the run is not as it was written ({type(error).__name__}: {error}); copy the folder "
+            "again, or measure again: optical evaluate RUN"
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from optical.errors import DataError
 from optical.files import strict_json, write_text
-from optical.marker import MARKER, changed, checksum, noted
+from optical.marker import MARKER, changed, checksum, is_note, noted
 
 MANIFEST = "manifest.json"
 FILES, SEAL = "files", "checksum"  # of the manifest
@@ -70,7 +70,14 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise DataError(f"{file} is damaged ({error}); {AGAIN}") from error
     if not isinstance(made, dict) or made.get(SEAL, _seal(made)) != _seal(made):
         raise DataError(f"{file} was changed after it was written: its checksum is of something else; {AGAIN}")
+    notes = made.get(FILES, {})  # of a stranger's run, names of anything
+    if not isinstance(notes, dict) or not all(_is_inside(name) and is_note(note) for name, note in notes.items()):
+        raise DataError(f"{file} is not what optical writes: its {FILES} are no names and notes; {AGAIN}")
     return made
+
+
+def _is_inside(name: str) -> bool:
+    return not {"", ".."} & {*name.split("/")} and "\0" not in name
 
 
 def threads_noted(run: Path) -> int | None:

@@ -29,7 +29,7 @@ from optical.marker import MARKER
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LONGEST = 120  # seconds of a command, then it shows where it is and ends
+LONGEST = 300  # seconds of a command, then it shows where it is and ends
 TIMES = {
     "seconds", "processor_seconds", "mtime_ns", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
     "milliseconds",

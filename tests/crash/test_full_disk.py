@@ -29,6 +29,9 @@ STAGES = [  # what the box has a command for, and the state that it begins with
     ("distill", "old"), ("distill", "empty"), ("distill", "cold"), ("embed", "cold"), ("evaluate", "new"),
     ("index", "new"), ("export", "new"), ("onnx", "new"), ("teach", "empty"), ("teach", "taught"), ("teach", "bare"),
 ]  # fmt: skip
+WHOLE = {  # what may be there of a verb that ends with an error: as it is to be, or as the client of Qdrant begins
+    ".optical.json", "clean.tsv.left-out", "qdrant/meta.json",
+}  # fmt: skip
 MORE = {  # other verbs, begun with a finished run
     "transplant": ["transplant", "--recipe", "{new}", "--out", "{place}/other"],
     "bitext": ["bitext", "{bitext}", "--lang", "sw", "--clean", "{place}/clean.tsv"],
@@ -123,7 +126,7 @@ def test_a_small_disk(box, verb, start):
             else:
                 stopped += 1
                 assert {name: there.get(name) for name in before} == before, "something was lost or changed"
-                more = {name for name in there if name not in before}
+                more = [name for name in there if name not in before and name not in WHOLE]
                 assert not [name for name in more if not name.startswith("cache/")], "half of something is there"
                 assert unfinished(box.place, LEFT[:2]) == []
             subprocess.run(["mount", "-o", "remount,size=1g", box.place], check=True)

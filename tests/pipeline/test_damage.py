@@ -28,7 +28,7 @@ from optical.pipeline.index import index_run
 from optical.pipeline.perturb import perturb_run
 from optical.pipeline.probe_systems import systems_of
 from optical.pipeline.run_folder import MEASURED, REPORTED, SEARCHED, check_read, kept
-from optical.pipeline.verify import MANIFEST, note_files, read_manifest, verify_run
+from optical.pipeline.verify import MANIFEST, note_files, read_manifest, sealed, verify_run
 from tests.chain import OWN, PAIRS
 
 QUESTION = "Nani anatoa maziwa?"
@@ -107,6 +107,21 @@ def changed_json(**values: object) -> Callable[[Path], object]:
     return harm
 
 
+def resealed(files: object) -> Callable[[Path], object]:
+    """Other files in a manifest, whose own checksum is right again."""
+
+    def harm(file: Path) -> None:
+        made = json.loads(file.read_text(encoding="utf-8")) | {"files": files}
+        file.write_text(sealed({name: one for name, one in made.items() if name != "checksum"}))
+
+    return harm
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 def gone(file: Path) -> None:
     file.unlink()
 
@@ -117,6 +132,7 @@ def a_folder(file: Path) -> None:
 
 
 INDEX, EVALUATE, REPORT = "run `optical index", "run `optical evaluate", "run `optical report"
+NOTE = {"bytes": 0, "sha256": "0" * 64, "mtime_ns": 0}
 WEIGHTS, POOLING = "student/model.safetensors", "student/1_Pooling/config.json"
 TRANSPLANT, RECIPE = "transplant/model.safetensors", "put it back, or give what is changed by --set"
 DAMAGES = {
@@ -153,6 +169,11 @@ DAMAGES = {
     "another seed in the manifest": Damage(MANIFEST, changed_json(seed=1)),
     "manifest without checksums": Damage(MANIFEST, changed_json(files={})),
     "manifest with a bit flipped": Damage(MANIFEST, flipped),
+    "files of a stranger that are a list": Damage(MANIFEST, resealed([])),
+    "files of a stranger without notes": Damage(MANIFEST, resealed({WEIGHTS: 3})),
+    "files of a stranger with notes of nothing": Damage(MANIFEST, resealed({WEIGHTS: {"bytes": None}})),
+    "files of a stranger elsewhere": Damage(MANIFEST, resealed({"student/../../x": NOTE})),
+    "a pipe for modules": Damage("student/modules.json", a_pipe),
     "recipe cut": Damage("recipe.toml", cut, says=RECIPE),
     "recipe empty": Damage("recipe.toml", emptied, says=RECIPE),
     "recipe with another seed": Damage("recipe.toml", replaced("seed = 0", "seed = 1"), says=RECIPE),
@@ -194,6 +215,8 @@ def file_of(folder):
     for name, (data, time) in saved.items():
         if (folder / name).is_dir():
             (folder / name).rmdir()
+        elif not (folder / name).is_file():
+            (folder / name).unlink(missing_ok=True)
         (folder / name).write_bytes(data)
         os.utime(folder / name, ns=(time, time))
 
@@ -339,6 +362,23 @@ def test_a_student_that_was_put_there_by_hand_is_read_as_it_is(folder, tmp_path)
         recipe = load_recipe(folder / "recipe.toml", {"teacher": str(place / "student")})
         assert load_teacher(recipe) is not None
     check_read(recipe.model_copy(update={"out": str(tmp_path / "none")}))
+
+
+@pytest.mark.parametrize(("name", "harm"), [
+    ("plans.json", lambda value: [{}]),
+    ("plans.json", lambda value: [{**value[0], "plans": {"before training": None}}]),
+    ("manifest.json", lambda value: {**value, "packages": None}), ("training.json", lambda value: {"history": 3}),
+    (RESULTS, lambda value: {**value, "systems": {"student": 3}}),
+])  # fmt: skip
+def test_a_page_of_a_strangers_run_is_written_or_refused(folder, file_of, name, harm):
+    """Its checksums are right, and its files hold something else."""
+    file, manifest = file_of(name), file_of(MANIFEST)
+    value = harm(json.loads(file.read_text()))
+    file.write_text(sealed({**value}) if file == manifest else json.dumps(value))
+    note_files(folder, [name])
+    with pytest.raises(OpticalError, match="a file of the run is not as it was written"):
+        report_runs([load_recipe(folder / "recipe.toml", {"out": str(folder)})], folder / "page.html")
+    assert not (folder / "page.html").exists()
 
 
 def test_results_of_another_student_are_refused(folder, file_of):
