@@ -157,7 +157,7 @@ def search(index: DenseIndex, vectors: np.ndarray, k: int) -> list[list[tuple[st
         For each query ``(document id, score)``, best first.
 
     Raises:
-        DataError: the vectors are not of the dimension of the index, or hold NaN or infinity.
+        DataError: the vectors are not of the dimension of the index, or hold NaN or infinity; the index is damaged.
         RecipeError: k is below 1.
     """
     scores, rows = nearest(index, vectors, k)
@@ -190,7 +190,13 @@ def nearest(index: DenseIndex, vectors: np.ndarray, k: int) -> Nearest:
     queries = np.ascontiguousarray(vectors, dtype=np.float32)
     check_finite(queries, "query")
     queries = asked(queries, index.index.d) if QUERY_DIMENSION in index.manifest else queries
-    return Nearest(*index.index.search(queries, min(k, len(index.ids))))
+    try:
+        found = Nearest(*index.index.search(queries, min(k, len(index.ids))))
+    except RuntimeError as error:
+        raise DataError(f"the index cannot be searched: {first_line(error)}; build the index again") from error
+    if found.rows.size and not -1 <= found.rows.min() <= found.rows.max() < len(index.ids):  # a stranger's, or damaged
+        raise DataError("the index has rows of documents that are not there; build the index again")
+    return found
 
 
 @contextlib.contextmanager

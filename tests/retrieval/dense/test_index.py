@@ -488,6 +488,18 @@ def test_a_copy_of_the_folder_alone_is_compared_with_its_seal(
         dense.load(copy, mapped=mapped)
 
 
+@pytest.mark.parametrize("row", [N, 2**60, -7])
+def test_rows_of_no_document_are_refused(tmp_path: Path, vectors: np.ndarray, row: int) -> None:
+    folder = built(vectors, tmp_path / "index", "IVF2,Flat")
+    index = faiss.read_index(str(folder / "index"))
+    index.reset()
+    index.add_with_ids(vectors, np.full(len(vectors), row))
+    faiss.write_index(index, str(folder / "index"))
+    (folder / MARKER).unlink()  # of a stranger
+    with pytest.raises(DataError, match="rows of documents that are not there; build the index again"):
+        dense.search(dense.load(folder), vectors[:2], 3)
+
+
 def test_queries_of_another_model_are_refused(tmp_path: Path, vectors: np.ndarray) -> None:
     index = dense.load(built(vectors, tmp_path / "index"))
     for shape in ((2, D + 1), (D,)):
