@@ -109,11 +109,11 @@ def test_fewer_items_may_be_asked_of_the_same_classifiers(folder):
 
 def test_other_pairs_to_learn_from_lose_those_that_share_a_sentence_with_a_test(folder, tmp_path):
     (tmp_path / "train.en.tsv").write_text(
-        "1\tA Farmer, Teacher 0\tnew\n1\tother\tnew one\n0\tFarmer teacher, 0!\tx\n0\ty\tz\n"
+        "1\tA Farmer, Teacher 0\tnew\n1\tother\tnew one\n0\tFarmer teacher, 0!\tx\n0\tx\tTeacher farmer 0\n0\ty\tz\n"
     )
     data = read_probe(options(folder, train_data=str(tmp_path)))
     assert [pair.first for pair in data.learnt.values()] == ["A Farmer, Teacher 0", "other", "y"]
-    assert "1 of 4 pairs of" in data.notes[0]
+    assert "2 of 5 pairs of" in data.notes[0]
     assert [len(division.test) for division in data.divisions] == [96, 96]
     assert not set(data.learnt) & set(data.divisions[0].test)
 
