@@ -67,7 +67,7 @@ class Candidate(NamedTuple):
     ways: Mapping[str, dict[str, Any]]
 
 
-FEWER = {f", {count} candidates": {"candidates": count} for count in (250, 150, 100)}
+FEWER = {f", {count} candidates": {"candidates": count} for count in (500, 250, 150, 100)}
 OURS = {
     "optical, int8": ("int8", {"": {}, **FEWER, ", all": {"exhaustive": True}, ", without numba": {"plain": True}}),
     "optical, int4": ("int4", {"": {}, **FEWER}),

@@ -51,7 +51,9 @@ class Search(Section):
         "clusters, 16 lists",
     )
     candidates: int | None = Field(
-        default=None, ge=1, description="late index: documents that are scored exactly; default 200 + 3 * depth"
+        default=None,
+        ge=1,
+        description="late index: documents that are scored exactly; default 200 + 3 * depth, or fewer",
     )
     precision: Literal["auto", "float32", "float16", "int8"] = Field(
         default="auto",

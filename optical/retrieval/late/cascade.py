@@ -1,25 +1,31 @@
 """Search by lists in stages that each score fewer documents, better, by the compiled loops of the extra ``late``.
 
 Lists propose documents; MaxSim of the centroids of their tokens keeps some; MaxSim of the tokens whose centroid is
-nearly the best of the document keeps fewer; exact MaxSim ranks those. (Centroids before tokens: Santhanam et al. 2022,
+nearly the best of the document keeps fewer; exact MaxSim ranks those. Each stage begins with the documents that are the
+best so far, and may end where the others have hardly a chance. (Centroids before tokens: Santhanam et al. 2022,
 PLAID. Tokens of a document that a query token need not meet, told by their centroids, are this project's.)
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 if TYPE_CHECKING:
     from optical.retrieval.late.store import LateIndex
 
 GAP = 20  # of 255 levels: how far below the best centroid a token's centroid may lie
 BY_CENTROIDS, BY_NEAR_TOKENS = 8, 3  # documents in the two stages, times those that are scored exactly
+# Where as few are scored as seem enough (experiments/LOG.md, 2026-11-30): the gap; how many more than k are scored
+# exactly in any case; standard deviations that a score by near tokens, and an exact one, may be above the expected one.
+FEWER_GAP, FIRST, SURE_NEAR, SURE_EXACT = 12, 20, 2.5, 4.0
 Found = tuple[Int[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
 
@@ -41,7 +47,15 @@ def serves(index: LateIndex) -> bool:
     return index.lists is None or index.lists.codes.dtype == np.uint16
 
 
-def search(index: LateIndex, vectors: Float[np.ndarray, "n d"], k: int, probe: int, candidates: int | None) -> Found:
+def search(
+    index: LateIndex,
+    vectors: Float[np.ndarray, "n d"],
+    k: int,
+    probe: int,
+    candidates: int | None,
+    *,
+    fewer: bool = False,
+) -> Found:
     """Documents and their exact scores, in the order of the index, among them nearly always the k best.
 
     Args:
@@ -50,6 +64,7 @@ def search(index: LateIndex, vectors: Float[np.ndarray, "n d"], k: int, probe: i
         k: At least so many documents, where there are as many with tokens.
         probe: Lists opened for each query token.
         candidates: Documents scored exactly; None for all.
+        fewer: Score fewer where the scores so far leave others hardly a chance.
     """
     compiled = kernels()
     assert compiled is not None
@@ -62,16 +77,64 @@ def search(index: LateIndex, vectors: Float[np.ndarray, "n d"], k: int, probe: i
         tokens, index.scale.numpy(), codes, index.start, longest, int(index.tokens.dtype == torch.uint8)
     )
     asked = _asked(compiled, np.ascontiguousarray(vectors, dtype=np.float32))
+    exactly = partial(_scores, compiled.exactly, asked, stored)
     if lists is None or candidates is None:
         rows = np.flatnonzero(np.diff(index.start))
-    else:
-        rows = _candidates(index, compiled, asked, stored, k, probe, candidates)
-    scores = np.empty(len(rows), dtype=np.float32)
-    compiled.exactly(asked, stored, rows, scores)
-    return rows, scores
+        return rows, exactly(rows)
+    rows, table = _listed(index, compiled, asked, k, probe, BY_CENTROIDS * candidates)
+    rough = np.zeros(len(rows), dtype=np.float32)
+    if fewer or len(rows) > BY_NEAR_TOKENS * candidates:
+        rough = _scores(compiled.by_centroids, table, asked.lengths, stored, rows) / np.float32(compiled.LEVELS)
+    if fewer or len(rows) > candidates:
+        near = partial(_scores, compiled.by_near_tokens, table, FEWER_GAP if fewer else GAP, asked, stored)
+        first = candidates if fewer else None
+        rows, rough = _narrowed(rows, rough, near, k, BY_NEAR_TOKENS * candidates, first, SURE_NEAR)
+    return _narrowed(rows, rough, exactly, k, candidates, k + FIRST if fewer else None, SURE_EXACT)
 
 
-def _asked(compiled: ModuleType, vectors: Float[np.ndarray, "n d"]) -> tuple:
+def _scores(work: Callable[..., None], *given: Any) -> Float[np.ndarray, " c"]:
+    """The scores that a compiled loop gives to the documents that are its last argument."""
+    scores = np.empty(len(given[-1]), dtype=np.float32)
+    work(*given, scores)
+    return scores
+
+
+def _narrowed(
+    rows: Int[np.ndarray, " c"],
+    rough: Float[np.ndarray, " c"],
+    score: Callable[[np.ndarray], np.ndarray],
+    k: int,
+    most: int,
+    first: int | None,
+    sure: float,
+) -> Found:
+    """The rows with the highest rough scores, in their order, and better scores of them.
+
+    Args:
+        rows: Documents, in the order of the index.
+        rough: Their scores so far.
+        score: Gives documents better ones.
+        k: How many are looked for.
+        most: How many get a better score at most.
+        first: How many get one at least, k or more; others only while theirs could be among the k best, going by how
+            much higher the better scores are so far. None for ``most``.
+        sure: Standard deviations that one may be above the mean of that.
+    """
+    order = np.argsort(-rough, kind="stable")[:most]
+    scores = np.empty(len(order), dtype=np.float32)
+    done, until = 0, len(order) if first is None else min(first, len(order))
+    while done < until:
+        scores[done:until] = score(np.ascontiguousarray(rows[order[done:until]]))
+        done = until
+        if done < len(order):
+            gained = scores[:done] - rough[order[:done]]
+            least = np.partition(scores[:done], done - k)[done - k] - gained.mean() - sure * gained.std()
+            until = int(np.count_nonzero(rough[order] >= least))
+    found = np.argsort(rows[order[:done]])
+    return rows[order[found]], scores[found]
+
+
+def _asked(compiled: ModuleType, vectors: Float[np.ndarray, "n d"]) -> Any:
     n, dimension = vectors.shape
     padded = -(-n // compiled.TOGETHER) * compiled.TOGETHER
     step = np.zeros(padded, dtype=np.float32)
@@ -82,38 +145,23 @@ def _asked(compiled: ModuleType, vectors: Float[np.ndarray, "n d"]) -> tuple:
     return compiled.Asked(vectors, np.linalg.norm(vectors, axis=1), digits, digits.sum(axis=1, dtype=np.int32), step)
 
 
-def _candidates(
-    index: LateIndex, compiled: ModuleType, asked: tuple, stored: tuple, k: int, probe: int, count: int
-) -> Int[np.ndarray, " c"]:
-    """Documents to be scored exactly, in the order of the index."""
+def _listed(
+    index: LateIndex, compiled: ModuleType, asked: Any, k: int, probe: int, most: int
+) -> tuple[Int[np.ndarray, " c"], UInt8[np.ndarray, "l w"]]:
+    """Documents of the nearest lists, in the order of the index, and the levels of all centroids and query tokens."""
     lists = index.lists
     assert lists is not None
     coarse, unit = lists.coarse
-    lengths = asked[1]
-    table = np.zeros((len(coarse), -(-len(lengths) // compiled.WIDTH) * compiled.WIDTH), dtype=np.uint8)
+    table = np.zeros((len(coarse), -(-len(asked.lengths) // compiled.WIDTH) * compiled.WIDTH), dtype=np.uint8)
     compiled.levels(coarse, unit, asked, table)
     while True:
         probe = min(probe, len(table))
         score = np.zeros(len(index.ids), dtype=np.float32)
-        found = compiled.listed(table, lengths, probe, lists.start, lists.documents, score)
+        found = compiled.listed(table, asked.lengths, probe, lists.start, lists.documents, score)
         if found >= k or probe == len(table):
             break
         probe *= 4
     rows = np.flatnonzero(score)
-    rows = _best(rows, score[rows], BY_CENTROIDS * count)
-    if len(rows) > BY_NEAR_TOKENS * count:
-        scores = np.empty(len(rows), dtype=np.float32)
-        compiled.by_centroids(table, lengths, stored, rows, scores)
-        rows = _best(rows, scores, BY_NEAR_TOKENS * count)
-    if len(rows) > count:
-        scores = np.empty(len(rows), dtype=np.float32)
-        compiled.by_near_tokens(table, GAP, asked, stored, rows, scores)
-        rows = _best(rows, scores, count)
-    return rows
-
-
-def _best(rows: Int[np.ndarray, " c"], scores: Float[np.ndarray, " c"], count: int) -> Int[np.ndarray, " count"]:
-    """The rows with the highest scores, in their order."""
-    if len(rows) <= count:
-        return rows
-    return np.sort(rows[np.argpartition(-scores, count)[:count]])
+    if len(rows) > most:
+        rows = np.sort(rows[np.argpartition(-score[rows], most)[:most]])
+    return rows, table

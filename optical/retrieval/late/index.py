@@ -10,6 +10,7 @@ padding can win.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def search(
         queries: Token vectors of each query, without padding. A query without tokens finds nothing.
         k: How many documents a query gets; fewer only where fewer have tokens.
         probe: Lists opened for each query token. More find more and take longer.
-        candidates: Documents scored exactly; left out: :func:`default_candidates`.
+        candidates: Documents scored exactly; left out: :func:`default_candidates`, and with compiled loops fewer where
+            the scores so far leave others hardly a chance.
         exhaustive: Score all documents.
 
     Returns:
@@ -124,13 +126,13 @@ def search(
         DataError: A query has another dimension than the index, or holds NaN or infinity.
         RecipeError: k, probe or candidates is below 1.
     """
-    candidates = default_candidates(k) if candidates is None else candidates
+    fewer, candidates = candidates is None, default_candidates(k) if candidates is None else candidates
     for name, value in (("k", k), ("probe", probe), ("candidates", candidates)):
         if value < 1:
             raise RecipeError(f"{name} must be at least 1; got {value}; leave it out or raise it")
     for number, query in enumerate(queries):
         _check_query(index, query, number)
-    scored = _scored_compiled if cascade.serves(index) else _scored
+    scored = partial(_scored_compiled, fewer=fewer) if cascade.serves(index) else _scored
     return [_one(index, scored, query, k, probe, None if exhaustive else max(k, candidates)) for query in queries]
 
 
@@ -196,10 +198,10 @@ def _one(
 
 
 def _scored_compiled(
-    index: LateIndex, vectors: np.ndarray, k: int, probe: int, candidates: int | None
+    index: LateIndex, vectors: np.ndarray, k: int, probe: int, candidates: int | None, *, fewer: bool
 ) -> cascade.Found:
     turned = vectors if index.rotation is None else as_query(vectors, index.rotation).vectors.numpy()
-    return cascade.search(index, turned, k, probe, candidates)
+    return cascade.search(index, turned, k, probe, candidates, fewer=fewer)
 
 
 def _scored(index: LateIndex, vectors: np.ndarray, k: int, probe: int, candidates: int | None) -> cascade.Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,13 +80,49 @@ def test_few_candidates_hold_the_best(folder: Path, documents: list, monkeypatch
     """Each stage leaves documents out, and finds nearly what all of them would give."""
     asked = [documents[row][:6].astype(np.float32) for row in range(1, 60, 4) if len(documents[row])]
     index = late_index.load(folder)
-    kept = []
-    monkeypatch.setattr(
-        cascade, "_best", lambda *given, real=cascade._best: (kept.append(len(given[0])), real(*given))[1]
-    )
+    kept = narrowed(monkeypatch)
     assert late_index.recall(index, asked, 5, probe=8, candidates=12) >= 0.95
-    assert kept[:3] == [kept[0], 96, 36]
-    assert kept[0] > 96
+    assert kept == [(96, 36), (36, 12)] * len(asked)
+
+
+def test_where_no_number_is_given_fewer_are_scored_exactly(
+    folder: Path, documents: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any case k and some more; then those that could be among the k best."""
+    asked = [documents[row][:6].astype(np.float32) for row in range(1, 60, 4) if len(documents[row])]
+    index = late_index.load(folder)
+    monkeypatch.setattr(cascade, "FIRST", 3)
+    monkeypatch.setattr(late_index, "default_candidates", lambda _: 30)
+    kept = narrowed(monkeypatch)
+    assert late_index.recall(index, asked, 5, probe=8) >= 0.95
+    before, near, exactly = [b for b, _ in kept[::2]], [a for _, a in kept[::2]], [a for _, a in kept[1::2]]
+    assert min(exactly) == 8 <= max(exactly) < 30 <= min(near) <= max(near) < min(before)
+
+
+@pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 12, 12), (0.3, 30, 150)])
+def test_more_are_scored_while_they_could_be_among_the_best(noise: float, least: int, most: int) -> None:
+    """Scores that are all higher by as much leave no doubt."""
+    generator = np.random.default_rng(3)
+    better, rows = generator.normal(size=300).astype(np.float32), np.arange(0, 600, 2)
+    rough = better - 2 + noise * generator.normal(size=300).astype(np.float32)
+    found, scores = cascade._narrowed(rows, rough, lambda some: better[some // 2], 10, 200, 12, 4.0)
+    assert least <= len(found) <= most
+    assert set(2 * np.argsort(-better)[:10]) <= set(found)
+    np.testing.assert_array_equal(scores, better[found // 2])
+    assert (np.diff(found) > 0).all()
+
+
+def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Documents before and after each stage of the searches from here on."""
+    kept: list[tuple[int, int]] = []
+
+    def noted(rows: np.ndarray, *given: Any, real: Any = cascade._narrowed) -> cascade.Found:
+        found = real(rows, *given)
+        kept.append((len(rows), len(found[0])))
+        return found
+
+    monkeypatch.setattr(cascade, "_narrowed", noted)
+    return kept
 
 
 def test_more_lists_are_opened_until_there_are_enough(folder: Path, queries: list, documents: list) -> None:
