@@ -181,15 +181,22 @@ def read_marker(folder: Path) -> Marker | None:
 
 
 def write_marker(folder: Path, marker: Marker) -> None:
-    """Write the marker of a folder whole, in place of the one that is there."""
+    """Write the marker of a folder whole, in place of the one that is there.
+
+    What killed processes left of one goes; a process that was about to end its own writes it again.
+    """
     listed = {"files": sorted(marker.files), "working": list(marker.working), "seal": {**marker.seal}}
     text = json.dumps(
         {"made_by": f"optical {__version__}", **{key: value for key, value in listed.items() if value}}, indent=1
     )
     unfinished = folder / f".marker.{secrets.token_hex(4)}.tmp"  # not the name of an unfinished optical.json
+    for left in folder.glob(_UNFINISHED):
+        left.unlink(missing_ok=True)
     try:
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / MARKER)
+        while True:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+            with contextlib.suppress(FileNotFoundError):
+                return os.replace(unfinished, folder / MARKER)
     finally:
         unfinished.unlink(missing_ok=True)
 

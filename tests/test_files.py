@@ -26,7 +26,7 @@ from optical.files import (
     write_text,
     written_whole,
 )
-from optical.marker import MARKER, check_sealed, is_ours
+from optical.marker import MARKER, Marker, check_sealed, is_ours, write_marker
 from optical.version import __version__
 
 
@@ -504,3 +504,19 @@ def test_the_marker_of_a_stranger_is_one_or_none(tmp_path, marker):
     (tmp_path / "a").write_text("mine")
     assert not is_ours(tmp_path / "a")
     assert check_sealed(tmp_path, "") is False
+
+
+def test_what_a_killed_process_left_of_a_marker_goes_and_nobody_elses_write_fails(tmp_path, monkeypatch):
+    (tmp_path / ".marker.0badcafe.tmp").write_text("half")
+    replace, times = os.replace, []
+
+    def late(source, target):
+        times.append(source)
+        if len(times) == 1:  # another process took it for left
+            source.unlink()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    write_marker(tmp_path, Marker(frozenset({"a"}), ()))
+    assert [path.name for path in tmp_path.iterdir()] == [MARKER]
+    assert len(times) == 2

@@ -23,6 +23,8 @@ from optical.models.towers import Towers, names_of, split_routes
 from optical.progress import quiet_libraries
 
 _SAME = 0.999  # cosine of two vectors of one text
+# What libraries raise where a configuration or weights are not what they wrote.
+_UNREADABLE = (OSError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError, TypeError)
 _NOT_ENCODERS = (
     "ForSequenceClassification",
     "ForCausalLM",
@@ -91,6 +93,7 @@ def load_towers(teacher: Any, device: str | None = None) -> Towers:
 
 @quiet_libraries()
 def _load(model: str, device: str | None) -> Towers:
+    from huggingface_hub.errors import StrictDataclassError
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     _check_device(device)
@@ -101,7 +104,7 @@ def _load(model: str, device: str | None) -> Towers:
     config = _read_config(name, "config.json", alone)
     own = _read_config(name, "config_sentence_transformers.json", alone)
     _refuse_other_models(name, config, own)
-    late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in config.get("architectures", [])
+    late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in _architectures(config)
     try:
         if is_dpr(config) and not own:
             encoder = load_dpr(name, config, device)
@@ -115,7 +118,7 @@ def _load(model: str, device: str | None) -> Towers:
             f"{name} cannot be used as a text encoder: its weights hold more than numbers, which may be a program; ask "
             "for safetensors"
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+    except (*_UNREADABLE, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise DataError(
                 f"{name} comes with code of its own (trust_remote_code), which is never run here; name a model whose "
@@ -210,9 +213,17 @@ def _read_config(name: str, file: str, only_cached: bool = False) -> dict[str, A
         found = cached_file(name, file, local_files_only=only_cached, **quiet)
         path = Path(found) if found else folder / file
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not isinstance(config, dict):
+            raise ValueError("no object")
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); the model is damaged: fetch or save it again") from error
+    return config
+
+
+def _architectures(config: dict[str, Any]) -> list[str]:
+    named = config.get("architectures")
+    return [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
 
 
 def _refuse_other_models(name: str, config: dict[str, Any], own: dict[str, Any]) -> None:
@@ -221,7 +232,7 @@ def _refuse_other_models(name: str, config: dict[str, Any], own: dict[str, Any])
             f"{name}: no config.json and no modules.json, so this folder holds no model; name the folder of a saved "
             "encoder"
         )
-    other = [a for a in config.get("architectures") or [] if a.endswith(_NOT_ENCODERS)]
+    other = [a for a in _architectures(config) if a.endswith(_NOT_ENCODERS)]
     if other and not own:
         raise DataError(
             f"{name} is a {other[0]}, not an encoder: its tokens were never trained to be compared; name a "

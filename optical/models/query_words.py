@@ -66,8 +66,13 @@ def read_seen_words(folder: Path) -> SeenWords | None:
         return None
     try:
         seen = SeenWords(**json.loads(path.read_text(encoding="utf-8")))
+        texts, numbers = (seen.words, seen.english, seen.names), (seen.ids, seen.counts, seen.slots)
+        if not all(isinstance(one, str) for own in texts for one in own):
+            raise TypeError("a word is no text")
+        if not all(isinstance(one, int) and 0 <= one < 2**53 for own in numbers for one in own):
+            raise TypeError("an id or a count is no number")
         fits = len(seen.words) == len(seen.ids) == len(seen.counts) and seen.slots
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be read ({error}); copy the student's folder again, or remove the file: unseen "
             "words then fall into pieces"
@@ -159,7 +164,13 @@ class QueryWords:
     """Finds the unseen words of texts. May be shared by threads."""
 
     def __init__(self, seen: SeenWords, tokenizer: Any) -> None:
-        """Take the seen words and the ``tokenizers.Tokenizer`` that reads the texts."""
+        """Take the seen words and the ``tokenizers.Tokenizer`` that reads the texts.
+
+        Raises:
+            DataError: The tokenizer has no token of a seen word's id.
+        """
+        if max(seen.ids, default=0) >= tokenizer.get_vocab_size():
+            raise DataError(f"{FILE} is of another tokenizer, which has more tokens; copy the student's folder again")
         self.seen, self.tokenizer = seen, tokenizer
         self.spellings = Spellings(seen.words, seen.counts, others=seen.english)
         self.ids = np.array(seen.ids, dtype=np.int64)

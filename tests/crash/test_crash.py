@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from optical.config.recipe import write_recipe
 from optical.config.teaching import Teaching
 from optical.config.toml import load_options
+from optical.generation import READY
 from optical.pipeline.teach import teach_run
 from optical.web import server
 from tests.chain import MUCH_TO_LEARN, recipe_of, uncased
@@ -166,16 +167,17 @@ def crash(box: Box, stage: str, start: str, *, act: Callable[[], None] = killed,
     box.put(start)
     before = snapshot(box.run)
     done = program(box.place, *box.command(stage), act=act, **when)
-    assert done.code == {killed: -9, stopped: 143, disk_full: 1}[act] or ("after" in when and done.code == 0), done
-    if act is disk_full:
-        assert not told(done)
-    if act is not killed:
+    ended = done.code == 0 and (act is disk_full or "after" in when)  # nothing more was to be written, or in time
+    assert done.code == {killed: -9, stopped: 143, disk_full: 1}[act] or ended, done
+    assert act is not disk_full or told(done) == ended
+    if act is not killed and not ended and not (box.run / READY).is_dir():  # all was made, and is being moved
         assert snapshot(box.run) == before, "something was lost or changed"
     found = answers(box)
     there = snapshot(box.run)
     mixed = {name: (there.get(name) == before.get(name), there.get(name) == new.get(name)) for name in before | new}
     assert there in (before, new), f"of both: {mixed}"
     assert found == {name: box.answered[stage if there == new else "", start][name] for name in box.readers}
+    assert not ended or there == new, "it said that it had ended"
     again(box, stage, new, done.checkpoints if there == before else None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,18 @@ class TestRefusal:
         (tmp_path / "model" / "config.json").write_text("{")
         with pytest.raises(DataError, match=r"config\.json: not JSON"):
             load_encoder(tmp_path / "model")
+
+    @pytest.mark.parametrize(("file", "harm"), [
+        ("config.json", []), ("config.json", {"architectures": 3}), ("config.json", {"architectures": [3]}),
+        ("config.json", {"add_cross_attention": None}), ("config.json", {"dtype": []}),
+        ("config_sentence_transformers.json", 3), ("tokenizer_config.json", {"model_max_length": -1}),
+    ])  # fmt: skip
+    def test_a_config_that_holds_something_else(self, tmp_path, teacher, file, harm):
+        teacher.save(str(tmp_path / "model"))
+        whole = json.loads((tmp_path / "model" / file).read_text())
+        (tmp_path / "model" / file).write_text(json.dumps({**whole, **harm} if isinstance(harm, dict) else harm))
+        with contextlib.suppress(DataError):
+            load_encoder(tmp_path / "model", "cpu")
 
     def test_weights_that_are_not_finite(self, tmp_path, teacher):
         with torch.no_grad():

@@ -99,6 +99,24 @@ def test_the_file_is_read_again_and_damage_is_told(words, tmp_path):
             read_seen_words(tmp_path)
 
 
+@pytest.mark.parametrize("harm", [
+    {"words": [None]}, {"words": [[]]}, {"ids": ["x"]}, {"ids": [10**30]}, {"ids": [-1]}, {"counts": [None]},
+    {"english": None}, {"english": [{}]}, {"names": [3]}, {"slots": -1}, {"slots": ["x"]},
+])  # fmt: skip
+def test_words_of_a_stranger_that_are_none_are_told(words, tmp_path, harm):
+    kept = words.seen._asdict()
+    ((name, value),) = harm.items()
+    kept[name] = value + kept[name][1:] if isinstance(value, list) else value
+    (tmp_path / FILE).write_text(json.dumps(kept))
+    with pytest.raises(DataError, match=r"seen-words\.json cannot be read"):
+        read_seen_words(tmp_path)
+
+
+def test_ids_beyond_the_tokenizer_are_told(words):
+    with pytest.raises(DataError, match="is of another tokenizer"):
+        QueryWords(words.seen._replace(ids=[*words.seen.ids[1:], 10**6]), words.tokenizer)
+
+
 def test_words_of_another_script_are_compared_as_they_are_written(words):
     words.tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Replace("क", "k"), normalizers.Replace("ा", "a"), normalizers.BertNormalizer()]
