@@ -197,9 +197,9 @@ def working_folder(folder: Path, patterns: Sequence[str]) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise in_the_way(folder)
     if folder.is_dir() and not (folder / MARKER).is_file():
-        for path in folder.iterdir():
-            if not own.covers(path.name):
-                raise in_the_way(path)
+        for name in entries(folder):
+            if not own.covers(name):
+                raise in_the_way(folder / name)
     folder.mkdir(parents=True, exist_ok=True)
     write_marker(folder, own)
 

@@ -520,3 +520,10 @@ def test_what_a_killed_process_left_of_a_marker_goes_and_nobody_elses_write_fail
     write_marker(tmp_path, Marker(frozenset({"a"}), ()))
     assert [path.name for path in tmp_path.iterdir()] == [MARKER]
     assert len(times) == 2
+
+
+def test_a_working_folder_whose_marker_was_being_written_is_gone_on_with(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / ".marker.0badcafe.tmp").write_text("half")
+    working_folder(tmp_path / "work", ["checkpoint-*"])
+    assert [path.name for path in (tmp_path / "work").iterdir()] == [MARKER]
