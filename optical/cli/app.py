@@ -193,11 +193,9 @@ def _write_fault(error: Exception) -> str | None:
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
     if isinstance(error, OSError) and error.errno in full:
         return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
-    # safetensors and tokenizers quote the system's message, numpy counts items, torch names its writer.
-    match = re.search(
-        r"No space left on device|quota exceeded|File too large|\d+ requested and \d+ written|inline_container",
-        str(error),
-    )
+    # safetensors and tokenizers quote the system's message, numpy counts items, torch names its writer; last SQLite's.
+    told = r"No space left|quota exceeded|File too large|\d+ requested and \d+ written|inline_container|disk is full"
+    match = re.search(told, str(error))
     return f"a file cannot be written, the disk seems to be full ({str(error)[:100]})" if match else None
 
 

@@ -144,7 +144,15 @@ def _as_written(recipes: Sequence[Recipe]) -> Iterator[None]:
 
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, UndefinedError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        StopIteration,
+        UndefinedError,
+    ) as error:
         folders = ", ".join(shlex.quote(str(one.folder)) for one in recipes)
         raise DataError(
             f"{folders}: a file of the run is not as it was written ({type(error).__name__}: {error}); copy the folder "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -49,11 +50,12 @@ def disk_full(kind: str):
         "numpy": OSError("1024 requested and 0 written"),
         "safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
         "torch": RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        "sqlite": sqlite3.OperationalError("database or disk is full"),
         "tokenizers": Exception("No space left on device (os error 28)"),
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["python", "numpy", "safetensors", "torch", "tokenizers"])
+@pytest.mark.parametrize("kind", ["python", "numpy", "safetensors", "torch", "sqlite", "tokenizers"])
 def test_a_full_disk_while_the_student_is_saved(kind, command, finished, monkeypatch):
     from sentence_transformers import SentenceTransformer
 
