@@ -116,7 +116,7 @@ def check_read(options: OfRun, *parts: str) -> None:
     """
     if options.folder == options.home:
         settle(options.home)
-        if _is_run(options.home) or any((options.home / one).exists() for one in ("recipe.toml", MANIFEST)):
+        if _is_run(options.home) or (options.home / MANIFEST).exists():
             check_files(options.home, ["student", BANK, *parts])
 
 
@@ -137,7 +137,7 @@ def check_part(folder: Path) -> None:
 def _is_run(folder: Path) -> bool:
     """Whether a job of this program wrote a folder, also where the manifest, by which files are checked, is gone."""
     # Without hidden files a copy has no marker, and nor has an old run.
-    return marker_of(folder).covers(MANIFEST) or all((folder / one).is_file() for one in DESCRIPTION[:2])
+    return MANIFEST in marker_of(folder).files or all((folder / one).is_file() for one in DESCRIPTION[:2])
 
 
 def read_files(run: Path) -> dict[Path, tuple[int, int]]:
