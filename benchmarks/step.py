@@ -300,7 +300,7 @@ def _main() -> None:
     torch.manual_seed(0)
     student = load_encoder(Path(given.folder) / given.vocabulary, given.device)
     pairs = _pairs(Path(given.bitext))
-    folder = Path(given.folder) / "run"
+    folder = Path(tempfile.mkdtemp(dir=given.folder))  # its own, or a round would go on from the end of the one before
     measured = CANDIDATES[given.candidate].train(student, pairs, folder, given.precision, given.device)
     print(json.dumps(measured._asdict()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -29,6 +30,8 @@ COURSE = {  # without held-out queries: what is learnt is kept, whatever it is w
     "split": "test", "test_split": "dev", "held_out": 0, "steps": 8, "evaluate_every": 4, "batch_size": 4,
     "learning_rate": 5e-3, "precision": "float32", "device": "cpu",
 }  # fmt: skip
+PLACES = os.environ.get("OPTICAL_CRASH_PLACES", "6")  # of each command and start; "all" of them take a day
+SEED = os.environ.get("OPTICAL_CRASH_SEED", "0")  # another one disturbs other places
 CHECKPOINTS = 2  # of which one at most is begun twice
 LEFT = (".next", ".ready", "checkpoints-")
 READERS = {
@@ -250,15 +253,29 @@ def test_a_shard_that_a_killed_embed_had_begun_goes(box, then):
     assert begun() == []
 
 
+def drawn(total: int, most: str, seed: str) -> list[int]:
+    """Changes to disturb: all, or one at random of each of ``most`` equal parts."""
+    if most == "all" or int(most) >= total:
+        return list(range(1, total + 1))
+    chance, parts = random.Random(seed), int(most)
+    return [chance.randint(k * total // parts + 1, (k + 1) * total // parts) for k in range(parts)]
+
+
 def every(box: Box, stage: str, start: str, act: Callable[[], None]) -> list[str]:
-    """What is wrong after each change of the disk."""
+    """What is wrong after each of the changes of the disk that are drawn."""
     wrong = []
-    for k in range(1, box.whole(stage, start)[1] + 1):
+    for k in drawn(box.whole(stage, start)[1], PLACES, f"{SEED} {stage} {start} {act.__name__}"):
         try:
             crash(box, stage, start, act=act, k=k)
         except AssertionError as error:
             wrong.append(f"{stage} from {start}, change {k}: {str(error)[:2000]}")
     return wrong
+
+
+def test_changes_are_drawn_from_the_first_to_the_last():
+    assert drawn(5, "all", "") == drawn(5, "8", "") == [1, 2, 3, 4, 5]
+    assert [(k - 1) // 25 for k in drawn(100, "4", "0")] == [0, 1, 2, 3]
+    assert drawn(100, "4", "0") != drawn(100, "4", "1")
 
 
 @pytest.mark.slow
