@@ -14,7 +14,7 @@ from optical.errors import DataError, RecipeError
 from optical.marker import check_sealed
 from optical.models.composing import compose_unseen
 from optical.models.dpr import is_dpr, load_dpr
-from optical.models.encoders import Encoder, encode_batch, with_same_weights
+from optical.models.encoders import Encoder, encode_batch, is_multi_vector, with_same_weights
 from optical.models.hub import only_cached
 from optical.models.onnx_encoder import CHANGED
 from optical.models.packaged_teachers import check_model_name, packaged_teacher
@@ -24,7 +24,10 @@ from optical.progress import quiet_libraries
 
 _SAME = 0.999  # cosine of two vectors of one text
 # What libraries raise where a configuration or weights are not what they wrote.
-_UNREADABLE = (OSError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError, TypeError)
+_UNREADABLE = (
+    OSError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError, TypeError, AssertionError
+)  # fmt: skip
+MOST_LAYERS = 1_000
 _NOT_ENCODERS = (
     "ForSequenceClassification",
     "ForCausalLM",
@@ -103,6 +106,7 @@ def _load(model: str, device: str | None) -> Towers:
     alone = not Path(name).is_dir() and only_cached(name)
     config = _read_config(name, "config.json", alone)
     own = _read_config(name, "config_sentence_transformers.json", alone)
+    _check_sizes(Path(name), config)
     _refuse_other_models(name, config, own)
     late = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in _architectures(config)
     try:
@@ -179,6 +183,11 @@ def _padded(encoder: Encoder) -> Encoder:
 def _check_vectors(encoder: Encoder, name: str) -> None:
     with torch.no_grad():
         alone = encode_batch(encoder, encoder.preprocess(["a"])).sentence[0]
+    if not is_multi_vector(encoder) and not any(hasattr(module, "pooling_mode") for module in encoder.modules()):
+        raise DataError(
+            f"{name} makes no vector of a text: its modules.json has no module that pools tokens; add one, or save the "
+            "model again"
+        )
     if not torch.isfinite(alone).all():
         raise DataError(f"{name} gives vectors that are not finite; its weights are damaged: fetch or train it again")
     if _padding_counts(encoder):
@@ -219,6 +228,18 @@ def _read_config(name: str, file: str, only_cached: bool = False) -> dict[str, A
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); the model is damaged: fetch or save it again") from error
     return config
+
+
+def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a configuration whose layers would be made until the memory is full."""
+    inner = {file: _read_config(str(file.parent), file.name) for file in folder.glob("*/config.json")}
+    for file, read in {folder / "config.json": config, **inner}.items():
+        for key, value in read.items():
+            if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
+                raise DataError(
+                    f"{file}: {key} is {value if value < 10**9 else 'a number beyond all bounds'}, and {MOST_LAYERS:,} "
+                    "are allowed; the model is damaged: fetch or save it again"
+                )
 
 
 def _architectures(config: dict[str, Any]) -> list[str]:

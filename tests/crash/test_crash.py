@@ -30,7 +30,7 @@ COURSE = {  # without held-out queries: what is learnt is kept, whatever it is w
     "split": "test", "test_split": "dev", "held_out": 0, "steps": 8, "evaluate_every": 4, "batch_size": 4,
     "learning_rate": 5e-3, "precision": "float32", "device": "cpu",
 }  # fmt: skip
-PLACES = os.environ.get("OPTICAL_CRASH_PLACES", "6")  # of each command and start; "all" of them take a day
+PLACES = os.environ.get("OPTICAL_CRASH_PLACES", "6")  # of each command and start; "all" of them take hours
 SEED = os.environ.get("OPTICAL_CRASH_SEED", "0")  # another one disturbs other places
 CHECKPOINTS = 2  # of which one at most is begun twice
 LEFT = (".next", ".ready", "checkpoints-")

@@ -140,6 +140,34 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(teacher, tmp_p
         load_encoder(tmp_path / "bert", device)
 
 
+@pytest.mark.parametrize("inner", [False, True], ids=["at the top", "in a module's folder"])
+def test_layers_without_end_are_refused_before_they_are_made(tmp_path, inner):
+    bert(tmp_path / "made").save(str(tmp_path / "model"))
+    (file,) = (tmp_path / "model").glob("config.json")
+    if inner:
+        (tmp_path / "model" / "0_Transformer").mkdir()
+        file = file.rename(tmp_path / "model" / "0_Transformer" / "config.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "num_hidden_layers": 10**30}))
+    with pytest.raises(DataError, match=r"config\.json: num_hidden_layers is a number beyond all bounds"):
+        load_encoder(tmp_path / "model", "cpu")
+
+
+def test_a_padding_token_beyond_the_vocabulary_is_said(tmp_path):
+    bert(tmp_path / "made").save(str(tmp_path / "model"))
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pad_token_id": 10**9}))
+    with pytest.raises(DataError, match="cannot be used as a text encoder"):
+        load_encoder(tmp_path / "model", "cpu")
+
+
+def test_an_encoder_without_pooling_is_refused_when_it_is_loaded_and_not_at_the_first_question(tmp_path):
+    bert(tmp_path / "made").save(str(tmp_path / "model"))
+    file = tmp_path / "model" / "modules.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[:1]))
+    with pytest.raises(DataError, match=r"no vector of a text: its modules\.json has no module that pools"):
+        load_encoder(tmp_path / "model", "cpu")
+
+
 class Executes:
     """What runs a command where it is unpickled without care."""
 
