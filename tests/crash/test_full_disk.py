@@ -29,8 +29,8 @@ STAGES = [  # what the box has a command for, and the state that it begins with
     ("distill", "old"), ("distill", "empty"), ("distill", "cold"), ("embed", "cold"), ("evaluate", "new"),
     ("index", "new"), ("export", "new"), ("onnx", "new"), ("teach", "empty"), ("teach", "taught"), ("teach", "bare"),
 ]  # fmt: skip
-WHOLE = {  # what may be there of a verb that ends with an error: as it is to be, or as the client of Qdrant begins
-    ".optical.json", "clean.tsv.left-out", "qdrant/meta.json",
+WHOLE = {  # what may be there of a verb that ends with an error: as it is to be, or what Qdrant has of the points yet
+    ".optical.json", "clean.tsv.left-out", "qdrant/meta.json", "qdrant/collection/run/storage.sqlite",
 }  # fmt: skip
 MORE = {  # other verbs, begun with a finished run
     "transplant": ["transplant", "--recipe", "{new}", "--out", "{place}/other"],

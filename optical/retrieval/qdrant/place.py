@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from json import JSONDecodeError
 from pathlib import Path
@@ -48,13 +49,34 @@ def check_folder(place: Place) -> None:
         return
     meta, collection = place.path / "meta.json", place.path / "collection"
     try:
-        known = json.loads(meta.read_bytes())["collections"] if meta.exists() else {}
-        inside = collection / place.name if meta.exists() else collection
-        in_the_way = inside if inside.exists() and place.name not in known else None
+        noted = meta.exists() and not _begun(meta)
+        known = json.loads(meta.read_bytes())["collections"] if noted else {}
+        inside = collection / place.name if noted else collection
+        in_the_way = inside if inside.exists() and place.name not in known and not _without_points(inside) else None
     except (OSError, ValueError, KeyError, TypeError):
         in_the_way = meta
     if in_the_way is not None:
         raise DataError(f"{in_the_way} is in the way: Qdrant did not write it; name another folder with --path")
+
+
+def _begun(meta: Path) -> bool:
+    """Whether the client was stopped when it had opened its first file, in which nothing is yet."""
+    return meta.is_file() and meta.stat().st_size == 0 and [*meta.parent.iterdir()] == [meta]
+
+
+def _without_points(inside: Path) -> bool:
+    """Whether a collection is as the client leaves it where it is stopped before it notes it: points come after."""
+    storage = inside / "storage.sqlite"
+    if not inside.is_dir() or not {one.name for one in inside.iterdir()} <= {storage.name, f"{storage.name}-journal"}:
+        return False
+    if not storage.exists():
+        return True
+    try:
+        with closing(sqlite3.connect(f"{storage.resolve().as_uri()}?mode=rw", uri=True)) as base:
+            tables = base.execute("SELECT name FROM sqlite_master").fetchall()
+            return not tables or not base.execute("SELECT 1 FROM points LIMIT 1").fetchall()
+    except sqlite3.Error:
+        return False
 
 
 def check_installed() -> None:
@@ -83,6 +105,8 @@ def connect(place: Place, patience: int = PATIENCE) -> Iterator[QdrantClient]:
 
     try:
         if place.path is not None:
+            if _begun(meta := place.path / "meta.json"):
+                meta.write_text('{"collections": {}, "aliases": {}}')  # as the client begins; it cannot read nothing
             client = QdrantClient(path=str(place.path))
         else:
             key = os.environ.get(API_KEY) or None
