@@ -9,7 +9,9 @@ PLAID. Tokens of a document that a query token need not meet, told by their cent
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ BY_CENTROIDS, BY_NEAR_TOKENS = 8, 3  # documents in the two stages, times those 
 # Where as few are scored as seem enough (experiments/LOG.md, 2026-11-30): the gap; how many more than k are scored
 # exactly in any case; standard deviations that a score by near tokens, and an exact one, may be above the expected one.
 FEWER_GAP, FIRST, SURE_NEAR, SURE_EXACT = 12, 20, 2.5, 4.0
+PART = 32  # documents that are worth another thread
 Found = tuple[Int[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
 
@@ -93,10 +96,22 @@ def search(
 
 
 def _scores(work: Callable[..., None], *given: Any) -> Float[np.ndarray, " c"]:
-    """The scores that a compiled loop gives to the documents that are its last argument."""
-    scores = np.empty(len(given[-1]), dtype=np.float32)
-    work(*given, scores)
+    """The scores that a compiled loop gives to the documents that are its last argument; threads divide these."""
+    *fixed, rows = given
+    scores = np.empty(len(rows), dtype=np.float32)
+    _divided(lambda begin, end: work(*fixed, rows[begin:end], scores[begin:end]), len(rows))
     return scores
+
+
+def _divided(work: Callable[[int, int], None], count: int) -> None:
+    """Work on parts from and to a number, each on a thread of its own where there are more than PART for it."""
+    parts = max(1, min(torch.get_num_threads(), count // PART))
+    cuts = np.linspace(0, count, parts + 1).astype(int)
+    with ThreadPoolExecutor(parts) as threads:  # its threads are made as work is handed to them
+        others = [threads.submit(work, begin, end) for begin, end in itertools.pairwise(cuts[1:])]
+        work(0, cuts[1])
+        for other in others:
+            other.result()
 
 
 def _narrowed(
@@ -153,7 +168,7 @@ def _listed(
     assert lists is not None
     coarse, unit = lists.coarse
     table = np.zeros((len(coarse), -(-len(asked.lengths) // compiled.WIDTH) * compiled.WIDTH), dtype=np.uint8)
-    compiled.levels(coarse, unit, asked, table)
+    _divided(lambda begin, end: compiled.levels(coarse[begin:end], unit, asked, table[begin:end]), len(coarse))
     while True:
         probe = min(probe, len(table))
         score = np.zeros(len(index.ids), dtype=np.float32)

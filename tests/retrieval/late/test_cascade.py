@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from optical.marker import MARKER
 from optical.retrieval.late import cascade, maxsim
@@ -110,6 +112,43 @@ def test_more_are_scored_while_they_could_be_among_the_best(noise: float, least:
     assert set(2 * np.argsort(-better)[:10]) <= set(found)
     np.testing.assert_array_equal(scores, better[found // 2])
     assert (np.diff(found) > 0).all()
+
+
+@pytest.mark.parametrize(("count", "parts"), [(0, 1), (19, 1), (20, 2), (100, 3)])
+def test_documents_are_divided_among_the_threads(count: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as torch has, each with some documents at least."""
+    monkeypatch.setattr(cascade, "PART", 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    gone_through: list[tuple[int, int]] = []
+    together = threading.Barrier(parts)  # nobody passes it unless all are at work
+
+    def work(begin: int, end: int) -> None:
+        together.wait(timeout=20)
+        gone_through.append((begin, end))
+
+    cascade._divided(work, count)
+    assert [row for part in sorted(gone_through) for row in range(*part)] == list(range(count))
+    assert len(gone_through) == parts
+
+
+def test_a_fault_in_another_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    def work(begin: int, _: int) -> None:
+        if begin:
+            raise ValueError("of the second thread")
+
+    with pytest.raises(ValueError, match="second thread"):
+        cascade._divided(work, 1000)
+
+
+def test_threads_change_no_answer(folder: Path, queries: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = late_index.load(folder)
+    monkeypatch.setattr(cascade, "PART", 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = late_index.search(index, queries, 10, probe=4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert late_index.search(index, queries, 10, probe=4) == alone
 
 
 def narrowed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
