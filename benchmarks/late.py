@@ -1,8 +1,9 @@
 """Late interaction: index build, time a query, recall of the exact answers and nDCG kept, against what people pick.
 
 The tokens are those of ``OPTICAL_BENCH_TOKENS`` (a folder that ``benchmarks.late_tokens`` wrote), the same for all;
-``OPTICAL_BENCH_LATE_PASSAGES`` takes the first so many. xtr-warp-rs and fast-plaid want another torch, so they run in
-the Pythons that ``WARP_PYTHON`` and ``PLAID_PYTHON`` name. Every engine is a process of its own, and they take turns.
+``OPTICAL_BENCH_LATE_PASSAGES`` takes the first so many. xtr-warp-rs, fast-plaid and PyLate want another torch, so they
+run in the Pythons that ``WARP_PYTHON``, ``PLAID_PYTHON`` and ``PYLATE_PYTHON`` name. Every engine is a process of its
+own, and they take turns.
 ``OPTICAL_BENCH_LATE_KEEP``, a folder, keeps what was built and how long it took, for another run with the same tokens.
 """
 
@@ -77,9 +78,14 @@ WARP = {"": {}} | {
     f", {probe} lists": {"nprobe": probe, "bound": 8 * probe, "t_prime": 200_000, "max_candidates": 2**20}
     for probe in (16, 32, 64)
 }
-PLAID = {"": {}}
-PEERS = (("xtr-warp-rs 2.1", "xtr_warp", "WARP_PYTHON", "late_warp.py", WARP),
-         ("fast-plaid 1.7", "fast_plaid", "PLAID_PYTHON", "late_plaid.py", PLAID))  # fmt: skip
+AS_IT_IS = {"": {}}
+MORE_TOKENS = {"": {}, ", 400 tokens": {"k_token": 400}}
+PEERS = (  # name, module, what names its Python, script, ways to search, how to build
+    ("xtr-warp-rs 2.1", "xtr_warp", "WARP_PYTHON", "late_warp.py", WARP, {}),
+    ("fast-plaid 1.7", "fast_plaid", "PLAID_PYTHON", "late_plaid.py", AS_IT_IS, {}),
+    ("PyLate 1.6 with ScaNN", "scann", "PYLATE_PYTHON", "late_pylate.py", MORE_TOKENS, {"engine": "ScaNN"}),
+    ("PyLate 1.6 with Voyager", "voyager", "PYLATE_PYTHON", "late_pylate.py", AS_IT_IS, {"engine": "Voyager"}),
+)
 
 
 def run(options: Options) -> str:
@@ -95,10 +101,10 @@ def run(options: Options) -> str:
             for name, (precision, ways) in OURS.items()
         }
         skipped = []
-        for name, module, variable, script, ways in PEERS:
+        for name, module, variable, script, ways, how in PEERS:
             python = os.environ.get(variable)
             if python and not subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
-                candidates[name] = _engine(stack, python, script, folder, options, ways, {})
+                candidates[name] = _engine(stack, python, script, folder, options, ways, how)
             else:
                 skipped.append(f"{name} was skipped: {variable} names no Python that has it.")
         rows = _turns(candidates, work, exact, options.repeats)
