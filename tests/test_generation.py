@@ -122,12 +122,35 @@ def killed_at(run: Path, k: int) -> bool:
     return os.waitpid(child, 0)[1] != 0
 
 
-def test_wherever_it_is_killed_a_run_is_wholly_old_or_wholly_new(run, tmp_path):
-    k, found = 0, []
-    while True:
+def serve() -> None:
+    """Answer lines of a number and a run by whether a process was killed at that call."""
+    for line in sys.stdin:
+        k, run = line.split(maxsplit=1)
+        sys.stdout.write(f"{killed_at(Path(run.strip()), int(k))}\n")
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def killed():
+    """killed_at in a small process of its own: that of the tests holds gigabytes by now, and takes long to fork."""
+    command = [sys.executable, "-c", "from tests.test_generation import serve; serve()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+
+        def asked(run: Path, k: int) -> bool:
+            server.stdin.write(f"{k} {run}\n")
+            server.stdin.flush()
+            return {"True\n": True, "False\n": False}[server.stdout.readline()]
+
+        yield asked
+        server.stdin.close()
+
+
+def test_wherever_it_is_killed_a_run_is_wholly_old_or_wholly_new(run, tmp_path, killed):
+    k, found, was_killed = 0, [], True
+    while was_killed:
         copy = tmp_path / f"copy-{k}" / "sw"
         shutil.copytree(run, copy)
-        killed = killed_at(copy, k)
+        was_killed = killed(copy, k)
         settle(copy)
         left = {name: text for name, text in snapshot(copy).items() if not name.startswith(NEXT)}
         assert left in (OLD, NEW), f"killed at call {k}"
@@ -135,8 +158,6 @@ def test_wherever_it_is_killed_a_run_is_wholly_old_or_wholly_new(run, tmp_path):
         again(copy, "newer")
         assert snapshot(copy) == NEWER
         shutil.rmtree(copy)
-        if not killed:
-            break
         k += 1
     assert found == sorted(found), "once new, always new"
     assert found.count(False) > 20
