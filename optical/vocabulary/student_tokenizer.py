@@ -19,6 +19,7 @@ from optical.vocabulary.dictionary_prior import add_entries
 from optical.vocabulary.name_prefixes import without_prefixes
 from optical.vocabulary.tokenizer import Extension, extend, replace, unread_letters
 from optical.vocabulary.trim import choose_ids, keep_ids, piece_counts
+from optical.vocabulary.word_boundaries import boundaries_of, parted
 
 
 class Found(NamedTuple):
@@ -53,6 +54,8 @@ class TokenizerMaker(NamedTuple):
     def counts(self, english: list[str], foreign: list[str]) -> Found:
         """Count what the mode needs of sentence pairs."""
         mode = self.options.mode
+        if mode.endswith("extend") and boundaries_of(self.base.backend_tokenizer).space:
+            foreign = [parted(text) for text in foreign]
         pieces = piece_counts(self.base, english + foreign) if mode.startswith("trim") else Counter[int]()
         foreign = [without_prefixes(text) for text in foreign] if self.prefixes else foreign
         return Found(count_words(*((foreign, english) if mode.endswith("extend") else ([], []))), pieces)

@@ -25,7 +25,7 @@ from optical.vocabulary.choose_words import Words
 from optical.vocabulary.name_prefixes import PREFIX
 from optical.vocabulary.subwords import choose_pieces
 from optical.vocabulary.token_ids import backend_of, model_ids, token_ids
-from optical.vocabulary.word_boundaries import APART, INSIDE, Boundaries, boundaries_of, set_boundaries
+from optical.vocabulary.word_boundaries import APART, INSIDE, JOINED, Boundaries, boundaries_of, set_boundaries
 
 RARE_SCRIPT = 0.01  # share of distinct words below which a script is a guest in the language
 ENGLISH_SHARE = 0.03  # English words that a piece may spell for each word of X that it spells
@@ -85,9 +85,10 @@ def extend(
     """
     backend = backend_of(base)
     plain = backend.normalizer
-    straighten = any("'" in word for word in words.forms) if boundaries_of(backend).space else plain is not None
-    if (straighten and not _straightens(plain)) or romanise or prefixes:
-        backend.normalizer = _normalizer(backend.normalizer, romanise, prefixes)
+    part = bool(boundaries_of(backend).space)
+    straighten = any("'" in word for word in words.forms) if part else plain is not None
+    if rules := _rules(plain, straighten, part, romanise, prefixes):
+        backend.normalizer = normalizers.Sequence(rules + ([plain] if plain is not None else []))
     read = cache(partial(_read_as, full=backend.normalizer, plain=plain))
     in_prompts = {fold(read(word)) for prompt in prompts for word in split_words(prompt)}
     words = _beside(words, prompts, in_prompts, read)
@@ -301,17 +302,17 @@ def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _straightens(normalizer: Any) -> bool:
-    """Whether a normaliser straightens apostrophes: it is of a tokenizer that was extended before."""
-    return normalizer is not None and APOSTROPHES in normalizer.__getstate__().decode()
+def _rules(plain: Normalizer | None, straighten: bool, part: bool, romanise: str, prefixes: bool) -> list[Normalizer]:
+    """What is to be done before a normaliser's own steps, and is not among them."""
+    rules = [(APOSTROPHES, "'")] if straighten or romanise or prefixes else []
+    rules += [(JOINED, " ")] if part else []
+    rules = [rule for rule in rules if not _has(plain, rule[0])]  # one that was extended before has them
+    rules += [(PREFIX, "")] if prefixes else []
+    return [normalizers.Replace(Regex(pattern), new) for pattern, new in rules + romanisation(romanise)]
 
 
-def _normalizer(base: Normalizer | None, romanise: str, prefixes: bool) -> Normalizer:
-    """The base's normaliser, after one that straightens apostrophes, drops prefixes and spells unread letters."""
-    steps = [normalizers.Replace(Regex(APOSTROPHES), "'")]
-    steps += [normalizers.Replace(Regex(PREFIX), "")] if prefixes else []
-    steps += [normalizers.Replace(Regex(pattern), latin) for pattern, latin in romanisation(romanise)]
-    return normalizers.Sequence(steps + ([base] if base is not None else []))
+def _has(normalizer: Any, pattern: str) -> bool:
+    return normalizer is not None and json.dumps(pattern, ensure_ascii=False) in normalizer.__getstate__().decode()
 
 
 def wrap(base: PreTrainedTokenizerBase, backend: Tokenizer) -> PreTrainedTokenizerFast:
