@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from optical.errors import DataError
 from optical.vocabulary.choose_words import choose_words
 from optical.vocabulary.tokenizer import extend
-from optical.vocabulary.word_boundaries import piece_texts
+from optical.vocabulary.word_boundaries import parted, piece_texts
 from tests.chain import QWEN
 from tests.vocabulary.conftest import byte_level, unigram, wrapped
 
@@ -75,7 +75,7 @@ def test_a_word_costs_no_token_for_the_space_before_or_after_it(base):
 def test_text_comes_back(base):
     tokenizer = extended(base)
     for text in ("who (maji) ya mto-mto, Mtoto?", "the milk of Dàda is maji. 'été'", "Ng'ombe ya नदी", "été"):
-        assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]).strip() == text
+        assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]).strip() == parted(text)
 
 
 def test_case_is_the_teachers(base):
@@ -98,7 +98,27 @@ def test_text_without_added_words_has_the_same_ids(base):
     parts += ["'s", "'", '."', "é", "日本", "▁", "?!", "\r\n", "e\u0301"]
     for _ in range(2000):
         text = "".join(rng.choices(parts, k=rng.randint(0, 12)))
-        assert tokenizer(text)["input_ids"] == base(text)["input_ids"], text
+        assert tokenizer(text)["input_ids"] == base(parted(text))["input_ids"], text
+
+
+def test_a_word_written_to_a_sign_is_read_as_after_a_space(base):
+    tokenizer = extended(base)
+    assert read(tokenizer, "x ya,mto,ya") == ["x", "ya", ",", "mto", ",", "ya"]
+    for joined, apart in (
+        ("Je,Mtoto", "Je, Mtoto"), ("who?anakunywa", "who? anakunywa"), ("«ya»:Dàda", "« ya»: Dàda"), ("(नदी", "( नदी")
+    ):  # fmt: skip
+        assert parted(joined) == apart
+        assert tokenizer(joined)["input_ids"] == tokenizer(apart)["input_ids"]
+        assert tokenizer(joined)["input_ids"] != base(joined)["input_ids"]
+    for text in ("U.S.A-team", "3,5 l", "who.the", "the-water", "'s ,'", "x , "):
+        assert parted(text) == text
+        assert tokenizer(text)["input_ids"] == base(text)["input_ids"]
+
+
+def test_a_tokenizer_that_is_extended_again_parts_words_once(base):
+    again = extend(extended(base), choose_words(["zaidi,mto"], [""]), romanise="").tokenizer
+    assert read(again, "zaidi,zaidi") == ["zaidi", ",", "zaidi"]
+    assert again.backend_tokenizer.to_str().count("»/–—]") == 1
 
 
 def test_special_tokens_in_the_text_stay(base):
