@@ -94,7 +94,7 @@ class Spellings:
         self.owner, self.value = owner.astype(np.int32), value.astype(np.float32)
 
     def alike(self, new: Sequence[str], *, apart: bool = False) -> Alike:
-        """The neighbours of each new word, and their weights.
+        """The neighbours of each new word, and their weights. A word that is seen, in another case, is its own alone.
 
         Args:
             new: Words, spelled as the seen ones are.
@@ -118,6 +118,9 @@ class Spellings:
         known = self.grams[at] == grams if len(self.grams) else np.zeros(len(grams), bool)
         ends = np.searchsorted(owner, np.arange(len(new) + 1))
         for k, word in enumerate(new):
+            if word in self.place and not apart:
+                found.at[first + k, 0], found.weight[first + k, 0], found.likeness[first + k] = self.place[word], 1, 1
+                continue
             here = slice(ends[k], ends[k + 1])
             gram, times = np.unique(at[here][known[here]], return_counts=True)
             if not len(gram):
