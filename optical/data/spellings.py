@@ -1,6 +1,6 @@
 """Compare words in spelling: find the seen words that share the most, and the rarest, n-grams with a new word.
 
-Works for any script. Needs numpy only, so that an exported student can use it.
+Works for any script. Needs no torch, so that an exported student can use it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt64
+
+from optical.data.words import without_marks
 
 SHORTEST, LONGEST = 3, 6  # letters of an n-gram, the boundaries of the word counted as letters
 # Chosen on held-out pairs of seven languages (experiments/LOG.md, 2026-11-29).
@@ -76,6 +78,10 @@ class Spellings:
         self.words = list(words)
         self.neighbours, self.least_likeness = neighbours, least_likeness
         self.place = {word: k for k, word in enumerate(self.words)}
+        self.counts = np.ones(len(words)) if counts is None else np.maximum(counts, 1)
+        self.unmarked: dict[str, list[int]] = {}
+        for k in np.argsort(-self.counts, kind="stable").tolist():
+            self.unmarked.setdefault(without_marks(self.words[k]), []).append(k)
         words = [*words, *others]
         owner, grams = _ngrams(words)
         self.grams, gram = np.unique(grams, return_inverse=True)
@@ -94,7 +100,10 @@ class Spellings:
         self.owner, self.value = owner.astype(np.int32), value.astype(np.float32)
 
     def alike(self, new: Sequence[str], *, apart: bool = False) -> Alike:
-        """The neighbours of each new word, and their weights. A word that is seen, in another case, is its own alone.
+        """The neighbours of each new word, and their weights.
+
+        A word that is seen is its own only neighbour. One that only its accents or tones set apart from seen words has
+        these, weighted by their counts: in Yoruba many are written without.
 
         Args:
             new: Words, spelled as the seen ones are.
@@ -109,6 +118,12 @@ class Spellings:
             self._fill(found, k, new[k : k + _CHUNK], apart)
         return found
 
+    def _own(self, word: str) -> list[int]:
+        """The seen word that a new one is, or those that differ from it in marks alone, the most frequent first."""
+        if word in self.place:
+            return [self.place[word]]
+        return self.unmarked.get(without_marks(word), [])[: self.neighbours]
+
     def _fill(self, found: Alike, first: int, new: Sequence[str], apart: bool) -> None:
         """Find the neighbours of some words, whose rows in ``found`` begin at ``first``."""
         owner, grams = _ngrams(new)
@@ -118,8 +133,9 @@ class Spellings:
         known = self.grams[at] == grams if len(self.grams) else np.zeros(len(grams), bool)
         ends = np.searchsorted(owner, np.arange(len(new) + 1))
         for k, word in enumerate(new):
-            if word in self.place and not apart:
-                found.at[first + k, 0], found.weight[first + k, 0], found.likeness[first + k] = self.place[word], 1, 1
+            if not apart and (own := self._own(word)):
+                found.at[first + k, : len(own)], found.likeness[first + k] = own, 1
+                found.weight[first + k, : len(own)] = self.counts[own] / self.counts[own].sum()
                 continue
             here = slice(ends[k], ends[k + 1])
             gram, times = np.unique(at[here][known[here]], return_counts=True)

@@ -22,6 +22,7 @@ _AFTER_SIGN = regex.compile(r"(?<=[^\s\p{L}\p{M}])(?<![\p{L}\p{M}]['’ʼ\u200c\
 _INSIDE = regex.compile(rf"(?<=[\p{{L}}\p{{M}}\p{{Nd}},)]) ({_WORD.pattern})")
 # After 30 marks on a letter Unicode's stream-safe text ends; putting 100,000 of them into order takes a minute.
 _MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
+_MARK = regex.compile(r"\p{M}")
 _FEW = 1_000  # characters that are put into order at once, whatever they are
 _LATIN = regex.compile(r"^[\p{Latin}\p{M}'’ʼ]+$")
 
@@ -119,6 +120,13 @@ def in_case_of(word: str, other: str) -> str:
 def is_latin(word: str) -> bool:
     """Whether a word is written in Latin letters only."""
     return _LATIN.match(word) is not None
+
+
+def without_marks(word: str) -> str:
+    """A word of Latin letters without accents and tones: ``omo`` for ``ọmọ``. In other scripts marks stay."""
+    if word.isascii() or not is_latin(word):
+        return word
+    return _normalised(_MARK.sub("", unicodedata.normalize("NFD", word)))
 
 
 def script_of(c: str) -> str:

@@ -57,6 +57,16 @@ def test_a_seen_word_is_its_own_row_alone():
     assert Spellings(SEEN, others=["kitabu"]).alike(["kitabu"]).likeness[0] == 1, "even where English has it too"
 
 
+def test_a_word_that_lacks_its_marks_is_all_that_it_can_be():
+    seen, counts = ["ọmọ", "ọ̀mọ́", "omi", "मुला", "मुली"], [3, 1, 9, 1, 1]
+    alike = Spellings(seen, counts, neighbours=3).alike(["omo", "òmọ", "omì", "मल"])
+    np.testing.assert_array_equal(alike.at[:3, :2], [[0, 1], [0, 1], [2, 0]])
+    np.testing.assert_allclose(alike.weight[:3], [[0.75, 0.25, 0], [0.75, 0.25, 0], [1, 0, 0]])
+    assert alike.likeness.tolist() == [1, 1, 1, 0], "vowel signs of Devanagari are no marks to leave out"
+    assert Spellings(seen, counts, neighbours=1).alike(["omo"]).weight.tolist() == [[1]]
+    assert Spellings(seen, counts).alike(["ọmọ"], apart=True).likeness == 0
+
+
 def test_a_seen_word_is_composed_of_others_when_it_is_left_out():
     alike = Spellings(SEEN, neighbours=3, least_likeness=0.1).alike(["watoto", "maji"], apart=True)
     assert "watoto" not in [SEEN[i] for i in alike.at[0][alike.weight[0] > 0]]
