@@ -303,7 +303,7 @@ def _with_pieces(backend: Tokenizer, names: Sequence[str]) -> Tokenizer:
 
 
 def _rules(plain: Normalizer | None, straighten: bool, part: bool, romanise: str, prefixes: bool) -> list[Normalizer]:
-    """What is to be done before a normaliser's own steps, and is not among them."""
+    """The steps that have to come before a normaliser's own, and are not among them."""
     rules = [(APOSTROPHES, "'")] if straighten or romanise or prefixes else []
     rules += [(JOINED, " ")] if part else []
     rules = [rule for rule in rules if not _has(plain, rule[0])]  # one that was extended before has them
