@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 GAP = 20  # of 255 levels: how far below the best centroid a token's centroid may lie
 BY_CENTROIDS, BY_NEAR_TOKENS = 8, 3  # documents in the two stages, times those that are scored exactly
-# Where as few are scored as seem enough (experiments/LOG.md, 2026-11-30): the gap; how many more than k are scored
-# exactly in any case; standard deviations that a score by near tokens, and an exact one, may be above the expected one.
-FEWER_GAP, FIRST, SURE_NEAR, SURE_EXACT = 12, 20, 2.5, 4.0
+# Where as few are scored as seem enough (experiments/LOG.md, 2026-11-30 and 2026-12-01): the same two, as bounds that
+# few questions reach; the gap; how many more than k are scored exactly in any case; standard deviations that a score by
+# near tokens, and an exact one, may be above the expected one.
+FEWER_BY_CENTROIDS, FEWER_BY_NEAR_TOKENS = 16, 6
+FEWER_GAP, FIRST, SURE_NEAR, SURE_EXACT = 12, 20, 2.5, 5.0
 PART = 32  # documents that are worth another thread
 Found = tuple[Int[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
@@ -84,14 +86,15 @@ def search(
     if lists is None or candidates is None:
         rows = np.flatnonzero(np.diff(index.start))
         return rows, exactly(rows)
-    rows, table = _listed(index, compiled, asked, k, probe, BY_CENTROIDS * candidates)
+    listed, by_near = (FEWER_BY_CENTROIDS, FEWER_BY_NEAR_TOKENS) if fewer else (BY_CENTROIDS, BY_NEAR_TOKENS)
+    rows, table = _listed(index, compiled, asked, k, probe, listed * candidates)
     rough = np.zeros(len(rows), dtype=np.float32)
-    if fewer or len(rows) > BY_NEAR_TOKENS * candidates:
+    if fewer or len(rows) > by_near * candidates:
         rough = _scores(compiled.by_centroids, table, asked.lengths, stored, rows) / np.float32(compiled.LEVELS)
     if fewer or len(rows) > candidates:
         near = partial(_scores, compiled.by_near_tokens, table, FEWER_GAP if fewer else GAP, asked, stored)
         first = candidates if fewer else None
-        rows, rough = _narrowed(rows, rough, near, k, BY_NEAR_TOKENS * candidates, first, SURE_NEAR)
+        rows, rough = _narrowed(rows, rough, near, k, by_near * candidates, first, SURE_NEAR)
     return _narrowed(rows, rough, exactly, k, candidates, k + FIRST if fewer else None, SURE_EXACT)
 
 
