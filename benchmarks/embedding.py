@@ -1,6 +1,8 @@
 """Passages per second of our encoding to shards against ``SentenceTransformer.encode`` and its other backends.
 
-The backends run in the Python that ``BACKENDS_PYTHON`` names, in processes that take turns with this one.
+The backends run in the Python that ``BACKENDS_PYTHON`` names, in processes that take turns with this one. On one thread
+seconds are of the processor; on more by the clock, and there several processes are compared as well, each of one thread
+and started before.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,8 @@ import torch
 from benchmarks.timing import CannotRunError, Options, interleaved, markdown
 from optical.data.collection import read_collection
 from optical.embeddings.encode import BATCH_TOKENS, Compute, encoded_batches
+from optical.embeddings.shard import Batch
+from optical.embeddings.workers import worker_processes
 from optical.errors import DataError
 from optical.models.encoders import Encoder
 from optical.models.load import load_encoder
@@ -39,9 +44,10 @@ class Candidate(NamedTuple):
 
 
 def run(options: Options) -> str:
-    """Markdown: passages per second of each way to encode, all in turn, on one thread."""
+    """Markdown: passages per second of each way to encode, all in turn."""
     encoder, texts = default_teacher(options.device), _evenly(passages())
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
+    alone = options.threads == 1
     tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
     ways: dict[str, Callable[[], np.ndarray]] = {
         ENCODE: lambda: _encode(encoder, texts),
@@ -52,16 +58,18 @@ def run(options: Options) -> str:
         rounded = rounded_once(encoder)
         ways[BFLOAT16] = lambda: _encode_in_bfloat16(encoder, texts)
         ways[f"ours, {tokens} tokens, bfloat16"] = lambda: _ours(rounded, texts, "bfloat16")
-    candidates = {name: Candidate(encode, encode()) for name, encode in ways.items()}
     elsewhere: list[float] = []  # seconds of the processor of the backends
-    own = time.process_time if encoder.device.type == "cpu" else time.perf_counter
-    with tempfile.TemporaryDirectory() as folder:
-        candidates |= _backends(encoder, texts, Path(folder), elsewhere)
+    own = time.process_time if alone and encoder.device.type == "cpu" else time.perf_counter
+    with ExitStack() as stack:
+        if not alone:
+            ways |= _processes(stack, encoder, texts, options.threads)
+        candidates = {name: Candidate(encode, encode()) for name, encode in ways.items()}
+        if alone:
+            candidates |= _backends(encoder, texts, Path(stack.enter_context(tempfile.TemporaryDirectory())), elsewhere)
         times = interleaved(
             {name: one.encode for name, one in candidates.items()}, options.repeats, warmup=0, device=options.device,
             clock=lambda: own() + sum(elsewhere),
         )  # fmt: skip
-    torch.set_num_threads(options.threads)
     rows = []
     for name, took in times.items():
         cosine = (candidates[name].vectors * candidates[ENCODE].vectors).sum(axis=1)
@@ -73,10 +81,13 @@ def run(options: Options) -> str:
     lengths = [len(ids) for ids in encoder.tokenizer(texts, truncation=True, max_length=256)["input_ids"]]
     about = (
         f"{len(texts)} passages of {np.mean(lengths):.0f} tokens on average ({min(lengths)} to {max(lengths)}), "
-        "float32 unless named, one thread; seconds of the processor, which other programs on the machine do not "
-        "lengthen."
+        "float32 unless named, "
     )
-    missing = [name for name in BACKENDS if not any(name in one for one in candidates)]
+    if alone:
+        about += "one thread; seconds of the processor, which other programs on the machine do not lengthen."
+    else:
+        about += f"{options.threads} threads, or as many processes of one thread each; seconds by the clock."
+    missing = [name for name in BACKENDS if alone and not any(name in one for one in candidates)]
     if missing:
         about += f" Skipped, since BACKENDS_PYTHON names no Python in which it runs: {', '.join(missing)}."
     header = ["encoder", "passages/s", "of all rounds", "x encode", "x encode in bfloat16", "cosine mean / min"]
@@ -87,6 +98,17 @@ def _evenly(texts: list[str]) -> list[str]:
     """As many of them as ``OPTICAL_BENCH_TEXTS`` says, evenly taken."""
     count = int(os.environ.get("OPTICAL_BENCH_TEXTS", TEXTS))
     return texts[:: max(1, len(texts) // count)][:count]
+
+
+def _processes(stack: ExitStack, encoder: Encoder, texts: list[str], count: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Several processes that encode, of sentence-transformers and ours; they end with ``stack``."""
+    spread = stack.enter_context(worker_processes(encoder, count, (None, None, "float32")))
+    pool = encoder.start_multi_process_pool(["cpu"] * count)
+    stack.callback(encoder.stop_multi_process_pool, pool)
+    return {
+        f"{ENCODE}, pool of {count}": lambda: _encode(encoder, texts, pool=pool),
+        f"ours, {count} workers": lambda: _joined(spread(texts), len(texts)),
+    }
 
 
 def _backends(encoder: Encoder, texts: list[str], folder: Path, elsewhere: list[float]) -> dict[str, Candidate]:
@@ -125,8 +147,8 @@ def _reply(process: subprocess.Popen[str]) -> dict[str, Any] | None:
     return next((json.loads(line) for line in process.stdout if line.startswith("{")), None)
 
 
-def _encode(encoder: Encoder, texts: list[str], batch_size: int = 32) -> np.ndarray:
-    found = encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+def _encode(encoder: Encoder, texts: list[str], batch_size: int = 32, **how: Any) -> np.ndarray:
+    found = encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, **how)
     return np.asarray(found)
 
 
@@ -137,9 +159,14 @@ def _encode_in_bfloat16(encoder: Encoder, texts: list[str]) -> np.ndarray:
 
 def _ours(encoder: Encoder, texts: list[str], compute: Compute = "float32") -> np.ndarray:
     """Encode texts as a shard is encoded: in batches of about one length, put back in the order of the texts."""
-    vectors = np.empty((len(texts), int(encoder.get_embedding_dimension() or 0)), dtype=np.float32)
-    for rows, found, *_ in encoded_batches(encoder, texts, compute=compute):
-        vectors[rows] = found
+    return _joined(encoded_batches(encoder, texts, compute=compute), len(texts))
+
+
+def _joined(batches: Iterable[Batch], count: int) -> np.ndarray:
+    found = list(batches)
+    vectors = np.empty((count, len(found[0].vectors[0])), dtype=np.float32)
+    for batch in found:
+        vectors[batch.rows] = batch.vectors
     return vectors
 
 
