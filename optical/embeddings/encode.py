@@ -18,7 +18,10 @@ from optical.progress import bar
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 COMPUTES: tuple[Compute, ...] = ("float32", "bfloat16")
 SENTENCES_TOGETHER = 64  # of about one length
-TOKENIZED_TOGETHER = 1024  # texts, which are then cut into batches by their exact lengths
+TOKENIZED_TOGETHER = {  # texts, which are then cut into batches by their exact lengths
+    "cpu": 256,  # what one of several processes is given: of more, the longest keep one busy after the others are done
+    "accelerator": 1024,
+}
 SORTED_TOGETHER = 4096  # texts; the time left is told too long if all long texts of a shard come first
 BATCH_TOKENS = {
     "cpu": 1024,
@@ -34,7 +37,7 @@ def encoded_batches(
     batch_tokens: int | None = None,
     compute: Compute = "float32",
 ) -> Iterator[Batch]:
-    """Encode documents in batches of similar length, of some thousand texts at a time the longest first.
+    """Encode documents in batches of similar length, of some hundred texts at a time the longest first.
 
     Texts are tokenized many at a time and then cut into batches, so lengths are exact.
 
@@ -52,9 +55,9 @@ def encoded_batches(
     if compute == "bfloat16":
         encoder = rounded_once(encoder)
     if batch_size is None and batch_tokens is None:
-        batch_tokens = BATCH_TOKENS["cpu" if encoder.device.type == "cpu" else "accelerator"]
+        batch_tokens = BATCH_TOKENS[_kind(encoder)]
     options = _document_side(encoder)
-    for some in parts(texts, batch_size):
+    for some in parts(texts, encoder, batch_size):
         features = encoder.preprocess([texts[i] for i in some], **options.preprocess)
         lengths = features["attention_mask"].sum(dim=1).tolist()
         whole = whole_lengths(encoder, [texts[i] for i in some], lengths, document_prompt(encoder))
@@ -88,13 +91,17 @@ def agreement(encoder: Encoder, texts: Sequence[str], compute: Compute) -> dict[
     return {"compared": len(texts), "min": float(cosines.min()), "mean": float(cosines.mean())}
 
 
-def parts(texts: Sequence[str], batch_size: int | None = None) -> Iterator[list[int]]:
-    """Rows of texts that are tokenized together, of similar length: some thousand, or a batch if that is more."""
-    together = max(TOKENIZED_TOGETHER, batch_size or 0)
+def parts(texts: Sequence[str], encoder: Encoder, batch_size: int | None = None) -> Iterator[list[int]]:
+    """Rows of texts that are tokenized together, of similar length: some hundreds, or a batch if that is more."""
+    together = max(TOKENIZED_TOGETHER[_kind(encoder)], batch_size or 0)
     window = max(SORTED_TOGETHER, together)
     for first in range(0, len(texts), window):
         order = sorted(range(first, min(first + window, len(texts))), key=lambda i: -len(texts[i]))
         yield from (order[k : k + together] for k in range(0, len(order), together))
+
+
+def _kind(encoder: Encoder) -> str:
+    return "cpu" if encoder.device.type == "cpu" else "accelerator"
 
 
 class _Side(NamedTuple):

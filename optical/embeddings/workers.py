@@ -35,7 +35,7 @@ def worker_processes(
     """Give a function that encodes as :func:`optical.embeddings.encode.encoded_batches` does, in ``count`` processes.
 
     They begin with its first call, and end with the block, at once where it ends by an error or Ctrl-C. Each holds the
-    encoder in memory, and vectors of some thousand texts are under way.
+    encoder in memory, and vectors of some hundred texts are under way.
 
     Raises:
         RecipeError: The encoder is on an accelerator.
@@ -49,7 +49,7 @@ def worker_processes(
     others = set(multiprocessing.active_children())
     executor = _executor(count, (pickle.dumps(encoder), limits, max(1, torch.get_num_threads() // count)))
     try:
-        yield lambda texts: _encoded(executor, texts, 2 * count, limits[0])
+        yield lambda texts: _encoded(executor, texts, parts(texts, encoder, limits[0]), count)
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
@@ -62,11 +62,13 @@ def _executor(count: int, given: tuple[Any, ...]) -> Executor:
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, given)
 
 
-def _encoded(executor: Executor, texts: Sequence[str], most: int, batch_size: int | None) -> Iterator[Batch]:
-    left, waiting = parts(texts, batch_size), dict[Future[list[Batch]], list[int]]()
+def _encoded(executor: Executor, texts: Sequence[str], left: Iterator[list[int]], count: int) -> Iterator[Batch]:
+    waiting = dict[Future[list[Batch]], list[int]]()
     try:
+        for _ in range(count):  # all processes begin now: CPython waits for ever for one that begins as another dies
+            executor.submit(int)
         while True:
-            while len(waiting) < most and (rows := next(left, None)) is not None:
+            while len(waiting) < 2 * count and (rows := next(left, None)) is not None:
                 waiting[executor.submit(_encode, [texts[row] for row in rows])] = rows
             if not waiting:
                 return

@@ -48,7 +48,7 @@ def test_a_text_longer_than_the_tokens_of_a_batch_is_a_batch(teacher):
 
 def test_long_texts_do_not_all_come_first_so_that_the_rate_is_of_all(teacher, monkeypatch):
     monkeypatch.setattr(encode, "SORTED_TOGETHER", 6)
-    monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
+    monkeypatch.setitem(encode.TOKENIZED_TOGETHER, "cpu", 4)
     found = np.zeros((len(DOCUMENTS), 32), dtype=np.float32)
     came: list[int] = []
     for rows, vectors, *_ in encoded_batches(teacher, DOCUMENTS, batch_size=2):
@@ -76,7 +76,7 @@ def test_the_agreement_of_documents_without_a_token_that_counts(teacher):
 
 def test_documents_that_are_cut_are_counted_once(teacher, monkeypatch):
     """Over several sets of texts that are tokenized together, each cut into several batches."""
-    monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
+    monkeypatch.setitem(encode.TOKENIZED_TOGETHER, "cpu", 4)
     long = ["the moon " * 40, "the moon " * 50]
     batches = list(encoded_batches(teacher, [*TEXTS, *long], batch_size=2))
     found = together(counted(batch.tokens, batch.read) for batch in batches)

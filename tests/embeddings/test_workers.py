@@ -34,7 +34,7 @@ def in_threads(monkeypatch):
     monkeypatch.setattr(workers, "_executor", executor)
     monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
-    monkeypatch.setattr(encode, "TOKENIZED_TOGETHER", 4)
+    monkeypatch.setitem(encode.TOKENIZED_TOGETHER, "cpu", 4)
     monkeypatch.setenv("TQDM_DISABLE", "1")
     return started
 
@@ -56,6 +56,13 @@ def test_the_batches_and_the_bits_are_those_of_one_process(teacher, in_threads, 
                     np.testing.assert_allclose(one, other, atol=1e-6)
         assert list(encoding([])) == []
     assert in_threads == [(3, 1)]
+
+
+def test_a_few_thousand_texts_keep_every_worker_busy_to_the_end(teacher):
+    """Those of one part are of about one length, so no part may be a large share of all tokens."""
+    texts = [" ".join(["moon"] * (1 + k % 40)) for k in range(2048)]
+    tokens = [sum(len(texts[row].split()) for row in rows) for rows in encode.parts(texts, teacher)]
+    assert max(tokens) < sum(tokens) / 4
 
 
 def test_a_collection_is_embedded_as_by_one_process(teacher, in_threads, tmp_path):
