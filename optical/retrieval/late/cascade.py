@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from statistics import NormalDist
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 GAP = 20  # of 255 levels: how far below the best centroid a token's centroid may lie
 BY_CENTROIDS, BY_NEAR_TOKENS = 8, 3  # documents in the two stages, times those that are scored exactly
 # Where as few are scored as seem enough (experiments/LOG.md, 2026-11-30 and 2026-12-01): the same two, as bounds that
-# few questions reach; the gap; how many more than k are scored exactly in any case; standard deviations that a score by
-# near tokens, and an exact one, may be above the expected one.
-FEWER_BY_CENTROIDS, FEWER_BY_NEAR_TOKENS = 16, 6
+# few questions reach, of a collection of MANY or fewer; the gap; how many more than k are scored exactly in any case;
+# standard deviations that a score by near tokens, and an exact one, may be above the expected one.
+FEWER_BY_CENTROIDS, FEWER_BY_NEAR_TOKENS, MANY = 16, 6, 20_000
 FEWER_GAP, FIRST, SURE_NEAR, SURE_EXACT = 12, 20, 2.5, 5.0
+BY_CHANCE = 70  # documents of a collection that may be further above it, were scores normal: the more, the surer
 PART = 32  # documents that are worth another thread
 Found = tuple[Int[np.ndarray, " c"], Float[np.ndarray, " c"]]
 
@@ -86,7 +88,7 @@ def search(
     if lists is None or candidates is None:
         rows = np.flatnonzero(np.diff(index.start))
         return rows, exactly(rows)
-    listed, by_near = (FEWER_BY_CENTROIDS, FEWER_BY_NEAR_TOKENS) if fewer else (BY_CENTROIDS, BY_NEAR_TOKENS)
+    listed, by_near = _bounds(len(index.ids)) if fewer else (BY_CENTROIDS, BY_NEAR_TOKENS)
     rows, table = _listed(index, compiled, asked, k, probe, listed * candidates)
     rough = np.zeros(len(rows), dtype=np.float32)
     if fewer or len(rows) > by_near * candidates:
@@ -94,8 +96,19 @@ def search(
     if fewer or len(rows) > candidates:
         near = partial(_scores, compiled.by_near_tokens, table, FEWER_GAP if fewer else GAP, asked, stored)
         first = candidates if fewer else None
-        rows, rough = _narrowed(rows, rough, near, k, by_near * candidates, first, SURE_NEAR)
+        rows, rough = _narrowed(rows, rough, near, k, by_near * candidates, first, _sure_near(len(index.ids)))
     return _narrowed(rows, rough, exactly, k, candidates, k + FIRST if fewer else None, SURE_EXACT)
+
+
+def _bounds(count: int) -> tuple[int, int]:
+    """The bounds where fewer are scored: by the square root of the documents where there are many."""
+    growth = max(1.0, (count / MANY) ** 0.5)
+    return round(growth * FEWER_BY_CENTROIDS), round(growth * FEWER_BY_NEAR_TOKENS)
+
+
+def _sure_near(count: int) -> float:
+    """Standard deviations that a score by near tokens may be above the expected one."""
+    return max(SURE_NEAR, NormalDist().inv_cdf(1 - min(0.5, BY_CHANCE / count)))
 
 
 def _scores(work: Callable[..., None], *given: Any) -> Float[np.ndarray, " c"]:

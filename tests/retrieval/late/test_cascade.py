@@ -101,6 +101,28 @@ def test_where_no_number_is_given_fewer_are_scored_exactly(
     assert min(exactly) == 8 <= max(exactly) < 30 <= min(near) <= max(near) < min(before)
 
 
+def test_among_more_documents_more_are_scored(folder: Path, documents: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bounds grow by the square root of the documents from MANY on, and so do the doubts."""
+    asked = [documents[row][:6].astype(np.float32) for row in range(1, 60, 4) if len(documents[row])]
+    index = late_index.load(folder)
+    monkeypatch.setattr(cascade, "FEWER_BY_CENTROIDS", 1)
+    monkeypatch.setattr(late_index, "default_candidates", lambda _: 30)
+    kept = narrowed(monkeypatch)
+
+    def first_and_second() -> tuple[int, int]:
+        kept.clear()
+        late_index.search(index, asked, 5, probe=8)
+        return max(before for before, _ in kept[::2]), sum(after for _, after in kept[::2])
+
+    assert [cascade._sure_near(count) for count in (1, 5_000)] == [cascade.SURE_NEAR] * 2
+    assert first_and_second()[0] == 30
+    monkeypatch.setattr(cascade, "MANY", COUNT / 4)
+    listed, before = first_and_second()
+    assert listed == 60
+    monkeypatch.setattr(cascade, "BY_CHANCE", 1e-6)
+    assert first_and_second()[1] > before
+
+
 @pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 12, 12), (0.3, 30, 150)])
 def test_more_are_scored_while_they_could_be_among_the_best(noise: float, least: int, most: int) -> None:
     """Scores that are all higher by as much leave no doubt."""
