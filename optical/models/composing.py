@@ -47,7 +47,7 @@ def query_words(encoder: Encoder) -> QueryWords | None:
 
 
 class _Slotting:
-    """A tokenization that puts slots in the place of unseen words.
+    """A tokenization that puts slots in the place of unseen words, and gives names their capital.
 
     Features get what they are composed of: ``composed_ids`` and ``composed_weight``, ``(b, s, k)``.
     """
@@ -56,11 +56,12 @@ class _Slotting:
         self.preprocess, self.words = preprocess, words
 
     def __call__(self, inputs: Sequence[Any], *args: Any, **options: Any) -> dict[str, Any]:
-        texts = all(isinstance(text, str) for text in inputs)
-        slotted = self.words.slotted(inputs) if texts else None
-        if slotted is None:
+        if not all(isinstance(text, str) for text in inputs):
             return self.preprocess(inputs, *args, **options)
+        slotted = self.words.slotted(inputs)
         features = self.preprocess(slotted.texts, *args, **options)
+        if not slotted.ids.size:
+            return features
         return {**features, IDS: torch.from_numpy(slotted.ids), WEIGHT: torch.from_numpy(slotted.weight)}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from optical.errors import DataError
 from optical.marker import check_sealed
-from optical.models.query_words import QueryWords, Slotted, read_seen_words
+from optical.models.query_words import QueryWords, Slotted, padded_compositions, read_seen_words
 
 MANIFEST, TOKENIZER = "onnx.json", "tokenizer.json"  # optical.json marks an index
 KIND = "onnx query encoder"
@@ -98,8 +98,11 @@ class OnnxEncoder:
         """
         if isinstance(texts, str):
             raise ValueError(f"encode takes a list of texts; received the text {texts[:40]!r}; write [text]")
-        slotted = self.words.slotted(texts) if self.words else None
-        ids = self._token_ids(slotted.texts if slotted else texts)
+        slotted = self.words.slotted(texts) if self.words else Slotted(list(texts), *padded_compositions([]))
+        if not slotted.ids.size:  # the graph wants a slot
+            empty = np.zeros((len(texts), 1, 1))
+            slotted = slotted._replace(ids=empty.astype(np.int64), weight=empty.astype(np.float32))
+        ids = self._token_ids(slotted.texts)
         order = np.argsort([-len(row) for row in ids], kind="stable")
         rows: list[np.ndarray] = [np.zeros(0)] * len(ids)
         while len(order):
@@ -116,9 +119,7 @@ class OnnxEncoder:
         prefixed = [self.manifest.prefix + text for text in texts]
         return [encoding.ids for encoding in self.tokenizer.encode_batch(prefixed)]
 
-    def _inputs(
-        self, ids: Sequence[Sequence[int]], slotted: Slotted | None, batch: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def _inputs(self, ids: Sequence[Sequence[int]], slotted: Slotted, batch: np.ndarray) -> dict[str, np.ndarray]:
         """One padded batch, the texts ``batch`` of ``slotted``, under the names of the graph's inputs."""
         m = self.manifest
         length = m.expansion["length"] if m.expansion else 1
@@ -137,8 +138,8 @@ class OnnxEncoder:
             "attention_mask": attended.astype(np.int64),
             "token_type_ids": np.zeros_like(token_ids),
             "query_expansion_positions": expanded,
-            COMPOSED: slotted.ids[batch] if slotted else np.zeros((len(ids), 1, 1), np.int64),
-            WEIGHT: slotted.weight[batch] if slotted else np.zeros((len(ids), 1, 1), np.float32),
+            COMPOSED: slotted.ids[batch],
+            WEIGHT: slotted.weight[batch],
         }
         return {name: known[name] for name in m.inputs}
 

@@ -34,8 +34,9 @@ class SeenWords(NamedTuple):
         english: Words of the bitext's English side, folded: they keep the teacher's pieces, and so do words that are
             more alike to one of them than to any word of X, which are names and loans.
         slots: Token ids that a slot can have: one, or two where tokens contain the space before them.
-        names: Of the collection, folded: written with a capital, they keep the teacher's pieces. Words that are alike
-            to them do not: with so many names, words of X would be among these.
+        names: Of the collection, folded: written with a capital, they keep the teacher's pieces, and in small letters
+            they are read as with one, if that has other tokens. Words that are alike to them do not keep them: with so
+            many names, words of X would be among these.
     """
 
     words: list[str]
@@ -46,8 +47,8 @@ class SeenWords(NamedTuple):
     names: list[str] = []
 
     def with_names(self, names: Iterable[str]) -> SeenWords:
-        """The same with names, folded; those that the bitext has, on either side, are left out."""
-        known = {*self.words, *self.english}
+        """The same with names, folded; those that are words of X are left out."""
+        known = set(self.words)
         return self._replace(names=[name for name in names if name not in known])
 
     def write(self, folder: Path) -> None:
@@ -136,11 +137,12 @@ class Known(NamedTuple):
 
 
 class Slotted(NamedTuple):
-    """Texts in which slots stand for unseen words.
+    """Texts as a student reads them: names with a capital, slots in the place of unseen words.
 
     Attributes:
-        texts: With :data:`SLOT` for every unseen word that is composed.
-        ids: Token ids that the s-th slot of a text is composed of, ``(b, s, k)``; 0 where there is none.
+        texts: With :data:`SLOT` for every unseen word that is composed, and all other characters at their places.
+        ids: Token ids that the s-th slot of a text is composed of, ``(b, s, k)``; 0 where there is none. Of no size
+            where no text has a slot.
         weight: Their weights, ``(b, s, k)``; 0 where there is none.
     """
 
@@ -197,17 +199,22 @@ class QueryWords:
             self.known = {}  # a new one, since other threads may be reading this one
         return [known[word] for word in words]
 
-    def slotted(self, texts: Sequence[str]) -> Slotted | None:
-        """Put slots in the place of unseen words; None where no text has any."""
+    def slotted(self, texts: Sequence[str]) -> Slotted:
+        """Put slots in the place of unseen words, and give names the capital that documents write them with."""
         words = [split_words(text) for text in texts]
         every = [word for row in words for word in row]
         of = dict(zip(every, self.compositions(every), strict=True))
         rows = [[composed for word in row if (composed := of[word])] for row in words]
-        ids, weight = padded_compositions(rows)
-        if not ids.size:
+        changed = [replace_words(text, lambda word: SLOT if of[word] else self._capital(word)) for text in texts]
+        return Slotted(changed, *padded_compositions(rows))
+
+    def _capital(self, word: str) -> str | None:
+        """A name in small letters as documents write it, if that has other tokens; None for any other word."""
+        named = word[0].upper() + word[1:]
+        if named == word or len(named) > len(word) or fold(word) not in self.names:
             return None
-        changed = [replace_words(text, lambda word: SLOT if of[word] else None) for text in texts]
-        return Slotted(changed, ids, weight)
+        own, others = self._tokens(word), self._tokens(named)
+        return named if len(own) > 1 and own != others else None
 
     def known_of(self, text: str) -> Known:
         """Tell the unseen words of a text, names of documents and English words left out: those are the teacher's."""
@@ -222,9 +229,12 @@ class QueryWords:
 
     def spelled(self, word: str) -> str:
         """The spelling of an unseen word; empty for one that is left to the tokenizer."""
-        tokens = self.tokenizer.encode(f" {word}", add_special_tokens=False)
         folded = fold(word)
-        named = word[0].isupper() and folded in self.names
-        if named or folded in self.left or sum(tokens.attention_mask) < 2:  # without padding
+        named = folded in self.names and (word[0].isupper() or self._capital(word))
+        if named or folded in self.left or len(self._tokens(word)) < 2:
             return ""
         return spelling_of(word, self.tokenizer)
+
+    def _tokens(self, word: str) -> list[int]:
+        found = self.tokenizer.encode(f" {word}", add_special_tokens=False)
+        return [token for token, real in zip(found.ids, found.attention_mask, strict=True) if real]  # without padding

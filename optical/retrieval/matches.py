@@ -153,10 +153,9 @@ def token_places(encoder: Encoder, text: str, *, query: bool) -> list[Span | Non
 def _as_read(encoder: Encoder, text: str) -> tuple[str, list[int]]:
     """The text with slots for unseen words that are composed, and where each of its characters, and its end, stands."""
     composing = query_words(encoder)
-    slotted = composing.slotted([text]) if composing else None
-    if composing is None or slotted is None:
+    if composing is None:
         return text, list(range(len(text) + 1))
-    words = split_words(text)
+    slotted, words = composing.slotted([text]), split_words(text)
     long = (len(word) for word, made in zip(words, composing.compositions(words), strict=True) if made)
     steps = (next(long) if character == SLOT else 1 for character in slotted.texts[0])
     return slotted.texts[0], list(accumulate(steps, initial=0))

@@ -141,7 +141,7 @@ def make_start(
         start = start._replace(seen=seen)
         compose_unseen(start.student, seen)
         if seen.names:
-            say(f"names: {len(seen.names):,} of the documents, which the bitext lacks, keep the teacher's pieces")
+            say(f"names: {len(seen.names):,} of the documents keep the teacher's pieces, also in small letters")
     if start.reason:
         say(f"vocabulary mode: {start.mode}, because {start.reason}")
     say(

@@ -14,6 +14,8 @@ from optical.errors import DataError
 from optical.models import query_words
 from optical.models.query_words import FILE, SLOT, QueryWords, SeenWords, read_seen_words, spelling_of
 
+CASED = [f"{prefix}{c}" for prefix in ("", "##") for c in "aijmnstwßMWS"]
+
 
 @pytest.fixture
 def words():
@@ -35,7 +37,8 @@ def test_unseen_words_get_slots_and_what_they_are_composed_of(words):
     np.testing.assert_allclose(slotted.weight.sum(axis=2), [[1, 0], [0, 0], [1, 1]], atol=1e-6)
     mtoto, maji = words.seen.ids[1], words.seen.ids[2]
     assert [slotted.ids[0, 0, 0], slotted.ids[2, 0, 0], slotted.ids[2, 1, 0]] == [mtoto, maji, mtoto]
-    assert words.slotted(["watoto maji", ""]) is None
+    nothing = words.slotted(["watoto maji", ""])
+    assert (nothing.texts, nothing.ids.size) == (["watoto maji", ""], 0)
 
 
 def test_words_of_the_english_side_and_strangers_are_left(words):
@@ -54,9 +57,24 @@ def test_the_unseen_words_of_a_question_are_told_with_what_they_are_read_as(word
 
 def test_names_are_left_where_they_have_a_capital_and_what_is_like_them_is_composed(words):
     seen = words.seen.with_names(["majini", "watoto", "watutu"])
-    assert seen.names == ["majini"], "the bitext has the others"
+    assert seen.names == ["majini", "watutu"], "the bitext has the other as a word of X"
     named = QueryWords(seen, words.tokenizer)
     assert named.slotted(["Majini, majini, Majinit"]).texts == [f"Majini, {SLOT}, {SLOT}"]
+
+
+def test_names_in_small_letters_are_read_with_a_capital_where_that_has_other_tokens(words):
+    """People ask for osama and saudi; a tokenizer with cases has one token for Saudi and two for saudi."""
+    backend = Tokenizer(models.WordPiece({c: k for k, c in enumerate(["[UNK]", *CASED])}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.add_tokens([AddedToken("maji", single_word=True), AddedToken("mama"), AddedToken(SLOT)])
+    seen = SeenWords(["maji"], [backend.token_to_id("maji")], [2], ["wata"], [backend.token_to_id(SLOT)])
+    names = ["maji", "mama", "wata", "majini", "ssa", "mw"]
+    cased = QueryWords(seen.with_names(names), backend)
+    text = "mama’ Majini, majini majia maji wata WATA \u00dfa mw"
+    read = cased.slotted([text])
+    assert read.texts == [f"mama’ Majini, Majini {SLOT} maji Wata WATA \u00dfa Mw"]
+    assert len(cased.slotted(["majini"]).texts[0]) == len("majini"), "characters keep their places"
+    assert [text[word.start : word.end] for word in cased.known_of(text).unseen] == ["majia", "\u00dfa"]
 
 
 def test_what_is_remembered_is_bounded_and_shared_by_threads(words, monkeypatch):
